@@ -1,0 +1,55 @@
+"""The event bus: events, the manager that dispatches them, and progress as events."""
+
+from encore_events.abstract import BaseEventManager
+from encore_events.default import get_event_manager, set_event_manager
+from encore_events.errors import (
+    DefaultManagerError,
+    EncoreError,
+    EventError,
+    InvalidListenerError,
+    ManagerClosedError,
+    NoRunningLoopError,
+    NotConnectedError,
+    ProgressError,
+)
+from encore_events.events import BaseEvent, EventsDroppedEvent, ListenerErrorEvent
+from encore_events.hold import Hold
+from encore_events.listeners import FIRST
+from encore_events.manager import EventManager
+from encore_events.progress import (
+    ProgressEndEvent,
+    ProgressEvent,
+    ProgressManager,
+    ProgressStartEvent,
+    ProgressStepEvent,
+)
+from encore_events.subscription import EventInfo, Subscription
+from encore_events.worker import EmitHandle
+
+__all__ = [
+    "FIRST",
+    "BaseEvent",
+    "BaseEventManager",
+    "DefaultManagerError",
+    "EmitHandle",
+    "EncoreError",
+    "EventError",
+    "EventInfo",
+    "EventManager",
+    "EventsDroppedEvent",
+    "Hold",
+    "InvalidListenerError",
+    "ListenerErrorEvent",
+    "ManagerClosedError",
+    "NoRunningLoopError",
+    "NotConnectedError",
+    "ProgressEndEvent",
+    "ProgressError",
+    "ProgressEvent",
+    "ProgressManager",
+    "ProgressStartEvent",
+    "ProgressStepEvent",
+    "Subscription",
+    "get_event_manager",
+    "set_event_manager",
+]

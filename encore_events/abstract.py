@@ -1,0 +1,78 @@
+"""What every event manager can do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TypeVar
+
+from encore_events.events import BaseEvent
+from encore_events.hold import Hold
+from encore_events.listeners import Filter, Where
+from encore_events.subscription import Subscription
+from encore_events.worker import EmitHandle
+
+E = TypeVar("E", bound=BaseEvent)
+F = TypeVar("F", bound=Callable[..., object])
+
+
+class BaseEventManager(ABC):
+    """What every event manager can do; `EventManager` is the one that Encore brings."""
+
+    @abstractmethod
+    def connect(
+        self,
+        cls: type[E],
+        func: Callable[[E], object],
+        filter: Filter | None = None,  # noqa: A002 (the name is part of the API)
+        priority: float = 0,
+        *,
+        where: Where | None = None,
+        weak: bool | None = None,
+    ) -> Subscription:
+        """Have `func` called with every event of `cls`, subclasses included."""
+
+    @abstractmethod
+    def disconnect(self, cls: type[BaseEvent], func: Callable[..., object]) -> None:
+        """Have `func` called no longer. Raises KeyError if it isn't connected."""
+
+    @abstractmethod
+    def emit(self, event: BaseEvent, block: bool = True) -> EmitHandle | None:  # noqa: FBT001, FBT002 (the API)
+        """Call the listeners of the event."""
+
+    @abstractmethod
+    def has_listeners(self, cls: type[BaseEvent]) -> bool:
+        """Whether an event of `cls` is worth building."""
+
+    @abstractmethod
+    def hold(self, cls: type[BaseEvent], filter: Filter | None = None) -> Hold:  # noqa: A002 (the name in the API)
+        """Queue the matching events of the calling thread or task for the length of a block."""
+
+    @abstractmethod
+    def enable(self, cls: type[BaseEvent]) -> None:
+        """Undo any number of `disable(cls)`."""
+
+    @abstractmethod
+    def disable(self, cls: type[BaseEvent]) -> None:
+        """Dispatch no events of `cls` and its subclasses."""
+
+    @abstractmethod
+    def is_enabled(self, cls: type[BaseEvent]) -> bool:
+        """Whether events of `cls` are dispatched."""
+
+    def on(
+        self,
+        cls: type[BaseEvent],
+        filter: Filter | None = None,  # noqa: A002 (the name is part of the API)
+        priority: float = 0,
+        *,
+        where: Where | None = None,
+        weak: bool | None = None,
+    ) -> Callable[[F], F]:
+        """`connect`, as a decorator."""
+
+        def connect(func: F) -> F:
+            self.connect(cls, func, filter, priority, where=where, weak=weak)
+            return func
+
+        return connect

@@ -1,0 +1,27 @@
+"""The event manager that is used where none is given."""
+
+from __future__ import annotations
+
+from encore_events.abstract import BaseEventManager
+from encore_events.errors import DefaultManagerError
+from encore_events.manager import EventManager
+
+_default: dict[str, BaseEventManager] = {}
+
+
+def get_event_manager() -> BaseEventManager:
+    """The default event manager, made on first use."""
+    return _default.get("manager") or _default.setdefault("manager", EventManager())
+
+
+def set_event_manager(manager: BaseEventManager) -> None:
+    """Make `manager` the default, before anything has asked for the default.
+
+    Raises:
+        DefaultManagerError: there is a default already; the one made on first use counts (a ValueError).
+    """
+    if not isinstance(manager, BaseEventManager):
+        raise TypeError(f"the default event manager must be a BaseEventManager, not {manager!r}")
+    current = _default.setdefault("manager", manager)
+    if current is not manager:
+        raise DefaultManagerError(current)

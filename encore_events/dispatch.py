@@ -1,0 +1,147 @@
+"""Calling the listeners of a plan with an event: hooks, tracer, isolation, coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from encore_events.errors import EventError, NoRunningLoopError
+from encore_events.events import BaseEvent
+from encore_events.listeners import Listener
+from encore_events.plan import Call, Plan, Report
+
+Trace = Callable[[str, Callable[..., object], tuple[Any, ...]], object]
+
+logger = logging.getLogger("encore_events")
+
+
+class Dispatcher:
+    """Calls listeners one after the other, and keeps what one of them raises from all others.
+
+    Args:
+        tell: hears of every (event, listener, error).
+        strict: raise an ExceptionGroup of the errors after all listeners have run.
+    """
+
+    def __init__(self, tell: Report, *, strict: bool) -> None:
+        """Make a dispatcher without a tracer."""
+        self.trace: Trace | None = None
+        self.strict = strict
+        self._tell = tell
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def vetoed(self, name: str, method: Callable[..., object], args: tuple[Any, ...]) -> bool:
+        """Whether the tracer says no to calling `method` with `args`."""
+        trace = self.trace
+        if trace is None:
+            return False
+        try:
+            return bool(trace(name, method, args))
+        except RecursionError:
+            raise
+        except Exception as error:  # noqa: BLE001 (a tracer is isolated as listeners are)
+            logger.error("tracer %r failed at %r", trace, name, exc_info=error)  # noqa: TRY400 (BLE001's reason)
+            return False
+
+    def run(self, event: BaseEvent, plan: Plan, emit: Callable[..., object]) -> None:
+        """Call the listeners that accept the event; `emit` is what the tracer is told is about to be called."""
+        if not plan.enabled or self.vetoed("emit", emit, (event,)):
+            return
+        errors: list[Exception] = []
+        event.pre_emit()
+        try:
+            for listener, call in self._turns(event, plan, errors):
+                try:
+                    call(event)
+                except RecursionError:
+                    raise
+                except Exception as error:  # noqa: BLE001 (listeners are isolated here)
+                    self._failed(errors, event, listener, error)
+        finally:
+            event.post_emit()
+        self._raise_if_strict(event, errors)
+
+    async def run_async(self, event: BaseEvent, plan: Plan, emit: Callable[..., object]) -> None:
+        """The same, awaiting each coroutine listener before the next listener's turn."""
+        if not plan.enabled or self.vetoed("emit", emit, (event,)):
+            return
+        errors: list[Exception] = []
+        event.pre_emit()
+        try:
+            for listener, _scheduling_call in self._turns(event, plan, errors):
+                try:
+                    await _called(listener, event)
+                except RecursionError:
+                    raise
+                except Exception as error:  # noqa: BLE001 (listeners are isolated here)
+                    self._failed(errors, event, listener, error)
+        finally:
+            event.post_emit()
+        self._raise_if_strict(event, errors)
+
+    async def run_to_the_end(self, event: BaseEvent, plan: Plan, emit: Callable[..., object]) -> None:
+        """`run_async`, and then whatever coroutine listeners were scheduled on this loop meanwhile."""
+        await self.run_async(event, plan, emit)
+        loop = asyncio.get_running_loop()
+        while tasks := [task for task in list(self._tasks) if task.get_loop() is loop]:
+            await asyncio.wait(tasks)
+
+    def call_of(self, listener: Listener) -> Call:
+        """What `run` calls for the listener: for a coroutine function, its scheduling."""
+        return functools.partial(self._schedule, listener) if listener.is_coroutine else listener.call
+
+    def _turns(self, event: BaseEvent, plan: Plan, errors: list[Exception]) -> Iterator[tuple[Listener, Call]]:
+        for position in plan.matching(event, functools.partial(self._failed, errors)):
+            if event.handled:
+                return
+            listener = plan.listeners[position]
+            if not self.vetoed("listen", listener.call, (event,)):
+                yield listener, plan.calls[position]
+
+    def _schedule(self, listener: Listener, event: BaseEvent) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._tell(event, listener, NoRunningLoopError(listener.func))
+            return
+        task = loop.create_task(self._run_scheduled(listener, event))
+        self._tasks.add(task)  # the loop itself holds its tasks weakly
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run_scheduled(self, listener: Listener, event: BaseEvent) -> None:
+        try:
+            await _called(listener, event)
+        except RecursionError:
+            raise
+        except Exception as error:  # noqa: BLE001 (listeners are isolated here)
+            self._tell(event, listener, error)
+
+    def _failed(self, errors: list[Exception], event: BaseEvent, listener: Listener, error: Exception) -> None:
+        errors.append(error)
+        self._tell(event, listener, error)
+
+    def _raise_if_strict(self, event: BaseEvent, errors: list[Exception]) -> None:
+        if self.strict and errors:
+            raise ExceptionGroup(f"listeners failed for {event!r}", errors)
+
+
+async def _called(listener: Listener, event: BaseEvent) -> None:
+    result = listener.call(event)
+    if listener.is_coroutine and result is not None:
+        await result  # type: ignore[misc]  # a coroutine function gives an awaitable
+
+
+def check_made(event: object) -> None:
+    """Refuse what is not an event, or not wholly made.
+
+    Raises:
+        EventError: with the reason.
+    """
+    if not isinstance(event, BaseEvent):
+        raise EventError(f"only events can be emitted, not {event!r}: derive its class from BaseEvent")
+    if "_handled" not in vars(event):
+        name = type(event).__name__
+        raise EventError(f"{name}.__init__() did not call super().__init__(): have it do so")

@@ -1,0 +1,106 @@
+"""Events: what is emitted, and what the bus tells of itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from encore_events.errors import EventError
+
+_PLAIN = (str, int, float, type(None))
+
+
+class BaseEvent:
+    """An event whose attributes are what it was made with.
+
+    >>> event = BaseEvent(source="me", colour="red")
+    >>> event.colour, event.handled
+    ('red', False)
+
+    Args:
+        source: the object that the event comes from.
+        attributes: whatever else the event tells; readable as `event.name`.
+
+    Raises:
+        EventError: an attribute has the name of a method or a property.
+    """
+
+    source: Any
+    _handled: bool
+    _reserved: frozenset[str] = frozenset({"_handled", "handled", "mark_as_handled", "pre_emit", "post_emit"})
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        """Note which names belong to the class's methods and properties."""
+        super().__init_subclass__(**kwargs)
+        names = {name for base in cls.__mro__ for name, value in vars(base).items() if _is_behaviour(value)}
+        cls._reserved = BaseEvent._reserved | names
+
+    def __init__(self, source: object = None, **attributes: Any) -> None:
+        """Make the event; see the class."""
+        if not self._reserved.isdisjoint(attributes):
+            raise EventError(_shadow_sentence(type(self), attributes))
+        self.__dict__.update(attributes)
+        self.source = source
+        self._handled = False
+
+    @property
+    def handled(self) -> bool:
+        """Whether a listener has said that no other needs to see this event."""
+        return self._handled
+
+    def mark_as_handled(self) -> None:
+        """Keep the event from the listeners that come after this one."""
+        self._handled = True
+
+    def pre_emit(self) -> None:
+        """Run before the first listener, and before filters are decided. For subclasses."""
+
+    def post_emit(self) -> None:
+        """Run after the last listener, whatever happened. For subclasses."""
+
+    def __repr__(self) -> str:
+        """The class and the plain attributes, never the source, metadata or a value."""
+        told = (
+            f"{name}={value!r}"
+            for name, value in vars(self).items()
+            if isinstance(value, _PLAIN) and not name.startswith("_") and name != "source"
+        )
+        return f"{type(self).__name__}({', '.join(told)})"
+
+
+def _is_behaviour(value: object) -> bool:
+    return callable(value) or isinstance(value, (property, classmethod, staticmethod))
+
+
+def _shadow_sentence(cls: type[BaseEvent], attributes: dict[str, Any]) -> str:
+    names = ", ".join(sorted(repr(name) for name in cls._reserved.intersection(attributes)))
+    return f"{cls.__name__} cannot have an attribute {names}: a method or property of the event has that name"
+
+
+class ListenerErrorEvent(BaseEvent):
+    """A listener, filter, predicate or tracer raised, and the bus went on without it.
+
+    The failure of a listener of this very event is only logged, so there is no recursion.
+
+    Attributes:
+        event: the event that was being emitted.
+        listener: the function that failed, as it was given to `connect`.
+        error: what it raised.
+    """
+
+    event: BaseEvent
+    listener: object
+    error: Exception
+
+
+class EventsDroppedEvent(BaseEvent):
+    """Events that were accepted will not be delivered.
+
+    Attributes:
+        queue: which queue lost them; a closed set of names, such as 'worker'.
+        reason: why; a closed set of words, such as 'exit'.
+        count: how many.
+    """
+
+    queue: str
+    reason: str
+    count: int

@@ -1,0 +1,195 @@
+"""One connected listener: what identifies it, how it is held, what it accepts."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import operator
+import types
+import weakref
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+from encore_events.errors import InvalidListenerError
+from encore_events.events import BaseEvent
+
+Filter = Mapping[str, Any]
+Where = Callable[[Any], object]
+
+FIRST = math.inf
+"""The priority of those who only observe: they see an event before anyone can veto it."""
+
+
+def identity_of(func: Callable[..., object]) -> Hashable:
+    """What makes two mentions of a listener the same one: never its `==` or its hash.
+
+    A method is made anew at each look-up, so it is known by its function and its object.
+    """
+    if isinstance(func, types.MethodType):
+        return id(func.__func__), id(func.__self__)
+    if isinstance(func, (types.BuiltinMethodType, types.MethodWrapperType)) and func.__self__ is not None:
+        return func.__name__, id(func.__self__)
+    return id(func)
+
+
+def is_coroutine_listener(func: object) -> bool:
+    """Whether calling `func` gives a coroutine: partials and async `__call__` included."""
+    while isinstance(func, functools.partial):
+        func = func.func
+    return inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(getattr(func, "__call__", None))  # noqa: B004
+
+
+class Listener:
+    """A function, how it is held, and which events it accepts. Never changed once it is made.
+
+    Attributes:
+        call: takes the event; for a weakly held listener that has been collected, does nothing.
+        sequence: its place in the order of all connects.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_filter",
+        "_held",
+        "_where",
+        "call",
+        "cls",
+        "filter",
+        "is_coroutine",
+        "key",
+        "priority",
+        "sequence",
+    )
+
+    def __init__(  # noqa: PLR0913 (it is what connect() is given)
+        self,
+        cls: type[BaseEvent],
+        func: Callable[..., object],
+        *,
+        filter: Filter | None,  # noqa: A002 (the name that connect() has)
+        where: Where | None,
+        priority: float,
+        weak: bool | None,
+        sequence: int,
+        collected: Callable[[Listener], None],
+    ) -> None:
+        """Make the record of one connection; `collected` hears of the death of what is held weakly."""
+        _check(func, filter, where, priority)
+        self.cls = cls
+        self.key = (cls, identity_of(func))
+        self.filter = dict(filter or {})
+        self.priority = priority
+        self.sequence = sequence
+        self.is_coroutine = is_coroutine_listener(func)
+        self._filter = [(operator.attrgetter(name), value) for name, value in self.filter.items()]
+        self._where = where
+        held_weakly = isinstance(func, types.MethodType) if weak is None else weak
+        self._held = _held_weakly(func, functools.partial(_tell, weakref.ref(self), collected)) if held_weakly else func
+        self.call = _weak_call(self._held) if isinstance(self._held, _Weak) else func
+
+    @property
+    def func(self) -> Callable[..., object] | None:
+        """The function as it was connected, or None once it was collected."""
+        return self._held.get() if isinstance(self._held, _Weak) else self._held
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether some events of its class may not reach it."""
+        return bool(self._filter) or self._where is not None
+
+    def accepts(self, event: BaseEvent) -> bool:
+        """Whether filter and predicate let the event pass. What they raise is the caller's to isolate."""
+        for get, wanted in self._filter:
+            try:
+                value = get(event)
+            except AttributeError:
+                return False
+            if value is not wanted and not value == wanted:  # noqa: SIM201 (the definition is `is` or `==`)
+                return False
+        return self._where is None or bool(self._where(event))
+
+    def __call__(self, event: BaseEvent) -> object:
+        """Call the function; blinker wants its receivers callable."""
+        return self.call(event)
+
+    def __repr__(self) -> str:
+        """The function, what it listens to, and its priority."""
+        return f"<Listener: {self.func!r} to {self.cls.__name__}, priority {self.priority}>"
+
+
+class _Weak:
+    """A function held by a weak reference; of a method, the object is what is weak."""
+
+    __slots__ = ("function", "reference")
+
+    def __init__(self, function: Callable[..., object] | None, reference: weakref.ref[Any]) -> None:
+        self.function = function
+        self.reference = reference
+
+    def get(self) -> Callable[..., object] | None:
+        target = self.reference()
+        if target is None or self.function is None:
+            return target  # type: ignore[no-any-return]  # what a weak reference refers to has no type
+        return types.MethodType(self.function, target)
+
+
+def _held_weakly(func: Callable[..., object], died: Callable[[object], None]) -> _Weak:
+    try:
+        if isinstance(func, types.MethodType):
+            return _Weak(func.__func__, weakref.ref(func.__self__, died))
+        return _Weak(None, weakref.ref(func, died))
+    except TypeError:
+        reason = "it cannot be referred to weakly; pass weak=False to hold it strongly"
+        raise InvalidListenerError(func, reason) from None
+
+
+def _weak_call(weak: _Weak) -> Callable[[BaseEvent], object]:
+    function, reference = weak.function, weak.reference
+
+    def call_method(event: BaseEvent) -> object:
+        target = reference()
+        return None if target is None else function(target, event)  # type: ignore[misc]  # chosen below
+
+    def call_function(event: BaseEvent) -> object:
+        target = reference()
+        return None if target is None else target(event)
+
+    return call_function if function is None else call_method
+
+
+def _tell(listener: weakref.ref[Listener], collected: Callable[[Listener], None], _: object) -> None:
+    record = listener()
+    if record is not None:
+        collected(record)
+
+
+def _check(func: object, filter: object, where: object, priority: object) -> None:  # noqa: A002 (as above)
+    if not callable(func):
+        raise InvalidListenerError(func, "it is not callable")
+    if inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func):
+        raise InvalidListenerError(func, "it is a generator function, and calling it runs nothing")
+    if not _takes_one_argument(func):
+        raise InvalidListenerError(func, "it cannot be called with one argument, the event")
+    if filter is not None and not (isinstance(filter, Mapping) and all(_is_path(name) for name in filter)):
+        raise InvalidListenerError(func, f"filter must map names of attributes to values, not {filter!r}")
+    if where is not None and (not callable(where) or is_coroutine_listener(where)):
+        raise InvalidListenerError(func, f"where must be a plain function of the event, not {where!r}")
+    if not isinstance(priority, (int, float)) or priority != priority:  # noqa: PLR0124 (not a number)
+        raise InvalidListenerError(func, f"priority must be a number, not {priority!r}")
+
+
+def _is_path(name: object) -> bool:
+    return isinstance(name, str) and all(part.isidentifier() for part in name.split("."))
+
+
+def _takes_one_argument(func: Callable[..., object]) -> bool:
+    try:
+        signature = inspect.signature(func)
+    except ValueError:  # a builtin that doesn't tell
+        return True
+    try:
+        signature.bind(None)
+    except TypeError:
+        return False
+    return True

@@ -1,0 +1,407 @@
+"""The event manager: who is connected, and how an event reaches them.
+
+blinker's Signals are the registry: one for each event class, for any sender. What stands on top is a
+`Plan` for each event class that was emitted. Nothing here takes a lock: each step is one operation of
+a dict, which is atomic, in an order that leaves nothing wrong between two steps; so a garbage
+collection, a fork or another thread may come between any two of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import itertools
+import logging
+import operator
+import os
+import weakref
+from collections.abc import Callable, Iterator
+from typing import TypeVar, cast
+
+import blinker
+
+from encore_events.abstract import BaseEventManager
+from encore_events.dispatch import Dispatcher, Trace, check_made
+from encore_events.errors import EventError, ManagerClosedError, NotConnectedError
+from encore_events.events import BaseEvent, EventsDroppedEvent
+from encore_events.hold import Hold, hold_filter
+from encore_events.listeners import Filter, Listener, Where, identity_of
+from encore_events.owner import current_loop, current_owner
+from encore_events.plan import Plan
+from encore_events.subscription import EventInfo, Subscription
+from encore_events.trouble import OnError, tell_listener_error
+from encore_events.worker import EmitHandle, Worker
+
+E = TypeVar("E", bound=BaseEvent)
+
+logger = logging.getLogger("encore_events")
+
+
+class EventManager(BaseEventManager):
+    """Dispatches events to the listeners of their class and its base classes, by priority.
+
+    >>> manager = EventManager()
+    >>> subscription = manager.connect(BaseEvent, lambda event: print("heard", event.word))
+    >>> manager.emit(BaseEvent(word="hello"))
+    heard hello
+    >>> manager
+    <EventManager: 1 listener>
+
+    Args:
+        on_error: called with (event, listener, error) for what a listener, filter or predicate raises.
+        strict: after all listeners have run, raise an ExceptionGroup of what they raised.
+    """
+
+    def __init__(self, *, on_error: OnError | None = None, strict: bool = False) -> None:
+        """Make an event manager with no listeners."""
+        self._on_error = on_error
+        self._dispatcher = Dispatcher(self._tell, strict=strict)
+        self._signals: dict[type[BaseEvent], blinker.Signal] = {}
+        self._connected: dict[object, Listener] = {}
+        self._sequence = itertools.count()
+        self._silenced: dict[object, type[BaseEvent]] = {}
+        self._plans: dict[type, Plan] = {}
+        self._holds: dict[int, Hold] = {}
+        self._workers: dict[int, Worker] = {}
+        self._closed = False
+
+    def __repr__(self) -> str:
+        """How many listeners are connected."""
+        count = len(self._connected)
+        return f"<EventManager: {count} listener{'' if count == 1 else 's'}{', closed' * self._closed}>"
+
+    def connect(
+        self,
+        cls: type[E],
+        func: Callable[[E], object],
+        filter: Filter | None = None,  # noqa: A002 (the name is part of the API)
+        priority: float = 0,
+        *,
+        where: Where | None = None,
+        weak: bool | None = None,
+    ) -> Subscription:
+        """Have `func` called with every event of `cls`, subclasses included.
+
+        Connecting the same function to the same class again replaces the connection, and moves it last.
+
+        Args:
+            cls: the event class.
+            func: takes the event. A coroutine function is awaited by `emit_async`, scheduled by `emit`.
+            filter: what attributes must be, by their dotted names; a missing attribute is no match.
+            priority: higher is called earlier; among equals, who connected first.
+            where: a predicate of the event; decided, as the filter is, before the first listener runs.
+            weak: whether to hold `func` (of a method: its object) weakly; None: methods only.
+
+        Raises:
+            InvalidListenerError: func, filter, where or priority can't be used (a TypeError).
+            ManagerClosedError: the manager has been closed.
+        """
+        if self._closed:
+            raise ManagerClosedError(self)
+        signal = self._signal(cls)
+        listener = Listener(
+            cls,
+            func,
+            filter=filter,
+            where=where,
+            priority=priority,
+            weak=weak,
+            sequence=next(self._sequence),
+            collected=self._remove,
+        )
+        if self._dispatcher.vetoed("connect", self.connect, (cls, func, filter, priority)):
+            return Subscription(cls, func, None)
+        signal.connect(listener, weak=False)
+        while self._connected.setdefault(listener.key, listener) is not listener:
+            replaced = self._connected.pop(listener.key, None)
+            if replaced is not None:
+                signal.disconnect(replaced)
+        self._plans = {}
+        return Subscription(cls, func, functools.partial(self._end, listener, func))
+
+    def disconnect(self, cls: type[BaseEvent], func: Callable[..., object]) -> None:
+        """Have `func` called no longer with events of `cls`.
+
+        Raises:
+            NotConnectedError: `func` isn't connected to `cls` (a KeyError).
+        """
+        if self._dispatcher.vetoed("disconnect", self.disconnect, (cls, func)):
+            return
+        listener = self._connected.pop((cls, identity_of(func)), None)
+        if listener is None:
+            raise NotConnectedError(cls, func)
+        self._signals[cls].disconnect(listener)
+        self._plans = {}
+
+    def emit(self, event: BaseEvent, block: bool = True) -> EmitHandle | None:  # noqa: FBT001, FBT002 (the API)
+        """Call the listeners of the event's class and its base classes.
+
+        Args:
+            event: what to tell; one that is already handled reaches nobody.
+            block: False to have the manager's one worker thread call them, in the order of the emits.
+
+        Returns:
+            None; with `block=False` a handle with `join(timeout=None)` and `done()`.
+
+        Raises:
+            EventError: not an event, or one whose `__init__` did not call `super().__init__`.
+            ExceptionGroup: the manager is strict and listeners failed.
+        """
+        if self._holds or not block:
+            return self._emit_aside(event, None if block else EmitHandle())
+        plan = self._plans.get(type(event)) or self._compile(type(event))
+        try:
+            if event._handled:  # noqa: SLF001 (the property would cost as much as a listener)
+                return None
+        except AttributeError:
+            check_made(event)
+        if not plan.is_plain:
+            self._dispatcher.run(event, plan, self.emit)
+            return None
+        for call in plan.calls:
+            try:
+                call(event)
+            except RecursionError:
+                raise
+            except Exception as error:  # noqa: BLE001 (listeners are isolated here)
+                self._tell(event, plan.listener_of(call), error)
+            if event._handled:  # noqa: SLF001 (as above)
+                break
+        return None
+
+    async def emit_async(self, event: BaseEvent) -> None:
+        """Call the listeners as `emit` does, awaiting those that are coroutine functions, in order."""
+        check_made(event)
+        if not self._taken(event, None):
+            await self._dispatcher.run_async(event, self._plan(type(event)), self.emit_async)
+
+    def has_listeners(self, cls: type[BaseEvent]) -> bool:
+        """Whether an event of `cls` is worth building: someone listens, holds it or traces."""
+        return (self._plans.get(cls) or self._compile(cls)).heard or (bool(self._holds) and self._is_held(cls))
+
+    def hold(self, cls: type[BaseEvent], filter: Filter | None = None) -> Hold:  # noqa: A002 (the name in the API)
+        """Queue the matching events of the calling thread or task for the length of a block.
+
+        `release()` emits them in order, `discard()` forgets them, and so does leaving the block.
+        """
+        _check_event_class(cls)
+        return Hold(self, cls, hold_filter(cls, filter, self._tell))
+
+    def enable(self, cls: type[BaseEvent]) -> None:
+        """Undo any number of `disable(cls)`; a `disabled(cls)` block stays silent to its end."""
+        self._silenced.pop(cls, None)
+        self._plans = {}
+
+    def disable(self, cls: type[BaseEvent]) -> None:
+        """Dispatch no events of `cls` and its subclasses, until `enable(cls)`."""
+        _check_event_class(cls)
+        self._silenced[cls] = cls
+        self._plans = {}
+
+    def is_enabled(self, cls: type[BaseEvent]) -> bool:
+        """Whether events of `cls` are dispatched: neither it nor a base class of it is disabled."""
+        return not any(issubclass(cls, silenced) for silenced in list(self._silenced.values()))
+
+    @contextlib.contextmanager
+    def disabled(self, cls: type[BaseEvent]) -> Iterator[None]:
+        """Dispatch no events of `cls` and its subclasses for the length of the block; blocks nest."""
+        _check_event_class(cls)
+        block = object()
+        self._silenced[block] = cls
+        self._plans = {}
+        try:
+            yield
+        finally:
+            del self._silenced[block]
+            self._plans = {}
+
+    def get_listeners(self, event_or_cls: BaseEvent | type[BaseEvent]) -> list[Callable[..., object]]:
+        """The functions that an event would reach, in order; for a class, before filters."""
+        if isinstance(event_or_cls, type):
+            listeners = self._ordered(event_or_cls)
+        else:
+            everyone = self._ordered(type(event_or_cls))
+            plan = Plan(everyone, (), enabled=True, heard=True, has_hooks=False)
+            listeners = [everyone[position] for position in plan.matching(event_or_cls, self._tell)]
+        return [func for listener in listeners if (func := listener.func) is not None]
+
+    def get_event_hierarchy(self, cls: type[BaseEvent]) -> tuple[type[BaseEvent], ...]:
+        """The classes whose listeners hear an event of `cls`: from itself up to BaseEvent."""
+        _check_event_class(cls)
+        return tuple(base for base in cls.__mro__ if issubclass(base, BaseEvent))
+
+    def register(self, cls: type[BaseEvent]) -> None:
+        """Make `cls` known to `get_event`; the first connect does so by itself."""
+        self._signal(cls)
+
+    def get_event(self, cls: type[BaseEvent] | None = None) -> EventInfo | dict[type[BaseEvent], EventInfo]:
+        """What is known of the event class; without one, of all that are known, by class.
+
+        Raises:
+            KeyError: nothing ever connected to `cls`, nor was it registered.
+        """
+        if cls is None:
+            return {known: self._info(known) for known in list(self._signals)}
+        if cls not in self._signals:
+            raise KeyError(cls)
+        return self._info(cls)
+
+    def set_trace(self, func: Trace | None) -> None:
+        """Have `func(name, method, args)` called before everything that the manager does; None ends it.
+
+        `name` is 'connect', 'disconnect', 'emit' or 'listen', `method` the thing about to be called with
+        `args`. A true answer vetoes it.
+        """
+        self._dispatcher.trace = func
+        self._plans = {}
+
+    def close(self, timeout: float | None = None) -> None:
+        """Wait for what is queued (`timeout` seconds at most), then disconnect all; emits do nothing afterwards."""
+        worker = self._workers.pop(os.getpid(), None)
+        if worker is not None:
+            worker.close(timeout)
+        self._closed = True
+        for listener in list(self._connected.values()):
+            self._remove(listener)
+        self._plans = {}
+
+    def begin_hold(self, hold: Hold) -> None:
+        """Ask `hold` about every event from now on. For `Hold`."""
+        self._holds[id(hold)] = hold
+
+    def end_hold(self, hold: Hold) -> None:
+        """Ask it no longer. For `Hold`."""
+        self._holds.pop(id(hold), None)
+
+    def emit_held(self, event: BaseEvent, handle: EmitHandle | None) -> None:
+        """Emit an event that is no longer held. For `Hold`."""
+        if self._taken(event, handle):
+            return
+        if handle is None:
+            self._dispatcher.run(event, self._plan(type(event)), self.emit)
+            return
+        self._worker().run(functools.partial(self._deliver, event, handle))
+
+    def _emit_aside(self, event: BaseEvent, handle: EmitHandle | None) -> EmitHandle | None:
+        check_made(event)
+        self.emit_held(event, handle)
+        return handle
+
+    def _deliver(self, event: BaseEvent, handle: EmitHandle) -> None:
+        """What the worker does with an event."""
+        plan = self._plan(type(event))
+        try:
+            if plan.has_coroutines and current_loop() is None:
+                asyncio.run(self._dispatcher.run_to_the_end(event, plan, self.emit))
+            else:
+                self._dispatcher.run(event, plan, self.emit)
+        finally:
+            handle.finish()
+
+    def _worker(self) -> Worker:
+        """The worker of this process; a forked child makes its own."""
+        worker = self._workers.get(os.getpid())
+        if worker is not None:
+            return worker
+        made = Worker(functools.partial(_tell_dropped, weakref.ref(self)))
+        worker = self._workers.setdefault(os.getpid(), made)
+        if worker is made:
+            weakref.finalize(self, made.stop).atexit = False
+        else:
+            made.stop()
+        return worker
+
+    def _taken(self, event: BaseEvent, handle: EmitHandle | None) -> bool:
+        if not self._holds:
+            return False
+        owner = current_owner()
+        return any(hold.take(event, owner, handle) for hold in reversed(list(self._holds.values())))
+
+    def _is_held(self, cls: type[BaseEvent]) -> bool:
+        owner = current_owner()
+        return any(hold.covers(cls, owner) for hold in list(self._holds.values()))
+
+    def _tell(self, event: BaseEvent, listener: Listener, error: Exception) -> None:
+        tell_listener_error(self, self._on_error, event, listener.func, error)
+
+    def _signal(self, cls: type[BaseEvent]) -> blinker.Signal:
+        _check_event_class(cls)
+        signal = self._signals.get(cls)
+        if signal is None:
+            signal = blinker.Signal()
+            # A signal's first connect makes a set that a disconnect in another thread would be iterating over.
+            signal.connect(_nobody, weak=False)
+            signal.disconnect(_nobody)
+            signal = self._signals.setdefault(cls, signal)
+        return signal
+
+    def _end(self, listener: Listener, func: Callable[..., object]) -> None:
+        if not self._dispatcher.vetoed("disconnect", self.disconnect, (listener.cls, func)):
+            self._remove(listener)
+
+    def _remove(self, listener: Listener) -> None:
+        """Take back this very connection; one that has replaced it stays."""
+        if self._connected.get(listener.key) is not listener:
+            return
+        found = self._connected.pop(listener.key, None)
+        signal = self._signals[listener.cls]
+        if found is not listener and found is not None and self._connected.setdefault(found.key, found) is not found:
+            signal.disconnect(found)  # replaced twice, meanwhile, by other threads
+        signal.disconnect(listener)
+        self._plans = {}
+
+    def _ordered(self, cls: type[BaseEvent]) -> list[Listener]:
+        newest: dict[object, Listener] = {}
+        for base in self.get_event_hierarchy(cls):
+            for listener in _receivers(self._signals.get(base)):
+                other = newest.get(listener.key)  # a second one only while connect() replaces it
+                newest[listener.key] = max(listener, other or listener, key=operator.attrgetter("sequence"))
+        return sorted(newest.values(), key=lambda listener: (-listener.priority, listener.sequence))
+
+    def _plan(self, cls: type[BaseEvent]) -> Plan:
+        return self._plans.get(cls) or self._compile(cls)
+
+    def _compile(self, cls: type[BaseEvent]) -> Plan:
+        plans = self._plans  # taken before anything is read: a change from here on throws this dict away
+        _check_event_class(cls)
+        is_traced = self._dispatcher.trace is not None
+        enabled = not self._closed and self.is_enabled(cls)
+        listeners = self._ordered(cls) if enabled else []
+        plan = Plan(
+            listeners,
+            [self._dispatcher.call_of(listener) for listener in listeners],
+            enabled=enabled,
+            heard=enabled and (bool(listeners) or is_traced),
+            has_hooks=is_traced or self._dispatcher.strict or _has_hooks(cls),
+        )
+        plans[cls] = plan
+        return plan
+
+    def _info(self, cls: type[BaseEvent]) -> EventInfo:
+        listeners = (listener.func for listener in self._ordered(cls) if listener.cls is cls)
+        return EventInfo(cls, tuple(func for func in listeners if func is not None), self.is_enabled(cls))
+
+
+def _has_hooks(cls: type[BaseEvent]) -> bool:
+    return cls.pre_emit is not BaseEvent.pre_emit or cls.post_emit is not BaseEvent.post_emit
+
+
+def _check_event_class(cls: object) -> None:
+    if not (isinstance(cls, type) and issubclass(cls, BaseEvent)):
+        raise EventError(f"{cls!r} is not an event class: derive it from BaseEvent")
+
+
+def _receivers(signal: blinker.Signal | None) -> list[Listener]:
+    return [] if signal is None else cast("list[Listener]", list(signal.receivers.values()))
+
+
+def _nobody(_: object) -> None:
+    """A receiver that is never called."""
+
+
+def _tell_dropped(manager: weakref.ref[EventManager], reason: str, count: int) -> None:
+    living = manager()
+    logger.warning("%d events were dropped by the worker at %s", count, reason)
+    if living is not None:
+        living.emit(EventsDroppedEvent(source=living, queue="worker", reason=reason, count=count))

@@ -1,0 +1,166 @@
+"""The progress of an operation, as a start, any number of steps, and one end."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Any, ClassVar, Literal, Self
+
+from encore_events.abstract import BaseEventManager
+from encore_events.default import get_event_manager
+from encore_events.errors import ProgressError
+from encore_events.events import BaseEvent
+
+ExitState = Literal["normal", "warning", "error", "exception"]
+
+
+class ProgressEvent(BaseEvent):
+    """Something happened in an operation that takes a while.
+
+    Attributes:
+        operation_id: identifies the operation, the same in all its events.
+        message: what is being done, for people.
+    """
+
+    operation_id: Any
+    message: str
+
+
+class ProgressStartEvent(ProgressEvent):
+    """An operation starts.
+
+    Attributes:
+        steps: how many steps are expected, -1 for unknown.
+    """
+
+    steps: int = -1
+
+
+class ProgressStepEvent(ProgressEvent):
+    """An operation has got further.
+
+    Attributes:
+        step: how many steps are done in all.
+        steps: how many are expected as far as is known by now, -1 for unknown.
+    """
+
+    step: int
+    steps: int = -1
+
+
+class ProgressEndEvent(ProgressEvent):
+    """An operation has ended.
+
+    Attributes:
+        exit_state: 'normal', 'warning', 'error' or 'exception'.
+    """
+
+    exit_state: ExitState
+
+
+class ProgressManager:
+    """Tells the start, every step and the end of one operation; a context manager that never forgets the end.
+
+    >>> from encore_events import EventManager
+    >>> manager = EventManager()
+    >>> _ = manager.connect(ProgressStepEvent, lambda event: print(event.message, event.step))
+    >>> with ProgressManager(manager, message="counting", steps=2) as progress:
+    ...     progress(1)
+    ...     progress("nearly", 2)
+    counting 1
+    nearly 2
+
+    Args:
+        event_manager: where to emit; by default, `get_event_manager()`.
+        source: the source of the events; by default, the progress manager.
+        operation_id: identifies the operation; by default, something unique.
+        message: what is being done, for people.
+        steps: how many steps are expected, -1 for unknown. An attribute: set it when it becomes known.
+        kwargs: more attributes for every event.
+    """
+
+    StartEventType: ClassVar[type[ProgressEvent]] = ProgressStartEvent
+    StepEventType: ClassVar[type[ProgressEvent]] = ProgressStepEvent
+    EndEventType: ClassVar[type[ProgressEvent]] = ProgressEndEvent
+
+    def __init__(  # noqa: PLR0913 (the signature is the specification's)
+        self,
+        event_manager: BaseEventManager | None = None,
+        source: object = None,
+        operation_id: object = None,
+        message: str = "Performing operation",
+        steps: int = -1,
+        **kwargs: Any,
+    ) -> None:
+        """Make the manager of one operation that has not started; see the class."""
+        self.event_manager = get_event_manager() if event_manager is None else event_manager
+        self.source = self if source is None else source
+        self.operation_id = os.urandom(8).hex() if operation_id is None else operation_id
+        self.message = message
+        self.steps = steps
+        self.kwargs = kwargs
+        self._done = 0
+        self._started = False
+
+    def __repr__(self) -> str:
+        """What is being done, and how far it is."""
+        return f"<{type(self).__name__}: {self.message!r}, {self._done} of {self.steps}>"
+
+    def start(self) -> None:
+        """Tell that the operation starts."""
+        self._started = True
+        self._emit(self.StartEventType, self.message, steps=self.steps)
+
+    def step(self, message: str | None = None, step: int | None = None) -> None:
+        """Tell that `step` steps are done in all; without it, one more than before.
+
+        Raises:
+            ProgressError: outside of `start()` and `end()`.
+        """
+        if not self._started:
+            raise ProgressError("step", self.message)
+        self._done = self._done + 1 if step is None else step
+        self._emit(self.StepEventType, self.message if message is None else message, step=self._done, steps=self.steps)
+
+    def end(self, message: str | None = None, exit_state: ExitState = "normal") -> None:
+        """Tell that the operation has ended.
+
+        Raises:
+            ProgressError: outside of `start()` and `end()`.
+        """
+        if not self._started:
+            raise ProgressError("end", self.message)
+        self._started = False
+        self._emit(self.EndEventType, self.message if message is None else message, exit_state=exit_state)
+
+    def __call__(self, message: str | int | None = None, step: int | None = None) -> None:
+        """Take a step: `progress(n)`, `progress(step=n)` and `progress('message', n)` all tell n steps in all."""
+        if isinstance(message, int):
+            message, step = None, message
+        if not self._started:
+            self.start()
+        self.step(message, step)
+
+    def __enter__(self) -> Self:
+        """Start, if that hasn't been done."""
+        if not self._started:
+            self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End, if that hasn't been done: with 'exception' and its message where the block raised."""
+        if not self._started:
+            return
+        if error is None:
+            self.end()
+        else:
+            self.end(str(error) or type(error).__name__, "exception")
+
+    def _emit(self, cls: type[ProgressEvent], message: str, **attributes: Any) -> None:
+        if self.event_manager.has_listeners(cls):
+            event = cls(
+                self.source, operation_id=self.operation_id, message=message, **{**self.kwargs, **attributes}
+            )
+            self.event_manager.emit(event)

@@ -1,0 +1,58 @@
+"""What the event manager hands out about connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from encore_events.events import BaseEvent
+
+
+class Subscription:
+    """One connection of a listener; ends with `disconnect()` or with the block that it is used in.
+
+    It stands for that one connection: once it was replaced or ended, it does nothing.
+    """
+
+    def __init__(self, cls: type[BaseEvent], listener: object, end: Callable[[], object] | None) -> None:
+        """Make the subscription; `end` takes the connection back, None where there never was one."""
+        self.cls = cls
+        self.listener = listener
+        self._end = end
+
+    def disconnect(self) -> None:
+        """End the connection, if it is still there."""
+        end, self._end = self._end, None
+        if end is not None:
+            end()
+
+    def __enter__(self) -> Self:
+        """Give the subscription itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Disconnect."""
+        self.disconnect()
+
+    def __repr__(self) -> str:
+        """What is connected to what."""
+        return f"<Subscription: {self.listener!r} to {self.cls.__name__}>"
+
+
+@dataclass(frozen=True, slots=True)
+class EventInfo:
+    """What an event manager knows of one event class, at the moment of the call.
+
+    Attributes:
+        cls: the event class.
+        listeners: the functions connected to just this class, in the order of their calls.
+        enabled: whether events of this class are dispatched.
+    """
+
+    cls: type[BaseEvent]
+    listeners: tuple[Callable[..., object], ...]
+    enabled: bool

@@ -1,0 +1,55 @@
+"""Telling what went wrong in a listener, without ever going wrong itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Protocol
+
+from encore_events.events import BaseEvent, ListenerErrorEvent
+
+logger = logging.getLogger("encore_events")
+
+OnError = Callable[[BaseEvent, object, Exception], object]
+
+_telling: ContextVar[bool] = ContextVar("encore_events_telling", default=False)
+
+
+class Teller(Protocol):
+    """What the telling of trouble asks of an event manager."""
+
+    def has_listeners(self, cls: type[BaseEvent]) -> bool:
+        """Whether anyone listens to `cls`."""
+
+    def emit(self, event: BaseEvent) -> object:
+        """Dispatch `event`."""
+
+
+def tell_listener_error(
+    manager: Teller, on_error: OnError | None, event: BaseEvent, listener: object, error: Exception
+) -> None:
+    """Log the error, tell `on_error`, and emit a ListenerErrorEvent.
+
+    What goes wrong while trouble is being told is only logged, so trouble about trouble ends there.
+    """
+    logger.error("listener %r failed for %r", listener, event, exc_info=error)
+    if _telling.get():
+        return
+    token = _telling.set(True)
+    try:
+        if on_error is not None:
+            _call_on_error(on_error, event, listener, error)
+        if manager.has_listeners(ListenerErrorEvent):
+            manager.emit(ListenerErrorEvent(source=manager, event=event, listener=listener, error=error))
+    finally:
+        _telling.reset(token)
+
+
+def _call_on_error(on_error: OnError, event: BaseEvent, listener: object, error: Exception) -> None:
+    try:
+        on_error(event, listener, error)
+    except RecursionError:
+        raise
+    except Exception as trouble:  # noqa: BLE001 (on_error is isolated as listeners are)
+        logger.error("on_error %r failed for %r", on_error, event, exc_info=trouble)  # noqa: TRY400 (as above)

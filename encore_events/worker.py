@@ -1,0 +1,120 @@
+"""The worker behind `emit(block=False)`: one thread, one bounded queue, first in, first out.
+
+Everything that an emitter touches is a `SimpleQueue`, whose `put` and `get` may be interrupted by a
+garbage collection that emits in its turn; a lock of ours could not.
+"""
+
+from __future__ import annotations
+
+import _thread
+import atexit
+import contextlib
+import contextvars
+import os
+import sys
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+CAPACITY = 10_000
+"""How many events may wait; the next emitter waits for a place."""
+
+EXIT_SECONDS = 5.0
+"""How long the exit of the interpreter waits for what is queued."""
+
+Job = Callable[[], object]
+
+
+class EmitHandle:
+    """What `emit(block=False)` gives: whether the event has been dispatched."""
+
+    __slots__ = ("_finished",)
+
+    def __init__(self) -> None:
+        """Make a handle of an event that waits."""
+        self._finished = threading.Event()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until every listener has run, or for `timeout` seconds; whether they have."""
+        return self._finished.wait(timeout)
+
+    def done(self) -> bool:
+        """Whether every listener has run."""
+        return self._finished.is_set()
+
+    def finish(self) -> None:
+        """Say that there is nothing more to wait for. For the bus."""
+        self._finished.set()
+
+    def __repr__(self) -> str:
+        """Whether it is done."""
+        return f"<EmitHandle: {'done' if self.done() else 'waiting'}>"
+
+
+class Worker:
+    """Runs jobs one after the other in a thread of its own, each in the context it was given in."""
+
+    def __init__(self, dropped: Callable[[str, int], None], *, capacity: int = CAPACITY) -> None:
+        """Start the thread. `dropped` hears, at its end, why and how many jobs were not done in time."""
+        self._dropped = dropped
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._places: SimpleQueue[None] = SimpleQueue()
+        for _ in range(capacity):
+            self._places.put(None)
+        self._process = os.getpid()
+        # threading.Thread takes a lock when it starts, and a collection may emit while that lock is held.
+        self._thread = _thread.start_new_thread(_work, (self._jobs,))
+        atexit.register(self._exit)
+
+    def run(self, job: Job) -> None:
+        """Queue the job, waiting for a place if need be; on the worker's own thread, run it at once."""
+        if threading.get_ident() == self._thread:
+            job()
+            return
+        self._places.get()
+        context, places = contextvars.copy_context(), self._places
+
+        def take_turn() -> None:
+            places.put(None)
+            context.run(job)
+
+        self._jobs.put(take_turn)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Have all done that was queued before this call; whether it was, within `timeout` seconds."""
+        if threading.get_ident() == self._thread:
+            self._run_all()
+            return True
+        done = threading.Event()
+        self._jobs.put(done.set)
+        return done.wait(timeout)
+
+    def close(self, timeout: float | None, reason: str = "close") -> None:
+        """Flush, then end the thread; what was not done in time is told to `dropped`."""
+        if not self.flush(timeout):
+            self._dropped(reason, self._jobs.qsize() - 1)  # the last one is the flush's own
+        self.stop()
+
+    def stop(self) -> None:
+        """Let the thread end after what is queued. Waits for nothing, so a garbage collection may call it."""
+        atexit.unregister(self._exit)
+        self._jobs.put(None)
+
+    def _exit(self) -> None:
+        if self._process == os.getpid():
+            self.close(EXIT_SECONDS, "exit")
+
+    def _run_all(self) -> None:
+        with contextlib.suppress(Empty):
+            while (job := self._jobs.get_nowait()) is not None:
+                job()
+
+
+def _work(jobs: SimpleQueue[Job | None]) -> None:
+    threading.current_thread().name = "encore-events"
+    while (job := jobs.get()) is not None:
+        try:
+            job()
+        except BaseException:  # noqa: BLE001 (as a thread's own: shown by the hook, and the next job runs)
+            threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+        del job  # while it waits, the worker keeps nothing alive
