@@ -11,6 +11,7 @@ from typing import Any
 from encore_events.errors import EventError, NoRunningLoopError
 from encore_events.events import BaseEvent
 from encore_events.listeners import Listener
+from encore_events.owner import current_loop
 from encore_events.plan import Call, Plan, Report
 
 Trace = Callable[[str, Callable[..., object], tuple[Any, ...]], object]
@@ -42,8 +43,8 @@ class Dispatcher:
             return bool(trace(name, method, args))
         except RecursionError:
             raise
-        except Exception as error:  # noqa: BLE001 (a tracer is isolated as listeners are)
-            logger.error("tracer %r failed at %r", trace, name, exc_info=error)  # noqa: TRY400 (BLE001's reason)
+        except Exception as error:
+            logger.error("tracer %r failed at %r", trace, name, exc_info=error)  # noqa: TRY400 (isolated as listeners are)
             return False
 
     def run(self, event: BaseEvent, plan: Plan, emit: Callable[..., object]) -> None:
@@ -98,22 +99,27 @@ class Dispatcher:
             if event.handled:
                 return
             listener = plan.listeners[position]
-            if not self.vetoed("listen", listener.call, (event,)):
+            if self.trace is None or not self._is_vetoed(listener, event):
                 yield listener, plan.calls[position]
 
+    def _is_vetoed(self, listener: Listener, event: BaseEvent) -> bool:
+        func = listener.func
+        return func is None or self.vetoed("listen", func, (event,))
+
     def _schedule(self, listener: Listener, event: BaseEvent) -> None:
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self._tell(event, listener, NoRunningLoopError(listener.func))
+        loop, func = current_loop(), listener.func
+        if func is None:
             return
-        task = loop.create_task(self._run_scheduled(listener, event))
+        if loop is None:
+            self._tell(event, listener, NoRunningLoopError(func))
+            return
+        task = loop.create_task(self._run_scheduled(listener, func, event))
         self._tasks.add(task)  # the loop itself holds its tasks weakly
         task.add_done_callback(self._tasks.discard)
 
-    async def _run_scheduled(self, listener: Listener, event: BaseEvent) -> None:
+    async def _run_scheduled(self, listener: Listener, func: Callable[..., Any], event: BaseEvent) -> None:
         try:
-            await _called(listener, event)
+            await func(event)
         except RecursionError:
             raise
         except Exception as error:  # noqa: BLE001 (listeners are isolated here)

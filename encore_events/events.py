@@ -61,10 +61,25 @@ class BaseEvent:
         """The class and the plain attributes, never the source, metadata or a value."""
         told = (
             f"{name}={value!r}"
-            for name, value in vars(self).items()
+            for name, value in vars(self).copy().items()
             if isinstance(value, _PLAIN) and not name.startswith("_") and name != "source"
         )
         return f"{type(self).__name__}({', '.join(told)})"
+
+
+def check_event_class(cls: object) -> None:
+    """Refuse what is not a class of events.
+
+    Raises:
+        EventError: with the reason.
+    """
+    if not (isinstance(cls, type) and issubclass(cls, BaseEvent)):
+        raise EventError(f"{cls!r} is not an event class: derive it from BaseEvent")
+
+
+def has_hooks(cls: type[BaseEvent]) -> bool:
+    """Whether events of `cls` do something of their own before or after they are emitted."""
+    return cls.pre_emit is not BaseEvent.pre_emit or cls.post_emit is not BaseEvent.post_emit
 
 
 def _is_behaviour(value: object) -> bool:
@@ -77,7 +92,7 @@ def _shadow_sentence(cls: type[BaseEvent], attributes: dict[str, Any]) -> str:
 
 
 class ListenerErrorEvent(BaseEvent):
-    """A listener, filter, predicate or tracer raised, and the bus went on without it.
+    """A listener, filter or predicate raised, and the bus went on without it.
 
     The failure of a listener of this very event is only logged, so there is no recursion.
 

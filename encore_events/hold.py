@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -73,19 +73,21 @@ class Hold:
             ExceptionGroup: the manager is strict and listeners failed; all events were emitted first.
         """
         failures: list[Exception] = []
-        for event, handle in self._end():
-            try:
-                self._manager.emit_held(event, handle)
-            except ExceptionGroup as group:
-                failures.extend(group.exceptions)
+        queue = iter(self._end())
+        try:
+            for event, handle in queue:
+                try:
+                    self._manager.emit_held(event, handle)
+                except ExceptionGroup as group:
+                    failures.extend(group.exceptions)
+        finally:
+            _forget(queue)  # nothing is left of it, unless an interrupt came
         if failures:
             raise ExceptionGroup("listeners failed for released events", failures)
 
     def discard(self) -> None:
         """End the hold and forget what was held."""
-        for _event, handle in self._end():
-            if handle is not None:
-                handle.finish()
+        _forget(self._end())
 
     def covers(self, cls: type[BaseEvent], owner: Owner) -> bool:
         """Whether an event of `cls`, emitted by `owner`, may be held here."""
@@ -102,6 +104,12 @@ class Hold:
         self._manager.end_hold(self)
         queue, self._queue = self._queue, []
         return queue
+
+
+def _forget(queue: Iterable[Queued]) -> None:
+    for _event, handle in queue:
+        if handle is not None:
+            handle.finish()
 
 
 def hold_filter(cls: type[BaseEvent], filter: Filter | None, report: Report) -> Callable[[BaseEvent], bool]:  # noqa: A002

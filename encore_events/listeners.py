@@ -20,6 +20,9 @@ Where = Callable[[Any], object]
 FIRST = math.inf
 """The priority of those who only observe: they see an event before anyone can veto it."""
 
+_BUILTIN_METHODS = (types.BuiltinMethodType, types.MethodWrapperType)
+_NOT_WEAKLY = "it cannot be referred to weakly; pass weak=False to hold it strongly"
+
 
 def identity_of(func: Callable[..., object]) -> Hashable:
     """What makes two mentions of a listener the same one: never its `==` or its hash.
@@ -28,16 +31,16 @@ def identity_of(func: Callable[..., object]) -> Hashable:
     """
     if isinstance(func, types.MethodType):
         return id(func.__func__), id(func.__self__)
-    if isinstance(func, (types.BuiltinMethodType, types.MethodWrapperType)) and func.__self__ is not None:
+    if isinstance(func, _BUILTIN_METHODS) and func.__self__ is not None:
         return func.__name__, id(func.__self__)
     return id(func)
 
 
-def is_coroutine_listener(func: object) -> bool:
+def is_coroutine_listener(func: Callable[..., object]) -> bool:
     """Whether calling `func` gives a coroutine: partials and async `__call__` included."""
     while isinstance(func, functools.partial):
         func = func.func
-    return inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(getattr(func, "__call__", None))  # noqa: B004
+    return inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(type(func).__call__)
 
 
 class Listener:
@@ -62,7 +65,7 @@ class Listener:
         "sequence",
     )
 
-    def __init__(  # noqa: PLR0913 (it is what connect() is given)
+    def __init__(
         self,
         cls: type[BaseEvent],
         func: Callable[..., object],
@@ -130,18 +133,19 @@ class _Weak:
     def get(self) -> Callable[..., object] | None:
         target = self.reference()
         if target is None or self.function is None:
-            return target  # type: ignore[no-any-return]  # what a weak reference refers to has no type
+            return target
         return types.MethodType(self.function, target)
 
 
 def _held_weakly(func: Callable[..., object], died: Callable[[object], None]) -> _Weak:
+    if isinstance(func, _BUILTIN_METHODS):  # made anew at each look-up, so the one that is given dies at once
+        raise InvalidListenerError(func, _NOT_WEAKLY)
     try:
         if isinstance(func, types.MethodType):
             return _Weak(func.__func__, weakref.ref(func.__self__, died))
         return _Weak(None, weakref.ref(func, died))
     except TypeError:
-        reason = "it cannot be referred to weakly; pass weak=False to hold it strongly"
-        raise InvalidListenerError(func, reason) from None
+        raise InvalidListenerError(func, _NOT_WEAKLY) from None
 
 
 def _weak_call(weak: _Weak) -> Callable[[BaseEvent], object]:

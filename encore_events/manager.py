@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import functools
 import itertools
-import logging
 import operator
 import os
 import weakref
@@ -23,19 +22,17 @@ import blinker
 
 from encore_events.abstract import BaseEventManager
 from encore_events.dispatch import Dispatcher, Trace, check_made
-from encore_events.errors import EventError, ManagerClosedError, NotConnectedError
-from encore_events.events import BaseEvent, EventsDroppedEvent
+from encore_events.errors import ManagerClosedError, NotConnectedError
+from encore_events.events import BaseEvent, check_event_class, has_hooks
 from encore_events.hold import Hold, hold_filter
 from encore_events.listeners import Filter, Listener, Where, identity_of
 from encore_events.owner import current_loop, current_owner
 from encore_events.plan import Plan
 from encore_events.subscription import EventInfo, Subscription
-from encore_events.trouble import OnError, tell_listener_error
+from encore_events.trouble import OnError, tell_dropped, tell_listener_error
 from encore_events.worker import EmitHandle, Worker
 
 E = TypeVar("E", bound=BaseEvent)
-
-logger = logging.getLogger("encore_events")
 
 
 class EventManager(BaseEventManager):
@@ -111,14 +108,14 @@ class EventManager(BaseEventManager):
             collected=self._remove,
         )
         if self._dispatcher.vetoed("connect", self.connect, (cls, func, filter, priority)):
-            return Subscription(cls, func, None)
+            return Subscription(listener, None)
         signal.connect(listener, weak=False)
         while self._connected.setdefault(listener.key, listener) is not listener:
             replaced = self._connected.pop(listener.key, None)
             if replaced is not None:
                 signal.disconnect(replaced)
         self._plans = {}
-        return Subscription(cls, func, functools.partial(self._end, listener, func))
+        return Subscription(listener, self._end)
 
     def disconnect(self, cls: type[BaseEvent], func: Callable[..., object]) -> None:
         """Have `func` called no longer with events of `cls`.
@@ -185,7 +182,7 @@ class EventManager(BaseEventManager):
 
         `release()` emits them in order, `discard()` forgets them, and so does leaving the block.
         """
-        _check_event_class(cls)
+        check_event_class(cls)
         return Hold(self, cls, hold_filter(cls, filter, self._tell))
 
     def enable(self, cls: type[BaseEvent]) -> None:
@@ -195,7 +192,7 @@ class EventManager(BaseEventManager):
 
     def disable(self, cls: type[BaseEvent]) -> None:
         """Dispatch no events of `cls` and its subclasses, until `enable(cls)`."""
-        _check_event_class(cls)
+        check_event_class(cls)
         self._silenced[cls] = cls
         self._plans = {}
 
@@ -206,7 +203,7 @@ class EventManager(BaseEventManager):
     @contextlib.contextmanager
     def disabled(self, cls: type[BaseEvent]) -> Iterator[None]:
         """Dispatch no events of `cls` and its subclasses for the length of the block; blocks nest."""
-        _check_event_class(cls)
+        check_event_class(cls)
         block = object()
         self._silenced[block] = cls
         self._plans = {}
@@ -228,7 +225,7 @@ class EventManager(BaseEventManager):
 
     def get_event_hierarchy(self, cls: type[BaseEvent]) -> tuple[type[BaseEvent], ...]:
         """The classes whose listeners hear an event of `cls`: from itself up to BaseEvent."""
-        _check_event_class(cls)
+        check_event_class(cls)
         return tuple(base for base in cls.__mro__ if issubclass(base, BaseEvent))
 
     def register(self, cls: type[BaseEvent]) -> None:
@@ -258,10 +255,11 @@ class EventManager(BaseEventManager):
 
     def close(self, timeout: float | None = None) -> None:
         """Wait for what is queued (`timeout` seconds at most), then disconnect all; emits do nothing afterwards."""
-        worker = self._workers.pop(os.getpid(), None)
+        worker = self._workers.get(os.getpid())
         if worker is not None:
             worker.close(timeout)
         self._closed = True
+        self._workers = {}
         for listener in list(self._connected.values()):
             self._remove(listener)
         self._plans = {}
@@ -280,8 +278,10 @@ class EventManager(BaseEventManager):
             return
         if handle is None:
             self._dispatcher.run(event, self._plan(type(event)), self.emit)
-            return
-        self._worker().run(functools.partial(self._deliver, event, handle))
+        elif self._closed:
+            handle.finish()
+        else:
+            self._worker().run(functools.partial(self._deliver, event, handle))
 
     def _emit_aside(self, event: BaseEvent, handle: EmitHandle | None) -> EmitHandle | None:
         check_made(event)
@@ -304,7 +304,7 @@ class EventManager(BaseEventManager):
         worker = self._workers.get(os.getpid())
         if worker is not None:
             return worker
-        made = Worker(functools.partial(_tell_dropped, weakref.ref(self)))
+        made = Worker(functools.partial(tell_dropped, weakref.ref(self)))
         worker = self._workers.setdefault(os.getpid(), made)
         if worker is made:
             weakref.finalize(self, made.stop).atexit = False
@@ -326,7 +326,7 @@ class EventManager(BaseEventManager):
         tell_listener_error(self, self._on_error, event, listener.func, error)
 
     def _signal(self, cls: type[BaseEvent]) -> blinker.Signal:
-        _check_event_class(cls)
+        check_event_class(cls)
         signal = self._signals.get(cls)
         if signal is None:
             signal = blinker.Signal()
@@ -336,8 +336,10 @@ class EventManager(BaseEventManager):
             signal = self._signals.setdefault(cls, signal)
         return signal
 
-    def _end(self, listener: Listener, func: Callable[..., object]) -> None:
-        if not self._dispatcher.vetoed("disconnect", self.disconnect, (listener.cls, func)):
+    def _end(self, listener: Listener) -> None:
+        if self._connected.get(listener.key) is not listener:
+            return
+        if not self._dispatcher.vetoed("disconnect", self.disconnect, (listener.cls, listener.func)):
             self._remove(listener)
 
     def _remove(self, listener: Listener) -> None:
@@ -364,7 +366,7 @@ class EventManager(BaseEventManager):
 
     def _compile(self, cls: type[BaseEvent]) -> Plan:
         plans = self._plans  # taken before anything is read: a change from here on throws this dict away
-        _check_event_class(cls)
+        check_event_class(cls)
         is_traced = self._dispatcher.trace is not None
         enabled = not self._closed and self.is_enabled(cls)
         listeners = self._ordered(cls) if enabled else []
@@ -373,7 +375,7 @@ class EventManager(BaseEventManager):
             [self._dispatcher.call_of(listener) for listener in listeners],
             enabled=enabled,
             heard=enabled and (bool(listeners) or is_traced),
-            has_hooks=is_traced or self._dispatcher.strict or _has_hooks(cls),
+            has_hooks=is_traced or self._dispatcher.strict or has_hooks(cls),
         )
         plans[cls] = plan
         return plan
@@ -383,25 +385,9 @@ class EventManager(BaseEventManager):
         return EventInfo(cls, tuple(func for func in listeners if func is not None), self.is_enabled(cls))
 
 
-def _has_hooks(cls: type[BaseEvent]) -> bool:
-    return cls.pre_emit is not BaseEvent.pre_emit or cls.post_emit is not BaseEvent.post_emit
-
-
-def _check_event_class(cls: object) -> None:
-    if not (isinstance(cls, type) and issubclass(cls, BaseEvent)):
-        raise EventError(f"{cls!r} is not an event class: derive it from BaseEvent")
-
-
 def _receivers(signal: blinker.Signal | None) -> list[Listener]:
     return [] if signal is None else cast("list[Listener]", list(signal.receivers.values()))
 
 
 def _nobody(_: object) -> None:
     """A receiver that is never called."""
-
-
-def _tell_dropped(manager: weakref.ref[EventManager], reason: str, count: int) -> None:
-    living = manager()
-    logger.warning("%d events were dropped by the worker at %s", count, reason)
-    if living is not None:
-        living.emit(EventsDroppedEvent(source=living, queue="worker", reason=reason, count=count))

@@ -20,9 +20,8 @@ from encore_events.listeners import Listener
 Call = Callable[[Any], object]
 Report = Callable[[BaseEvent, Listener, Exception], None]
 
-_COMPARES_AS_IT_HASHES = (object, str, int, float, bytes, type)
-_EQUALITIES = frozenset(kind.__eq__ for kind in _COMPARES_AS_IT_HASHES)
-_HASHES = frozenset(kind.__hash__ for kind in (*_COMPARES_AS_IT_HASHES, enum.Enum))
+_HASHED_AS_COMPARED = (object, str, int, float, bytes, type, type(None), enum.Enum)
+_HONEST = frozenset((kind.__eq__, kind.__hash__) for kind in _HASHED_AS_COMPARED)
 
 
 class Plan:
@@ -106,7 +105,7 @@ def _accepts(listener: Listener, event: BaseEvent, report: Report) -> bool:
 def _is_indexable(value: object) -> bool:
     """Whether a dict look-up decides just as `is` or `==` would: nobody's own equality or hash has a say."""
     kind = type(value)
-    return kind.__eq__ in _EQUALITIES and kind.__hash__ in _HASHES
+    return (kind.__eq__, kind.__hash__) in _HONEST
 
 
 def _indexed(listeners: Sequence[Listener]) -> tuple[list[_Index], list[int]]:

@@ -83,7 +83,7 @@ class ProgressManager:
     StepEventType: ClassVar[type[ProgressEvent]] = ProgressStepEvent
     EndEventType: ClassVar[type[ProgressEvent]] = ProgressEndEvent
 
-    def __init__(  # noqa: PLR0913 (the signature is the specification's)
+    def __init__(
         self,
         event_manager: BaseEventManager | None = None,
         source: object = None,
@@ -101,6 +101,7 @@ class ProgressManager:
         self.kwargs = kwargs
         self._done = 0
         self._started = False
+        self._ended = False
 
     def __repr__(self) -> str:
         """What is being done, and how far it is."""
@@ -130,14 +131,14 @@ class ProgressManager:
         """
         if not self._started:
             raise ProgressError("end", self.message)
-        self._started = False
+        self._started, self._ended = False, True
         self._emit(self.EndEventType, self.message if message is None else message, exit_state=exit_state)
 
     def __call__(self, message: str | int | None = None, step: int | None = None) -> None:
         """Take a step: `progress(n)`, `progress(step=n)` and `progress('message', n)` all tell n steps in all."""
         if isinstance(message, int):
             message, step = None, message
-        if not self._started:
+        if not self._started and not self._ended:
             self.start()
         self.step(message, step)
 
@@ -160,7 +161,5 @@ class ProgressManager:
 
     def _emit(self, cls: type[ProgressEvent], message: str, **attributes: Any) -> None:
         if self.event_manager.has_listeners(cls):
-            event = cls(
-                self.source, operation_id=self.operation_id, message=message, **{**self.kwargs, **attributes}
-            )
+            event = cls(self.source, operation_id=self.operation_id, message=message, **{**self.kwargs, **attributes})
             self.event_manager.emit(event)

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from encore_events.events import BaseEvent
+from encore_events.listeners import Listener
 
 
 class Subscription:
@@ -16,17 +17,21 @@ class Subscription:
     It stands for that one connection: once it was replaced or ended, it does nothing.
     """
 
-    def __init__(self, cls: type[BaseEvent], listener: object, end: Callable[[], object] | None) -> None:
+    def __init__(self, record: Listener, end: Callable[[Listener], object] | None) -> None:
         """Make the subscription; `end` takes the connection back, None where there never was one."""
-        self.cls = cls
-        self.listener = listener
+        self.cls = record.cls
+        self._record = record
         self._end = end
+
+    @property
+    def listener(self) -> Callable[..., object] | None:
+        """The function as it was connected, or None once it was collected: it is not held here."""
+        return self._record.func
 
     def disconnect(self) -> None:
         """End the connection, if it is still there."""
-        end, self._end = self._end, None
-        if end is not None:
-            end()
+        if self._end is not None:
+            self._end(self._record)
 
     def __enter__(self) -> Self:
         """Give the subscription itself."""

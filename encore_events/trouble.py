@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Protocol
 
-from encore_events.events import BaseEvent, ListenerErrorEvent
+from encore_events.events import BaseEvent, EventsDroppedEvent, ListenerErrorEvent
 
 logger = logging.getLogger("encore_events")
 
@@ -46,10 +46,18 @@ def tell_listener_error(
         _telling.reset(token)
 
 
+def tell_dropped(manager: Callable[[], Teller | None], reason: str, count: int) -> None:
+    """Log how many events the worker lost, and emit an EventsDroppedEvent where there still is a manager."""
+    logger.warning("%d events were dropped by the worker at %s", count, reason)
+    living = manager()
+    if living is not None:
+        living.emit(EventsDroppedEvent(source=living, queue="worker", reason=reason, count=count))
+
+
 def _call_on_error(on_error: OnError, event: BaseEvent, listener: object, error: Exception) -> None:
     try:
         on_error(event, listener, error)
     except RecursionError:
         raise
-    except Exception as trouble:  # noqa: BLE001 (on_error is isolated as listeners are)
-        logger.error("on_error %r failed for %r", on_error, event, exc_info=trouble)  # noqa: TRY400 (as above)
+    except Exception as trouble:
+        logger.error("on_error %r failed for %r", on_error, event, exc_info=trouble)  # noqa: TRY400 (isolated as listeners are)

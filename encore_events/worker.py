@@ -28,23 +28,29 @@ Job = Callable[[], object]
 class EmitHandle:
     """What `emit(block=False)` gives: whether the event has been dispatched."""
 
-    __slots__ = ("_finished",)
+    __slots__ = ("_finished", "_waiting")
 
     def __init__(self) -> None:
         """Make a handle of an event that waits."""
-        self._finished = threading.Event()
+        self._finished = False
+        # Not a threading.Event: its own lock may be held when a garbage collection emits, and waits for the worker.
+        self._waiting = threading.Lock()
+        self._waiting.acquire()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until every listener has run, or for `timeout` seconds; whether they have."""
-        return self._finished.wait(timeout)
+        if not self._finished and self._waiting.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
+            self._waiting.release()
+        return self._finished
 
     def done(self) -> bool:
         """Whether every listener has run."""
-        return self._finished.is_set()
+        return self._finished
 
     def finish(self) -> None:
         """Say that there is nothing more to wait for. For the bus."""
-        self._finished.set()
+        self._finished = True
+        self._waiting.release()
 
     def __repr__(self) -> str:
         """Whether it is done."""
@@ -62,8 +68,8 @@ class Worker:
         for _ in range(capacity):
             self._places.put(None)
         self._process = os.getpid()
-        # threading.Thread takes a lock when it starts, and a collection may emit while that lock is held.
-        self._thread = _thread.start_new_thread(_work, (self._jobs,))
+        self._thread = self._started()
+        self._stopped = self._thread is None
         atexit.register(self._exit)
 
     def run(self, job: Job) -> None:
@@ -78,16 +84,16 @@ class Worker:
             places.put(None)
             context.run(job)
 
-        self._jobs.put(take_turn)
+        self._put(take_turn)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Have all done that was queued before this call; whether it was, within `timeout` seconds."""
         if threading.get_ident() == self._thread:
             self._run_all()
             return True
-        done = threading.Event()
-        self._jobs.put(done.set)
-        return done.wait(timeout)
+        flushed = EmitHandle()
+        self._put(flushed.finish)
+        return flushed.join(timeout)
 
     def close(self, timeout: float | None, reason: str = "close") -> None:
         """Flush, then end the thread; what was not done in time is told to `dropped`."""
@@ -98,7 +104,21 @@ class Worker:
     def stop(self) -> None:
         """Let the thread end after what is queued. Waits for nothing, so a garbage collection may call it."""
         atexit.unregister(self._exit)
+        self._stopped = True
         self._jobs.put(None)
+
+    def _started(self) -> int | None:
+        """The new thread, or None where there can be no more: at the exit of the interpreter."""
+        try:
+            # threading.Thread takes a lock when it starts, and a collection may emit while that lock is held.
+            return _thread.start_new_thread(_work, (self._jobs,))
+        except RuntimeError:
+            return None
+
+    def _put(self, job: Job) -> None:
+        self._jobs.put(job)
+        if self._stopped:  # the thread may have ended without seeing the job
+            self._run_all()
 
     def _exit(self) -> None:
         if self._process == os.getpid():
@@ -106,15 +126,23 @@ class Worker:
 
     def _run_all(self) -> None:
         with contextlib.suppress(Empty):
-            while (job := self._jobs.get_nowait()) is not None:
-                job()
+            while True:
+                job = self._jobs.get_nowait()
+                if job is not None:
+                    _run(job)
+        if self._stopped:
+            self._jobs.put(None)  # what ends the thread was taken out with the rest
 
 
 def _work(jobs: SimpleQueue[Job | None]) -> None:
     threading.current_thread().name = "encore-events"
     while (job := jobs.get()) is not None:
-        try:
-            job()
-        except BaseException:  # noqa: BLE001 (as a thread's own: shown by the hook, and the next job runs)
-            threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+        _run(job)
         del job  # while it waits, the worker keeps nothing alive
+
+
+def _run(job: Job) -> None:
+    try:
+        job()
+    except BaseException:  # noqa: BLE001 (as a thread's own: shown by the hook, and the next job runs)
+        threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))

@@ -6,12 +6,11 @@ import io
 import sys
 import threading
 from collections import deque
+from collections.abc import Generator, Iterable, Iterator
 from types import MethodType
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
-
     from _typeshed import ReadableBuffer
 
 __all__ = ["BufferIteratorIO", "buffer_iterator", "tee"]
@@ -318,7 +317,7 @@ def _check_source(filelike: Readable) -> None:
 
 
 def _fast_call(progress: Progress) -> Progress:
-    """The progress, bound beforehand if its class defines `__call__`: that takes half the time of calling the object."""
+    """The progress, as its bound `__call__` where it is an object: calling that takes half the time."""
     if not callable(progress):
         raise TypeError(f"progress must be callable, not {progress!r}")
     call = progress.__call__

@@ -1,0 +1,68 @@
+# The one place to start from: `make demo`, `make test`. Everything goes into .venv, and nothing is asked of the machine
+# but make and Python 3.11. ARGS="..." is passed on to the command that a target runs.
+
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+
+help:
+	@echo 'make demo    watch real files move through real stores (KEEP=1 serves the metrics until Ctrl-C)'
+	@echo 'make test    the tests, with branch coverage'
+	@echo 'make lint    ruff, mypy and the import contracts'
+	@echo 'make bench   ours beside the peers, one table'
+	@echo 'make clean   remove what the others made'
+
+demo: .venv/.demo
+	@$(BIN)/encore demo $(if $(KEEP),--keep-serving) $(ARGS)
+
+test: .venv/.dev
+	@$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal --cov --cov-report=term $(ARGS)
+
+lint: .venv/.dev
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo >.venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
+
+bench: .venv/.bench
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf .venv build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What is installed, renewed when pyproject.toml is newer. The project itself is installed so that edits count at once.
+
+.venv/.demo: $(BIN)/python pyproject.toml
+	@echo 'Installing Encore into .venv ...'
+	@$(PIP) --editable '.[all]'
+	@touch $@
+
+.venv/.dev: .venv/.demo
+	@echo 'Installing the tools of development into .venv ...'
+	@$(PIP) 'pip>=25.1' # older ones don't know groups
+	@$(PIP) --group dev
+	@touch $@
+
+.venv/.bench: .venv/.demo
+	@echo 'Installing the peers of the benchmarks into .venv ...'
+	@$(PIP) 'pip>=25.1'
+	@$(PIP) --group bench
+	@touch $@
+
+$(BIN)/python:
+	@test -n '$(PYTHON)' || { echo 'Encore needs Python 3.11 or later, and none is on the PATH: install it, or say PYTHON=...' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Encore needs Python 3.11 or later; $(PYTHON) is " + sys.version.split()[0])'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		package=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			echo "Installing $$package, which $(PYTHON) needs to make a virtual environment ..."; \
+			apt-get install --yes -qq $$package >/dev/null || { apt-get update -qq && apt-get install --yes -qq $$package >/dev/null; }; \
+		else \
+			echo "$(PYTHON) cannot make virtual environments: install the package $$package (Debian, Ubuntu) and try again" >&2; exit 1; \
+		fi; }
+	@$(PYTHON) -m venv --clear .venv

@@ -1,0 +1,40 @@
+"""Work that a garbage collection finds but must not do itself.
+
+A finalizer may run between any two steps of a thread that holds a lock, a listener's lock too. So what a
+finalizer has to tell is told from another thread.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+Work = Callable[[], object]
+
+_waiting: SimpleQueue[Work] = SimpleQueue()
+_working_in: list[int] = []
+"""The process whose thread is doing what waits, or nothing."""
+
+
+def do_elsewhere(work: Work) -> None:
+    """Have `work` done soon, by a thread that is started for it. May be called by a finalizer."""
+    _waiting.put(work)
+    if _working_in[-1:] == [os.getpid()]:
+        return
+    _working_in[:] = [os.getpid()]
+    # threading.Thread takes a lock when it starts, and the collection may have come while that was held.
+    _thread.start_new_thread(_do_what_waits, ())
+
+
+def _do_what_waits() -> None:
+    while True:
+        try:
+            work = _waiting.get_nowait()
+        except Empty:
+            _working_in.clear()
+            if _waiting.empty():
+                return
+            continue
+        work()

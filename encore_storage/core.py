@@ -1,0 +1,216 @@
+"""The core of a store: what a backend implements, and how what it does is observed."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, ClassVar, NamedTuple, Self
+
+from encore_events.abstract import BaseEventManager
+from encore_events.default import get_event_manager
+from encore_storage.errors import InvalidKeyError, KeyNotFoundError, StoreConnectionError, TransactionError
+from encore_storage.events import (
+    Direction,
+    Operation,
+    StoreModificationEvent,
+    StoreProgressEndEvent,
+    StoreProgressStartEvent,
+    StoreProgressStepEvent,
+    StoreSetEvent,
+    StoreUpdateEvent,
+)
+from encore_storage.metadata import Metadata, checked_metadata
+from encore_storage.progress import SilentProgress, StoreProgressManager
+from encore_storage.transactions import TransactionState
+from encore_storage.value import Entry
+
+_TOLD = (StoreProgressEndEvent, StoreProgressStartEvent, StoreProgressStepEvent)
+
+
+class Change(NamedTuple):
+    """What a write did.
+
+    Attributes:
+        is_new: whether there was no value under the key before.
+        metadata: the metadata as it is now.
+    """
+
+    is_new: bool
+    metadata: Metadata
+
+
+class StoreCore(ABC):
+    """A store as its backend sees it; `AbstractStore` adds what its users call.
+
+    A backend implements `_lookup`, `_open`, `_put`, `_remove` and `_keys`, and knows nothing of events.
+
+    Args:
+        name: what events, logs and metrics call it; by default, its backend.
+        event_manager: where it emits; by default, `get_event_manager()`.
+        timeout: how many seconds a thread waits for another thread's transaction; None for as long as it takes.
+    """
+
+    backend: ClassVar[str]
+    """What kind of store it is, in one word."""
+
+    transactional: ClassVar[bool] = False
+    """Whether it has `_begin_transaction`, `_commit_transaction` and `_rollback_transaction`."""
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        event_manager: BaseEventManager | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Make the store; see the class."""
+        self.name = name or self.backend
+        self.event_manager = get_event_manager() if event_manager is None else event_manager
+        self.timeout = timeout
+        self._connected = True
+
+    def __repr__(self) -> str:
+        """Its name, and whether it is connected."""
+        return f"<{type(self).__name__} {self.name!r}: {'connected' if self._connected else 'disconnected'}>"
+
+    @abstractmethod
+    def _lookup(self, key: str) -> Entry:
+        """What is known of the value. Raises KeyNotFoundError."""
+
+    @abstractmethod
+    def _open(self, key: str, entry: Entry, start: int, end: int) -> Iterator[bytes]:
+        """The bytes `[start, end)` of just the value that `entry` is of, in chunks, opened now.
+
+        An iterator that holds a resource has a `close()`. Raises ConflictError, here or while it is iterated,
+        if those bytes are no longer to be had.
+        """
+
+    @abstractmethod
+    def _put(self, key: str, chunks: Iterable[bytes] | None, metadata: Metadata | None) -> Change:
+        """Store bytes and metadata under the key, both or neither.
+
+        Without chunks the bytes stay, without metadata that stays; under a new key they are empty. If `chunks`
+        raises, everything stays as it was.
+        """
+
+    @abstractmethod
+    def _remove(self, key: str) -> Metadata:
+        """Delete the value, and give the metadata that it had. Raises KeyNotFoundError."""
+
+    @abstractmethod
+    def _keys(self) -> Iterator[str]:
+        """All keys, as of the call or later."""
+
+    def _items(self) -> Iterator[tuple[str, Metadata]]:
+        """All keys with their metadata."""
+        for key in self._keys():
+            with contextlib.suppress(KeyNotFoundError):  # deleted since
+                yield key, self._lookup(key).metadata
+
+    def _check_key(self, key: str) -> None:
+        """Refuse what can't be a key here. Raises InvalidKeyError."""
+
+    def _writing(self) -> AbstractContextManager[object]:
+        """A block in which nobody else writes; it waits for the transaction of another thread."""
+        return TransactionState.of(self).turn
+
+    def _connect(self) -> None:
+        """Take up what the store needs."""
+
+    def _disconnect(self) -> None:
+        """Give up what the store holds."""
+
+    def connect(self) -> None:
+        """Make the store usable again after `disconnect()`; otherwise do nothing."""
+        if not self._connected:
+            self._connect()
+            self._connected = True
+
+    def disconnect(self) -> None:
+        """Release what the store holds; calls raise StoreConnectionError until it is connected again.
+
+        Raises:
+            TransactionError: inside a transaction of the caller.
+        """
+        if TransactionState.of(self).mine is not None:
+            raise TransactionError(f"store {self.name!r} cannot be disconnected inside its own transaction")
+        if self._connected:
+            with TransactionState.of(self).turn:
+                self._connected = False
+                self._disconnect()
+
+    def is_connected(self) -> bool:
+        """Whether the store can be used."""
+        return self._connected
+
+    def __enter__(self) -> Self:
+        """Connect."""
+        self.connect()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Disconnect."""
+        self.disconnect()
+
+    def _found(self, key: str) -> Entry:
+        self._check(key)
+        return self._lookup(key)
+
+    def _check(self, key: object) -> None:
+        self._check_connected()
+        if not isinstance(key, str):
+            raise InvalidKeyError(key, f"it is a {type(key).__name__}, not a str")
+        self._check_key(key)
+
+    def _check_connected(self) -> None:
+        if not self._connected:
+            raise StoreConnectionError(f"store {self.name!r} is disconnected: call connect() first")
+
+    def _observe(
+        self,
+        operation: Operation,
+        key: str | None,
+        *,
+        direction: Direction | None = None,
+        steps: int = -1,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> StoreProgressManager:
+        """The progress of one operation, not started yet; it counts as part of the caller's transaction."""
+        transaction = TransactionState.of(self).mine
+        if transaction is not None:
+            transaction.operations += 1
+        if not any(map(self.event_manager.has_listeners, _TOLD)):
+            return SilentProgress()
+        return StoreProgressManager(
+            self.event_manager,
+            self,
+            message=operation if key is None else f"{operation} {key!r}",
+            steps=steps,
+            store=self.name,
+            operation=operation,
+            direction=direction,
+            key=key,
+            metadata=metadata,
+            transaction_id=transaction and transaction.transaction_id,
+        )
+
+    def _tell_change(self, key: str, change: Change) -> None:
+        self._tell(StoreSetEvent if change.is_new else StoreUpdateEvent, key, change.metadata)
+
+    def _tell(self, cls: type[StoreModificationEvent], key: str, metadata: Metadata) -> None:
+        if not self.event_manager.has_listeners(cls):
+            return
+        transaction = TransactionState.of(self).mine
+        event = cls(
+            self,
+            store=self.name,
+            key=key,
+            metadata=checked_metadata(metadata),
+            transaction_id=transaction and transaction.transaction_id,
+        )
+        self.event_manager.emit(event)

@@ -1,0 +1,184 @@
+"""What is read from a store, observed to its end: a stream of bytes, or an iteration over keys."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
+
+from encore_storage.collected import do_elsewhere
+from encore_storage.progress import StoreProgressManager
+from encore_storage.streams import BufferIteratorIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+T = TypeVar("T")
+
+
+class ObservedReader(BufferIteratorIO):
+    """A value's bytes as a file, and the end of the operation as soon as they have come to theirs.
+
+    The operation ends with the read that finds no more bytes, with the close, or with an error of the
+    store, whichever comes first. A stream that is collected unclosed is told as cancelled, from another
+    thread.
+    """
+
+    def __init__(self, chunks: Iterator[ReadableBuffer], progress: StoreProgressManager) -> None:
+        """Make the file of `chunks`; `progress` has been started."""
+        self._progress = progress
+        self._total = 0
+        self._ended = False
+        super().__init__(chunks)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The next `size` bytes, fewer only at the end; by default all that are left."""
+        wanted = size if size is not None and size >= 0 else None
+        data = self._observed(super().read, size)
+        if wanted is None or len(data) < wanted:
+            self._end()
+        return data
+
+    def read1(self, size: int | None = -1, /) -> bytes:
+        """The next bytes that are at hand, at most `size`."""
+        return self._ended_by_nothing(self._observed(super().read1, size), size)
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """The next line, at most `size` bytes of it."""
+        return self._ended_by_nothing(self._observed(super().readline, size), size)
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill the buffer; how many bytes that took, fewer only at the end."""
+        view = memoryview(buffer).cast("B")
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def readinto1(self, buffer: WriteableBuffer, /) -> int:
+        """Put what is at hand into the buffer; how many bytes that were."""
+        view = memoryview(buffer).cast("B")
+        data = self.read1(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """Close the stream; the operation is over with the bytes that were read."""
+        if self.closed:
+            return
+        try:
+            super().close()
+        except BaseException as error:
+            self._end(error)
+            raise
+        self._end()
+
+    def __del__(self) -> None:
+        """Have a stream that was never closed told as cancelled, elsewhere."""
+        if not getattr(self, "_ended", True):
+            do_elsewhere(_abandoned(self._iterator, self._progress))
+
+    def _observed(self, read: Callable[[int | None], bytes], size: int | None) -> bytes:
+        try:
+            data = read(size)
+        except BaseException as error:
+            if not self.closed:
+                self._end(error)
+            raise
+        if data and not self._ended:
+            self._total += len(data)
+            self._progress(step=self._total)
+        return data
+
+    def _ended_by_nothing(self, data: bytes, size: int | None) -> bytes:
+        if not data and size != 0:
+            self._end()
+        return data
+
+    def _end(self, error: BaseException | None = None) -> None:
+        ended, self._ended = self._ended, True
+        if not ended:
+            self._progress.end(error=error)
+
+
+class ObservedIterator(Iterator[T], Generic[T]):
+    """The results of a query, and the end of the operation with the last of them or the close.
+
+    One that is collected before either is told as cancelled, from another thread. It is a context manager.
+    """
+
+    def __init__(self, items: Iterable[T], progress: StoreProgressManager) -> None:
+        """Make the iterator over `items`; `progress` has been started."""
+        self._items = iter(items)
+        self._progress = progress
+        self._ended = False
+
+    def __iter__(self) -> Self:
+        """Give itself."""
+        return self
+
+    def __next__(self) -> T:
+        """The next result."""
+        if self._ended:
+            raise StopIteration
+        try:
+            return next(self._items)
+        except StopIteration:
+            self._end()
+            raise
+        except BaseException as error:
+            self._end(error)
+            raise
+
+    def __enter__(self) -> Self:
+        """Give itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Want no more results."""
+        _close(self._items)
+        self._end()
+
+    def __del__(self) -> None:
+        """Have a query that was left in the middle told as cancelled, elsewhere."""
+        if not getattr(self, "_ended", True):
+            do_elsewhere(_abandoned(self._items, self._progress))
+
+    def _end(self, error: BaseException | None = None) -> None:
+        ended, self._ended = self._ended, True
+        if not ended:
+            self._progress.end(error=error)
+
+
+def counted(chunks: Iterable[bytes], progress: StoreProgressManager) -> Generator[bytes, None, None]:
+    """The chunks for a store to write, each counted once the store has taken it.
+
+    What is told of them lags one chunk behind, so that the last is told by the end of the operation alone.
+    """
+    total = 0
+    for chunk in chunks:
+        if total:
+            progress(step=total)
+        yield chunk
+        total += len(chunk)
+        progress.count(total)
+
+
+def _abandoned(items: Iterator[object], progress: StoreProgressManager) -> Callable[[], None]:
+    def tell() -> None:
+        _close(items)
+        progress.end(error=asyncio.CancelledError("collected before it was closed or read to its end"))
+
+    return tell
+
+
+def _close(items: Iterator[object]) -> None:
+    close = getattr(items, "close", None)
+    if close is not None:
+        close()

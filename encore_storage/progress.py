@@ -1,0 +1,224 @@
+"""Progress that can't lie: exact in what it counts, seldom in what it tells."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
+
+from encore_events.abstract import BaseEventManager
+from encore_events.errors import ProgressError
+from encore_events.progress import ExitState, ProgressManager
+from encore_storage.errors import KeyNotFoundError, error_type_of
+from encore_storage.events import (
+    Outcome,
+    StoreProgressEndEvent,
+    StoreProgressEvent,
+    StoreProgressStartEvent,
+    StoreProgressStepEvent,
+)
+
+_EXIT_STATES: dict[Outcome, ExitState] = {
+    "ok": "normal",
+    "miss": "warning",
+    "error": "error",
+    "cancelled": "exception",
+}
+_OUTCOMES: dict[ExitState, Outcome] = {
+    "normal": "ok",
+    "warning": "miss",
+    "error": "error",
+    "exception": "error",
+}
+
+
+class StoreProgressManager(ProgressManager):
+    """Tells the progress of one operation of a store, in bytes; a context manager that never forgets the end.
+
+    Every `progress(step=total)` is counted. A step event is told at most each `min_interval` seconds from
+    the start on, and never for the last byte that is expected: that one is told by the end alone. What no
+    step has told is the `delta` of the end, so the deltas of an operation always sum up to its `bytes`.
+
+    The block's exception decides the outcome: KeyNotFoundError for this key is 'miss', any other Exception
+    'error', and KeyboardInterrupt, GeneratorExit or asyncio.CancelledError 'cancelled'.
+
+    >>> from encore_events import EventManager
+    >>> manager = EventManager()
+    >>> _ = manager.connect(StoreProgressEndEvent, lambda event: print(event.outcome, event.bytes))
+    >>> with StoreProgressManager(manager, message="copying", steps=10) as progress:
+    ...     progress(step=4)
+    ...     progress(step=10)
+    ok 10
+
+    Args:
+        event_manager: where to emit; by default, `get_event_manager()`.
+        source: the store; by default, the progress manager.
+        operation_id: identifies the operation; by default, something unique.
+        message: what is being done, for people.
+        steps: how many bytes are expected, -1 for unknown. An attribute: set it when it becomes known.
+        kwargs: more attributes for every event; those that observers rely on are store, operation,
+            direction, key, metadata and transaction_id.
+    """
+
+    StartEventType: ClassVar[type[StoreProgressEvent]] = StoreProgressStartEvent
+    StepEventType: ClassVar[type[StoreProgressEvent]] = StoreProgressStepEvent
+    EndEventType: ClassVar[type[StoreProgressEvent]] = StoreProgressEndEvent
+
+    min_interval: ClassVar[float] = 0.1
+    """Seconds between two step events; 0 tells every step."""
+
+    clock: ClassVar[Callable[[], float]] = time.monotonic
+    """What seconds are measured by: a function without arguments."""
+
+    def __init__(
+        self,
+        event_manager: BaseEventManager | None = None,
+        source: object = None,
+        operation_id: object = None,
+        message: str = "Performing operation",
+        steps: int = -1,
+        **kwargs: Any,
+    ) -> None:
+        """Make the manager of one operation that has not started; see the class."""
+        super().__init__(event_manager, source, operation_id, message, steps, **kwargs)
+        self._now = type(self).clock  # looked up on the class, so a plain function does not become a method
+        self._last_message = message
+        self._told = 0
+        self._due = 0.0
+        self._started_at = 0.0
+        self._ends = iter((True,))
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes have been counted."""
+        return self._done
+
+    def start(self) -> None:
+        """Tell that the operation starts."""
+        self._started = True
+        self._started_at = self._now()
+        self._due = self._started_at + self.min_interval
+        self._emit(self.StartEventType, self.message, steps=self.steps, timestamp=time.time())
+
+    def step(self, message: str | None = None, step: int | None = None) -> None:
+        """Count `step` bytes in all, and tell that and the message if it is due.
+
+        Raises:
+            ProgressError: outside of `start()` and `end()`.
+        """
+        if not self._started:
+            raise ProgressError("step", self.message)
+        if step is not None and step > self._done:
+            self._done = step
+        if message is not None:
+            self._last_message = message
+        if self._now() >= self._due:
+            self._tell_step()
+
+    def count(self, total: int) -> None:
+        """Count `total` bytes in all, and leave the telling to a later step or to the end."""
+        self._done = max(self._done, total)
+
+    def end(
+        self, message: str | None = None, exit_state: ExitState = "normal", *, error: BaseException | None = None
+    ) -> None:
+        """Tell that the operation is over.
+
+        Args:
+            message: for people; by default, the message of the operation.
+            exit_state: 'normal', 'warning', 'error' or 'exception'; an `error` decides it.
+            error: what the operation raised.
+
+        Raises:
+            ProgressError: outside of `start()` and `end()`.
+        """
+        if not self._started or not next(self._ends, False):
+            raise ProgressError("end", self.message)
+        self._started, self._ended = False, True
+        outcome = _OUTCOMES[exit_state] if error is None else self._outcome_of(error)
+        if error is not None and message is None:
+            message = str(error) or type(error).__name__
+        self._emit(
+            self.EndEventType,
+            self.message if message is None else message,
+            steps=self.steps,
+            exit_state=exit_state if error is None else _EXIT_STATES[outcome],
+            outcome=outcome,
+            bytes=self._done,
+            delta=self._done - self._told,
+            duration=self._now() - self._started_at,
+            error=error,
+            error_type=None if error is None or outcome == "cancelled" else error_type_of(error),
+        )
+
+    def __call__(self, message: str | int | None = None, step: int | None = None) -> None:
+        """Count, and tell if it is due: `progress(n)`, `progress(step=n)` and `progress('message', n)` mean n in all."""
+        if message is None and step is not None and self._started:
+            if step > self._done:  # noqa: PLR1730 (a call to max would cost as much as all the rest)
+                self._done = step
+            if self._now() >= self._due:
+                self._tell_step()
+            return
+        super().__call__(message, step)
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """End, if that hasn't been done, with the outcome that the block's exception stands for."""
+        if self._started:
+            self.end(error=error)
+
+    def _tell_step(self) -> None:
+        self._due = self._now() + self.min_interval
+        is_complete = 0 <= self.steps <= self._done
+        if is_complete or not self.event_manager.has_listeners(self.StepEventType):
+            return
+        delta, self._told = self._done - self._told, self._done
+        self._emit(self.StepEventType, self._last_message, step=self._done, delta=delta, steps=self.steps)
+
+    def _outcome_of(self, error: BaseException) -> Outcome:
+        if isinstance(error, asyncio.CancelledError) or not isinstance(error, Exception):
+            return "cancelled"
+        if isinstance(error, KeyNotFoundError) and self._is_about(error):
+            return "miss"
+        return "error"
+
+    def _is_about(self, error: KeyNotFoundError) -> bool:
+        """Whether the key that is missing is this operation's own, and not one that its source looked for."""
+        told = self.kwargs
+        return (error.key, error.store) == (told.get("key", error.key), told.get("store", error.store))
+
+
+class SilentProgress(StoreProgressManager):
+    """The progress of an operation that nobody listens to: it counts nothing and tells nothing."""
+
+    def __init__(self) -> None:
+        """Make progress that costs next to nothing."""
+        self.steps = -1
+
+    def __repr__(self) -> str:
+        """Say that there is nothing to see."""
+        return "<SilentProgress>"
+
+    def start(self) -> None:
+        """Tell nothing."""
+
+    def step(self, message: str | None = None, step: int | None = None) -> None:
+        """Tell nothing."""
+
+    def count(self, total: int) -> None:
+        """Count nothing."""
+
+    def end(
+        self, message: str | None = None, exit_state: ExitState = "normal", *, error: BaseException | None = None
+    ) -> None:
+        """Tell nothing."""
+
+    def __call__(self, message: str | int | None = None, step: int | None = None) -> None:
+        """Tell nothing."""
+
+    def __enter__(self) -> Self:
+        """Give itself."""
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Tell nothing."""

@@ -1,0 +1,281 @@
+"""The abstract store: every public call, written once over the core and observed.
+
+One call is one operation, and an operation is one start, any number of steps, and one end, whatever happens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from encore_storage.core import Change, StoreCore
+from encore_storage.errors import KeyNotFoundError
+from encore_storage.events import Operation, StoreDeleteEvent
+from encore_storage.metadata import Metadata, checked_metadata, selected
+from encore_storage.observed import ObservedIterator, ObservedReader, counted
+from encore_storage.progress import StoreProgressManager
+from encore_storage.streams import MEBIBYTE, Readable, buffer_iterator
+from encore_storage.transactions import DummyTransactionContext, SimpleTransactionContext
+from encore_storage.value import Entry, StoredValue, Value, checked_range
+
+T = TypeVar("T")
+AnyValue = Value | tuple[Readable, Metadata]
+AnyPath = str | os.PathLike[str]
+
+
+class AbstractStore(StoreCore):
+    """A key-value store: str keys, bytes as values, JSON as metadata.
+
+    It is usable as made; `connect()` is for after a `disconnect()`. It is a context manager.
+
+    Args:
+        name: what events, logs and metrics call it; by default, its backend.
+        event_manager: where it emits; by default, `get_event_manager()`.
+        timeout: how many seconds a thread waits for another thread's transaction; None for as long as it takes.
+    """
+
+    def info(self) -> dict[str, Any]:
+        """What kind of store it is: name, backend, transactional, readonly."""
+        return {"name": self.name, "backend": self.backend, "transactional": self.transactional, "readonly": False}
+
+    def transaction(self, notes: str | None = None) -> SimpleTransactionContext | DummyTransactionContext:
+        """A block whose changes are kept as a whole or not at all; `info()['transactional']` says if that is so."""
+        return SimpleTransactionContext(self, notes) if self.transactional else DummyTransactionContext(self)
+
+    def get(self, key: str) -> Value:
+        """The value; its bytes are read when they are asked for.
+
+        Raises:
+            KeyNotFoundError: there is none.
+        """
+        with self._observe("get_metadata", key):
+            entry = self._found(key)
+            metadata = checked_metadata(entry.metadata)
+
+        def opener(start: int | None, end: int | None) -> ObservedReader:
+            return self._read("get" if start is None else "get_range", key, entry, start, end)
+
+        return StoredValue(entry, metadata, opener)
+
+    def get_data(self, key: str) -> ObservedReader:
+        """The bytes, as a file to be closed. Raises KeyNotFoundError."""
+        return self._read("get", key, None, None, None)
+
+    def get_data_range(self, key: str, start: int | None = None, end: int | None = None) -> ObservedReader:
+        """The bytes from `start` up to and without `end`, as a file; counted from 0, cut at the end.
+
+        Raises:
+            KeyNotFoundError: there is no value.
+            ValueError: start or end is negative.
+        """
+        return self._read("get_range", key, None, start, end)
+
+    def get_metadata(self, key: str, select: Iterable[str] | None = None) -> Metadata:
+        """A copy of the metadata; with `select`, only the items of those names that there are.
+
+        Raises:
+            KeyNotFoundError: there is no value.
+        """
+        with self._observe("get_metadata", key):
+            return checked_metadata(selected(self._found(key).metadata, select))
+
+    def exists(self, key: str) -> bool:
+        """Whether there is a value under the key."""
+        with self._observe("exists", key):
+            try:
+                self._found(key)
+            except KeyNotFoundError:
+                return False
+            return True
+
+    def set(self, key: str, value: AnyValue, buffer_size: int = MEBIBYTE) -> None:
+        """Store a value, as a `Value` or as `(file, metadata)`; `buffer_size` bytes are read at a time.
+
+        A source that fails leaves the value that was there untouched.
+        """
+        if isinstance(value, Value):
+            with self._observe_set(key, value.size, value.metadata) as progress, contextlib.closing(value):
+                change = self._write(progress, key, value.data, value.metadata, buffer_size)
+        else:
+            data, metadata = _unpacked(value)
+            with self._observe_set(key, None, metadata) as progress:
+                change = self._write(progress, key, data, metadata, buffer_size)
+        self._tell_change(key, change)
+
+    def set_data(self, key: str, data: Readable, buffer_size: int = MEBIBYTE) -> None:
+        """Replace the bytes by those of a file, and keep the metadata."""
+        self._set_data(key, data, None, buffer_size)
+
+    def set_metadata(self, key: str, metadata: Metadata) -> None:
+        """Replace the metadata, and keep the bytes; a new key gets no bytes."""
+        with self._observe("set_metadata", key, metadata=metadata):
+            self._check(key)
+            change = self._put(key, None, checked_metadata(metadata))
+        self._tell_change(key, change)
+
+    def update_metadata(self, key: str, metadata: Metadata) -> None:
+        """Replace the items of the metadata that are given, and keep the others.
+
+        Raises:
+            KeyNotFoundError: there is no value.
+        """
+        with self._observe("update_metadata", key, metadata=metadata):
+            self._check(key)
+            update = checked_metadata(metadata)
+            with self._writing():
+                change = self._put(key, None, {**self._lookup(key).metadata, **update})
+        self._tell_change(key, change)
+
+    def delete(self, key: str) -> None:
+        """Delete a value. Raises KeyNotFoundError."""
+        with self._observe("delete", key):
+            self._check(key)
+            metadata = self._remove(key)
+        self._tell(StoreDeleteEvent, key, metadata)
+
+    def multiget(self, keys: Iterable[str]) -> Iterator[Value]:
+        """The values of several keys, one after the other. Raises KeyNotFoundError at the first that is missing."""
+        return (self.get(key) for key in keys)
+
+    def multiget_data(self, keys: Iterable[str]) -> Iterator[ObservedReader]:
+        """The bytes of several keys, as files. Raises KeyNotFoundError at the first that is missing."""
+        return (self.get_data(key) for key in keys)
+
+    def multiget_metadata(self, keys: Iterable[str], select: Iterable[str] | None = None) -> Iterator[Metadata]:
+        """The metadata of several keys. Raises KeyNotFoundError at the first that is missing."""
+        names = None if select is None else list(select)
+        return (self.get_metadata(key, names) for key in keys)
+
+    def multiset(self, keys: Iterable[str], values: Iterable[AnyValue], buffer_size: int = MEBIBYTE) -> None:
+        """Store several values, in one transaction where there are transactions."""
+        with self.transaction("multiset"):
+            for key, value in zip(keys, values, strict=True):
+                self.set(key, value, buffer_size)
+
+    def multiset_data(self, keys: Iterable[str], datas: Iterable[Readable], buffer_size: int = MEBIBYTE) -> None:
+        """Replace the bytes of several keys, in one transaction where there are transactions."""
+        with self.transaction("multiset_data"):
+            for key, data in zip(keys, datas, strict=True):
+                self.set_data(key, data, buffer_size)
+
+    def multiset_metadata(self, keys: Iterable[str], metadatas: Iterable[Metadata]) -> None:
+        """Replace the metadata of several keys, in one transaction where there are transactions."""
+        with self.transaction("multiset_metadata"):
+            for key, metadata in zip(keys, metadatas, strict=True):
+                self.set_metadata(key, metadata)
+
+    def multiupdate_metadata(self, keys: Iterable[str], metadatas: Iterable[Metadata]) -> None:
+        """Update the metadata of several keys, in one transaction where there are transactions."""
+        with self.transaction("multiupdate_metadata"):
+            for key, metadata in zip(keys, metadatas, strict=True):
+                self.update_metadata(key, metadata)
+
+    def query(self, select: Iterable[str] | None = None, **metadata: Any) -> ObservedIterator[tuple[str, Metadata]]:
+        """The keys, and their metadata, whose metadata has all of the given items; by default, of all keys.
+
+        With `select`, the metadata holds only the items of those names.
+        """
+        names = None if select is None else list(select)
+        return self._query(lambda: _matching(self._items(), metadata, names))
+
+    def query_keys(self, **metadata: Any) -> ObservedIterator[str]:
+        """The keys whose metadata has all of the given items; by default, all keys."""
+        if not metadata:
+            return self._query(self._keys)
+        return self._query(lambda: (key for key, _ in _matching(self._items(), metadata, ())))
+
+    def glob(self, pattern: str) -> ObservedIterator[str]:
+        """The keys that match a shell pattern, upper and lower case apart; `*` matches `/` too."""
+        return self._query(lambda: (key for key in self._keys() if fnmatch.fnmatchcase(key, pattern)))
+
+    def to_bytes(self, key: str, buffer_size: int = MEBIBYTE) -> bytes:
+        """The bytes of a value, read `buffer_size` at a time. Raises KeyNotFoundError."""
+        with self.get_data(key) as data:
+            return b"".join(buffer_iterator(data, buffer_size))
+
+    def to_file(self, key: str, path: AnyPath, buffer_size: int = MEBIBYTE) -> None:
+        """Write the bytes of a value to a file, which is replaced once all of them have come.
+
+        Raises:
+            KeyNotFoundError: there is no value; the file is left as it was.
+        """
+        part = Path(f"{os.fspath(path)}.part")
+        try:
+            with self.get_data(key) as data, part.open("wb") as file:
+                for chunk in buffer_iterator(data, buffer_size):
+                    file.write(chunk)
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+    def from_bytes(self, key: str, data: bytes, buffer_size: int = MEBIBYTE) -> None:
+        """Replace the bytes of a value by `data`, and keep the metadata."""
+        self._set_data(key, io.BytesIO(data), len(data), buffer_size)
+
+    def from_file(self, key: str, path: AnyPath, buffer_size: int = MEBIBYTE) -> None:
+        """Replace the bytes of a value by those of a file, and keep the metadata."""
+        with Path(path).open("rb") as file:
+            self._set_data(key, file, os.fstat(file.fileno()).st_size, buffer_size)
+
+    def _set_data(self, key: str, data: Readable, size: int | None, buffer_size: int) -> None:
+        with self._observe_set(key, size, None) as progress:
+            change = self._write(progress, key, data, None, buffer_size)
+        self._tell_change(key, change)
+
+    def _write(
+        self, progress: StoreProgressManager, key: str, data: Readable, metadata: Metadata | None, buffer_size: int
+    ) -> Change:
+        self._check(key)
+        checked = None if metadata is None else checked_metadata(metadata)
+        return self._put(key, counted(buffer_iterator(data, buffer_size), progress), checked)
+
+    def _read(
+        self, operation: Operation, key: str, entry: Entry | None, start: int | None, end: int | None
+    ) -> ObservedReader:
+        progress = self._observe(operation, key, direction="read", metadata=None if entry is None else entry.metadata)
+        progress.start()
+        try:
+            first, last = checked_range(start, end)
+            entry = entry or self._found(key)
+            self._check(key)
+            first = min(first, entry.size)
+            last = max(first, entry.size if last is None else min(last, entry.size))
+            progress.steps = last - first
+            chunks = self._open(key, entry, first, last)
+        except BaseException as error:
+            progress.end(error=error)
+            raise
+        return ObservedReader(chunks, progress)
+
+    def _query(self, scan: Callable[[], Iterator[T]]) -> ObservedIterator[T]:
+        progress = self._observe("query", None)
+        progress.start()
+        try:
+            self._check_connected()
+            return ObservedIterator(scan(), progress)
+        except BaseException as error:
+            progress.end(error=error)
+            raise
+
+    def _observe_set(self, key: str, size: int | None, metadata: Metadata | None) -> StoreProgressManager:
+        return self._observe("set", key, direction="write", steps=-1 if size is None else size, metadata=metadata)
+
+
+def _unpacked(value: object) -> tuple[Readable, Metadata]:
+    if isinstance(value, tuple) and len(value) == 2:  # noqa: PLR2004 (a pair)
+        return value
+    raise TypeError(f"a value is a Value or a pair (file, metadata), not a {type(value).__name__}")
+
+
+def _matching(
+    items: Iterable[tuple[str, Metadata]], wanted: Mapping[str, Any], select: Iterable[str] | None
+) -> Iterator[tuple[str, Metadata]]:
+    for key, metadata in items:
+        if all(name in metadata and metadata[name] == value for name, value in wanted.items()):
+            yield key, checked_metadata(selected(metadata, select))

@@ -1,0 +1,5 @@
+"""The stores that Encore brings, one in each module."""
+
+from encore_storage.stores.memory import DictMemoryStore
+
+__all__ = ["DictMemoryStore"]

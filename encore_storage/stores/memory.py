@@ -1,0 +1,123 @@
+"""A store in the memory of the process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import ClassVar
+
+from encore_events.abstract import BaseEventManager
+from encore_storage.core import Change
+from encore_storage.errors import KeyNotFoundError
+from encore_storage.metadata import Metadata
+from encore_storage.store import AbstractStore
+from encore_storage.transactions import TransactionState
+from encore_storage.value import Entry
+
+
+class DictMemoryStore(AbstractStore):
+    """Values in a dict, with transactions: gone with the process.
+
+    >>> from encore_events import EventManager
+    >>> store = DictMemoryStore(event_manager=EventManager())
+    >>> store.from_bytes("greeting", b"hello")
+    >>> store.to_bytes("greeting")
+    b'hello'
+
+    Args:
+        name: what events, logs and metrics call it.
+        event_manager: where it emits; by default, `get_event_manager()`.
+        timeout: how many seconds a thread waits for another thread's transaction; None for as long as it takes.
+    """
+
+    backend: ClassVar[str] = "memory"
+    transactional: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        event_manager: BaseEventManager | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Make an empty store."""
+        super().__init__(name=name, event_manager=event_manager, timeout=timeout)
+        self._entries: dict[str, Entry] = {}
+        # What those outside of the transaction see instead. Each transaction, and each time between two of
+        # them, has a dict of its own, so that a reader can tell whether it was the same all the while.
+        self._before: dict[str, Entry | None] = {}
+
+    def _lookup(self, key: str) -> Entry:
+        entry = self._committed(key) if TransactionState.of(self).mine is None else self._entries.get(key)
+        if entry is None:
+            raise KeyNotFoundError(key, self.name)
+        return entry
+
+    def _open(self, key: str, entry: Entry, start: int, end: int) -> Iterator[bytes]:  # noqa: ARG002 (the core's)
+        data: bytes = entry.token
+        return iter((data[start:end],))
+
+    def _put(self, key: str, chunks: Iterable[bytes] | None, metadata: Metadata | None) -> Change:
+        data = None if chunks is None else b"".join(chunks)
+        with self._writing():
+            old = self._entries.get(key)
+            now = time.time()
+            if data is None:
+                data = b"" if old is None else old.token
+            if metadata is None:
+                metadata = {} if old is None else old.metadata
+            self._replace(key, Entry(len(data), metadata, old.created if old else now, now, data))
+            return Change(old is None, metadata)
+
+    def _remove(self, key: str) -> Metadata:
+        with self._writing():
+            old = self._lookup(key)
+            self._replace(key, None)
+            return old.metadata
+
+    def _keys(self) -> Iterator[str]:
+        return iter(self._snapshot())
+
+    def _items(self) -> Iterator[tuple[str, Metadata]]:
+        return ((key, entry.metadata) for key, entry in self._snapshot().items())
+
+    def _begin_transaction(self) -> None:
+        self._rollback_transaction()  # in a forked child, what a thread of the parent was in the middle of
+
+    def _commit_transaction(self) -> None:
+        self._before = {}
+
+    def _rollback_transaction(self) -> None:
+        for key, entry in self._before.items():
+            self._place(key, entry)
+        self._before = {}
+
+    def _replace(self, key: str, entry: Entry | None) -> None:
+        """Note what was there first, and only then replace it: a reader looks in the other order."""
+        if TransactionState.of(self).active is not None:
+            self._before.setdefault(key, self._entries.get(key))
+        elif self._before:
+            self._rollback_transaction()  # as above
+        self._place(key, entry)
+
+    def _place(self, key: str, entry: Entry | None) -> None:
+        if entry is None:
+            self._entries.pop(key, None)
+        else:
+            self._entries[key] = entry
+
+    def _committed(self, key: str) -> Entry | None:
+        while True:
+            before = self._before
+            entry = before.get(key, self._entries.get(key))
+            if self._before is before:
+                return entry
+
+    def _snapshot(self) -> dict[str, Entry]:
+        if TransactionState.of(self).mine is not None:
+            return self._entries.copy()
+        while True:
+            before = self._before
+            entries: dict[str, Entry | None] = {**self._entries.copy(), **before.copy()}
+            if self._before is before:
+                return {key: entry for key, entry in entries.items() if entry is not None}

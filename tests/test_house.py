@@ -1,0 +1,131 @@
+"""The rules of the house that no tool checks by itself, and the contracts of the imports."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("encore_events", "encore_storage")
+SOURCES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+FRONT_DOORS = [path for path in SOURCES if path.name == "__init__.py" or path == Path("encore_storage/utils.py")]
+SILENT = [path for path in SOURCES if "cli" not in path.with_suffix("").parts and path.name != "bars.py"]
+LONGEST = 400
+
+IMPORT_ALL = """
+import importlib, json, logging, pkgutil, signal, sys, threading
+import prometheus_client, structlog
+
+def world():
+    return {
+        "threads": sorted(thread.name for thread in threading.enumerate()),
+        "metrics": sorted(family.name for family in prometheus_client.REGISTRY.collect()),
+        "structlog is configured": structlog.is_configured(),
+        "logging": [repr(item) for item in (logging.root.handlers, logging.root.level, logging.lastResort)],
+        "hooks": [repr(hook) for hook in (sys.excepthook, sys.unraisablehook, threading.excepthook)],
+        "signals": [repr(signal.getsignal(number)) for number in sorted(signal.valid_signals())],
+    }
+
+before = world()
+names = []
+for package in sys.argv[1:]:
+    path = importlib.import_module(package).__path__
+    names += [package, *(module.name for module in pkgutil.walk_packages(path, package + "."))]
+for name in names:
+    if not name.endswith("__main__"):
+        importlib.import_module(name)
+print(json.dumps({"before": before, "after": world(), "names": names}))
+"""
+
+IMPORT_WITHOUT_EXTRAS = """
+import importlib, sys
+
+for extra in ("rich", "starlette", "typer", "uvicorn"):
+    sys.modules[extra] = None  # importing it is an ImportError
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+"""
+
+
+def run(program: str, *arguments: str) -> str:
+    """What a program prints that runs in a fresh interpreter, warnings as errors."""
+    command = [sys.executable, "-W", "error", "-c", program, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr or done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def imported() -> Any:
+    return json.loads(run(IMPORT_ALL, *PACKAGES))
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+def isort_order(name: str) -> tuple[bool, bool, str]:
+    """CONSTANTS, then Classes, then functions, as isort sorts what a module imports."""
+    return not name.isupper(), not name[0].isupper(), name
+
+
+@pytest.mark.parametrize("aspect", ["threads", "metrics", "structlog is configured", "logging", "hooks", "signals"])
+def test_importing_every_module_does_nothing(imported: Any, aspect: str) -> None:
+    assert imported["after"][aspect] == imported["before"][aspect]
+
+
+def test_importing_every_module_writes_nothing_and_reaches_them_all(imported: Any) -> None:
+    assert sorted(imported["names"]) == sorted(map(module_name, SOURCES))
+
+
+def test_the_library_imports_without_any_extra() -> None:
+    assert run(IMPORT_WITHOUT_EXTRAS, *map(module_name, SILENT)) == ""
+
+
+@pytest.mark.parametrize("path", FRONT_DOORS, ids=module_name)
+def test_a_front_door_only_re_exports(path: Path) -> None:
+    statements = ast.parse((ROOT / path).read_text(encoding="utf-8")).body
+
+    assert ast.get_docstring(ast.Module(statements, []))
+    for statement in statements[1:]:
+        assert isinstance(statement, ast.ImportFrom) or ast.unparse(statement).startswith("__all__ = [")
+
+
+@pytest.mark.parametrize("path", FRONT_DOORS, ids=module_name)
+def test_a_front_door_lists_in_order_what_it_imports(path: Path) -> None:
+    statements = ast.parse((ROOT / path).read_text(encoding="utf-8")).body
+    imports = [statement for statement in statements if isinstance(statement, ast.ImportFrom)]
+    names = [alias.asname or alias.name for statement in imports for alias in statement.names]
+    listed = [ast.literal_eval(statement.value) for statement in statements if isinstance(statement, ast.Assign)]
+
+    assert listed == ([sorted(names, key=isort_order)] if names else [])
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_tells_type_checkers_that_it_is_typed(package: str) -> None:
+    assert (ROOT / package / "py.typed").exists()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_a_module_is_short_enough_to_be_one_concept(path: Path) -> None:
+    assert len((ROOT / path).read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+@pytest.mark.parametrize("path", SILENT, ids=module_name)
+def test_only_the_command_and_the_bars_write_to_the_terminal(path: Path) -> None:
+    nodes = list(ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))))
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    attributes = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
+
+    assert "print" not in names
+    assert attributes.isdisjoint({"sys.stdout", "sys.stderr"})
+
+
+def test_imports_run_one_way() -> None:
+    run("from importlinter.cli import lint_imports; import sys; sys.exit(lint_imports(no_cache=True))")
