@@ -112,10 +112,14 @@ def _forget(queue: Iterable[Queued]) -> None:
             handle.finish()
 
 
+def _hold(_: BaseEvent) -> None:
+    """What is named when the filter of a hold fails; it is never called."""
+
+
 def hold_filter(cls: type[BaseEvent], filter: Filter | None, report: Report) -> Callable[[BaseEvent], bool]:  # noqa: A002
     """What decides whether an event is held: the same filter that a listener has, isolated in the same way."""
     listener = Listener(
-        cls, repr, filter=filter, where=None, priority=0, weak=False, sequence=0, collected=lambda _: None
+        cls, _hold, filter=filter, where=None, priority=0, weak=False, sequence=0, collected=lambda _: None
     )
 
     def accepts(event: BaseEvent) -> bool:

@@ -123,8 +123,6 @@ class BufferIteratorIO(io.BufferedIOBase):
 
     def close(self) -> None:
         """Drop what is buffered and close the iterator; reading afterwards is a ValueError."""
-        if self.closed:
-            return
         super().close()
         iterator, self._iterator = self._iterator, iter(())
         self._chunks = deque()

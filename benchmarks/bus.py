@@ -1,0 +1,155 @@
+"""The event manager beside a bare loop and other ways to call listeners.
+
+Each side calls the same do-nothing listeners, of which there are N different ones, with an event that was made
+beforehand. Where an event is built, the row says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import blinker
+import psygnal
+import pyee
+from encore.events.api import BaseEvent as OldEvent
+from encore.events.api import EventManager as OldEventManager
+
+from benchmarks.harness import Bench, Snippet
+from encore_events import BaseEvent, EventManager
+
+Listener = Callable[[object], None]
+Pair = tuple[Snippet, Snippet]
+
+SIZES = (1, 10, 100)
+BARE_REACH = {1: 2.6, 10: 1.6, 100: 1.5}
+BLINKER_REACH = {1: 0.14, 10: 0.12, 100: 0.12}
+OLD_REACH = {1: 0.06, 10: 0.16, 100: 0.30}
+SIX = "source=None, store='archive', key='reports', operation='get', bytes=4096, duration=0.5, outcome='ok'"
+
+
+class Moved(BaseEvent):
+    """Our event."""
+
+    key: int
+
+
+class OldMoved(OldEvent):  # type: ignore[misc] # the predecessor has no types
+    """The same event in the predecessor."""
+
+
+def benches() -> Iterator[Bench]:
+    """The rows of the bus."""
+    for size in SIZES:
+        yield Bench(f"emit to {_plain(size)}, against a bare loop", partial(bare_loop, size), BARE_REACH[size])
+    for size in SIZES:
+        yield Bench(
+            f"emit to {_plain(size)}, against blinker's Signal.send", partial(raw_blinker, size), BLINKER_REACH[size]
+        )
+    for size in SIZES:
+        yield Bench(f"emit to {_plain(size)}, against encore 0.8.0", partial(old_manager, size), OLD_REACH[size])
+    for size in SIZES:
+        yield Bench(f"emit to {_plain(size)}, against psygnal", partial(raw_psygnal, size))
+    for size in SIZES:
+        yield Bench(f"emit to {_plain(size)}, against pyee", partial(raw_pyee, size))
+    yield Bench("emit where 1 of 100 filtered listeners matches, against encore 0.8.0", filtered, 0.01)
+    yield Bench("emit where 1 of 1,000 filtered listeners matches, against 1 of 100", more_filtered, 1.15)
+    yield Bench(
+        "has_listeners when nobody listens, against building and emitting an event in encore 0.8.0", nobody, 0.025
+    )
+
+
+def bare_loop(size: int) -> Pair:
+    """Emit, against calling the same listeners with the same event in a loop."""
+    listeners, event = _listeners(size), Moved(key=0)
+    return _ours(listeners, event), Snippet(
+        "for listener in listeners:\n    listener(event)", listeners=listeners, event=event
+    )
+
+
+def raw_blinker(size: int) -> Pair:
+    """Emit, against sending the event as the sender of a signal, which is blinker's quickest way to pass one thing."""
+    listeners, event = _listeners(size), Moved(key=0)
+    signal = blinker.Signal()
+    for listener in listeners:
+        signal.connect(listener)
+    return _ours(listeners, event), Snippet("signal.send(event)", signal=signal, event=event)
+
+
+def old_manager(size: int) -> Pair:
+    """Emit, against the predecessor's emit of its own event."""
+    listeners = _listeners(size)
+    manager = OldEventManager()
+    for listener in listeners:
+        manager.connect(OldMoved, listener)
+    return _ours(listeners, Moved(key=0)), _emit(manager, OldMoved(key=0))
+
+
+def raw_psygnal(size: int) -> Pair:
+    """Emit, against a psygnal signal of one object."""
+    listeners, event = _listeners(size), Moved(key=0)
+    signal = psygnal.SignalInstance((object,))
+    for listener in listeners:
+        signal.connect(listener)
+    return _ours(listeners, event), Snippet("signal.emit(event)", signal=signal, event=event)
+
+
+def raw_pyee(size: int) -> Pair:
+    """Emit, against a pyee emitter with one name."""
+    listeners, event = _listeners(size), Moved(key=0)
+    emitter = pyee.EventEmitter()
+    for listener in listeners:
+        emitter.on("moved", listener)
+    return _ours(listeners, event), Snippet("emitter.emit('moved', event)", emitter=emitter, event=event)
+
+
+def filtered() -> Pair:
+    """Emit to 100 listeners that each want another key, of which the event has one."""
+    manager = OldEventManager()
+    for key, listener in enumerate(_listeners(100)):
+        manager.connect(OldMoved, listener, {"key": key})
+    return _ours_filtered(100), _emit(manager, OldMoved(key=50))
+
+
+def more_filtered() -> Pair:
+    """The same with ten times the listeners, against ourselves with one time."""
+    return _ours_filtered(1000), _ours_filtered(100)
+
+
+def nobody() -> Pair:
+    """Asking whether anybody listens, against building an event of six attributes and emitting it to nobody."""
+    ours = Snippet("manager.has_listeners(Moved)", manager=EventManager(), Moved=Moved)
+    return ours, Snippet(f"manager.emit(OldMoved({SIX}))", manager=OldEventManager(), OldMoved=OldMoved)
+
+
+def _plain(size: int) -> str:
+    return f"{size} plain listener{'s' if size > 1 else ''}"
+
+
+def _listeners(size: int) -> list[Listener]:
+    return [_new_listener() for _ in range(size)]
+
+
+def _new_listener() -> Listener:
+    def listener(event: object) -> None:
+        pass
+
+    return listener
+
+
+def _ours(listeners: list[Listener], event: Moved) -> Snippet:
+    manager = EventManager()
+    for listener in listeners:
+        manager.connect(Moved, listener)
+    return _emit(manager, event)
+
+
+def _ours_filtered(size: int) -> Snippet:
+    manager = EventManager()
+    for key, listener in enumerate(_listeners(size)):
+        manager.connect(Moved, listener, {"key": key})
+    return _emit(manager, Moved(key=size // 2))
+
+
+def _emit(manager: object, event: object) -> Snippet:
+    return Snippet("manager.emit(event)", manager=manager, event=event)

@@ -1,0 +1,60 @@
+"""What metrics add to a get, against writing the same samples by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from benchmarks.harness import Bench, Snippet
+from encore_events import EventManager
+from encore_storage.stores import DictMemoryStore
+from encore_storage.subscribers import MetricsSubscriber
+
+SIZE = 4096
+OPERATION, TRANSFER, BOTH = ("store", "operation"), ("store", "direction"), ("store", "operation", "direction")
+DURATIONS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+SIZES = (*(64 * 4**power for power in range(13)), 5 << 30)
+
+WRITE_BY_HAND = """
+in_progress.labels('bench', 'get').inc()
+duration.labels('bench', 'get', 'ok').observe(0.00005)
+transferred.labels('bench', 'get', 'read').inc(4096)
+value_size.labels('bench', 'read').observe(4096)
+last_success.labels('bench', 'read').set_to_current_time()
+in_progress.labels('bench', 'get').dec()
+"""
+
+
+def benches() -> Iterator[Bench]:
+    """The row of metrics."""
+    yield Bench("metrics added to a get of 4 KiB, against its samples by labels(...)", added_to_a_get, 0.65)
+
+
+def added_to_a_get() -> tuple[Snippet, Snippet]:
+    """A get on an event manager with metrics, less a get where nobody listens, against six writes by hand.
+
+    The peer writes what a scrape shows of that get: it is in progress and no longer, took its time, moved its bytes,
+    was of that size, and went well just now.
+    """
+    watched = EventManager()
+    MetricsSubscriber(registry=CollectorRegistry()).connect(watched)
+    return _get(watched, less=_get(EventManager())), _write_by_hand()
+
+
+def _get(manager: EventManager, less: Snippet | None = None) -> Snippet:
+    store = DictMemoryStore(name="bench", event_manager=manager)
+    store.from_bytes("key", bytes(SIZE))
+    return Snippet("store.get_data('key').read()", less=less, store=store)
+
+
+def _write_by_hand() -> Snippet:
+    registry = CollectorRegistry()
+    return Snippet(
+        WRITE_BY_HAND,
+        in_progress=Gauge("in_progress", "now", OPERATION, registry=registry),
+        duration=Histogram("duration_seconds", "time", (*OPERATION, "outcome"), buckets=DURATIONS, registry=registry),
+        transferred=Counter("transferred_bytes", "moved", BOTH, registry=registry),
+        value_size=Histogram("value_size_bytes", "size", TRANSFER, buckets=SIZES, registry=registry),
+        last_success=Gauge("last_success_timestamp_seconds", "when", TRANSFER, registry=registry),
+    )

@@ -1,0 +1,60 @@
+"""Moving bytes, against the barest loop that moves them, and against the predecessor's streams."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from functools import partial
+
+from encore.storage.utils import BufferIteratorIO as OldBufferIteratorIO
+
+from benchmarks.harness import Bench, Snippet
+from benchmarks.progress import observed_operation
+from encore_storage.utils import BufferIteratorIO, buffer_iterator
+
+Pair = tuple[Snippet, Snippet]
+
+KIB, MIB = 1 << 10, 1 << 20
+TRANSFER = 256 * MIB
+
+
+def benches(*, quick: bool) -> Iterator[Bench]:
+    """The rows of the streams; quick ones read less where the predecessor is quadratic."""
+    name = "256 MiB in {} chunks with progress, against while chunk := read(n)"
+    yield Bench(name.format("64 KiB"), partial(chunk_loop, 64 * KIB), 1.12)
+    yield Bench(name.format("1 MiB"), partial(chunk_loop, MIB), 1.06)
+    size = (16 if quick else 64) * MIB
+    scale = " (--quick: the reach is for 64)" if quick else ""
+    yield Bench(
+        f"BufferIteratorIO, 64 KiB chunks in {size // MIB} MiB reads, against encore 0.8.0{scale}",
+        partial(wide_reads, size),
+        0.005,
+    )
+
+
+def chunk_loop(size: int) -> Pair:
+    """A loop over memory that has been written to, observed from Start to End, against reading in a loop."""
+    source = io.BytesIO(b"\x01" * TRANSFER)
+    ours = Snippet(
+        "source.seek(0)\n"
+        "with operation() as progress:\n"
+        "    for chunk in buffer_iterator(source, size, progress):\n"
+        "        pass",
+        source=source,
+        size=size,
+        operation=observed_operation(),
+        buffer_iterator=buffer_iterator,
+    )
+    peer = Snippet("source.seek(0)\nwhile chunk := source.read(size):\n    pass", source=source, size=size)
+    return ours, peer
+
+
+def wide_reads(size: int) -> Pair:
+    """One read of many chunks; the predecessor is given a single round, for it takes seconds."""
+    chunks = [bytes([number % 256]) * (64 * KIB) for number in range(size // (64 * KIB))]
+    assert BufferIteratorIO(chunks).read(size) == b"".join(chunks)
+    code = "Reader(iter(chunks)).read(size)"
+    return (
+        Snippet(code, Reader=BufferIteratorIO, chunks=chunks, size=size),
+        Snippet(code, Reader=OldBufferIteratorIO, chunks=chunks, size=size, rounds=1),
+    )

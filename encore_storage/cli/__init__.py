@@ -1,0 +1,5 @@
+"""The `encore` command."""
+
+from encore_storage.cli.entry import main
+
+__all__ = ["main"]

@@ -1,0 +1,119 @@
+"""The commands, their options, and what they say."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import click
+import typer
+
+from encore_events import EncoreError
+from encore_storage.cli.copying import CopyJob, CopyReport
+from encore_storage.cli.demo import run_demo
+from encore_storage.cli.entry import FAILED, INTERRUPTED, UNUSABLE
+from encore_storage.cli.names import SCHEMES, StoreName
+from encore_storage.cli.session import Session, session
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+Port = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="Serve metrics on this port of 127.0.0.1; 0 for any that is free.")
+]
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; the exit status. What goes wrong is one line on stderr."""
+    try:
+        return int(app(args=arguments, prog_name="encore", standalone_mode=False) or 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        return _complain(error.format_message(), UNUSABLE)
+    except click.ClickException as error:
+        return _complain(f"encore: {error.format_message()}", UNUSABLE)
+    except (KeyboardInterrupt, click.Abort):
+        return _complain("encore: interrupted", INTERRUPTED)
+    except (EncoreError, OSError) as error:
+        return _complain(f"encore: {error}", FAILED)
+
+
+@app.callback()
+def _encore(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,  # noqa: FBT002
+) -> None:
+    """Storage that shows what it does: bytes, latency, progress, transactions."""
+    if version:
+        typer.echo(f"encore {importlib.metadata.version('encore-observability')}")
+        raise typer.Exit
+
+
+@app.command()
+def copy(  # noqa: PLR0913 (a command has its options)
+    source: Annotated[str, typer.Argument(help=f"Where from: {SCHEMES}.", show_default=False)],
+    target: Annotated[str, typer.Argument(help=f"Where to: {SCHEMES}.", show_default=False)],
+    pattern: Annotated[str, typer.Option(help="Copy only keys that match; * matches / too.")] = "*",
+    transaction_size: Annotated[int, typer.Option(min=1, help="How many keys are committed together.")] = 100,
+    log_file: Annotated[Path | None, typer.Option(help="Append a line for each event to this file.")] = None,
+    log_format: Annotated[Literal["json", "console"], typer.Option(help="How those lines are written.")] = "json",
+    port: Port = None,
+    progress: Annotated[bool, typer.Option("--progress/--no-progress", help="Show bars, or lines.")] = True,  # noqa: FBT002
+    verify: Annotated[bool, typer.Option("--verify", help="Read everything back and compare by hash.")] = False,  # noqa: FBT002
+) -> int:
+    """Copy every key of one store into another.
+
+    What arrived before and was not modified since is skipped, so the same command again finishes the rest.
+    The exit status is 0 only if all keys have arrived.
+    """
+    names = StoreName.parse(source), StoreName.parse(target)
+    with session(log_file=log_file, log_format=log_format, port=port, progress=progress) as run_:
+        return _copy(run_, *names, pattern, transaction_size, verify=verify, log_file=log_file)
+
+
+@app.command()
+def demo(
+    port: Port = 0,
+    keep_serving: Annotated[bool, typer.Option("--keep-serving", help="Serve metrics until Ctrl-C.")] = False,  # noqa: FBT002
+) -> int:
+    """Show what Encore does, with real files: copies, a rollback, a missing key, a slow reader."""
+    return run_demo(port=port, keep_serving=keep_serving)
+
+
+def _copy(
+    run_: Session, source: StoreName, target: StoreName, pattern: str, size: int, *, verify: bool, log_file: Path | None
+) -> int:
+    mine = [*target.files(), *([] if log_file is None else [log_file.resolve()])]
+    if source.files() and source.files() == target.files():
+        raise click.UsageError(f"{source.text!r} and {target.text!r} are the same store")
+    with source.open_source(run_.manager) as from_, target.open_target(run_.manager) as to:
+        job = CopyJob(from_, to, transaction_size=size, verify=verify)
+        try:
+            job.run([key for key in from_.glob(pattern) if not _is_within(source, key, mine)])
+        except BaseException:
+            run_.say(f"stopped: {_told(job.report)}; the same command again copies the rest")
+            raise
+        finally:
+            run_.show_summary()
+    run_.say(_told(job.report))
+    for key, reason in job.report.failed.items():
+        sys.stderr.write(f"encore: {key!r} did not arrive: {reason}\n")
+    return 0 if job.report.is_complete else FAILED
+
+
+def _is_within(source: StoreName, key: str, mine: list[Path]) -> bool:
+    """Whether the key is a file that this very command writes."""
+    if source.scheme != "directory" or source.path is None:
+        return False
+    path = source.path.resolve() / key
+    return any(path.is_relative_to(one) for one in mine)
+
+
+def _told(report: CopyReport) -> str:
+    skipped = f" ({report.skipped:,} of them before)" if report.skipped else ""
+    failed = f", {len(report.failed):,} failed" if report.failed else ""
+    return f"{report.arrived:,} of {report.total:,} keys have arrived{skipped}{failed}"
+
+
+def _complain(sentence: str, status: int) -> int:
+    sys.stderr.write(sentence.rstrip() + "\n")
+    return status

@@ -1,0 +1,81 @@
+"""The demonstration: the standard library's own files, moved through real stores, with things going wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import sysconfig
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from encore_storage.cli.copying import CopyJob
+from encore_storage.cli.entry import FAILED
+from encore_storage.cli.session import Session, session
+from encore_storage.store import AbstractStore
+from encore_storage.stores import FileSystemStore, SqliteStore
+
+_SLOW_SECONDS = 2.0
+_SLOW_READS = 20
+
+
+class DemonstratedError(Exception):
+    """The failure that the demonstration provokes."""
+
+
+def run_demo(*, port: int | None, keep_serving: bool) -> int:
+    """Run it; the exit status, which is 0 only if every byte came back the same."""
+    folder = Path(tempfile.mkdtemp(prefix="encore-demo-"))
+    log_file = folder / "encore.log"
+    with session(log_file=log_file, log_format="json", port=port, progress=True) as run:
+        library = Path(sysconfig.get_path("stdlib"))
+        with (
+            FileSystemStore(library, create=False, name="library", event_manager=run.manager) as source,
+            SqliteStore(str(folder / "archive.db"), name="archive", event_manager=run.manager) as archive,
+        ):
+            is_complete = _demonstrate(run, library, source, archive)
+        run.show_summary()
+        run.say(f"log: {log_file}")
+        run.say(f"metrics: {run.metrics_address}" + ("" if keep_serving else " (until now; --keep-serving to keep)"))
+        if keep_serving:
+            _wait(run)
+    return 0 if is_complete else FAILED
+
+
+def _demonstrate(run: Session, library: Path, source: AbstractStore, archive: AbstractStore) -> bool:
+    keys = [key for key in source.glob("*.py") if not key.startswith("site-packages/")]
+    run.say(f"1. copies {len(keys):,} files of {library} into a SQLite store, 100 in each transaction,")
+    run.say("   reads every value back and compares it by hash")
+    job = CopyJob(source, archive, transaction_size=100, verify=True)
+    job.run(keys)
+    run.say(f"   {job.report.copied:,} of {job.report.total:,} arrived, the same to the last byte")
+
+    run.say("2. a batch fails half-way: it is rolled back, and nothing of it is told as done")
+    with contextlib.suppress(DemonstratedError), archive.transaction("a batch that fails"):
+        for key in keys[:50]:
+            archive.set(f"failed/{key}", source.get(key))
+        raise DemonstratedError("the disk of the demonstration is full")
+    left_behind = sum(1 for _ in archive.glob("failed/*"))
+    run.say(f"   {left_behind} keys of it are in the store")
+
+    run.say("3. asks for a key that is missing")
+    with contextlib.suppress(KeyError):
+        archive.get_data("no/such/module.py")
+
+    run.say(f"4. a slow reader takes {_SLOW_SECONDS:.0f} s for one value")
+    _read_slowly(archive, max(keys, key=lambda key: archive.get(key).size or 0))
+    return job.report.is_complete and left_behind == 0
+
+
+def _read_slowly(store: AbstractStore, key: str) -> None:
+    with store.get(key) as value:
+        for _ in value.iterdata(buffer_size=max((value.size or 0) // _SLOW_READS, 1)):
+            time.sleep(_SLOW_SECONDS / _SLOW_READS)
+
+
+def _wait(run: Session) -> None:
+    run.say("serving until Ctrl-C")
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
+
+

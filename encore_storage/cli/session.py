@@ -1,0 +1,81 @@
+"""What a command runs in: an event manager of its own, with everything connected that the options ask for."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from encore_events import EventManager
+from encore_storage.cli.report import PlainProgress, summary_line, summary_table
+from encore_storage.monitor import monitor
+from encore_storage.subscribers import LogSubscriber, ProgressBars
+from encore_storage.subscribers.logs import open_logger
+from encore_storage.subscribers.summary import SummarySubscriber
+
+LogFormat = Literal["json", "console"]
+
+
+@dataclass
+class Session:
+    """One run of a command.
+
+    Attributes:
+        console: where a person reads.
+        manager: what all stores of the run emit on.
+        summary: what happened so far.
+        metrics_address: where the metrics are served, or None.
+    """
+
+    console: Console
+    manager: EventManager = field(default_factory=EventManager)
+    summary: SummarySubscriber = field(default_factory=SummarySubscriber)
+    metrics_address: str | None = None
+    _started: float = field(default_factory=time.monotonic)
+
+    def say(self, text: str) -> None:
+        """Show a line, as it is."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def show_summary(self) -> None:
+        """Show the table of operations, and the line of transactions."""
+        seconds = time.monotonic() - self._started
+        if self.summary.operations:
+            self.console.print(summary_table(self.summary, seconds))
+        self.say(summary_line(self.summary, seconds))
+
+
+@contextlib.contextmanager
+def session(
+    *, log_file: Path | None, log_format: LogFormat, port: int | None, progress: bool
+) -> Iterator[Session]:
+    """Connect what the options ask for, and disconnect it at the end.
+
+    Raises:
+        OSError: the log file can't be opened, or the port is taken.
+    """
+    # Failures of subscribers are counted in the summary; tracebacks between the bars would help nobody.
+    logging.getLogger("encore_events").addHandler(logging.NullHandler())
+    logging.getLogger("encore_events").propagate = False
+    console = Console()
+    run = Session(console)
+    with contextlib.ExitStack() as stack:
+        stack.callback(run.manager.close)
+        stack.enter_context(run.summary.connect(run.manager))
+        if log_file is not None:
+            logger = stack.enter_context(open_logger(log_file, log_format))
+            stack.enter_context(LogSubscriber(logger=logger).connect(run.manager))
+        if port is not None:
+            metrics = stack.enter_context(monitor(run.manager, logs=False, port=port))
+            run.metrics_address = metrics.address
+        if progress and console.is_terminal:
+            stack.enter_context(ProgressBars(console=console).connect(run.manager))
+        elif progress:
+            stack.enter_context(PlainProgress(console).connect(run.manager))
+        yield run

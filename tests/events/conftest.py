@@ -1,0 +1,32 @@
+"""What the tests of the bus share."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from encore_events import EventManager
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def manager() -> Iterator[EventManager]:
+    manager = EventManager()
+    yield manager
+    manager.close()
+
+
+@pytest.fixture
+def child() -> Callable[[str], str]:
+    """Runs a script in a process of its own, where a deadlock is a failure and not a hang; gives what it printed."""
+
+    def run(script: str) -> str:
+        command = [sys.executable, "-W", "error", "-X", "faulthandler", "-c", script]
+        done = subprocess.run(command, cwd=ROOT, timeout=30, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run

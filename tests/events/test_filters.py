@@ -1,0 +1,300 @@
+"""Which events a filter or a predicate lets pass, and that the index over filters changes nothing."""
+
+import enum
+import itertools
+import math
+import operator
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from encore_events import BaseEvent, EventManager, ListenerErrorEvent
+from encore_events.testing import EventRecorder
+
+
+class Painted(BaseEvent):
+    pass
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+class Agreeable:
+    """Equal to everything."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return 7
+
+
+class Array:
+    """Compares element by element, as numpy's arrays do, and has no truth value."""
+
+    def __init__(self, *elements: int) -> None:
+        self.elements = elements
+
+    def __eq__(self, other: object) -> Any:
+        return Array(*(element == other for element in self.elements))
+
+    __hash__ = None  # type: ignore[assignment]  # as numpy's
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth value of an array is ambiguous")
+
+
+class LyingNumber(int):
+    """Equal to a number, but hashed as an object."""
+
+    __hash__ = object.__hash__
+
+
+class Tender:
+    """Raises when it is compared."""
+
+    def __eq__(self, other: object) -> bool:
+        raise OSError("don't touch")
+
+    def __hash__(self) -> int:
+        return 1
+
+
+NAN = math.nan
+OBJECT = object()
+
+
+def hears(manager: EventManager, filter: dict[str, Any], event: BaseEvent) -> bool:  # noqa: A002 (its name in the API)
+    heard: list[BaseEvent] = []
+    with manager.connect(Painted, heard.append, filter):
+        manager.emit(event)
+    return bool(heard)
+
+
+def hearing(number: int, heard: list[int]) -> Callable[[BaseEvent], None]:
+    return lambda event: heard.append(number)
+
+
+def test_a_filter_lets_equal_values_pass(manager: EventManager) -> None:
+    assert hears(manager, {"colour": "red"}, Painted(colour="red"))
+    assert not hears(manager, {"colour": "red"}, Painted(colour="blue"))
+
+
+def test_all_of_a_filter_must_match(manager: EventManager) -> None:
+    wanted = {"colour": "red", "size": 2}
+
+    assert hears(manager, wanted, Painted(colour="red", size=2))
+    assert not hears(manager, wanted, Painted(colour="red", size=3))
+    assert not hears(manager, wanted, Painted(colour="blue", size=2))
+
+
+def test_an_empty_filter_lets_everything_pass(manager: EventManager) -> None:
+    assert hears(manager, {}, Painted())
+
+
+def test_a_dotted_name_is_followed(manager: EventManager) -> None:
+    event = Painted(source=SimpleNamespace(owner=SimpleNamespace(name="me")))
+
+    assert hears(manager, {"source.owner.name": "me"}, event)
+    assert not hears(manager, {"source.owner.name": "you"}, event)
+
+
+@pytest.mark.parametrize("path", ["colour", "source.colour", "colour.source"])
+@pytest.mark.parametrize("wanted", [None, "red", [1]], ids=repr)
+def test_a_missing_attribute_is_no_match_and_no_trouble(
+    manager: EventManager, caplog: pytest.LogCaptureFixture, path: str, wanted: object
+) -> None:
+    assert not hears(manager, {path: wanted}, Painted())
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "value", "matches"),
+    [
+        (NAN, NAN, True),  # the same object, though not equal
+        (NAN, float("-nan"), False),
+        (None, None, True),
+        (1, True, True),
+        (1, 1.0, True),
+        (1, "1", False),
+        (1, Level.LOW, True),
+        (Level.LOW, 1, True),
+        (Colour.RED, Colour.RED, True),
+        (Colour.RED, "red", False),
+        ([1], [1], True),
+        ([1], (1,), False),
+        ({"a": 1}, {"a": 1}, True),
+        (OBJECT, OBJECT, True),
+        (OBJECT, object(), False),
+        (Agreeable(), 5, True),
+        (5, Agreeable(), True),
+        (OBJECT, Agreeable(), True),
+        (5, LyingNumber(5), True),
+        (LyingNumber(5), 5, True),
+        (int, int, True),
+        (b"a", b"a", True),
+    ],
+    ids=itertools.count(),
+)
+def test_a_value_matches_if_it_is_the_wanted_one_or_equal(
+    manager: EventManager, *, wanted: object, value: object, matches: bool
+) -> None:
+    assert hears(manager, {"value": wanted}, Painted(value=value)) is matches
+
+
+@pytest.mark.parametrize("wanted", [Array(1, 1), Tender(), 5, [5]], ids=lambda wanted: type(wanted).__name__)
+@pytest.mark.parametrize("value", [Array(1, 2), Tender()], ids=lambda value: type(value).__name__)
+def test_values_that_cannot_be_compared_are_no_match_and_told(
+    manager: EventManager, wanted: object, value: object
+) -> None:
+    with EventRecorder(manager, ListenerErrorEvent) as recorder:
+        assert not hears(manager, {"value": wanted}, Painted(value=value))
+
+    assert len(recorder.events) == 1
+
+
+def test_an_array_matches_itself(manager: EventManager) -> None:
+    array = Array(1, 2)
+
+    assert hears(manager, {"value": array}, Painted(value=array))
+
+
+def test_a_filter_is_copied(manager: EventManager) -> None:
+    heard: list[BaseEvent] = []
+    wanted = {"colour": "red"}
+    manager.connect(Painted, heard.append, wanted)
+
+    wanted["colour"] = "blue"
+    manager.emit(Painted(colour="blue"))
+    manager.emit(Painted(colour="red"))
+
+    assert len(heard) == 1
+
+
+def test_a_predicate_decides_after_the_filter(manager: EventManager) -> None:
+    asked: list[BaseEvent] = []
+    heard: list[BaseEvent] = []
+
+    def ask(event: Any) -> bool:
+        asked.append(event)
+        return bool(event.size > 1)
+
+    manager.connect(Painted, heard.append, {"colour": "red"}, where=ask)
+    for colour, size in (("red", 2), ("red", 1), ("blue", 2)):
+        manager.emit(Painted(colour=colour, size=size))
+
+    assert (len(asked), len(heard)) == (2, 1)
+
+
+def test_filters_and_predicates_are_decided_before_the_first_listener_runs(manager: EventManager) -> None:
+    heard: list[str] = []
+    manager.connect(Painted, lambda event: vars(event).update(colour="blue"))
+    manager.connect(Painted, lambda event: heard.append("filter"), {"colour": "red"})
+    manager.connect(Painted, lambda event: heard.append("where"), where=lambda event: event.colour == "red")
+    manager.connect(Painted, lambda event: heard.append("late"), {"colour": "blue"})
+
+    manager.emit(Painted(colour="red"))
+
+    assert heard == ["filter", "where"]
+
+
+def test_filtered_and_plain_listeners_keep_their_order(manager: EventManager) -> None:
+    heard: list[int] = []
+    filters: list[dict[str, object]] = [{"a": 1}, {}, {"b": 1}, {"c": []}, {"a": 1}, {"a": 2}, {"b": 1}]
+    for number, wanted in enumerate(filters):
+        manager.connect(Painted, hearing(number, heard), wanted, priority=-(number % 2))
+
+    manager.emit(Painted(a=1, b=1, c=[]))
+
+    assert heard == [0, 2, 4, 6, 1, 3]
+
+
+def test_one_look_decides_for_a_thousand_filters(manager: EventManager) -> None:
+    class Counting(BaseEvent):
+        looks = 0
+
+        @property
+        def number(self) -> int:
+            self.looks += 1
+            return 7
+
+    heard: list[int] = []
+    for number in range(1000):
+        manager.connect(Counting, hearing(number, heard), {"number": number})
+    event = Counting()
+
+    manager.emit(event)
+
+    assert heard == [7]
+    assert event.looks == 2
+
+
+def test_the_attribute_that_tells_most_is_indexed(manager: EventManager) -> None:
+    class Counting(BaseEvent):
+        looks = 0
+
+        @property
+        def kind(self) -> str:
+            self.looks += 1
+            return "same"
+
+    heard: list[int] = []
+    for number in range(100):
+        wanted = {"kind": "same", "number": number}
+        manager.connect(Counting, hearing(number, heard), wanted)
+    event = Counting(number=7)
+
+    manager.emit(event)
+
+    assert heard == [7]
+    assert event.looks == 1
+
+
+VALUES = [
+    *(0, 1, True, 1.0, -0.0, 2, NAN, None, "1", "red", b"1", int, OBJECT),
+    *(Colour.RED, Level.LOW, LyingNumber(1), LyingNumber(2), (1,), [1], {"a": 1}),
+    *(Agreeable(), Tender(), Array(1, 1)),
+]
+VALUE = st.sampled_from(VALUES)
+FILTER = st.dictionaries(st.sampled_from(["a", "b", "source.a"]), VALUE, max_size=3)
+
+
+def matches(event: BaseEvent, wanted: dict[str, Any]) -> bool:
+    """The definition, once more, without an index."""
+    for path, value in wanted.items():
+        try:
+            found = operator.attrgetter(path)(event)
+            if not (found is value or found == value):
+                return False
+        except Exception:
+            return False
+    return True
+
+
+@given(
+    filters=st.lists(st.tuples(FILTER, st.integers(-1, 1)), max_size=12),
+    attributes=st.dictionaries(st.sampled_from(["a", "b"]), VALUE),
+    inner=st.dictionaries(st.just("a"), VALUE),
+)
+def test_the_index_lets_pass_what_a_linear_scan_does(
+    filters: list[tuple[dict[str, Any], int]], attributes: dict[str, Any], inner: dict[str, Any]
+) -> None:
+    manager = EventManager()
+    heard: list[int] = []
+    for number, (wanted, priority) in enumerate(filters):
+        manager.connect(Painted, hearing(number, heard), wanted, priority)
+    event = Painted(source=SimpleNamespace(**inner), **attributes)
+
+    manager.emit(event)
+
+    in_order = sorted(range(len(filters)), key=lambda number: -filters[number][1])
+    assert heard == [number for number in in_order if matches(event, filters[number][0])]

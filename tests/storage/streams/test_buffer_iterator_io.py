@@ -1,0 +1,206 @@
+"""Chunks read as a file: what is read, how, and at what cost."""
+
+import io
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from encore_storage.streams import MEBIBYTE, BufferIteratorIO
+
+SIZES = st.none() | st.integers(min_value=-2, max_value=30)
+CALLS = st.one_of(
+    st.tuples(st.sampled_from(["read", "read1", "readline", "readlines"]), SIZES),
+    st.tuples(st.sampled_from(["readinto", "readinto1"]), st.integers(min_value=0, max_value=30)),
+    st.tuples(st.sampled_from(["next", "close"]), st.none()),
+)
+CHUNKS = st.lists(st.lists(st.sampled_from(b"ab\n"), max_size=12).map(bytes), max_size=12)
+
+
+def outcome(file: io.BufferedIOBase | io.BytesIO, name: str, size: int | None) -> object:
+    """What a call gives, to be compared with what it gives elsewhere."""
+    try:
+        if name == "next":
+            return next(file, b"")
+        if name == "close":
+            return file.close()
+        if name.startswith("readinto"):
+            buffer = bytearray(size or 0)
+            return getattr(file, name)(buffer), buffer
+        return getattr(file, name)(size)
+    except ValueError:
+        return ValueError
+
+
+@given(CHUNKS, st.lists(CALLS, max_size=20))
+@example([b"ab", b"c\nd"], [("readline", 3), ("readline", None), ("next", None), ("read", None)])
+@example([b"a", b"b"], [("close", None), ("read", 1), ("next", None), ("readinto", 2), ("close", None)])
+def test_every_call_gives_what_bytesio_gives_however_the_bytes_are_cut(
+    chunks: list[bytes], calls: list[tuple[str, int | None]]
+) -> None:
+    file, model = BufferIteratorIO(iter(chunks)), io.BytesIO(b"".join(chunks))
+
+    for name, size in calls:
+        got = outcome(file, name, size)
+        if not name.endswith("1") or file.closed:
+            assert got == outcome(model, name, size)
+            continue
+        data = bytes(got[1][: got[0]]) if isinstance(got, tuple) else got
+        assert isinstance(data, bytes)
+        assert data == model.read(len(data))
+        assert data or size == 0 or not model.read(1)
+        assert size is None or size < 0 or len(data) <= size
+
+
+def test_a_read_gives_a_mebibyte_unless_told_otherwise() -> None:
+    file = BufferIteratorIO([bytes(MEBIBYTE), b"abc"])
+
+    assert len(file.read()) == MEBIBYTE
+    assert file.read() == b"abc"
+
+
+def test_the_size_of_a_read_goes_by_the_name_that_the_specification_gives() -> None:
+    assert BufferIteratorIO([b"abc"]).read(buffer_size=2) == b"ab"
+
+
+@pytest.mark.parametrize("everything", [-1, None])
+def test_minus_one_and_none_read_to_the_end(everything: int | None) -> None:
+    file = BufferIteratorIO([b"ab", b"", b"cd"])
+    file.read(1)
+
+    assert file.read(everything) == b"bcd"
+    assert file.read(everything) == b""
+
+
+def test_any_iterable_of_bytes_like_chunks_will_do() -> None:
+    file = BufferIteratorIO([bytearray(b"ab"), memoryview(b"cd"), b"ef"])
+
+    assert file.read() == b"abcdef"
+
+
+def test_a_chunk_that_its_maker_uses_again_is_copied() -> None:
+    def chunks() -> Iterator[bytearray]:
+        buffer = bytearray(b"a")
+        for _ in range(3):
+            yield buffer
+            buffer[0] += 1
+
+    assert BufferIteratorIO(chunks()).read() == b"abc"
+
+
+def test_a_whole_chunk_is_given_as_it_came() -> None:
+    chunk = bytes(100)
+
+    assert BufferIteratorIO([chunk]).read(100) is chunk
+
+
+def test_nothing_is_asked_of_the_iterator_before_the_first_read() -> None:
+    chunks = iter([b"ab", b"cd"])
+
+    BufferIteratorIO(chunks)
+
+    assert next(chunks) == b"ab"
+
+
+def test_a_read_takes_no_more_chunks_than_it_needs() -> None:
+    chunks = iter([b"ab", b"cd", b"ef"])
+
+    BufferIteratorIO(chunks).read(3)
+
+    assert list(chunks) == [b"ef"]
+
+
+def test_read1_gives_what_is_buffered_without_asking_for_another_chunk() -> None:
+    chunks = iter([b"abc", b"def"])
+    file = BufferIteratorIO(chunks)
+    file.read(1)
+
+    assert file.read1() == b"bc"
+    assert list(chunks) == [b"def"]
+
+
+def test_read1_of_nothing_asks_for_no_chunk() -> None:
+    chunks = iter([b"abc"])
+
+    assert BufferIteratorIO(chunks).read1(0) == b""
+    assert list(chunks) == [b"abc"]
+
+
+def test_read1_gives_one_chunk_when_nothing_is_buffered() -> None:
+    file = BufferIteratorIO([b"", b"abc", b"def"])
+
+    assert [file.read1(2), file.read1(), file.read1(100), file.read1()] == [b"ab", b"c", b"def", b""]
+
+
+def test_readinto1_fills_what_one_chunk_fills() -> None:
+    buffer = bytearray(5)
+
+    assert BufferIteratorIO([b"abc", b"def"]).readinto1(buffer) == 3
+    assert buffer == b"abc\0\0"
+
+
+def test_the_lines_are_those_of_the_joined_chunks() -> None:
+    assert list(BufferIteratorIO([b"one\ntw", b"o\n", b"", b"\nfour"])) == [b"one\n", b"two\n", b"\n", b"four"]
+
+
+class CountedChunk(bytes):
+    """A chunk that counts the bytes that are copied from it and searched in it."""
+
+    copied = 0
+    searched = 0
+
+    def __getitem__(self, key: slice) -> bytes:  # type: ignore[override]  # it is only sliced
+        part = super().__getitem__(key)
+        self.copied += len(part)
+        return part
+
+    def find(self, sub: bytes, start: int, end: int) -> int:  # type: ignore[override]  # as it is called here
+        found = super().find(sub, start, end)
+        self.searched += (min(end, len(self)) if found < 0 else found + 1) - start
+        return found
+
+
+def test_small_reads_copy_each_byte_of_a_large_chunk_once() -> None:
+    chunk = CountedChunk(bytes(10_000))
+    file = BufferIteratorIO([chunk])
+
+    while file.read(7):
+        pass
+
+    assert chunk.copied == 10_000
+
+
+def test_short_lines_search_and_copy_each_byte_of_a_large_chunk_once() -> None:
+    chunk = CountedChunk(b"line\n" * 1_000)
+
+    assert len(BufferIteratorIO([chunk]).readlines()) == 1_000
+    assert (chunk.searched, chunk.copied) == (5_000, 5_000)
+
+
+def test_a_long_line_searches_each_of_its_chunks_once() -> None:
+    chunks = [CountedChunk(b"abc") for _ in range(1_000)]
+
+    assert len(BufferIteratorIO(chunks).readline()) == 3_000
+    assert {(chunk.searched, chunk.copied) for chunk in chunks} == {(3, 3)}
+
+
+def test_it_is_a_file_for_reading_alone() -> None:
+    file = BufferIteratorIO([b"abc"])
+
+    assert isinstance(file, io.BufferedIOBase)
+    assert (file.readable(), file.writable(), file.seekable()) == (True, False, False)
+    with pytest.raises(io.UnsupportedOperation):
+        file.seek(0)
+    with pytest.raises(io.UnsupportedOperation):
+        file.write(b"")
+
+
+def test_its_repr_says_how_much_is_buffered() -> None:
+    file = BufferIteratorIO([b"abc"])
+    file.read(1)
+    assert repr(file) == "<BufferIteratorIO: 2 bytes buffered>"
+
+    file.close()
+
+    assert repr(file) == "<BufferIteratorIO: closed>"

@@ -1,0 +1,69 @@
+"""Every example in the README and the docs runs, as a reader would run it."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [code for kind, code in FENCE.findall(page.read_text(encoding="utf-8")) if kind == language]
+
+
+def programs() -> list[object]:
+    return [
+        pytest.param(code, id=f"{page.name}-{number}")
+        for page in PAGES
+        for number, code in enumerate(blocks(page, "python"), start=1)
+    ]
+
+
+def commands() -> list[str]:
+    lines = [line for block in blocks(ROOT / "README.md", "console") for line in block.splitlines()]
+    return [line.removeprefix("$ ") for line in lines if line.startswith("$ encore copy")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_sessions_on_a_page_say_what_is_written_there(page: Path) -> None:
+    results = doctest.testfile(str(page), module_relative=False)
+
+    assert results.failed == 0
+
+
+@pytest.mark.parametrize("program", programs())
+def test_a_program_on_a_page_runs(program: str, tmp_path: Path) -> None:
+    (tmp_path / "reports").mkdir()
+    program = program.replace("port=9464", "port=0")  # a reader has that port; the tests run side by side
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_commands_of_the_readme_run_one_after_the_other(tmp_path: Path) -> None:
+    (tmp_path / "photos" / "2026").mkdir(parents=True)
+    (tmp_path / "photos" / "2026" / "sea.jpg").write_bytes(os.urandom(100_000))
+    lines = commands()
+
+    for line in lines:
+        words = [str(Path(sys.executable).with_name("encore")), *shlex.split(line)[1:]]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    assert len(lines) == 2
+    restored = tmp_path / "restored" / "2026" / "sea.jpg"
+    assert restored.read_bytes() == (tmp_path / "photos" / "2026" / "sea.jpg").read_bytes()
