@@ -10,11 +10,10 @@ from benchmarks.harness import Bench, Snippet
 from encore_events import EventManager
 from encore_storage.stores import DictMemoryStore
 from encore_storage.subscribers import MetricsSubscriber
+from encore_storage.subscribers.catalogue import OPERATION_DURATION, VALUE_SIZE
 
 SIZE = 4096
 OPERATION, TRANSFER, BOTH = ("store", "operation"), ("store", "direction"), ("store", "operation", "direction")
-DURATIONS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-SIZES = (*(64 * 4**power for power in range(13)), 5 << 30)
 
 WRITE_BY_HAND = """
 in_progress.labels('bench', 'get').inc()
@@ -53,8 +52,10 @@ def _write_by_hand() -> Snippet:
     return Snippet(
         WRITE_BY_HAND,
         in_progress=Gauge("in_progress", "now", OPERATION, registry=registry),
-        duration=Histogram("duration_seconds", "time", (*OPERATION, "outcome"), buckets=DURATIONS, registry=registry),
+        duration=Histogram(
+            "duration_seconds", "time", (*OPERATION, "outcome"), buckets=OPERATION_DURATION.buckets, registry=registry
+        ),
         transferred=Counter("transferred_bytes", "moved", BOTH, registry=registry),
-        value_size=Histogram("value_size_bytes", "size", TRANSFER, buckets=SIZES, registry=registry),
+        value_size=Histogram("value_size_bytes", "size", TRANSFER, buckets=VALUE_SIZE.buckets, registry=registry),
         last_success=Gauge("last_success_timestamp_seconds", "when", TRANSFER, registry=registry),
     )

@@ -83,6 +83,10 @@ class ProgressManager:
     StepEventType: ClassVar[type[ProgressEvent]] = ProgressStepEvent
     EndEventType: ClassVar[type[ProgressEvent]] = ProgressEndEvent
 
+    _done = 0
+    _started = False
+    _ended = False
+
     def __init__(
         self,
         event_manager: BaseEventManager | None = None,
@@ -99,9 +103,6 @@ class ProgressManager:
         self.message = message
         self.steps = steps
         self.kwargs = kwargs
-        self._done = 0
-        self._started = False
-        self._ended = False
 
     def __repr__(self) -> str:
         """What is being done, and how far it is."""

@@ -111,7 +111,7 @@ class Worker:
         """The new thread, or None where there can be no more: at the exit of the interpreter."""
         try:
             # threading.Thread takes a lock when it starts, and a collection may emit while that lock is held.
-            return _thread.start_new_thread(_work, (self._jobs,))
+            return _thread.start_new_thread(_begin, (self._jobs,))
         except RuntimeError:
             return None
 
@@ -132,6 +132,13 @@ class Worker:
                     _run(job)
         if self._stopped:
             self._jobs.put(None)  # what ends the thread was taken out with the rest
+
+
+def _begin(jobs: SimpleQueue[Job | None]) -> None:  # pragma: no cover (seen only from its end on)
+    """Let debuggers and coverage see what runs here, as in any threading.Thread."""
+    sys.setprofile(threading.getprofile())
+    sys.settrace(threading.gettrace())
+    _work(jobs)
 
 
 def _work(jobs: SimpleQueue[Job | None]) -> None:

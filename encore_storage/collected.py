@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import _thread
 import os
+import sys
+import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
@@ -24,8 +26,11 @@ def do_elsewhere(work: Work) -> None:
     if _working_in[-1:] == [os.getpid()]:
         return
     _working_in[:] = [os.getpid()]
-    # threading.Thread takes a lock when it starts, and the collection may have come while that was held.
-    _thread.start_new_thread(_do_what_waits, ())
+    try:
+        # threading.Thread takes a lock when it starts, and the collection may have come while that was held.
+        _thread.start_new_thread(_do_what_waits, ())
+    except RuntimeError:  # there can be no more threads: for now, or at the exit of the interpreter
+        _working_in.clear()
 
 
 def _do_what_waits() -> None:
@@ -37,4 +42,7 @@ def _do_what_waits() -> None:
             if _waiting.empty():
                 return
             continue
-        work()
+        try:
+            work()
+        except BaseException:  # noqa: BLE001 (as a thread's own: shown by the hook, and what waits is done)
+            threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 from encore_events.abstract import BaseEventManager
 from encore_events.default import get_event_manager
@@ -22,12 +22,10 @@ from encore_storage.events import (
     StoreSetEvent,
     StoreUpdateEvent,
 )
-from encore_storage.metadata import Metadata, checked_metadata
+from encore_storage.metadata import Metadata, checked_metadata, told_metadata
 from encore_storage.progress import SilentProgress, StoreProgressManager
 from encore_storage.transactions import TransactionState
 from encore_storage.value import Entry
-
-_TOLD = (StoreProgressEndEvent, StoreProgressStartEvent, StoreProgressStepEvent)
 
 
 class Change(NamedTuple):
@@ -178,13 +176,14 @@ class StoreCore(ABC):
         *,
         direction: Direction | None = None,
         steps: int = -1,
-        metadata: Mapping[str, Any] | None = None,
+        metadata: Metadata | None = None,
     ) -> StoreProgressManager:
         """The progress of one operation, not started yet; it counts as part of the caller's transaction."""
         transaction = TransactionState.of(self).mine
         if transaction is not None:
             transaction.operations += 1
-        if not any(map(self.event_manager.has_listeners, _TOLD)):
+        is_heard = self.event_manager.has_listeners
+        if not (is_heard(StoreProgressEndEvent) or is_heard(StoreProgressStartEvent) or is_heard(StoreProgressStepEvent)):
             return SilentProgress()
         return StoreProgressManager(
             self.event_manager,
@@ -195,7 +194,7 @@ class StoreCore(ABC):
             operation=operation,
             direction=direction,
             key=key,
-            metadata=metadata,
+            metadata=told_metadata(metadata),
             transaction_id=transaction and transaction.transaction_id,
         )
 

@@ -24,8 +24,19 @@ def checked_metadata(metadata: object) -> Metadata:
     """
     if not isinstance(metadata, dict):
         raise InvalidMetadataError("metadata", f"is a {type(metadata).__name__}, not a dict")
-    copied: Metadata = _copied(metadata, "metadata")
+    try:
+        copied: Metadata = _copied(metadata, "metadata")
+    except RecursionError:
+        raise InvalidMetadataError("metadata", "is nested too deeply, or contains itself") from None
     return copied
+
+
+def told_metadata(metadata: object) -> Metadata | None:
+    """What an event tells of `metadata`: a copy, which listeners may keep, or None if it isn't JSON."""
+    try:
+        return None if metadata is None else checked_metadata(metadata)
+    except InvalidMetadataError:
+        return None
 
 
 def selected(metadata: Metadata, select: Iterable[str] | None) -> Metadata:

@@ -142,7 +142,11 @@ class ObservedIterator(Iterator[T], Generic[T]):
 
     def close(self) -> None:
         """Want no more results."""
-        _close(self._items)
+        try:
+            _close(self._items)
+        except BaseException as error:
+            self._end(error)
+            raise
         self._end()
 
     def __del__(self) -> None:
@@ -172,8 +176,10 @@ def counted(chunks: Iterable[bytes], progress: StoreProgressManager) -> Generato
 
 def _abandoned(items: Iterator[object], progress: StoreProgressManager) -> Callable[[], None]:
     def tell() -> None:
-        _close(items)
-        progress.end(error=asyncio.CancelledError("collected before it was closed or read to its end"))
+        try:
+            _close(items)
+        finally:
+            progress.end(error=asyncio.CancelledError("collected before it was closed or read to its end"))
 
     return tell
 

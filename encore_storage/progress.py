@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
-from encore_events.abstract import BaseEventManager
 from encore_events.errors import ProgressError
 from encore_events.progress import ExitState, ProgressManager
 from encore_storage.errors import KeyNotFoundError, error_type_of
@@ -29,7 +28,7 @@ _OUTCOMES: dict[ExitState, Outcome] = {
     "normal": "ok",
     "warning": "miss",
     "error": "error",
-    "exception": "error",
+    "exception": "cancelled",
 }
 
 
@@ -71,23 +70,7 @@ class StoreProgressManager(ProgressManager):
     clock: ClassVar[Callable[[], float]] = time.monotonic
     """What seconds are measured by: a function without arguments."""
 
-    def __init__(
-        self,
-        event_manager: BaseEventManager | None = None,
-        source: object = None,
-        operation_id: object = None,
-        message: str = "Performing operation",
-        steps: int = -1,
-        **kwargs: Any,
-    ) -> None:
-        """Make the manager of one operation that has not started; see the class."""
-        super().__init__(event_manager, source, operation_id, message, steps, **kwargs)
-        self._now = type(self).clock  # looked up on the class, so a plain function does not become a method
-        self._last_message = message
-        self._told = 0
-        self._due = 0.0
-        self._started_at = 0.0
-        self._ends = iter((True,))
+    _told = 0
 
     @property
     def bytes(self) -> int:
@@ -95,11 +78,25 @@ class StoreProgressManager(ProgressManager):
         return self._done
 
     def start(self) -> None:
-        """Tell that the operation starts."""
+        """Tell that the operation starts.
+
+        Raises:
+            EventError: one of the attributes given as kwargs has the name of a method of the event.
+        """
+        self.StartEventType.check_names(self.kwargs)
+        self._identity = {"source": self.source, "operation_id": self.operation_id, "message": self.message}
+        self._identity |= self.kwargs
+        self._last_message = self.message
+        self._now = type(self).clock  # looked up on the class, so a plain function does not become a method
+        self._ends = iter((True,))
         self._started = True
         self._started_at = self._now()
         self._due = self._started_at + self.min_interval
-        self._emit(self.StartEventType, self.message, steps=self.steps, timestamp=time.time())
+        try:
+            self._tell(self.StartEventType, {"steps": self.steps, "timestamp": time.time()})
+        except BaseException as error:  # of a strict event manager, or an interrupt
+            self.end(error=error)
+            raise
 
     def step(self, message: str | None = None, step: int | None = None) -> None:
         """Count `step` bytes in all, and tell that and the message if it is due.
@@ -132,25 +129,29 @@ class StoreProgressManager(ProgressManager):
 
         Raises:
             ProgressError: outside of `start()` and `end()`.
+            ValueError: the exit state is none of those.
         """
+        if exit_state not in _OUTCOMES:
+            raise ValueError(f"exit_state must be one of {', '.join(map(repr, _OUTCOMES))}, not {exit_state!r}")
         if not self._started or not next(self._ends, False):
             raise ProgressError("end", self.message)
         self._started, self._ended = False, True
         outcome = _OUTCOMES[exit_state] if error is None else self._outcome_of(error)
         if error is not None and message is None:
             message = str(error) or type(error).__name__
-        self._emit(
-            self.EndEventType,
-            self.message if message is None else message,
-            steps=self.steps,
-            exit_state=exit_state if error is None else _EXIT_STATES[outcome],
-            outcome=outcome,
-            bytes=self._done,
-            delta=self._done - self._told,
-            duration=self._now() - self._started_at,
-            error=error,
-            error_type=None if error is None or outcome == "cancelled" else error_type_of(error),
-        )
+        attributes = {
+            "steps": self.steps,
+            "exit_state": exit_state if error is None else _EXIT_STATES[outcome],
+            "outcome": outcome,
+            "bytes": self._done,
+            "delta": self._done - self._told,
+            "duration": self._now() - self._started_at,
+            "error": error,
+            "error_type": None if error is None or outcome == "cancelled" else error_type_of(error),
+        }
+        if message is not None:
+            attributes["message"] = message
+        self._tell(self.EndEventType, attributes)
 
     def __call__(self, message: str | int | None = None, step: int | None = None) -> None:
         """Count, and tell if it is due: `progress(n)`, `progress(step=n)` and `progress('message', n)` mean n in all."""
@@ -173,7 +174,12 @@ class StoreProgressManager(ProgressManager):
         if is_complete or not self.event_manager.has_listeners(self.StepEventType):
             return
         delta, self._told = self._done - self._told, self._done
-        self._emit(self.StepEventType, self._last_message, step=self._done, delta=delta, steps=self.steps)
+        step = {"message": self._last_message, "step": self._done, "delta": delta, "steps": self.steps}
+        self._tell(self.StepEventType, step)
+
+    def _tell(self, cls: type[StoreProgressEvent], attributes: dict[str, Any]) -> None:
+        if self.event_manager.has_listeners(cls):
+            self.event_manager.emit(cls.made_of(self._identity | attributes))
 
     def _outcome_of(self, error: BaseException) -> Outcome:
         if isinstance(error, asyncio.CancelledError) or not isinstance(error, Exception):

@@ -11,7 +11,7 @@ import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from encore_storage.core import Change, StoreCore
 from encore_storage.errors import KeyNotFoundError
@@ -204,15 +204,8 @@ class AbstractStore(StoreCore):
         Raises:
             KeyNotFoundError: there is no value; the file is left as it was.
         """
-        part = Path(f"{os.fspath(path)}.part")
-        try:
-            with self.get_data(key) as data, part.open("wb") as file:
-                for chunk in buffer_iterator(data, buffer_size):
-                    file.write(chunk)
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        with self.get_data(key) as data, _replacing(path) as file:
+            file.writelines(buffer_iterator(data, buffer_size))
 
     def from_bytes(self, key: str, data: bytes, buffer_size: int = MEBIBYTE) -> None:
         """Replace the bytes of a value by `data`, and keep the metadata."""
@@ -265,6 +258,19 @@ class AbstractStore(StoreCore):
 
     def _observe_set(self, key: str, size: int | None, metadata: Metadata | None) -> StoreProgressManager:
         return self._observe("set", key, direction="write", steps=-1 if size is None else size, metadata=metadata)
+
+
+@contextlib.contextmanager
+def _replacing(path: AnyPath) -> Iterator[BinaryIO]:
+    """A file that takes the place of the one at `path` when the block ends well, and otherwise goes."""
+    part = Path(f"{os.fspath(path)}.{os.urandom(4).hex()}.part")
+    try:
+        with part.open("xb") as file:
+            yield file
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _unpacked(value: object) -> tuple[Readable, Metadata]:

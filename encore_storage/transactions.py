@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,6 +15,7 @@ from encore_storage.errors import TransactionAbortedError, TransactionError
 from encore_storage.events import (
     StoreModificationEvent,
     StoreTransactionEndEvent,
+    StoreTransactionEvent,
     StoreTransactionStartEvent,
     TransactionOutcome,
 )
@@ -178,7 +181,9 @@ class SimpleTransactionContext:
         self._events = _manager_of(self.store)
         self._held = self._events.hold(StoreModificationEvent, {"source": self.store}).__enter__()
         try:
-            self._tell(StoreTransactionStartEvent, timestamp=time.time())
+            event = self._event(StoreTransactionStartEvent, timestamp=time.time())
+            if event is not None:
+                self._events.emit(event)
         except BaseException as error:  # of a strict event manager, or an interrupt
             self._leave(error)
             raise
@@ -186,7 +191,8 @@ class SimpleTransactionContext:
     def _leave(self, error: BaseException | None) -> None:
         if self._depth > 1:
             self._depth -= 1
-            self._doomed_by = self._doomed_by or error
+            if self._doomed_by is None:
+                self._doomed_by = error
             TransactionState.of(self.store).turn.leave()
             return
         if error is not None:
@@ -216,54 +222,56 @@ class SimpleTransactionContext:
     def _abort(self, error: BaseException, outcome: TransactionOutcome = "rolled_back") -> None:
         try:
             self.rollback()
-        except BaseException as failure:
+        except Exception as failure:  # noqa: BLE001 (whatever it is, it is shown with the error that propagates)
             _append_to_chain(error, failure)
             self._end("rollback_failed", error)
-            if not isinstance(failure, Exception):
-                raise
-            return
-        self._end(outcome, error)
+        except BaseException as interrupt:
+            _append_to_chain(interrupt, error)
+            self._end("rollback_failed", error)
+            raise
+        else:
+            self._end(outcome, error)
 
     def _took_effect(self) -> bool:
         in_transaction = getattr(self.store, "_in_transaction", None)
         return in_transaction is not None and not in_transaction()
 
     def _end(self, outcome: TransactionOutcome, error: BaseException | None) -> None:
-        """Give the store back first: listeners run with no turn of ours held."""
-        duration, held = time.monotonic() - self._started_at, self._held
-        count = len(held)
+        """Give the store back first: listeners run with no turn of ours held.
+
+        What they are told is made before that, since another thread may be waiting to enter this very context; and
+        what is discarded is discarded before that, so that nothing is which a listener of the end has done.
+        """
+        events, held = self._events, self._held
+        event = self._event(
+            StoreTransactionEndEvent,
+            state="done" if outcome == "committed" else "failed",
+            outcome=outcome,
+            duration=time.monotonic() - self._started_at,
+            commit_duration=self._commit_duration,
+            operations=self.operations,
+            held=len(held),
+            error=error,
+        )
+        if outcome != "committed":
+            held.discard()
         state = TransactionState.of(self.store)
         self._depth = 0
         state.active = None
         state.turn.leave()
         try:
-            self._tell(
-                StoreTransactionEndEvent,
-                state="done" if outcome == "committed" else "failed",
-                outcome=outcome,
-                duration=duration,
-                commit_duration=self._commit_duration,
-                operations=self.operations,
-                held=count,
-                error=error,
-            )
+            if event is not None:
+                events.emit(event)
         finally:
-            if outcome == "committed":
-                held.release()
-            else:
-                held.discard()
+            held.release()  # nothing, where it was discarded
 
-    def _tell(self, cls: type[StoreTransactionStartEvent | StoreTransactionEndEvent], **attributes: Any) -> None:
-        if self._events.has_listeners(cls):
-            self._events.emit(
-                cls(
-                    self.store,
-                    store=_name_of(self.store),
-                    transaction_id=self.transaction_id,
-                    notes=self.notes,
-                    **attributes,
-                )
-            )
+    def _event(
+        self, cls: type[StoreTransactionStartEvent | StoreTransactionEndEvent], **attributes: Any
+    ) -> StoreTransactionEvent | None:
+        if not self._events.has_listeners(cls):
+            return None
+        name, identity = _name_of(self.store), self.transaction_id
+        return cls(self.store, store=name, transaction_id=identity, notes=self.notes, **attributes)
 
 
 def _name_of(store: Any) -> str:
@@ -276,12 +284,22 @@ def _manager_of(store: Any) -> BaseEventManager:
 
 
 def _append_to_chain(error: BaseException, other: BaseException) -> None:
-    """Have `other` shown with `error`, at the end of what `error` already stands on."""
-    seen = {id(error), id(other)}
-    last = error
-    while (earlier := last.__cause__ or last.__context__) is not None and id(earlier) not in seen:
-        seen.add(id(earlier))
-        last = earlier
-    other.__context__ = None
+    """Have `other` shown with `error`, at the end of what is shown with `error` already."""
+    shown = {id(one): one for one in _chain_of(error)}
+    if id(other) in shown:
+        return
+    for one in itertools.takewhile(lambda one: id(one) not in shown, _chain_of(other)):
+        if id(one.__context__) in shown:
+            one.__context__ = None  # the error that was being handled: it is to come first, not last
+    last = [*shown.values()][-1]
     last.__context__ = other
-    last.__suppress_context__ = last.__cause__ is not None
+    last.__suppress_context__ = False
+
+
+def _chain_of(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and the earlier ones that a traceback shows with it."""
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__context__ if error.__cause__ is None and not error.__suppress_context__ else error.__cause__

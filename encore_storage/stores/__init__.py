@@ -1,5 +1,6 @@
 """The stores that Encore brings, one in each module."""
 
+from encore_storage.stores.filesystem import FileSystemStore
 from encore_storage.stores.memory import DictMemoryStore
 
-__all__ = ["DictMemoryStore"]
+__all__ = ["DictMemoryStore", "FileSystemStore"]

@@ -92,6 +92,10 @@ class DictMemoryStore(AbstractStore):
             self._place(key, entry)
         self._before = {}
 
+    def _in_transaction(self) -> bool:
+        """Whether there is anything to roll back: an interrupt may come right after a commit."""
+        return bool(self._before)
+
     def _replace(self, key: str, entry: Entry | None) -> None:
         """Note what was there first, and only then replace it: a reader looks in the other order."""
         if TransactionState.of(self).active is not None:

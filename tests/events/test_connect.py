@@ -4,7 +4,7 @@ import functools
 import gc
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -160,6 +160,7 @@ def test_a_method_is_the_same_listener_each_time_it_is_looked_up(manager: EventM
 @pytest.mark.parametrize("kind", [EqualBox, UnhashableBox])
 def test_equal_or_unhashable_objects_are_listeners_of_their_own(manager: EventManager, kind: type[Box]) -> None:
     boxes = [kind(), kind(), kind()]
+    assert kind is UnhashableBox or len(set(boxes)) == 1
     for box in boxes:
         manager.connect(Opened, box.hear)
 
@@ -177,6 +178,7 @@ def test_equal_listener_objects_are_listeners_of_their_own(manager: EventManager
         __hash__ = None  # type: ignore[assignment]  # unhashable too
 
     judges = [EqualJudge(), EqualJudge()]
+    assert judges[0] == judges[1]
     for judge in judges:
         manager.connect(Opened, judge)
 
@@ -347,24 +349,19 @@ def test_whatever_can_be_called_with_the_event_may_listen(
     assert manager.get_listeners(Opened) == [listener]
 
 
-def generating(event: BaseEvent) -> Iterator[int]:
-    yield 1
+async def generating(event: BaseEvent) -> AsyncIterator[int]:
+    yield 1  # pragma: no cover (calling it runs nothing, and that is why it is refused)
 
 
-async def generating_too(event: BaseEvent) -> Any:
-    yield 1
-
-
-async def awaiting(event: BaseEvent) -> bool:
-    return True
+async def awaiting(event: BaseEvent) -> None: ...
 
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
         ({"func": 5}, "5: it is not callable"),
+        ({"func": lambda event: (yield)}, "generator function"),
         ({"func": generating}, "generator function"),
-        ({"func": generating_too}, "generator function"),
         ({"func": lambda: None}, "cannot be called with one argument"),
         ({"func": lambda event, more: None}, "cannot be called with one argument"),
         ({"filter": ["colour"]}, r"filter must map names of attributes to values, not \['colour'\]"),

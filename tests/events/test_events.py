@@ -64,8 +64,9 @@ def test_a_shadowing_attribute_is_both_an_error_of_encore_and_a_type_error() -> 
 
 
 def test_a_default_of_the_class_is_no_method_and_may_be_set() -> None:
-    assert Measured().size == 0
+    assert Measured.empty().size == 0
     assert Measured(size=8).half == 4
+    assert Measured.unit() == "byte"
 
 
 def test_a_subclass_may_have_an_init_of_its_own() -> None:

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from encore_events import BaseEvent, EventError, EventInfo, EventManager
-from encore_events.listeners import Listener
 
 
 class Opened(BaseEvent):
@@ -103,22 +102,3 @@ def test_a_manager_shows_how_many_listen(manager: EventManager) -> None:
 
     manager.close()
     assert repr(manager) == "<EventManager: 0 listeners, closed>"
-
-
-def test_the_record_of_a_connection_is_a_receiver_that_can_be_called() -> None:
-    heard: list[BaseEvent] = []
-    record = Listener(
-        Opened,
-        heard.append,
-        filter=None,
-        where=None,
-        priority=2,
-        weak=None,
-        sequence=0,
-        collected=lambda record: None,
-    )
-
-    record(Opened())
-
-    assert len(heard) == 1
-    assert repr(record).endswith(" to Opened, priority 2>")

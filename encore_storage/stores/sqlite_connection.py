@@ -1,0 +1,232 @@
+"""One connection with SQLite: opened with care, patient with other processes, and its errors those of a store."""
+
+from __future__ import annotations
+
+import math
+import os
+import sqlite3
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+from encore_storage.errors import (
+    IntegrityError,
+    StoreConnectionError,
+    StoreError,
+    StoreFullError,
+    StoreReadOnlyError,
+    TransactionTimeoutError,
+)
+
+Row = tuple[Any, ...]
+
+APPLICATION_ID: Final = 0x656E6372  # "encr": tells a database of ours from anyone else's
+LAYOUT: Final = 1
+
+_SCHEMA = (
+    """
+    CREATE TABLE entry (
+        key TEXT PRIMARY KEY, metadata TEXT NOT NULL, size INTEGER NOT NULL,
+        created REAL NOT NULL, modified REAL NOT NULL, blob INTEGER NOT NULL
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE chunk (
+        blob INTEGER, number INTEGER, data BLOB NOT NULL, PRIMARY KEY (blob, number)
+    ) WITHOUT ROWID
+    """,
+    f"PRAGMA user_version = {LAYOUT}",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+)
+
+# SQLite waits without looking for Ctrl-C, so it waits in pieces.
+_PATIENCE = 0.25
+_PAUSE = 0.01
+
+_inherited: list[sqlite3.Connection] = []
+"""What a forked child may neither use nor close: either would drop or break the parent's locks."""
+
+_Explained = tuple[type[StoreError], str, str]
+_BROKEN: _Explained = (IntegrityError, "finds no sound database in", "restore it from a backup, or use another path")
+_READ_ONLY: _Explained = (StoreReadOnlyError, "may not write to", "see who may write to the file and its directory")
+_EXPLAINED: dict[int, _Explained] = {
+    sqlite3.SQLITE_CANTOPEN: (
+        StoreConnectionError,
+        "cannot open",
+        "see that the directory exists, and that both may be read and written",
+    ),
+    sqlite3.SQLITE_CORRUPT: _BROKEN,
+    sqlite3.SQLITE_FULL: (StoreFullError, "has no room left in", "make room, or delete what is not needed"),
+    sqlite3.SQLITE_IOERR: (StoreConnectionError, "cannot reach", "see to the disk, and to the limits set for it"),
+    sqlite3.SQLITE_MISUSE: (StoreConnectionError, "was disconnected from", "call connect() first"),
+    sqlite3.SQLITE_NOTADB: _BROKEN,
+    sqlite3.SQLITE_PERM: _READ_ONLY,
+    sqlite3.SQLITE_READONLY: _READ_ONLY,
+    sqlite3.SQLITE_TOOBIG: (StoreFullError, "cannot hold so much in", "shorten the key or the metadata"),
+}
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+class ForkedError(StoreConnectionError):
+    """What belongs to a process is of no use to one that was forked from it."""
+
+    def __init__(self, store: str, location: str) -> None:
+        """Say which `store`, and where it is."""
+        super().__init__(
+            f"store {store!r} has {location!r} open in the process that this one was forked from: open it anew here"
+        )
+        self.store = store
+        self.location = location
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a database is, and how it is to be kept.
+
+    Attributes:
+        store: the name of the store that wants it.
+        location: what the user calls it.
+        uri: what SQLite calls it; the way to open it is appended.
+        journal: the journal mode that it has to have.
+        settings: more PRAGMAs, for each connection.
+        timeout: how many seconds to wait for another process; None for as long as it takes.
+    """
+
+    store: str
+    location: str
+    uri: str
+    journal: str
+    settings: tuple[str, ...]
+    timeout: float | None
+
+    def explained(self, error: sqlite3.Error) -> StoreError:
+        """The error of a store that an error of SQLite is, in a sentence that says what to do."""
+        code = _code(error)
+        if code in _BUSY:
+            return TransactionTimeoutError(
+                self.store, f"another process is writing to {self.location!r}, and was awaited for {self.timeout} s"
+            )
+        cls, what, advice = _EXPLAINED.get(code, (StoreError, "failed in", "this is SQLite's own word for it"))
+        return cls(f"store {self.store!r} {what} {self.location!r} ({error}): {advice}")
+
+
+class Connection:
+    """A connection that knows whose process it is; any thread may use it, one at a time.
+
+    Args:
+        place: where the database is.
+        create: make the database if there is none.
+
+    Raises:
+        IntegrityError: it is no database, or one of something else.
+        StoreConnectionError: it can't be opened.
+    """
+
+    def __init__(self, place: Place, *, create: bool = False) -> None:
+        """Open the connection; see the class."""
+        self._place = place
+        self._process = os.getpid()
+        self.is_closed = False
+        try:
+            self._raw = sqlite3.connect(
+                f"{place.uri}mode={'rwc' if create else 'rw'}",
+                uri=True,
+                timeout=min(_PATIENCE, math.inf if place.timeout is None else place.timeout),
+                isolation_level=None,
+                check_same_thread=False,
+            )
+        except sqlite3.Error as error:
+            raise place.explained(error) from error
+        try:
+            self._prepare(create=create)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open; SQLite may have ended it by itself, as it does when a disk is full."""
+        return not self.is_closed and self._raw.in_transaction
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether it belongs to the process that this one was forked from."""
+        return self._process != os.getpid()
+
+    def run(self, statement: str, *parameters: object) -> list[Row]:
+        """All rows of one statement, so that none is left pending. Raises StoreError.
+
+        While another process is in the way it is tried again, for as long as the place allows.
+        """
+        if self.is_inherited:
+            raise ForkedError(self._place.store, self._place.location)
+        deadline: float | None = None
+        while True:
+            try:
+                return self._raw.execute(statement, parameters).fetchall()
+            except sqlite3.Error as error:
+                deadline = self._deadline() if deadline is None else deadline
+                if _code(error) not in _BUSY or time.monotonic() >= deadline:
+                    raise self._place.explained(error) from error
+            time.sleep(_PAUSE)
+
+    def close(self) -> None:
+        """Close it; in a forked child, only leave it alone."""
+        self.is_closed = True
+        if self.is_inherited:
+            _inherited.append(self._raw)
+        else:
+            self._raw.close()
+
+    def _deadline(self) -> float:
+        return math.inf if self._place.timeout is None else time.monotonic() + self._place.timeout
+
+    def _prepare(self, *, create: bool) -> None:
+        """Look whose database it is before anything in it is changed."""
+        is_ours = self._is_ours()
+        if not is_ours and not create:
+            raise IntegrityError(f"the database {self._place.location!r} of store {self._place.store!r} was taken away")
+        if not is_ours:
+            self.run("PRAGMA page_size = 16384")  # with pages of 4 KiB large values take twice the time
+        [(journal,)] = self.run(f"PRAGMA journal_mode = {self._place.journal}")
+        if journal != self._place.journal:
+            raise StoreConnectionError(
+                f"store {self._place.store!r} cannot keep {self._place.location!r} safe: its journal is {journal!r} "
+                f"where it has to be {self._place.journal!r}; use a file system of this machine"
+            )
+        for setting in self._place.settings:
+            self.run(f"PRAGMA {setting}")
+        if not is_ours:
+            self._create()
+
+    def _is_ours(self) -> bool:
+        """Whether the schema is there, or else nothing at all. Raises IntegrityError."""
+        [(application,)] = self.run("PRAGMA application_id")
+        [(layout,)] = self.run("PRAGMA user_version")
+        if (application, layout) == (APPLICATION_ID, LAYOUT):
+            return True
+        if application == APPLICATION_ID:
+            raise IntegrityError(
+                f"the database {self._place.location!r} has layout {layout}, and this version of Encore knows "
+                f"{LAYOUT}: use the version that wrote it"
+            )
+        [(tables,)] = self.run("SELECT count(*) FROM sqlite_master")
+        if application or layout or tables:
+            raise IntegrityError(
+                f"the database {self._place.location!r} belongs to another application, so store "
+                f"{self._place.store!r} leaves it alone: use another path"
+            )
+        return False
+
+    def _create(self) -> None:
+        self.run("BEGIN IMMEDIATE")
+        if not self._is_ours():  # or else another process was faster
+            for statement in _SCHEMA:
+                self.run(statement)
+        self.run("COMMIT")
+
+
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's primary code; that of a misuse for what Python finds, which is that the connection is closed."""
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE)
+    return code & 0xFF

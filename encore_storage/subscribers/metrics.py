@@ -1,0 +1,145 @@
+"""Metrics from events, for Prometheus."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import accumulate
+
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from encore_events.abstract import BaseEventManager
+from encore_storage.subscribers.base import Subscriber, listen
+from encore_storage.subscribers.families import MAX_VALUES, Families
+from encore_storage.subscribers.observation import Clock, Observation
+from encore_storage.subscribers.series import Counter, Family, Gauge, Histogram
+
+
+class MetricsSubscriber(Subscriber):
+    """Counts what stores tell, in the metrics of `encore_storage.subscribers.catalogue.CATALOGUE`.
+
+    Many of them may share a registry. The first makes the metrics, with its `max_stores` and clocks, and
+    the others join; what was counted stays when they disconnect. Those that listen to the same event
+    manager as well are one listener, connected until the last of them disconnects: nothing counts twice.
+
+    >>> from encore_events import EventManager
+    >>> from encore_storage.stores import DictMemoryStore
+    >>> manager, registry = EventManager(), CollectorRegistry()
+    >>> with MetricsSubscriber(registry=registry).connect(manager):
+    ...     DictMemoryStore(event_manager=manager).from_bytes("greeting", b"hello")
+    >>> labels = {"store": "memory", "operation": "set", "direction": "write"}
+    >>> registry.get_sample_value("encore_storage_transferred_bytes_total", labels)
+    5.0
+
+    Args:
+        registry: where the metrics are exposed.
+        max_stores: how many names the label store takes before it says `_overflow`.
+        clock: monotonic seconds, for the age of what is in progress.
+        wall_clock: seconds since the epoch, for timestamps.
+    """
+
+    def __init__(
+        self,
+        *,
+        registry: CollectorRegistry = REGISTRY,
+        max_stores: int = MAX_VALUES,
+        clock: Clock = time.monotonic,
+        wall_clock: Clock = time.time,
+    ) -> None:
+        """Make a subscriber that is not connected; the metrics are registered when it is."""
+        super().__init__()
+        self._registry = registry
+        self._max_stores = max_stores
+        self._clock = clock
+        self._wall_clock = wall_clock
+
+    def _listen(self, event_manager: BaseEventManager) -> ExitStack:
+        collector = self._collector()
+        observation = collector.join(event_manager)
+        with ExitStack() as connection:
+            connection.callback(collector.leave, observation)
+            observation.connect()
+            return connection.pop_all()
+
+    def _collector(self) -> _Collector:
+        with _joining:
+            collector = _collectors.get(self._registry)
+            if collector is None:
+                collector = _Collector(Families(self._max_stores), self._clock, self._wall_clock)
+                self._registry.register(collector)
+                _collectors[self._registry] = collector
+            return collector
+
+
+class _Collector(Collector):
+    """The metrics of one registry, and who counts into them.
+
+    A custom collector, so there are no `_created` series; an age is measured when it is asked for.
+    """
+
+    def __init__(self, families: Families, clock: Clock, wall_clock: Clock) -> None:
+        self._families = families
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._observations: weakref.WeakValueDictionary[int, Observation] = weakref.WeakValueDictionary()
+        self._lock = threading.RLock()
+
+    def __repr__(self) -> str:
+        return f"<metrics of Encore: {len(self._living())} event managers observed>"
+
+    def join(self, event_manager: BaseEventManager) -> Observation:
+        """The observation of the event manager; the first who joins still has to connect it."""
+        with self._lock:
+            observation = self._observations.get(id(event_manager))
+            if observation is None:
+                observation = Observation(
+                    event_manager, self._families, clock=self._clock, wall_clock=self._wall_clock
+                )
+                self._observations[id(event_manager)] = observation
+            observation.users += 1
+        return observation
+
+    def leave(self, observation: Observation) -> None:
+        """End the observation, if nobody else has joined it."""
+        with self._lock:
+            observation.users -= 1
+            if observation.users:
+                return
+            del self._observations[id(observation.event_manager)]
+        observation.disconnect()
+
+    def describe(self) -> Iterator[Metric]:
+        """The families without samples: what a registry compares names by."""
+        return (_exposed(family, []) for family in self._families)
+
+    def collect(self) -> Iterator[Metric]:
+        """All families with their samples, as of now."""
+        self._measure()
+        return (_exposed(family, family.items()) for family in self._families)
+
+    def _measure(self) -> None:
+        families, observations, now = self._families, self._living(), self._clock()
+        for labels, gauge in families.in_progress.items():
+            starts = [start for each in observations for start in each.operations_in_progress(*labels)]
+            gauge.value = len(starts)
+            families.oldest.series(*labels).value = now - min(starts, default=now)
+        for labels, gauge in families.transactions_in_progress.items():
+            gauge.value = sum(len(each.transactions_in_progress(*labels)) for each in observations)
+
+    def _living(self) -> list[Observation]:
+        references = self._observations.valuerefs()  # a copy: iterating the dict itself is not safe in threads
+        return [observation for reference in references if (observation := reference()) is not None]
+
+
+def _exposed(family: AnyFamily, series: Sequence[tuple[tuple[str, ...], AnySeries]]) -> Metric:
+    """The family as prometheus_client exposes it, with those of its series."""
+    metric = family.metric
+    if metric.type == "histogram":
+        return _exposed_histogram(metric, series)
+    kind = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily

@@ -1,0 +1,120 @@
+"""Whatever comes between two steps of a connect or a disconnect, nothing is left wrong.
+
+The hash of an event class is asked at each of these steps, so a class with a hash of its own can let
+another call come between, as a thread, a garbage collection or a signal does.
+"""
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from encore_events import BaseEvent, EventManager
+
+STEPS = range(1, 9)
+
+
+class Interrupted(type):
+    """The class of an event class whose n-th hash runs what was put down for n."""
+
+    interrupts: dict[int, Callable[[], object]]
+    hashes: int
+
+    def __hash__(cls) -> int:
+        cls.hashes += 1
+        interrupt = cls.interrupts.pop(cls.hashes, None)
+        if interrupt is not None:
+            with contextlib.suppress(KeyError):
+                interrupt()
+        return 7
+
+
+class Opened(BaseEvent, metaclass=Interrupted):
+    interrupts: dict[int, Callable[[], object]] = {}  # noqa: RUF012 (it is the metaclass's)
+    hashes = 0
+
+
+@pytest.fixture(autouse=True)
+def _nothing_comes_between() -> Iterator[None]:
+    Opened.interrupts = {}
+    yield
+    Opened.interrupts = {}
+
+
+def interrupted(interrupts: dict[int, Callable[[], object]], call: Callable[[], Any]) -> Any:
+    """What `call` gives, when each interrupt came at its step."""
+    Opened.hashes, Opened.interrupts = 0, interrupts
+    result = call()
+    Opened.interrupts = {}
+    return result
+
+
+def calls_of(manager: EventManager, heard: list[BaseEvent]) -> int:
+    """How often an event is heard, once that was seen to agree with what the manager says of itself."""
+    heard.clear()
+    manager.emit(Opened())
+    assert repr(manager).startswith(f"<EventManager: {len(heard)} listener")
+    assert manager.get_listeners(Opened) == [heard.append] * len(heard)
+    return len(heard)
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("is_connected", [True, False])
+def test_a_connect_within_a_connect_leaves_one_connection(
+    manager: EventManager, step: int, *, is_connected: bool
+) -> None:
+    heard: list[BaseEvent] = []
+    if is_connected:
+        manager.connect(Opened, heard.append)
+
+    interrupted({step: lambda: manager.connect(Opened, heard.append)}, lambda: manager.connect(Opened, heard.append))
+
+    assert calls_of(manager, heard) == 1
+    manager.disconnect(Opened, heard.append)
+    assert calls_of(manager, heard) == 0
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_disconnect_within_a_connect_leaves_one_connection_or_none(manager: EventManager, step: int) -> None:
+    heard: list[BaseEvent] = []
+    manager.connect(Opened, heard.append)
+
+    interrupted({step: lambda: manager.disconnect(Opened, heard.append)}, lambda: manager.connect(Opened, heard.append))
+
+    assert calls_of(manager, heard) in (0, 1)
+    manager.connect(Opened, heard.append)
+    assert calls_of(manager, heard) == 1
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.combinations(STEPS, 2)))
+def test_connects_within_the_end_of_a_subscription_leave_one_connection(
+    manager: EventManager, first: int, second: int
+) -> None:
+    heard: list[BaseEvent] = []
+    subscription = manager.connect(Opened, heard.append)
+
+    def connect() -> None:
+        manager.connect(Opened, heard.append)
+
+    interrupts: dict[int, Callable[[], object]] = {first: connect}
+    interrupted(interrupts, subscription.disconnect)
+    came = not interrupts
+
+    assert calls_of(manager, heard) == came
+    subscription = manager.connect(Opened, heard.append)
+    interrupted({first: connect, second: connect}, subscription.disconnect)
+    assert calls_of(manager, heard) == came
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_an_emit_within_a_reconnect_is_heard_once(manager: EventManager, step: int) -> None:
+    heard: list[BaseEvent] = []
+    manager.connect(Opened, heard.append)
+    interrupts: dict[int, Callable[[], object]] = {step: lambda: manager.emit(Opened())}
+
+    interrupted(interrupts, lambda: manager.connect(Opened, heard.append))
+
+    assert len(heard) == (not interrupts)
+    assert calls_of(manager, heard) == 1

@@ -1,0 +1,64 @@
+"""One contract for all stores: nearly every test here takes one `store` after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from encore_events import EventManager
+from encore_events.testing import EventRecorder
+from encore_storage.progress import StoreProgressManager
+from encore_storage.store import AbstractStore
+from tests.storage.support import STORES, MakeStore
+
+
+@pytest.fixture
+def manager() -> Iterator[EventManager]:
+    manager = EventManager()
+    yield manager
+    manager.close()
+
+
+@pytest.fixture
+def recorder(manager: EventManager) -> EventRecorder:
+    return EventRecorder(manager)
+
+
+@pytest.fixture(params=STORES)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def make_store(kind: str, tmp_path: Path, manager: EventManager) -> Iterator[MakeStore]:
+    with ExitStack() as made:
+
+        def made_store(name: str = "archive", **options: Any) -> AbstractStore:
+            chosen = {"name": name, "event_manager": manager, **options}
+            store = STORES[kind](tmp_path / name, **chosen)
+            return made.enter_context(store)
+
+        yield made_store
+
+
+@pytest.fixture
+def store(make_store: MakeStore) -> AbstractStore:
+    return make_store()
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """Other threads."""
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        yield pool
+
+
+@pytest.fixture
+def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has each chunk told, however short the time since the one before."""
+    monkeypatch.setattr(StoreProgressManager, "min_interval", 0)

@@ -1,0 +1,91 @@
+"""What the tests of the storage share: the stores under test, sources that fail, and a clock that stands still."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from encore_events import EventManager
+from encore_storage.events import StoreSetEvent
+from encore_storage.store import AbstractStore
+from encore_storage.stores import DictMemoryStore
+from encore_storage.transactions import SimpleTransactionContext, TransactionState
+
+LONG = 30.0
+"""Seconds that a test waits for another thread: never spent, unless it fails."""
+
+STORES: dict[str, Callable[..., AbstractStore]] = {
+    "memory": lambda path, **options: DictMemoryStore(**options),
+}
+TRANSACTIONAL = [kind for kind in STORES if kind != "filesystem"]
+
+
+class MakeStore(Protocol):
+    """Makes stores of the kind under test, which emit on the test's own event manager."""
+
+    def __call__(self, name: str = "archive", **options: Any) -> AbstractStore:
+        """Give a store that is new and empty, if no other had its name; it is disconnected after the test."""
+
+
+class Source:
+    """A file that gives its answers one read after the other, then nothing; an answer that is an error is raised."""
+
+    def __init__(self, *answers: bytes | BaseException) -> None:
+        self.answers = list(answers)
+
+    def read(self, size: int, /) -> bytes:
+        answer = self.answers.pop(0) if self.answers else b""
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class RecordingStore:
+    """The least that has transactions: keys alone, and a record of what was asked of it."""
+
+    name = "recording"
+
+    def __init__(self, *, event_manager: EventManager, timeout: float | None = None) -> None:
+        self.event_manager = event_manager
+        self.timeout = timeout
+        self.calls: list[str] = []
+        self._kept: set[str] = set()
+        self._pending: set[str] | None = None
+
+    def transaction(self, notes: str | None = None) -> SimpleTransactionContext:
+        return SimpleTransactionContext(self, notes)
+
+    def from_bytes(self, key: str, data: bytes) -> None:
+        with TransactionState.of(self).turn:
+            (self._kept if self._pending is None else self._pending).add(key)
+        self.event_manager.emit(StoreSetEvent(self, store=self.name, key=key))
+
+    def exists(self, key: str) -> bool:
+        mine = TransactionState.of(self).mine
+        return key in self._kept or (mine is not None and key in (self._pending or ()))
+
+    def _begin_transaction(self) -> None:
+        self.calls.append("begin")
+        self._pending = set()
+
+    def _commit_transaction(self) -> None:
+        self.calls.append("commit")
+        self._kept |= self._pending or set()
+        self._pending = None
+
+    def _rollback_transaction(self) -> None:
+        self.calls.append("rollback")
+        self._pending = None
+
+    def _in_transaction(self) -> bool:
+        return self._pending is not None

@@ -1,0 +1,438 @@
+"""Progress of an operation: exact in what it counts, seldom in what it tells."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from typing import Any
+
+import pytest
+
+from encore_events import BaseEvent, EventManager, ProgressError, default
+from encore_events.testing import EventRecorder
+from encore_storage.errors import KeyNotFoundError
+from encore_storage.events import (
+    StoreProgressEndEvent,
+    StoreProgressEvent,
+    StoreProgressStartEvent,
+    StoreProgressStepEvent,
+)
+from encore_storage.progress import SilentProgress, StoreProgressManager
+from encore_storage.streams import buffer_iterator
+from tests.storage.support import Clock
+
+OUTCOMES = [
+    (ValueError("bad"), "error", "error", "invalid"),
+    (OSError("disk"), "error", "error", "other"),
+    (KeyNotFoundError("mine", "archive"), "miss", "warning", "not_found"),
+    (KeyNotFoundError("another", "archive"), "error", "error", "not_found"),
+    (KeyNotFoundError("mine", "elsewhere"), "error", "error", "not_found"),
+    (KeyboardInterrupt(), "cancelled", "exception", None),
+    (GeneratorExit(), "cancelled", "exception", None),
+    (SystemExit(), "cancelled", "exception", None),
+    (asyncio.CancelledError(), "cancelled", "exception", None),
+]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def progress(manager: EventManager, clock: Clock) -> StoreProgressManager:
+    """Progress of ten bytes, by a clock that stands still."""
+
+    class Ticking(StoreProgressManager):
+        pass
+
+    Ticking.clock = clock
+    return Ticking(manager, message="copying", steps=10)
+
+
+def told_steps(recorder: EventRecorder) -> list[int]:
+    return [event.step for event in recorder.of(StoreProgressStepEvent)]
+
+
+def deltas(recorder: EventRecorder) -> list[int]:
+    told = (StoreProgressStepEvent, StoreProgressEndEvent)
+    return [event.delta for event in recorder.events if isinstance(event, told)]
+
+
+def test_an_operation_is_a_start_steps_and_an_end(
+    progress: StoreProgressManager, recorder: EventRecorder, clock: Clock
+) -> None:
+    with progress:
+        clock.now += 1
+        progress(step=4)
+
+    assert recorder.names() == ["StoreProgressStartEvent", "StoreProgressStepEvent", "StoreProgressEndEvent"]
+
+
+def test_all_events_of_an_operation_have_its_identity(manager: EventManager, recorder: EventRecorder) -> None:
+    class Eager(StoreProgressManager):
+        min_interval = 0
+
+    source = object()
+    identity: dict[str, Any] = {
+        "store": "archive",
+        "operation": "set",
+        "direction": "write",
+        "key": "a",
+        "metadata": {"kind": "example"},
+        "transaction_id": "t1",
+        "colour": "red",
+    }
+    with Eager(manager, source, "op-1", "storing", 10, **identity) as progress:
+        progress(4)
+
+    for event in recorder.of(StoreProgressEvent):
+        assert {name: getattr(event, name) for name in identity} == identity
+        assert (event.source, event.operation_id, event.message, event.steps) == (source, "op-1", "storing", 10)
+    assert len(recorder.events) == 3
+
+
+def test_without_a_source_the_progress_manager_is_the_source(
+    progress: StoreProgressManager, recorder: EventRecorder
+) -> None:
+    with progress:
+        pass
+
+    assert {id(event.source) for event in recorder.events} == {id(progress)}
+
+
+def test_two_operations_have_two_identities(manager: EventManager, recorder: EventRecorder) -> None:
+    with StoreProgressManager(manager), StoreProgressManager(manager):
+        pass
+
+    assert len({event.operation_id for event in recorder.of(StoreProgressEvent)}) == 2
+
+
+def test_the_start_says_when_and_the_end_how_long(
+    progress: StoreProgressManager, recorder: EventRecorder, clock: Clock
+) -> None:
+    with progress:
+        clock.now += 2.5
+
+    assert recorder.one(StoreProgressStartEvent).timestamp > 1e9
+    assert recorder.one(StoreProgressEndEvent).duration == 2.5
+
+
+def test_every_byte_is_counted_and_none_is_told_before_its_time(
+    progress: StoreProgressManager, recorder: EventRecorder
+) -> None:
+    with progress:
+        for total in range(1, 10):
+            progress(step=total)
+
+    assert told_steps(recorder) == []
+    assert recorder.one(StoreProgressEndEvent).bytes == 9
+    assert recorder.one(StoreProgressEndEvent).delta == 9
+
+
+def test_a_step_is_told_once_each_interval_from_the_start_on(
+    progress: StoreProgressManager, recorder: EventRecorder, clock: Clock
+) -> None:
+    with progress:
+        for total, now in ((1, 0.09), (2, 0.1), (3, 0.19), (4, 0.21), (5, 0.3), (6, 0.35)):
+            clock.now = 1000.0 + now
+            progress(step=total)
+
+    assert told_steps(recorder) == [2, 4, 6]
+    assert deltas(recorder) == [2, 2, 2, 0]
+
+
+def test_an_interval_of_zero_tells_every_step_but_the_last(manager: EventManager, recorder: EventRecorder) -> None:
+    class Eager(StoreProgressManager):
+        min_interval = 0
+
+    with Eager(manager, steps=4) as progress:
+        for total in range(1, 5):
+            progress(step=total)
+
+    assert told_steps(recorder) == [1, 2, 3]
+    assert deltas(recorder) == [1, 1, 1, 1]
+
+
+def test_where_the_size_is_unknown_every_step_is_told(
+    progress: StoreProgressManager, recorder: EventRecorder, clock: Clock
+) -> None:
+    progress.steps = -1
+    with progress:
+        clock.now += 1
+        progress(step=10)
+
+    assert told_steps(recorder) == [10]
+    assert deltas(recorder) == [10, 0]
+
+
+def test_a_size_that_becomes_known_is_told_from_then_on(
+    progress: StoreProgressManager, recorder: EventRecorder, clock: Clock
+) -> None:
+    progress.steps = -1
+    with progress:
+        progress.steps = 20
+        clock.now += 1
+        progress(step=10)
+
+    assert [event.steps for event in recorder.of(StoreProgressEvent)] == [-1, 20, 20]
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "keywords"),
+    [
+        ("__call__", (4,), {}),
+        ("__call__", (), {"step": 4}),
+        ("__call__", ("nearly", 4), {}),
+        ("__call__", ("nearly",), {"step": 4}),
+        ("step", (), {"step": 4}),
+        ("step", ("nearly", 4), {}),
+        ("count", (4,), {}),
+    ],
+    ids=str,
+)
+def test_every_way_to_say_how_far_it_is_counts_the_same(
+    method: str,
+    arguments: tuple[Any, ...],
+    keywords: dict[str, int],
+    progress: StoreProgressManager,
+    recorder: EventRecorder,
+) -> None:
+    with progress:
+        getattr(progress, method)(*arguments, **keywords)
+        assert progress.bytes == 4
+
+    assert recorder.one(StoreProgressEndEvent).bytes == 4
+
+
+def test_a_message_stands_until_the_next_and_the_end_has_the_first(
+    progress: StoreProgressManager, recorder: EventRecorder, clock: Clock
+) -> None:
+    with progress:
+        progress("nearly", 4)
+        clock.now += 1
+        progress(step=5)
+
+    assert [event.message for event in recorder.of(StoreProgressEvent)] == ["copying", "nearly", "copying"]
+
+
+def test_a_message_alone_moves_nothing(progress: StoreProgressManager, recorder: EventRecorder) -> None:
+    with progress:
+        progress("still looking")
+        progress.step()
+
+    assert recorder.one(StoreProgressEndEvent).bytes == 0
+
+
+@pytest.mark.parametrize("lower", [3, 0, -1])
+def test_what_was_counted_is_never_taken_back(
+    lower: int, progress: StoreProgressManager, recorder: EventRecorder
+) -> None:
+    with progress:
+        progress(step=4)
+        progress(step=lower)
+        progress.step(step=lower)
+        progress.count(lower)
+
+    assert recorder.one(StoreProgressEndEvent).bytes == 4
+
+
+def test_a_call_before_the_start_starts(progress: StoreProgressManager, recorder: EventRecorder) -> None:
+    progress(4)
+    progress.end()
+
+    assert recorder.names() == ["StoreProgressStartEvent", "StoreProgressEndEvent"]
+
+
+def test_a_start_inside_the_block_is_not_told_twice(progress: StoreProgressManager, recorder: EventRecorder) -> None:
+    progress.start()
+    with progress:
+        pass
+
+    assert recorder.names() == ["StoreProgressStartEvent", "StoreProgressEndEvent"]
+
+
+def test_an_end_inside_the_block_is_not_told_twice(progress: StoreProgressManager, recorder: EventRecorder) -> None:
+    with progress:
+        progress.end("done early", "warning")
+
+    end = recorder.one(StoreProgressEndEvent)
+    assert (end.message, end.exit_state, end.outcome) == ("done early", "warning", "miss")
+
+
+@pytest.mark.parametrize(
+    ("exit_state", "outcome"),
+    [("normal", "ok"), ("warning", "miss"), ("error", "error"), ("exception", "cancelled")],
+)
+def test_an_exit_state_stands_for_one_outcome(
+    exit_state: Any, outcome: str, progress: StoreProgressManager, recorder: EventRecorder
+) -> None:
+    progress.start()
+    progress.end(exit_state=exit_state)
+
+    assert recorder.one(StoreProgressEndEvent).outcome == outcome
+    assert recorder.one(StoreProgressEndEvent).exit_state == exit_state
+
+
+def test_an_exit_state_that_there_is_not_is_refused_and_the_operation_still_ends(
+    progress: StoreProgressManager, recorder: EventRecorder
+) -> None:
+    with pytest.raises(ValueError, match=r"must be one of 'normal', .*, not 'fine'"), progress:
+        progress.end(exit_state="fine")  # type: ignore[arg-type]  # that is what is tested
+
+    assert recorder.one(StoreProgressEndEvent).outcome == "error"
+
+
+@pytest.mark.parametrize(("error", "outcome", "exit_state", "error_type"), OUTCOMES, ids=repr)
+def test_the_exception_of_the_block_decides_the_outcome(
+    error: BaseException,
+    outcome: str,
+    exit_state: str,
+    error_type: str | None,
+    manager: EventManager,
+    recorder: EventRecorder,
+) -> None:
+    with pytest.raises(type(error)), StoreProgressManager(manager, key="mine", store="archive") as progress:
+        progress(step=3)
+        raise error
+
+    end = recorder.one(StoreProgressEndEvent)
+    assert (end.outcome, end.exit_state, end.error_type) == (outcome, exit_state, error_type)
+    assert end.error is error
+    assert end.message == (str(error) or type(error).__name__)
+    assert end.bytes == end.delta == 3
+
+
+def test_a_missing_key_is_a_miss_where_no_key_is_said(progress: StoreProgressManager, recorder: EventRecorder) -> None:
+    with pytest.raises(KeyNotFoundError), progress:
+        raise KeyNotFoundError("any", "any")
+
+    assert recorder.one(StoreProgressEndEvent).outcome == "miss"
+
+
+def test_an_end_that_went_well_has_no_error(progress: StoreProgressManager, recorder: EventRecorder) -> None:
+    with progress:
+        pass
+
+    end = recorder.one(StoreProgressEndEvent)
+    assert (end.outcome, end.exit_state, end.error, end.error_type) == ("ok", "normal", None, None)
+
+
+def test_a_message_of_the_end_goes_before_that_of_the_error(
+    progress: StoreProgressManager, recorder: EventRecorder
+) -> None:
+    progress.start()
+    progress.end("gave up", error=OSError("disk"))
+
+    assert recorder.one(StoreProgressEndEvent).message == "gave up"
+
+
+@pytest.mark.parametrize("method", ["start", "step", "end", "count", "__call__"])
+def test_a_misspelt_keyword_is_an_error_and_no_silent_attribute(method: str, progress: StoreProgressManager) -> None:
+    with progress, pytest.raises(TypeError, match="end_state"):
+        getattr(progress, method)(end_state="error")
+
+
+@pytest.mark.parametrize("method", ["step", "end", "__call__"])
+def test_nothing_can_be_told_after_the_end(
+    method: str, progress: StoreProgressManager, recorder: EventRecorder
+) -> None:
+    with progress:
+        pass
+    recorder.clear()
+
+    with pytest.raises(ProgressError, match="'copying' outside of its start"):
+        getattr(progress, method)()
+    assert recorder.events == []
+
+
+@pytest.mark.parametrize("method", ["step", "end"])
+def test_nothing_can_be_told_before_the_start(method: str, progress: StoreProgressManager) -> None:
+    with pytest.raises(ProgressError):
+        getattr(progress, method)()
+
+
+def test_a_start_that_a_listener_breaks_off_still_has_its_end() -> None:
+    manager = EventManager(strict=True)
+    manager.connect(StoreProgressStartEvent, lambda event: 1 / 0)
+    recorder = EventRecorder(manager)
+
+    with pytest.raises(ExceptionGroup), StoreProgressManager(manager):
+        pytest.fail("the block is not entered")
+
+    assert len(recorder.of(StoreProgressEvent)) == 2
+    assert recorder.one(StoreProgressEndEvent).outcome == "error"
+
+
+def test_nobody_listens_and_all_is_counted_nevertheless(clock: Clock) -> None:
+    class Ticking(StoreProgressManager):
+        pass
+
+    Ticking.clock = clock
+    with Ticking(EventManager()) as progress:
+        clock.now += 1
+        progress(step=4)
+
+    assert progress.bytes == 4
+
+
+def test_a_step_that_nobody_heard_is_in_the_delta_of_the_next(
+    manager: EventManager, progress: StoreProgressManager, clock: Clock
+) -> None:
+    with progress:
+        clock.now += 1
+        progress(step=4)
+        recorder = EventRecorder(manager)
+        clock.now += 1
+        progress(step=6)
+
+    assert deltas(recorder) == [6, 0]
+
+
+def test_it_tells_its_own_event_manager_and_never_the_global_one(
+    manager: EventManager, recorder: EventRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(default, "_default", {})
+    with EventRecorder(default.get_event_manager(), BaseEvent) as heard, StoreProgressManager(manager):
+        pass
+
+    assert heard.events == []
+    assert len(recorder.events) == 2
+
+
+def test_the_global_event_manager_is_only_a_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(default, "_default", {})
+    with EventRecorder(default.get_event_manager()) as heard, StoreProgressManager():
+        pass
+
+    assert [event.message for event in heard.of(StoreProgressEvent)] == ["Performing operation"] * 2
+
+
+def test_buffer_iterator_tells_it_what_it_reads(progress: StoreProgressManager, recorder: EventRecorder) -> None:
+    with progress:
+        chunks = list(buffer_iterator(io.BytesIO(b"ten bytes!"), 4, progress))
+
+    assert len(chunks) == 3
+    assert recorder.one(StoreProgressEndEvent).bytes == 10
+
+
+def test_its_repr_says_what_is_done_and_how_far_it_is(progress: StoreProgressManager) -> None:
+    with progress:
+        progress(4)
+
+        assert repr(progress) == "<Ticking: 'copying', 4 of 10>"
+
+
+def test_silent_progress_takes_every_call_and_tells_nothing() -> None:
+    progress = SilentProgress()
+    progress.start()
+    with progress as entered:
+        progress(4)
+        progress(step=5)
+        progress.step("nearly", 6)
+        progress.count(7)
+        progress.steps = 8
+    progress.end(error=OSError("disk"))
+
+    assert entered is progress
+    assert repr(progress) == "<SilentProgress>"
