@@ -26,7 +26,7 @@ from encore_storage.utils import StoreProgressManager, buffer_iterator
 Pair = tuple[Snippet, Snippet]
 
 CHUNK = 65536
-CHUNKS = 20_000
+CHUNKS = 10_000
 ALL = CHUNK * CHUNKS
 
 
@@ -50,12 +50,12 @@ def benches() -> Iterator[Bench]:
 def against_tqdm() -> Pair:
     """Progress, against an open bar that writes nowhere."""
     bar = tqdm.tqdm(file=open(os.devnull, "w", encoding="utf-8"), unit="B", unit_scale=True)  # noqa: SIM115, PTH123 (the bar's)
-    return added(), _loop("    update(len(chunk))", update=bar.update)
+    return added(), _loop("    bar.update(len(chunk))", bar=bar)
 
 
 def against_fsspec() -> Pair:
     """Progress, against the callback that fsspec calls for each chunk, which counts and shows nothing."""
-    return added(), _loop("    update(len(chunk))", update=fsspec.callbacks.Callback().relative_update)
+    return added(), _loop("    callback.relative_update(len(chunk))", callback=fsspec.callbacks.Callback())
 
 
 def added() -> Snippet:

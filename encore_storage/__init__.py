@@ -1,1 +1,45 @@
-"""Storage that is observed: stores, the utilities to write one, and what they tell."""
+"""Storage that is observed: stores, the utilities to write one, and what tells what they do."""
+
+from encore_storage.core import Change
+from encore_storage.errors import (
+    ConflictError,
+    IntegrityError,
+    InvalidKeyError,
+    InvalidMetadataError,
+    KeyNotFoundError,
+    StoreConnectionError,
+    StoreError,
+    StoreFullError,
+    StoreReadOnlyError,
+    TransactionAbortedError,
+    TransactionError,
+    TransactionTimeoutError,
+)
+from encore_storage.monitor import Monitor, monitor
+from encore_storage.store import AbstractStore
+from encore_storage.stores import DictMemoryStore, FileSystemStore, SqliteStore
+from encore_storage.value import Entry, Value
+
+__all__ = [
+    "AbstractStore",
+    "Change",
+    "ConflictError",
+    "DictMemoryStore",
+    "Entry",
+    "FileSystemStore",
+    "IntegrityError",
+    "InvalidKeyError",
+    "InvalidMetadataError",
+    "KeyNotFoundError",
+    "Monitor",
+    "SqliteStore",
+    "StoreConnectionError",
+    "StoreError",
+    "StoreFullError",
+    "StoreReadOnlyError",
+    "TransactionAbortedError",
+    "TransactionError",
+    "TransactionTimeoutError",
+    "Value",
+    "monitor",
+]

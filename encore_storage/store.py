@@ -47,7 +47,7 @@ class AbstractStore(StoreCore):
         """A block whose changes are kept as a whole or not at all; `info()['transactional']` says if that is so."""
         return SimpleTransactionContext(self, notes) if self.transactional else DummyTransactionContext(self)
 
-    def get(self, key: str) -> Value:
+    def get(self, key: str) -> StoredValue:
         """The value; its bytes are read when they are asked for.
 
         Raises:
@@ -138,7 +138,7 @@ class AbstractStore(StoreCore):
             metadata = self._remove(key)
         self._tell(StoreDeleteEvent, key, metadata)
 
-    def multiget(self, keys: Iterable[str]) -> Iterator[Value]:
+    def multiget(self, keys: Iterable[str]) -> Iterator[StoredValue]:
         """The values of several keys, one after the other. Raises KeyNotFoundError at the first that is missing."""
         return (self.get(key) for key in keys)
 

@@ -81,7 +81,7 @@ class Value:
         """The bytes, as a file."""
         return self._data
 
-    def range(self, start: int | None = None, end: int | None = None) -> ReadableFile:
+    def range(self, start: int | None = None, end: int | None = None) -> BufferIteratorIO:
         """The bytes from `start` up to and without `end`, as a file; counted from 0, cut at the end.
 
         Raises:
@@ -123,10 +123,10 @@ class Value:
 class StoredValue(Value):
     """A value in a store: the bytes are opened when they are asked for, and are those of its look-up or none."""
 
-    _opened: ReadableFile | None = None
+    _opened: BufferIteratorIO | None = None
 
     def __init__(
-        self, entry: Entry, metadata: Metadata, opener: Callable[[int | None, int | None], ReadableFile]
+        self, entry: Entry, metadata: Metadata, opener: Callable[[int | None, int | None], BufferIteratorIO]
     ) -> None:
         """Make the value of a look-up; `opener(start, end)` opens its bytes, all of them as `(None, None)`."""
         self.metadata = metadata
@@ -136,7 +136,7 @@ class StoredValue(Value):
         self._opener = opener
 
     @property
-    def data(self) -> ReadableFile:
+    def data(self) -> BufferIteratorIO:
         """The bytes, as a file, opened at first use: from here on the operation 'get' is under way.
 
         Raises:
@@ -146,7 +146,7 @@ class StoredValue(Value):
             self._opened = self._opener(None, None)
         return self._opened
 
-    def range(self, start: int | None = None, end: int | None = None) -> ReadableFile:
+    def range(self, start: int | None = None, end: int | None = None) -> BufferIteratorIO:
         """The bytes from `start` up to and without `end`, as a file: the operation 'get_range'."""
         return self._opener(start or 0, end)
 

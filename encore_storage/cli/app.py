@@ -7,45 +7,51 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-import click
 import typer
 
 from encore_events import EncoreError
 from encore_storage.cli.copying import CopyJob, CopyReport
 from encore_storage.cli.demo import run_demo
 from encore_storage.cli.entry import FAILED, INTERRUPTED, UNUSABLE
-from encore_storage.cli.names import SCHEMES, StoreName
+from encore_storage.cli.names import SCHEMES, StoreName, StoreNameError
 from encore_storage.cli.session import Session, session
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 Port = Annotated[
     int | None, typer.Option(min=0, max=65535, help="Serve metrics on this port of 127.0.0.1; 0 for any that is free.")
 ]
 
 
+_CommandLineError = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+"""What typer raises for bad arguments; it comes from click, or from the copy of it that typer brings."""
+
+
 def run(arguments: list[str]) -> int:
     """Run one command; the exit status. What goes wrong is one line on stderr."""
     try:
         return int(app(args=arguments, prog_name="encore", standalone_mode=False) or 0)
-    except click.exceptions.NoArgsIsHelpError as error:
+    except _CommandLineError as error:
         return _complain(error.format_message(), UNUSABLE)
-    except click.ClickException as error:
-        return _complain(f"encore: {error.format_message()}", UNUSABLE)
-    except (KeyboardInterrupt, click.Abort):
-        return _complain("encore: interrupted", INTERRUPTED)
+    except StoreNameError as error:
+        return _complain(error, UNUSABLE)
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain("interrupted", INTERRUPTED)
     except (EncoreError, OSError) as error:
-        return _complain(f"encore: {error}", FAILED)
+        return _complain(error, FAILED)
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _encore(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,  # noqa: FBT002
 ) -> None:
     """Storage that shows what it does: bytes, latency, progress, transactions."""
     if version:
         typer.echo(f"encore {importlib.metadata.version('encore-observability')}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command()
@@ -84,7 +90,7 @@ def _copy(
 ) -> int:
     mine = [*target.files(), *([] if log_file is None else [log_file.resolve()])]
     if source.files() and source.files() == target.files():
-        raise click.UsageError(f"{source.text!r} and {target.text!r} are the same store")
+        raise StoreNameError(f"{source.text!r} and {target.text!r} are the same store")
     with source.open_source(run_.manager) as from_, target.open_target(run_.manager) as to:
         job = CopyJob(from_, to, transaction_size=size, verify=verify)
         try:
@@ -114,6 +120,6 @@ def _told(report: CopyReport) -> str:
     return f"{report.arrived:,} of {report.total:,} keys have arrived{skipped}{failed}"
 
 
-def _complain(sentence: str, status: int) -> int:
-    sys.stderr.write(sentence.rstrip() + "\n")
+def _complain(problem: object, status: int) -> int:
+    sys.stderr.write(f"encore: {' '.join(str(problem).split())}\n")
     return status

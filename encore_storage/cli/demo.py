@@ -77,5 +77,3 @@ def _wait(run: Session) -> None:
     run.say("serving until Ctrl-C")
     with contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()
-
-

@@ -13,7 +13,7 @@ from encore_storage.stores import DictMemoryStore, FileSystemStore, SqliteStore
 
 SCHEMES = "a directory, sqlite:PATH or memory:"
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(.*)", re.DOTALL)
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 
 
 class StoreNameError(StoreError, ValueError):
@@ -47,7 +47,7 @@ class StoreName:
         if not text:
             raise StoreNameError(f"an empty name is no store: give {SCHEMES}")
         matched = _SCHEME.fullmatch(text)
-        if matched is None:
+        if matched is None or Path(text).drive:
             return cls(text, "directory", Path(text))
         scheme, rest = matched.groups()
         if scheme == "memory" and not rest:

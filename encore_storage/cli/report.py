@@ -39,12 +39,12 @@ class PlainProgress:
 
 
 def summary_table(summary: SummarySubscriber, seconds: float) -> Table:
-    """A row for each operation, with its latency; throughput is over the `seconds` that the command took."""
-    table = Table(box=box.SIMPLE_HEAD, title="operations", title_justify="left")
+    """A row for each operation, with its latency; bytes/s is over the `seconds` that the command took."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in ("store", "operation"):
-        table.add_column(heading)
-    for heading in ("count", "misses", "errors", "bytes", "throughput", "p50", "p99"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, no_wrap=True)
+    for heading in ("count", "misses", "errors", "bytes", "bytes/s", "p50", "p99"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in summary.operations:
         table.add_row(
             row.store,
@@ -53,7 +53,7 @@ def summary_table(summary: SummarySubscriber, seconds: float) -> Table:
             f"{row.outcomes['miss']:,}",
             f"{row.outcomes['error']:,}",
             decimal(row.bytes) if row.bytes else "-",
-            f"{decimal(int(row.bytes / seconds))}/s" if row.bytes else "-",
+            decimal(int(row.bytes / seconds)) if row.bytes else "-",
             duration(row.quantile(0.50)),
             duration(row.quantile(0.99)),
         )
@@ -64,9 +64,9 @@ def summary_line(summary: SummarySubscriber, seconds: float) -> str:
     """Commits, rollbacks and errors, in one line."""
     commits = summary.transactions["committed"]
     rollbacks = summary.transactions.total() - commits
-    line = f"{commits} commits, {rollbacks} rollbacks, {summary.errors} errors in {duration(seconds)}"
+    line = f"commits: {commits:,}, rollbacks: {rollbacks:,}, errors: {summary.errors:,}, in {duration(seconds)}"
     if summary.listener_errors:
-        line += f"; {summary.listener_errors} failures of a subscriber, which the stores did not notice"
+        line += f"; failures of subscribers, which the stores did not notice: {summary.listener_errors:,}"
     return line
 
 

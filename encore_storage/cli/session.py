@@ -52,9 +52,7 @@ class Session:
 
 
 @contextlib.contextmanager
-def session(
-    *, log_file: Path | None, log_format: LogFormat, port: int | None, progress: bool
-) -> Iterator[Session]:
+def session(*, log_file: Path | None, log_format: LogFormat, port: int | None, progress: bool) -> Iterator[Session]:
     """Connect what the options ask for, and disconnect it at the end.
 
     Raises:
@@ -69,7 +67,7 @@ def session(
         stack.callback(run.manager.close)
         stack.enter_context(run.summary.connect(run.manager))
         if log_file is not None:
-            logger = stack.enter_context(open_logger(log_file, log_format))
+            logger = stack.enter_context(open_logger(log_file, format=log_format))
             stack.enter_context(LogSubscriber(logger=logger).connect(run.manager))
         if port is not None:
             metrics = stack.enter_context(monitor(run.manager, logs=False, port=port))

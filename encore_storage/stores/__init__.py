@@ -2,5 +2,6 @@
 
 from encore_storage.stores.filesystem import FileSystemStore
 from encore_storage.stores.memory import DictMemoryStore
+from encore_storage.stores.sqlite import SqliteStore
 
-__all__ = ["DictMemoryStore", "FileSystemStore"]
+__all__ = ["DictMemoryStore", "FileSystemStore", "SqliteStore"]

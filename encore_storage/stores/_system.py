@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 from collections.abc import Iterator
 
 from encore_storage.errors import StoreFullError, error_type_of
+
+_NOT_TO_BE_OPENED = (errno.ELOOP, errno.ENXIO)
+"""How systems refuse to open a symbolic link, and a socket."""
 
 
 @contextlib.contextmanager
@@ -16,13 +18,10 @@ def telling(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = os.strerror(error.errno or 0)
+        code = errno.ENOTDIR if error.errno in _NOT_TO_BE_OPENED else error.errno
         if error_type_of(error) == "quota_exceeded":
-            raise StoreFullError(f"there is no room for {path!r}: {reason}") from error
-        if error.errno == errno.ELOOP:  # how some systems refuse a symbolic link
-            raise NotADirectoryError(errno.ENOTDIR, reason, path) from error
-        error.filename, error.filename2 = path, None
-        raise
+            raise StoreFullError(f"there is no room for {path!r}: {error.strerror}") from error
+        raise OSError(code, error.strerror, path) from error
 
 
 def lock(fd: int) -> None:

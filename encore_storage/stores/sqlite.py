@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import secrets
@@ -13,21 +14,25 @@ from typing import Any, ClassVar
 
 from encore_events.abstract import BaseEventManager
 from encore_storage.core import Change
-from encore_storage.errors import InvalidKeyError, KeyNotFoundError, StoreConnectionError, TransactionError
+from encore_storage.errors import InvalidKeyError, KeyNotFoundError, StoreConnectionError
 from encore_storage.metadata import Metadata
 from encore_storage.store import AbstractStore, AnyPath
-from encore_storage.stores.sqlite_connection import ForkedError, Row
-from encore_storage.stores.sqlite_database import MEMORY, Database, FileDatabase, Latest, MemoryDatabase, Reading, Snapshot
-from encore_storage.stores.sqlite_stream import ROW_SIZE, ChunkStream, regrouped
+from encore_storage.stores._sqlite_connection import Row
+from encore_storage.stores._sqlite_database import Database
+from encore_storage.stores._sqlite_file import FileDatabase, Snapshot, may_write
+from encore_storage.stores._sqlite_memory import MEMORY, MemoryDatabase
+from encore_storage.stores._sqlite_stream import ROW_SIZE, ChunkStream, Latest, Reading, regrouped
 from encore_storage.transactions import TransactionState
 from encore_storage.value import Entry
 
+_PAGE = 256
+
 
 class SqliteStore(AbstractStore):
-    """Values in a SQLite database, with transactions that survive a power loss; of any size, in bounded memory.
+    """Values of any size in a SQLite database, with transactions; what a file was told to keep survives a power loss.
 
-    Several threads and processes may use it. One writes at a time, and the others wait for it; readers don't wait,
-    and see what is committed. A file database can be used in a forked child, too.
+    Threads and processes may share it: one writes at a time, and the others wait for it. Readers don't wait, and see
+    what is committed. A child that was forked may use the store of its parent, unless it is in memory.
 
     >>> from encore_events import EventManager
     >>> store = SqliteStore(event_manager=EventManager())
@@ -36,8 +41,8 @@ class SqliteStore(AbstractStore):
     b'hello'
 
     Args:
-        location: the path of the database, made if there is none; or ':memory:' for one of at most 1 GiB that is gone
-            with the store.
+        location: the path of the database, made if there is none; or ':memory:' for one of at most 1 GiB, which is
+            there for as long as the store is.
         name: what events, logs and metrics call it.
         event_manager: where it emits; by default, `get_event_manager()`.
         timeout: how many seconds a thread waits for the transaction of another thread or process; None for as long
@@ -62,38 +67,152 @@ class SqliteStore(AbstractStore):
         """Open the database, or make it."""
         super().__init__(name=name, event_manager=event_manager, timeout=timeout)
         self._location = _absolute(os.fspath(location))
-        self._is_putting = False
-        self._connect()
+        self._open_database()
 
     def info(self) -> dict[str, Any]:
         """What kind of store it is: name, backend, transactional, readonly."""
-        is_readonly = self._location != MEMORY and not os.access(self._location, os.W_OK)
-        return {**super().info(), "readonly": is_readonly}
+        readonly = self._location != MEMORY and not may_write(self._location)
+        return {**super().info(), "readonly": readonly}
 
     def _lookup(self, key: str) -> Entry:
-        rows = self._select("SELECT size, metadata, created, modified, blob FROM entry WHERE key = ?", key)
-        if not rows:
+        entry = self._find(key)
+        if entry is None:
             raise KeyNotFoundError(key, self.name)
-        [(size, metadata, created, modified, blob)] = rows
-        return Entry(size, json.loads(metadata), created, modified, blob)
+        return entry
 
     def _open(self, key: str, entry: Entry, start: int, end: int) -> Iterator[bytes]:
         if start >= end:
             return iter(())
-        fits_a_row = start // ROW_SIZE == (end - 1) // ROW_SIZE
-        return ChunkStream(Latest(self._select) if fits_a_row else self._reading(), key, self.name, entry, start, end)
+        is_one_row = start // ROW_SIZE == (end - 1) // ROW_SIZE
+        reading = Latest(self._select) if is_one_row else self._reading()
+        return ChunkStream(reading, key, self.name, entry, start, end)
 
     def _put(self, key: str, chunks: Iterable[bytes] | None, metadata: Metadata | None) -> Change:
         rows = regrouped(chunks or ())
-        first = next(rows, b"")  # so no small value has its source read while others wait for their turn
+        first = next(rows, b"")  # the source of a small value is read before anyone has to wait for it
         with self._writing():
-            blob = secrets.randbits(63)  # never the same again: who looks for replaced bytes finds none
-            size = self._insert(blob, first, rows)
-            return self._replace(key, None if chunks is None else (blob, size), metadata)
+            blob, size = self._insert(itertools.chain([first], rows))
+            now = time.time()
+            found = self._find(key)
+            old = found or Entry(0, {}, now, now, blob)
+            if chunks is None:
+                blob, size = old.token, old.size
+            if metadata is None:
+                metadata = old.metadata
+            if blob != old.token:
+                self._database.write("DELETE FROM chunk WHERE blob = ?", old.token)
+            self._database.write(
+                "REPLACE INTO entry (key, metadata, size, created, modified, blob) VALUES (?, ?, ?, ?, ?, ?)",
+                *(key, json.dumps(metadata), size, old.created, now, blob),
+            )
+            return Change(found is None, metadata)
 
     def _remove(self, key: str) -> Metadata:
         with self._writing():
-            entry = self._lookup(key)
+            old = self._lookup(key)
+            self._database.write("DELETE FROM chunk WHERE blob = ?", old.token)
             self._database.write("DELETE FROM entry WHERE key = ?", key)
-            self._database.write("DELETE FROM chunk WHERE blob = ?", entry.token)
-            return entry.metadata
+            return old.metadata
+
+    def _keys(self) -> Iterator[str]:
+        return (key for (key,) in self._scan("SELECT key FROM entry"))
+
+    def _items(self) -> Iterator[tuple[str, Metadata]]:
+        return ((key, json.loads(metadata)) for key, metadata in self._scan("SELECT key, metadata FROM entry"))
+
+    def _check_key(self, key: str) -> None:
+        try:
+            key.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidKeyError(key, "half of a surrogate pair has no UTF-8") from error
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A block that is a transaction of its own, or a part of the one that the caller is in."""
+        turn = TransactionState.of(self).turn
+        is_inner = turn.is_mine
+        with turn:
+            database = self._database
+            with database.savepoint() if is_inner else database.transaction():
+                yield
+
+    def _connect(self) -> None:
+        if self._location != MEMORY:
+            self._open_database()
+
+    def _disconnect(self) -> None:
+        if self._location != MEMORY:
+            self._close_database()
+
+    def _begin_transaction(self) -> None:
+        self._database.begin()
+
+    def _commit_transaction(self) -> None:
+        self._database.commit()
+
+    def _rollback_transaction(self) -> None:
+        self._database.rollback()
+
+    def _in_transaction(self) -> bool:
+        return self._database.in_transaction
+
+    @property
+    def _database(self) -> Database:
+        """The open database; a forked child opens its own."""
+        self._check_connected()
+        if self._opened.process != os.getpid():
+            if self._location == MEMORY:
+                raise self._opened.place.forked()
+            self._close_database()
+            self._open_database()
+        return self._opened
+
+    def _open_database(self) -> None:
+        if self._location == MEMORY:
+            self._opened: Database = MemoryDatabase(self.name)
+        else:
+            self._opened = FileDatabase(self._location, self.name, self.timeout)
+        self._close_database = weakref.finalize(self, self._opened.close)
+
+    def _is_writing(self) -> bool:
+        return TransactionState.of(self).turn.is_mine and self._database.in_transaction
+
+    def _select(self, statement: str, *parameters: object) -> list[Row]:
+        """All rows of one statement, of what the caller's transaction has written or else of what is committed."""
+        return (self._database.write if self._is_writing() else self._database.read)(statement, *parameters)
+
+    def _reading(self) -> Reading:
+        """Something to read from for a while: a snapshot, where it keeps nobody from writing."""
+        database = self._database
+        if isinstance(database, FileDatabase) and not self._is_writing():
+            return Snapshot(database)
+        return Latest(self._select)
+
+    def _find(self, key: str) -> Entry | None:
+        rows = self._select("SELECT size, metadata, created, modified, blob FROM entry WHERE key = ?", key)
+        for size, metadata, created, modified, blob in rows:
+            return Entry(size, json.loads(metadata), created, modified, blob)
+        return None
+
+    def _insert(self, rows: Iterable[bytes | bytearray]) -> tuple[int, int]:
+        """Keep the bytes of a value; give the number of the blob, which no other ever has, and its size."""
+        blob, size = secrets.randbits(63), 0
+        for number, row in enumerate(filter(None, rows)):
+            self._database.write("INSERT INTO chunk (blob, number, data) VALUES (?, ?, ?)", blob, number, row)
+            size += len(row)
+        return blob, size
+
+    def _scan(self, select: str) -> Iterator[Row]:
+        """The rows of the entries in the order of their keys, read by the page so that no statement stays open."""
+        with contextlib.closing(self._reading()) as reading:
+            start = ""
+            while page := reading.read(f"{select} WHERE key >= ? ORDER BY key LIMIT {_PAGE}", start):
+                yield from page
+                start = page[-1][0] + "\0"  # the next key that there can be
+
+
+def _absolute(location: str) -> str:
+    """The path, wherever the program changes its directory to. Raises StoreConnectionError."""
+    if not location or "\0" in location:
+        raise StoreConnectionError(f"{location!r} is no path of a database: give one, or {MEMORY!r}")
+    return location if location == MEMORY else os.path.abspath(location)  # noqa: PTH100 (Path doesn't resolve '..')

@@ -1,1 +1,7 @@
 """What listens to the events of stores: logs, metrics and progress bars."""
+
+from encore_storage.subscribers.bars import ProgressBars
+from encore_storage.subscribers.logs import LogSubscriber
+from encore_storage.subscribers.metrics import MetricsSubscriber
+
+__all__ = ["LogSubscriber", "MetricsSubscriber", "ProgressBars"]

@@ -9,6 +9,8 @@ from encore_storage.subscribers import catalogue
 from encore_storage.subscribers.catalogue import OPEN_LABELS, OTHER, OVERFLOW, UNKNOWN
 from encore_storage.subscribers.series import Counter, Family, Gauge, Histogram, counters, gauges, histograms
 
+AnyFamily = Family[Counter] | Family[Gauge] | Family[Histogram]
+
 MAX_VALUES = 200
 """How many values an open label takes, before it says `_overflow`."""
 
@@ -41,7 +43,7 @@ class Families:
         self._open = {name: _OpenLabel(MAX_VALUES, self.overflows.series(name)) for name in OPEN_LABELS}
         self._open["store"] = _OpenLabel(max_stores, self.overflows.series("store"))
 
-    def __iter__(self) -> Iterator[Family[Counter] | Family[Gauge] | Family[Histogram]]:
+    def __iter__(self) -> Iterator[AnyFamily]:
         """All families, in the order of the catalogue."""
         return (family for family in vars(self).values() if isinstance(family, Family))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import accumulate
+from typing import Any, cast
 
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -15,10 +17,21 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from encore_events.abstract import BaseEventManager
-from encore_storage.subscribers.base import Subscriber, listen
-from encore_storage.subscribers.families import MAX_VALUES, Families
+from encore_storage.subscribers.base import Subscriber
+from encore_storage.subscribers.catalogue import MetricType
+from encore_storage.subscribers.families import MAX_VALUES, AnyFamily, Families
 from encore_storage.subscribers.observation import Clock, Observation
-from encore_storage.subscribers.series import Counter, Family, Gauge, Histogram
+from encore_storage.subscribers.series import Counter, Gauge, Histogram
+from encore_storage.subscribers.series import Exemplar as KeptExemplar
+
+_KINDS: Mapping[MetricType, Callable[..., Any]] = {
+    "counter": CounterMetricFamily,
+    "gauge": GaugeMetricFamily,
+    "histogram": HistogramMetricFamily,
+}
+
+_collectors: weakref.WeakKeyDictionary[CollectorRegistry, _Collector] = weakref.WeakKeyDictionary()
+_joining = threading.Lock()
 
 
 class MetricsSubscriber(Subscriber):
@@ -35,7 +48,7 @@ class MetricsSubscriber(Subscriber):
     ...     DictMemoryStore(event_manager=manager).from_bytes("greeting", b"hello")
     >>> labels = {"store": "memory", "operation": "set", "direction": "write"}
     >>> registry.get_sample_value("encore_storage_transferred_bytes_total", labels)
-    5.0
+    5
 
     Args:
         registry: where the metrics are exposed.
@@ -98,9 +111,7 @@ class _Collector(Collector):
         with self._lock:
             observation = self._observations.get(id(event_manager))
             if observation is None:
-                observation = Observation(
-                    event_manager, self._families, clock=self._clock, wall_clock=self._wall_clock
-                )
+                observation = Observation(event_manager, self._families, clock=self._clock, wall_clock=self._wall_clock)
                 self._observations[id(event_manager)] = observation
             observation.users += 1
         return observation
@@ -116,12 +127,12 @@ class _Collector(Collector):
 
     def describe(self) -> Iterator[Metric]:
         """The families without samples: what a registry compares names by."""
-        return (_exposed(family, []) for family in self._families)
+        return (_exposed(family, with_samples=False) for family in self._families)
 
     def collect(self) -> Iterator[Metric]:
         """All families with their samples, as of now."""
         self._measure()
-        return (_exposed(family, family.items()) for family in self._families)
+        return (_exposed(family, with_samples=True) for family in self._families)
 
     def _measure(self) -> None:
         families, observations, now = self._families, self._living(), self._clock()
@@ -137,9 +148,24 @@ class _Collector(Collector):
         return [observation for reference in references if (observation := reference()) is not None]
 
 
-def _exposed(family: AnyFamily, series: Sequence[tuple[tuple[str, ...], AnySeries]]) -> Metric:
-    """The family as prometheus_client exposes it, with those of its series."""
+def _exposed(family: AnyFamily, *, with_samples: bool) -> Metric:
+    """The family as prometheus_client exposes it."""
     metric = family.metric
-    if metric.type == "histogram":
-        return _exposed_histogram(metric, series)
-    kind = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily
+    exposed: Any = _KINDS[metric.type](metric.name, metric.help, labels=metric.labels, unit=metric.unit)
+    for labels, series in family.items() if with_samples else ():
+        exposed.add_metric(labels, *_values(series))
+    return cast("Metric", exposed)
+
+
+def _values(series: Counter | Gauge | Histogram) -> tuple[object, ...]:
+    """What `add_metric` wants to know of a series: its value, or its buckets and their sum."""
+    if not isinstance(series, Histogram):
+        return (series.value,)
+    counts, total = series.snapshot()
+    edges = (*series.edges, math.inf)
+    exemplars = [_exemplar(series.exemplars.get(position)) for position in range(len(edges))]
+    return list(zip(map(floatToGoString, edges), accumulate(counts), exemplars, strict=True)), total
+
+
+def _exemplar(kept: KeptExemplar | None) -> Exemplar | None:
+    return None if kept is None else Exemplar({"operation_id": kept.operation_id}, kept.value, kept.timestamp)

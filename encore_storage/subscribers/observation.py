@@ -58,9 +58,7 @@ class Observation:
         users: how many subscribers want it; theirs to count.
     """
 
-    def __init__(
-        self, event_manager: BaseEventManager, families: Families, *, clock: Clock, wall_clock: Clock
-    ) -> None:
+    def __init__(self, event_manager: BaseEventManager, families: Families, *, clock: Clock, wall_clock: Clock) -> None:
         """Start with nothing in progress, not connected."""
         self.event_manager = event_manager
         self.users = 0

@@ -90,7 +90,7 @@ class Histogram:
             return self._counts.copy(), self._sum
 
 
-S = TypeVar("S", Counter, Gauge, Histogram)
+S = TypeVar("S", bound=Counter | Gauge | Histogram)
 
 
 class Family(Generic[S]):

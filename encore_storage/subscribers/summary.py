@@ -6,12 +6,13 @@ import math
 import threading
 from array import array
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
-from encore_events import FIRST, BaseEventManager, ListenerErrorEvent, Subscription
+from encore_events.abstract import BaseEventManager
+from encore_events.events import ListenerErrorEvent
 from encore_storage.events import StoreProgressEndEvent, StoreTransactionEndEvent
+from encore_storage.subscribers.base import Subscriber, listen
 
 
 @dataclass(slots=True)
@@ -48,8 +49,8 @@ class OperationSummary:
         self._durations.append(event.duration)
 
 
-class SummarySubscriber:
-    """Sums up what stores did from `connect` to `disconnect`; a context manager.
+class SummarySubscriber(Subscriber):
+    """Sums up what stores do while it is connected.
 
     Attributes:
         transactions: how many transactions ended with each outcome.
@@ -58,15 +59,11 @@ class SummarySubscriber:
 
     def __init__(self) -> None:
         """Make a summary of nothing."""
+        super().__init__()
         self.transactions: Counter[str] = Counter()
         self.listener_errors = 0
         self._operations: dict[tuple[str, str], OperationSummary] = {}
-        self._subscriptions: list[Subscription] = []
-        self._lock = threading.RLock()  # re-entered when a collection inside tells of a stream left unclosed
-
-    def __repr__(self) -> str:
-        """How much was summed up."""
-        return f"<SummarySubscriber: {sum(row.count for row in self.operations)} operations>"
+        self._lock = threading.RLock()  # re-entered when a collection inside it emits in its turn
 
     @property
     def operations(self) -> list[OperationSummary]:
@@ -78,39 +75,25 @@ class SummarySubscriber:
         """How many operations ended with an error."""
         return sum(row.outcomes["error"] for row in self.operations)
 
-    def connect(self, event_manager: BaseEventManager) -> Self:
-        """Sum up what is emitted by `event_manager` from now on."""
-        self._subscriptions += [
-            event_manager.connect(StoreProgressEndEvent, self._on_end, priority=FIRST, weak=False),
-            event_manager.connect(StoreTransactionEndEvent, self._on_transaction_end, priority=FIRST, weak=False),
-            event_manager.connect(ListenerErrorEvent, self._on_listener_error, priority=FIRST, weak=False),
-        ]
-        return self
+    def _listen(self, event_manager: BaseEventManager) -> ExitStack:
+        return listen(
+            event_manager,
+            {
+                StoreProgressEndEvent: self._operation_ended,
+                StoreTransactionEndEvent: self._transaction_ended,
+                ListenerErrorEvent: self._listener_failed,
+            },
+        )
 
-    def disconnect(self) -> None:
-        """Sum up no more; what was summed up stays."""
-        while self._subscriptions:
-            self._subscriptions.pop().disconnect()
-
-    def __enter__(self) -> Self:
-        """Give the subscriber."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Disconnect."""
-        self.disconnect()
-
-    def _on_end(self, event: StoreProgressEndEvent) -> None:
+    def _operation_ended(self, event: StoreProgressEndEvent) -> None:
         key = (str(event.store), str(event.operation))
         with self._lock:
             self._operations.setdefault(key, OperationSummary(*key)).add(event)
 
-    def _on_transaction_end(self, event: StoreTransactionEndEvent) -> None:
+    def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
         with self._lock:
             self.transactions[event.outcome] += 1
 
-    def _on_listener_error(self, _event: ListenerErrorEvent) -> None:
+    def _listener_failed(self, _event: ListenerErrorEvent) -> None:
         with self._lock:
             self.listener_errors += 1

@@ -400,8 +400,8 @@ def test_what_is_lost_of_a_manager_that_is_gone_is_logged(caplog: pytest.LogCapt
     assert [record.getMessage() for record in caplog.records] == ["3 events were dropped by the worker at exit"]
 
 
-def test_a_forked_child_has_a_worker_of_its_own(child: Callable[[str], str]) -> None:
-    printed = child("""
+def test_a_forked_child_has_a_worker_of_its_own(untraced_child: Callable[[str], str]) -> None:
+    printed = untraced_child("""
 import os, sys, warnings
 from encore_events import *
 warnings.simplefilter("ignore", DeprecationWarning)  # of forking where there are threads: what is tested
@@ -420,8 +420,8 @@ manager.emit(BaseEvent(name="parent again"), block=False).join(10)
     assert printed.splitlines() == ["parent", "child", "flushed", "parent again"]
 
 
-def test_a_child_forked_by_a_listener_on_the_worker_can_emit(child: Callable[[str], str]) -> None:
-    printed = child("""
+def test_a_child_forked_by_a_listener_on_the_worker_can_emit(untraced_child: Callable[[str], str]) -> None:
+    printed = untraced_child("""
 import os, warnings
 from encore_events import *
 warnings.simplefilter("ignore", DeprecationWarning)  # as above
@@ -441,8 +441,8 @@ assert manager.emit(BaseEvent(name="fork"), block=False).join(10)
     assert printed.splitlines() == ["child", "0"]
 
 
-def test_a_child_leaves_what_the_parent_queued_to_the_parent(child: Callable[[str], str]) -> None:
-    printed = child("""
+def test_a_child_leaves_what_the_parent_queued_to_the_parent(untraced_child: Callable[[str], str]) -> None:
+    printed = untraced_child("""
 import os, sys, threading, warnings
 from encore_events import *
 warnings.simplefilter("ignore", DeprecationWarning)  # as above

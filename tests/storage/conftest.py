@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +14,7 @@ from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage.progress import StoreProgressManager
 from encore_storage.store import AbstractStore
-from tests.storage.support import STORES, MakeStore
+from tests.storage.support import STORES, TRANSACTIONAL, MakeStore, RecordingStore, Transactional
 
 
 @pytest.fixture
@@ -38,9 +38,9 @@ def kind(request: pytest.FixtureRequest) -> str:
 def make_store(kind: str, tmp_path: Path, manager: EventManager) -> Iterator[MakeStore]:
     with ExitStack() as made:
 
-        def made_store(name: str = "archive", **options: Any) -> AbstractStore:
-            chosen = {"name": name, "event_manager": manager, **options}
-            store = STORES[kind](tmp_path / name, **chosen)
+        def made_store(place: str = "archive", **options: Any) -> AbstractStore:
+            chosen = {"name": place, "event_manager": manager, **options}
+            store = STORES[kind](tmp_path / place, **chosen)
             return made.enter_context(store)
 
         yield made_store
@@ -49,6 +49,34 @@ def make_store(kind: str, tmp_path: Path, manager: EventManager) -> Iterator[Mak
 @pytest.fixture
 def store(make_store: MakeStore) -> AbstractStore:
     return make_store()
+
+
+@pytest.fixture(params=["recording", *TRANSACTIONAL])
+def make_transactional(
+    request: pytest.FixtureRequest, tmp_path: Path, manager: EventManager
+) -> Iterator[Callable[..., Transactional]]:
+    """Makes the stores that have transactions, from the least that can be on."""
+    with ExitStack() as made:
+
+        def made_store(**options: Any) -> Transactional:
+            if request.param == "recording":
+                return RecordingStore(event_manager=manager, **options)
+            store = STORES[request.param](tmp_path / "archive", name="archive", event_manager=manager, **options)
+            return made.enter_context(store)
+
+        yield made_store
+
+
+@pytest.fixture
+def transactional(make_transactional: Callable[..., Transactional]) -> Transactional:
+    return make_transactional()
+
+
+@pytest.fixture(params=TRANSACTIONAL)
+def archive(request: pytest.FixtureRequest, tmp_path: Path, manager: EventManager) -> Iterator[AbstractStore]:
+    """A store that has transactions, and values."""
+    with STORES[request.param](tmp_path / "archive", name="archive", event_manager=manager) as store:
+        yield store
 
 
 @pytest.fixture

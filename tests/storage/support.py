@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from encore_events import EventManager
-from encore_storage.events import StoreSetEvent
+from encore_events.testing import EventRecorder
+from encore_storage.events import StoreModificationEvent, StoreSetEvent, StoreTransactionEvent
+from encore_storage.metadata import Metadata
 from encore_storage.store import AbstractStore
-from encore_storage.stores import DictMemoryStore
+from encore_storage.stores.filesystem import FileSystemStore
+from encore_storage.stores.memory import DictMemoryStore
+from encore_storage.stores.sqlite import SqliteStore
 from encore_storage.transactions import SimpleTransactionContext, TransactionState
 
 LONG = 30.0
@@ -16,6 +21,9 @@ LONG = 30.0
 
 STORES: dict[str, Callable[..., AbstractStore]] = {
     "memory": lambda path, **options: DictMemoryStore(**options),
+    "filesystem": lambda path, **options: FileSystemStore(path, create=True, **options),
+    "sqlite": SqliteStore,
+    "sqlite in memory": lambda path, **options: SqliteStore(":memory:", **options),
 }
 TRANSACTIONAL = [kind for kind in STORES if kind != "filesystem"]
 
@@ -23,8 +31,8 @@ TRANSACTIONAL = [kind for kind in STORES if kind != "filesystem"]
 class MakeStore(Protocol):
     """Makes stores of the kind under test, which emit on the test's own event manager."""
 
-    def __call__(self, name: str = "archive", **options: Any) -> AbstractStore:
-        """Give a store that is new and empty, if no other had its name; it is disconnected after the test."""
+    def __call__(self, place: str = "archive", **options: Any) -> AbstractStore:
+        """Give a store in that place, of that name; it is disconnected after the test."""
 
 
 class Source:
@@ -50,6 +58,11 @@ class Clock:
         return self.now
 
 
+def put(store: AbstractStore, key: str, data: bytes, metadata: Metadata | None = None) -> None:
+    """Store bytes and metadata under the key."""
+    store.set(key, (io.BytesIO(data), {} if metadata is None else metadata))
+
+
 class RecordingStore:
     """The least that has transactions: keys alone, and a record of what was asked of it."""
 
@@ -68,7 +81,9 @@ class RecordingStore:
     def from_bytes(self, key: str, data: bytes) -> None:
         with TransactionState.of(self).turn:
             (self._kept if self._pending is None else self._pending).add(key)
-        self.event_manager.emit(StoreSetEvent(self, store=self.name, key=key))
+        mine = TransactionState.of(self).mine
+        identity = mine and mine.transaction_id
+        self.event_manager.emit(StoreSetEvent(self, store=self.name, key=key, transaction_id=identity))
 
     def exists(self, key: str) -> bool:
         mine = TransactionState.of(self).mine
@@ -89,3 +104,14 @@ class RecordingStore:
 
     def _in_transaction(self) -> bool:
         return self._pending is not None
+
+
+Transactional = RecordingStore | AbstractStore
+
+START, END, SET = "StoreTransactionStartEvent", "StoreTransactionEndEvent", "StoreSetEvent"
+
+
+def told(recorder: EventRecorder) -> list[str]:
+    """The transactions and the changes, in the order in which they were told."""
+    telling = (StoreTransactionEvent, StoreModificationEvent)
+    return [type(event).__name__ for event in recorder.events if isinstance(event, telling)]

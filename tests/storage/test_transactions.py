@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
@@ -22,16 +21,13 @@ from encore_storage.events import (
     StoreTransactionEvent,
     StoreTransactionStartEvent,
 )
-from encore_storage.store import AbstractStore
 from encore_storage.stores import DictMemoryStore
 from encore_storage.transactions import DummyTransactionContext, SimpleTransactionContext, TransactionState
-from tests.storage.support import LONG, STORES, TRANSACTIONAL, RecordingStore
+from tests.storage.support import END, LONG, SET, START, RecordingStore, Transactional, told
 
 Fail = Callable[..., None]
-AnyStore = RecordingStore | AbstractStore
 
 INTERRUPTS = [KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError]
-START, END, SET = "StoreTransactionStartEvent", "StoreTransactionEndEvent", "StoreSetEvent"
 
 
 class FalsyError(Exception):
@@ -41,13 +37,9 @@ class FalsyError(Exception):
         return 0
 
 
-@pytest.fixture(params=["recording", *TRANSACTIONAL])
-def store(request: pytest.FixtureRequest, tmp_path: Path, manager: EventManager) -> Iterator[AnyStore]:
-    if request.param == "recording":
-        yield RecordingStore(event_manager=manager)
-        return
-    with STORES[request.param](tmp_path / "archive", name="archive", event_manager=manager) as store:
-        yield store
+@pytest.fixture
+def store(transactional: Transactional) -> Transactional:
+    return transactional
 
 
 @pytest.fixture
@@ -56,7 +48,7 @@ def recording(manager: EventManager) -> RecordingStore:
 
 
 @pytest.fixture
-def fail(store: AnyStore, monkeypatch: pytest.MonkeyPatch) -> Fail:
+def fail(store: Transactional, monkeypatch: pytest.MonkeyPatch) -> Fail:
     """Has the next begin, commit or rollback of the store raise: instead of its work, or after it."""
 
     def fail(call: str, error: BaseException, *, after: bool = False) -> None:
@@ -74,12 +66,6 @@ def fail(store: AnyStore, monkeypatch: pytest.MonkeyPatch) -> Fail:
     return fail
 
 
-def told(recorder: EventRecorder) -> list[str]:
-    """The transactions and the changes, in the order in which they were told."""
-    telling = (StoreTransactionEvent, StoreModificationEvent)
-    return [type(event).__name__ for event in recorder.events if isinstance(event, telling)]
-
-
 def outcome(recorder: EventRecorder) -> str:
     return recorder.one(StoreTransactionEndEvent).outcome
 
@@ -89,7 +75,7 @@ def shown(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))
 
 
-def assert_usable(store: AnyStore, recorder: EventRecorder) -> None:
+def assert_usable(store: Transactional, recorder: EventRecorder) -> None:
     """A new transaction works, in this thread and in another."""
     assert TransactionState.of(store).active is None
 
@@ -106,7 +92,7 @@ def assert_usable(store: AnyStore, recorder: EventRecorder) -> None:
     assert told(recorder) == [START, END, SET] * 2
 
 
-def test_a_begin_that_raises_leaves_nothing_behind(store: AnyStore, recorder: EventRecorder, fail: Fail) -> None:
+def test_a_begin_that_raises_leaves_nothing_behind(store: Transactional, recorder: EventRecorder, fail: Fail) -> None:
     fail("begin", OSError("locked"))
 
     with pytest.raises(OSError, match="locked"), store.transaction():
@@ -118,7 +104,7 @@ def test_a_begin_that_raises_leaves_nothing_behind(store: AnyStore, recorder: Ev
 
 @pytest.mark.parametrize("interrupt", INTERRUPTS)
 def test_an_interrupt_of_the_begin_leaves_nothing_behind(
-    interrupt: type[BaseException], store: AnyStore, recorder: EventRecorder, fail: Fail
+    interrupt: type[BaseException], store: Transactional, recorder: EventRecorder, fail: Fail
 ) -> None:
     fail("begin", interrupt())
 
@@ -130,7 +116,7 @@ def test_an_interrupt_of_the_begin_leaves_nothing_behind(
 
 
 def test_a_block_that_ends_well_is_committed_then_told_then_its_changes_are_told_once_each_in_order(
-    store: AnyStore, recorder: EventRecorder
+    store: Transactional, recorder: EventRecorder
 ) -> None:
     with store.transaction("import"):
         store.from_bytes("a", b"1")
@@ -144,7 +130,7 @@ def test_a_block_that_ends_well_is_committed_then_told_then_its_changes_are_told
 
 
 def test_a_change_is_committed_when_it_is_told(
-    store: AnyStore, manager: EventManager, pool: ThreadPoolExecutor
+    store: Transactional, manager: EventManager, pool: ThreadPoolExecutor
 ) -> None:
     seen = []
     manager.connect(StoreSetEvent, lambda event: seen.append(pool.submit(store.exists, "a").result(LONG)))
@@ -155,7 +141,7 @@ def test_a_change_is_committed_when_it_is_told(
     assert seen == [True]
 
 
-def test_both_ends_of_a_committed_transaction_say_what_it_was(store: AnyStore, recorder: EventRecorder) -> None:
+def test_both_ends_of_a_committed_transaction_say_what_it_was(store: Transactional, recorder: EventRecorder) -> None:
     with store.transaction("import of March"):
         store.from_bytes("a", b"1")
 
@@ -200,7 +186,7 @@ def test_what_is_told_in_a_transaction_carries_its_id(manager: EventManager, rec
     assert by_key == {"before": None, "inside": identity, "after": None}
 
 
-def test_two_transactions_have_two_ids(store: AnyStore, recorder: EventRecorder) -> None:
+def test_two_transactions_have_two_ids(store: Transactional, recorder: EventRecorder) -> None:
     for _ in range(2):
         with store.transaction():
             pass
@@ -208,14 +194,14 @@ def test_two_transactions_have_two_ids(store: AnyStore, recorder: EventRecorder)
     assert len({event.transaction_id for event in recorder.of(StoreTransactionEvent)}) == 2
 
 
-def test_with_gives_the_active_context(store: AnyStore) -> None:
+def test_with_gives_the_active_context(store: Transactional) -> None:
     outer = store.transaction("outer")
     with outer as active, store.transaction("inner") as joined:
         assert active is outer
         assert joined is outer
 
 
-def test_a_context_can_be_used_again(store: AnyStore, recorder: EventRecorder) -> None:
+def test_a_context_can_be_used_again(store: Transactional, recorder: EventRecorder) -> None:
     transaction = store.transaction("twice")
     for key in ("a", "b"):
         with transaction:
@@ -226,7 +212,7 @@ def test_a_context_can_be_used_again(store: AnyStore, recorder: EventRecorder) -
 
 @pytest.mark.parametrize("error", [ValueError, FalsyError, *INTERRUPTS])
 def test_a_block_that_raises_is_rolled_back_and_says_so(
-    error: type[BaseException], store: AnyStore, recorder: EventRecorder
+    error: type[BaseException], store: Transactional, recorder: EventRecorder
 ) -> None:
     raised = error()
     with pytest.raises(error) as caught, store.transaction("import"):
@@ -255,7 +241,7 @@ def test_only_the_outermost_block_begins_and_commits(recording: RecordingStore, 
 
 @pytest.mark.parametrize("error", [OSError, FalsyError])
 def test_an_inner_failure_that_the_outer_block_swallows_dooms_the_whole(
-    error: type[Exception], store: AnyStore, recorder: EventRecorder
+    error: type[Exception], store: Transactional, recorder: EventRecorder
 ) -> None:
     first = error("the first")
     with pytest.raises(TransactionAbortedError) as caught, store.transaction():
@@ -277,7 +263,7 @@ def test_an_inner_failure_that_the_outer_block_swallows_dooms_the_whole(
 
 
 def test_an_inner_failure_that_leaves_the_outer_block_too_is_what_propagates(
-    store: AnyStore, recorder: EventRecorder
+    store: Transactional, recorder: EventRecorder
 ) -> None:
     raised = OSError("disk full")
     with pytest.raises(OSError, match="disk full") as caught, store.transaction(), store.transaction():
@@ -289,7 +275,7 @@ def test_an_inner_failure_that_leaves_the_outer_block_too_is_what_propagates(
     assert_usable(store, recorder)
 
 
-def test_an_error_after_a_swallowed_one_is_what_propagates(store: AnyStore, recorder: EventRecorder) -> None:
+def test_an_error_after_a_swallowed_one_is_what_propagates(store: Transactional, recorder: EventRecorder) -> None:
     with pytest.raises(KeyError) as caught, store.transaction():
         with suppress(OSError), store.transaction():
             raise OSError("swallowed")
@@ -299,7 +285,7 @@ def test_an_error_after_a_swallowed_one_is_what_propagates(store: AnyStore, reco
 
 
 def test_a_commit_that_raises_is_rolled_back_and_its_changes_are_never_told(
-    store: AnyStore, recorder: EventRecorder, fail: Fail
+    store: Transactional, recorder: EventRecorder, fail: Fail
 ) -> None:
     failure = OSError("disk full")
     fail("commit", failure)
@@ -328,7 +314,7 @@ def test_a_commit_that_raises_tries_the_rollback(recording: RecordingStore, monk
 
 
 def test_a_rollback_that_raises_shows_both_errors_and_the_original_propagates(
-    store: AnyStore, recorder: EventRecorder, fail: Fail
+    store: Transactional, recorder: EventRecorder, fail: Fail
 ) -> None:
     with pytest.raises(ValueError, match="bad row") as caught, store.transaction():
         fail("rollback", RuntimeError("no way back"))
@@ -344,7 +330,7 @@ def test_a_rollback_that_raises_shows_both_errors_and_the_original_propagates(
 
 
 def test_what_a_failed_rollback_left_is_not_seen_by_others_and_gone_with_the_next_transaction(
-    store: AnyStore, recorder: EventRecorder, fail: Fail, pool: ThreadPoolExecutor
+    store: Transactional, recorder: EventRecorder, fail: Fail, pool: ThreadPoolExecutor
 ) -> None:
     with pytest.raises(ValueError, match="bad row"), store.transaction():
         fail("rollback", RuntimeError("no way back"))
@@ -356,7 +342,7 @@ def test_what_a_failed_rollback_left_is_not_seen_by_others_and_gone_with_the_nex
     assert not pool.submit(store.exists, "a").result(LONG)
 
 
-def test_commit_and_rollback_may_both_raise(store: AnyStore, recorder: EventRecorder, fail: Fail) -> None:
+def test_commit_and_rollback_may_both_raise(store: Transactional, recorder: EventRecorder, fail: Fail) -> None:
     with pytest.raises(OSError, match="disk full") as caught, store.transaction():
         fail("commit", OSError("disk full"))
         fail("rollback", RuntimeError("no way back"))
@@ -370,7 +356,7 @@ def test_commit_and_rollback_may_both_raise(store: AnyStore, recorder: EventReco
 
 
 def test_a_doomed_transaction_whose_rollback_raises_shows_all_three(
-    store: AnyStore, recorder: EventRecorder, fail: Fail
+    store: Transactional, recorder: EventRecorder, fail: Fail
 ) -> None:
     with pytest.raises(TransactionAbortedError) as caught, store.transaction(), suppress(OSError), store.transaction():
         fail("rollback", RuntimeError("no way back"))
@@ -384,7 +370,7 @@ def test_a_doomed_transaction_whose_rollback_raises_shows_all_three(
 
 @pytest.mark.parametrize("interrupt", INTERRUPTS)
 def test_an_interrupt_of_the_rollback_propagates_from_the_original(
-    interrupt: type[BaseException], store: AnyStore, recorder: EventRecorder, fail: Fail
+    interrupt: type[BaseException], store: Transactional, recorder: EventRecorder, fail: Fail
 ) -> None:
     with pytest.raises(interrupt) as caught, store.transaction():
         fail("rollback", interrupt("stop"))
@@ -397,7 +383,7 @@ def test_an_interrupt_of_the_rollback_propagates_from_the_original(
 
 @pytest.mark.parametrize("interrupt", INTERRUPTS)
 def test_an_interrupt_of_a_commit_that_took_effect_is_told_as_committed_then_propagates(
-    interrupt: type[BaseException], store: AnyStore, recorder: EventRecorder, fail: Fail
+    interrupt: type[BaseException], store: Transactional, recorder: EventRecorder, fail: Fail
 ) -> None:
     fail("commit", interrupt(), after=True)
 
@@ -414,7 +400,7 @@ def test_an_interrupt_of_a_commit_that_took_effect_is_told_as_committed_then_pro
 
 @pytest.mark.parametrize("interrupt", INTERRUPTS)
 def test_an_interrupt_of_a_commit_that_took_no_effect_is_rolled_back_then_propagates(
-    interrupt: type[BaseException], store: AnyStore, recorder: EventRecorder, fail: Fail
+    interrupt: type[BaseException], store: Transactional, recorder: EventRecorder, fail: Fail
 ) -> None:
     fail("commit", interrupt())
 
@@ -446,7 +432,7 @@ def test_a_store_that_cannot_say_whether_the_commit_took_effect_is_rolled_back(
 
 
 def test_changes_of_another_store_and_other_events_are_told_at_once(
-    store: AnyStore, manager: EventManager, recorder: EventRecorder
+    store: Transactional, manager: EventManager, recorder: EventRecorder
 ) -> None:
     other = DictMemoryStore(name="other", event_manager=manager)
     with store.transaction():
@@ -470,7 +456,7 @@ def test_transactions_of_two_stores_may_cross(manager: EventManager, recorder: E
     assert [event.key for event in recorder.of(StoreModificationEvent)] == ["b"]
 
 
-def test_nobody_listens_and_all_is_kept_or_not_nevertheless(store: AnyStore) -> None:
+def test_nobody_listens_and_all_is_kept_or_not_nevertheless(store: Transactional) -> None:
     with store.transaction():
         store.from_bytes("a", b"1")
     with suppress(OSError), store.transaction():
@@ -483,7 +469,11 @@ def test_nobody_listens_and_all_is_kept_or_not_nevertheless(store: AnyStore) -> 
 
 @pytest.mark.parametrize("error", [None, OSError("disk full")], ids=["committed", "rolled_back"])
 def test_the_store_is_free_when_a_listener_hears_of_the_end(
-    error: OSError | None, store: AnyStore, manager: EventManager, recorder: EventRecorder, pool: ThreadPoolExecutor
+    error: OSError | None,
+    store: Transactional,
+    manager: EventManager,
+    recorder: EventRecorder,
+    pool: ThreadPoolExecutor,
 ) -> None:
     def note(event: BaseEvent) -> None:
         subscription.disconnect()
@@ -506,7 +496,7 @@ def test_the_store_is_free_when_a_listener_hears_of_the_end(
 
 @pytest.mark.parametrize("cls", [StoreTransactionStartEvent, StoreTransactionEndEvent, StoreSetEvent])
 def test_a_listener_that_fails_changes_nothing(
-    cls: type[BaseEvent], store: AnyStore, manager: EventManager, recorder: EventRecorder
+    cls: type[BaseEvent], store: Transactional, manager: EventManager, recorder: EventRecorder
 ) -> None:
     with manager.connect(cls, lambda event: 1 / 0), store.transaction():
         store.from_bytes("a", b"1")
@@ -546,7 +536,7 @@ def test_a_strict_event_manager_tells_the_changes_of_a_commit_though_a_listener_
     assert_usable(store, recorder)
 
 
-def test_an_interrupt_in_a_listener_of_the_start_rolls_back(store: AnyStore, manager: EventManager) -> None:
+def test_an_interrupt_in_a_listener_of_the_start_rolls_back(store: Transactional, manager: EventManager) -> None:
     def interrupt(event: BaseEvent) -> None:
         raise KeyboardInterrupt
 
@@ -577,7 +567,7 @@ def test_a_subclass_may_begin_commit_and_roll_back_in_its_own_way(recording: Rec
     assert recording.calls == ["BEGIN", "COMMIT", "BEGIN", "ROLLBACK"]
 
 
-def test_a_context_that_was_never_entered_cannot_be_left(store: AnyStore) -> None:
+def test_a_context_that_was_never_entered_cannot_be_left(store: Transactional) -> None:
     with pytest.raises(TransactionError, match="never entered"):
         store.transaction().__exit__(None, None, None)
 

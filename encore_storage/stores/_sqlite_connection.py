@@ -39,6 +39,12 @@ _SCHEMA = (
     f"PRAGMA application_id = {APPLICATION_ID}",
 )
 
+# One statement, so that all of it is of one moment.
+_IDENTITY = """
+    SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master)
+    FROM pragma_application_id, pragma_user_version
+"""
+
 # SQLite waits without looking for Ctrl-C, so it waits in pieces.
 _PATIENCE = 0.25
 _PAUSE = 0.01
@@ -65,18 +71,6 @@ _EXPLAINED: dict[int, _Explained] = {
     sqlite3.SQLITE_TOOBIG: (StoreFullError, "cannot hold so much in", "shorten the key or the metadata"),
 }
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-
-
-class ForkedError(StoreConnectionError):
-    """What belongs to a process is of no use to one that was forked from it."""
-
-    def __init__(self, store: str, location: str) -> None:
-        """Say which `store`, and where it is."""
-        super().__init__(
-            f"store {store!r} has {location!r} open in the process that this one was forked from: open it anew here"
-        )
-        self.store = store
-        self.location = location
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +102,13 @@ class Place:
             )
         cls, what, advice = _EXPLAINED.get(code, (StoreError, "failed in", "this is SQLite's own word for it"))
         return cls(f"store {self.store!r} {what} {self.location!r} ({error}): {advice}")
+
+    def forked(self) -> StoreConnectionError:
+        """The error of using in a forked child what its parent has opened."""
+        return StoreConnectionError(
+            f"store {self.store!r} has {self.location!r} open in the process that this one was forked from: "
+            "open it anew here"
+        )
 
 
 class Connection:
@@ -159,7 +160,7 @@ class Connection:
         While another process is in the way it is tried again, for as long as the place allows.
         """
         if self.is_inherited:
-            raise ForkedError(self._place.store, self._place.location)
+            raise self._place.forked()
         deadline: float | None = None
         while True:
             try:
@@ -201,8 +202,7 @@ class Connection:
 
     def _is_ours(self) -> bool:
         """Whether the schema is there, or else nothing at all. Raises IntegrityError."""
-        [(application,)] = self.run("PRAGMA application_id")
-        [(layout,)] = self.run("PRAGMA user_version")
+        [(application, layout, tables)] = self.run(_IDENTITY)
         if (application, layout) == (APPLICATION_ID, LAYOUT):
             return True
         if application == APPLICATION_ID:
@@ -210,7 +210,6 @@ class Connection:
                 f"the database {self._place.location!r} has layout {layout}, and this version of Encore knows "
                 f"{LAYOUT}: use the version that wrote it"
             )
-        [(tables,)] = self.run("SELECT count(*) FROM sqlite_master")
         if application or layout or tables:
             raise IntegrityError(
                 f"the database {self._place.location!r} belongs to another application, so store "

@@ -1,0 +1,135 @@
+"""A database in a file: connections, and what is read while others write."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import deque
+from pathlib import Path
+
+from encore_storage.errors import StoreConnectionError, StoreReadOnlyError
+from encore_storage.stores._sqlite_connection import Connection, Place, Row
+from encore_storage.stores._sqlite_database import Database
+
+# FULL: the commits that were told survive a power loss; fullfsync does the same on macOS. The limit cuts
+# the log down again after a large transaction.
+_SETTINGS = ("synchronous = FULL", "fullfsync = ON", "journal_size_limit = 67108864")
+
+_MOST_IDLE = 8
+
+
+def may_write(path: str) -> bool:
+    """Whether the process may write to the file, as the user that it acts for."""
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+class FileDatabase(Database):
+    """A database in a file, with a write-ahead log: who reads and who writes don't wait for each other.
+
+    Args:
+        path: of the file, absolute.
+        store: the name of the store.
+        timeout: how many seconds to wait for another process; None for as long as it takes.
+    """
+
+    def __init__(self, path: str, store: str, timeout: float | None) -> None:
+        """Open the file, or make it."""
+        self._path = path
+        self._idle: deque[Connection] = deque()
+        self._is_closed = False
+        super().__init__(Place(store, path, f"{Path(path).as_uri()}?", "wal", _SETTINGS, timeout))
+
+    def read(self, statement: str, *parameters: object) -> list[Row]:
+        """All rows of one statement, of what is committed."""
+        connection = self.take()
+        try:
+            return connection.run(statement, *parameters)
+        finally:
+            self.give_back(connection)
+
+    def begin(self) -> None:
+        """Begin a transaction; a connection that may not write is opened anew.
+
+        SQLite opens a file for reading when it may not write to it, and leaves it at that. So what was wrong for
+        a moment would be wrong for life.
+        """
+        if self._writer.is_closed:  # opening it anew has failed
+            self._reopen()
+        try:
+            super().begin()
+        except StoreReadOnlyError:
+            self._reopen()
+            super().begin()
+
+    def close(self) -> None:
+        """Close the connections; those that are in use are closed when they are given back."""
+        self._is_closed = True
+        self._writer.close()
+        self._close_idle()
+
+    def take(self) -> Connection:
+        """A connection to read with, for the caller alone."""
+        if self._is_closed:
+            raise StoreConnectionError(f"store {self.place.store!r} is disconnected: call connect() first")
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return Connection(self.place)
+
+    def give_back(self, connection: Connection) -> None:
+        """Keep the connection for the next reader, or close it. Takes no lock: a finalizer may call it."""
+        try:
+            if connection.in_transaction and not connection.is_inherited:
+                connection.run("ROLLBACK")
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+        self._close_idle(keep=0 if self._is_closed else _MOST_IDLE)
+
+    def _reopen(self) -> None:
+        """Open the writer anew. The readers go first: connections share the log's index, which may be read-only."""
+        self._writer.close()
+        self._close_idle()
+        if may_write(self._path):
+            self._open_log()
+        self._writer = Connection(self.place)
+
+    def _open_log(self) -> None:
+        """Give the log and its index the file's mode: made while that was read-only, they would stay so."""
+        for suffix in ("-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                Path(self._path + suffix).chmod(Path(self._path).stat().st_mode & 0o777)
+
+    def _close_idle(self, *, keep: int = 0) -> None:
+        with contextlib.suppress(IndexError):  # taken meanwhile
+            while len(self._idle) > keep:
+                self._idle.pop().close()
+
+
+class Snapshot:
+    """Reads the database as it was at the first read, whatever is committed since; has a connection until closed.
+
+    Args:
+        database: whose connection it takes.
+    """
+
+    def __init__(self, database: FileDatabase) -> None:
+        """Take a connection."""
+        self._database = database
+        self._connection: Connection | None = database.take()
+
+    def read(self, statement: str, *parameters: object) -> list[Row]:
+        """All rows of one statement; none are read after the close."""
+        connection = self._connection
+        if connection is None:
+            raise StoreConnectionError("the snapshot is closed")
+        if not connection.in_transaction:
+            connection.run("BEGIN")
+        return connection.run(statement, *parameters)
+
+    def close(self) -> None:
+        """Give the connection back; another thread may call it, and once more is no harm."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._database.give_back(connection)

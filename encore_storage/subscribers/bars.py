@@ -1,0 +1,156 @@
+"""Progress bars from events, drawn by rich."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from encore_events.abstract import BaseEventManager
+from encore_storage.events import (
+    StoreProgressEndEvent,
+    StoreProgressStartEvent,
+    StoreProgressStepEvent,
+)
+from encore_storage.subscribers.base import Listeners, Subscriber, listen
+from encore_storage.subscribers.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.progress import Progress, TaskID
+
+_REFRESHES = 10  # a second
+
+
+class ProgressBars(Subscriber):
+    """Draws a bar for each operation that moves bytes and lasts longer than `delay`.
+
+    A bar tells bytes, speed and time left; where the size is unknown, it pulses. It goes with the end of
+    its operation, but that of one that failed stays, in red and with the error. Nothing is drawn, and
+    nothing listened to, where the console is no terminal.
+
+    Args:
+        console: where to draw; by default, standard error.
+        delay: seconds that an operation lasts before it gets a bar.
+        clock: monotonic seconds.
+
+    Raises:
+        MissingExtraError: rich is not installed (an ImportError).
+    """
+
+    def __init__(
+        self, *, console: Console | None = None, delay: float = 0.5, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Make bars that are not connected."""
+        super().__init__()
+        try:
+            from rich.console import Console  # noqa: PLC0415 (an extra)
+        except ImportError as error:
+            raise MissingExtraError("ProgressBars", "rich", "cli") from error
+        self._console = Console(stderr=True) if console is None else console
+        self._delay = delay
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._bars: dict[str, _Bar] = {}
+        self._progress = _progress(self._console, clock)
+
+    def render(self) -> RenderableType:
+        """The bars as they are now, for rich to print; what is drawn ten times a second."""
+        with self._lock:
+            for bar in list(self._bars.values()):
+                self._draw_if_due(bar)
+        return self._progress.get_renderable()
+
+    def _listen(self, event_manager: BaseEventManager) -> ExitStack:
+        from rich.live import Live  # noqa: PLC0415 (an extra)
+
+        with ExitStack() as stack:
+            if self._console.is_terminal and not self._console.is_dumb_terminal:
+                live = Live(console=self._console, get_renderable=self.render, refresh_per_second=_REFRESHES)
+                stack.callback(live.stop)
+                live.start()
+                stack.callback(self._forget)
+                stack.push(listen(event_manager, self._listeners()))
+            return stack.pop_all()
+
+    def _listeners(self) -> Listeners:
+        return {
+            StoreProgressStartEvent: self._started,
+            StoreProgressStepEvent: self._moved,
+            StoreProgressEndEvent: self._ended,
+        }
+
+    def _started(self, event: StoreProgressStartEvent) -> None:
+        if event.direction is not None:
+            self._bars[event.operation_id] = _Bar(event.message, self._clock() + self._delay, event.steps)
+
+    def _moved(self, event: StoreProgressStepEvent) -> None:
+        with self._lock:
+            bar = self._bars.get(event.operation_id)
+            if bar is None:
+                return
+            bar.steps, bar.step = event.steps, event.step
+            self._draw_if_due(bar)
+            if bar.task is not None:
+                self._progress.update(bar.task, total=bar.total, completed=bar.step)
+
+    def _ended(self, event: StoreProgressEndEvent) -> None:
+        with self._lock:
+            bar = self._bars.pop(event.operation_id, None)
+            if bar is None or bar.task is None:
+                return
+            self._progress.remove_task(bar.task)
+        if event.outcome == "error":
+            bar.steps, bar.step = event.steps, event.bytes
+            self._leave_behind(bar, event.error)
+
+    def _draw_if_due(self, bar: _Bar) -> None:
+        if bar.task is None and self._clock() >= bar.due:
+            bar.task = self._progress.add_task(bar.description, total=bar.total, completed=bar.step)
+
+    def _leave_behind(self, bar: _Bar, error: BaseException | None) -> None:
+        """Print the bar once and for all, above those that move."""
+        failed = _progress(self._console, self._clock, style="red")
+        failed.add_task(f"{bar.description}: {error or 'failed'}", total=bar.total, completed=bar.step)
+        self._console.print(failed.get_renderable())
+
+    def _forget(self) -> None:
+        with self._lock:
+            self._bars.clear()
+            for task in self._progress.task_ids:
+                self._progress.remove_task(task)
+
+
+@dataclass(slots=True)
+class _Bar:
+    """One operation, and its bar once it has one."""
+
+    description: str
+    due: float
+    steps: int
+    step: int = 0
+    task: TaskID | None = None
+
+    @property
+    def total(self) -> int | None:
+        return None if self.steps < 0 else self.steps
+
+
+def _progress(console: Console, clock: Callable[[], float], style: str = "") -> Progress:
+    """A table of bars: all in `style`, or in the colours of rich. It draws nothing by itself."""
+    from rich.progress import (  # noqa: PLC0415 (an extra)
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    bar = BarColumn(complete_style=style, finished_style=style, pulse_style=style) if style else BarColumn()
+    moving = () if style else (TransferSpeedColumn(), TimeRemainingColumn())
+    text = TextColumn("{task.description}", style=style or "none", markup=False)
+    return Progress(text, bar, DownloadColumn(binary_units=True), *moving, console=console, get_time=clock)

@@ -1,0 +1,246 @@
+"""Log lines from events, for structlog, and a logger that writes them to a file or a terminal."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+import structlog
+from structlog.tracebacks import ExceptionDictTransformer
+
+from encore_events.abstract import BaseEventManager
+from encore_storage.errors import error_type_of
+from encore_storage.events import (
+    Action,
+    Outcome,
+    StoreKeyEvent,
+    StoreModificationEvent,
+    StoreProgressEndEvent,
+    StoreProgressEvent,
+    StoreProgressStartEvent,
+    StoreProgressStepEvent,
+    StoreTransactionEndEvent,
+    TransactionOutcome,
+)
+from encore_storage.subscribers.base import Subscriber, listen
+
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["json", "console"]
+Redaction = Callable[[str], str]
+
+_NUMBERS: dict[Level, int] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+_OUTCOME_LEVELS: dict[Outcome, Level] = {"miss": "debug", "cancelled": "warning", "error": "error"}
+_TRANSACTION_LEVELS: dict[TransactionOutcome, Level] = {
+    "committed": "info",
+    "rolled_back": "warning",
+    "commit_failed": "error",
+    "rollback_failed": "error",
+}
+_ACTION_NAMES: dict[Action, str] = {
+    "set": "store.key.set",
+    "update": "store.key.updated",
+    "delete": "store.key.deleted",
+}
+
+
+class LogSubscriber(Subscriber):
+    """Writes one line for each operation that ended, and for each transaction; more of them at debug.
+
+    Values and metadata are never logged. Where keys are redacted or switched off, nothing else tells them
+    either: an error is told by its type and without its traceback, since its words may quote a key.
+    Otherwise an error comes along as `exc_info`; how much of it is shown is up to the program's structlog.
+
+    Args:
+        logger: a structlog logger; by default, the one that structlog gives when this is connected.
+        ok_level: the level of an operation that ended well.
+        keys: True to log keys as they are, False to leave them out, or a function of a key that gives what
+            is logged in its place.
+
+    Raises:
+        TypeError: the logger isn't one of structlog.
+        ValueError: there is no such level.
+    """
+
+    def __init__(self, *, logger: Any = None, ok_level: Level = "info", keys: bool | Redaction = True) -> None:
+        """Make a subscriber that is not connected."""
+        super().__init__()
+        if logger is not None and not hasattr(logger, "bind"):
+            raise TypeError(f"{logger!r} is not a structlog logger: pass structlog.wrap_logger(...) of it")
+        _check_level(ok_level)
+        self._given = logger
+        self._logger = logger
+        self._levels: dict[Outcome, Level] = {**_OUTCOME_LEVELS, "ok": ok_level}
+        self._keys = keys
+
+    def _listen(self, event_manager: BaseEventManager) -> ExitStack:
+        self._logger = structlog.get_logger("encore_storage") if self._given is None else self._given
+        return listen(
+            event_manager,
+            {
+                StoreProgressStartEvent: self._operation_started,
+                StoreProgressStepEvent: self._operation_moved,
+                StoreProgressEndEvent: self._operation_ended,
+                StoreTransactionEndEvent: self._transaction_ended,
+                StoreModificationEvent: self._key_changed,
+            },
+        )
+
+    def _operation_started(self, event: StoreProgressStartEvent) -> None:
+        log = self._log_at("debug")
+        if log is not None:
+            log("store.operation.started", **self._operation_fields(event), **_expected(event))
+
+    def _operation_moved(self, event: StoreProgressStepEvent) -> None:
+        log = self._log_at("debug")
+        if log is not None:
+            log("store.operation.progress", **self._operation_fields(event), bytes=event.step, **_expected(event))
+
+    def _operation_ended(self, event: StoreProgressEndEvent) -> None:
+        log = self._log_at(self._levels[event.outcome])
+        if log is None:
+            return
+        fields = _told(
+            bytes=event.bytes,
+            duration=event.duration,
+            bytes_per_second=event.bytes / event.duration if event.bytes and event.duration else None,
+            outcome=event.outcome,
+            error_type=event.error_type,
+            **self._error_fields(event.error, with_traceback=event.outcome == "error"),
+        )
+        log("store.operation.ended", **self._operation_fields(event), **fields)
+
+    def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
+        level = _TRANSACTION_LEVELS[event.outcome]
+        log = self._log_at(level)
+        if log is None:
+            return
+        fields = _told(
+            store=event.store,
+            transaction_id=event.transaction_id,
+            notes=event.notes if self._keys is True else None,
+            operations=event.operations,
+            held=event.held,
+            duration=event.duration,
+            outcome=event.outcome,
+            error_type=error_type_of(event.error) if isinstance(event.error, Exception) else None,
+            **self._error_fields(event.error, with_traceback=level == "error"),
+        )
+        log(f"store.transaction.{event.outcome}", **fields)
+
+    def _key_changed(self, event: StoreModificationEvent) -> None:
+        log = self._log_at("debug")
+        if log is not None:
+            fields = _told(store=event.store, key=self._key(event), transaction_id=event.transaction_id)
+            log(_ACTION_NAMES[event.action], **fields)
+
+    def _log_at(self, level: Level) -> Callable[..., object] | None:
+        """What logs a line at the level, or None where it would be thrown away."""
+        logger = self._logger.bind()  # of structlog's lazy proxy, the logger as it is configured by now
+        kind = type(logger)
+        is_enabled = getattr(kind, "is_enabled_for", None) or getattr(kind, "isEnabledFor", None)
+        if is_enabled is not None and not is_enabled(logger, _NUMBERS[level]):
+            return None
+        log: Callable[..., object] = getattr(logger, level)
+        return log
+
+    def _operation_fields(self, event: StoreProgressEvent) -> dict[str, Any]:
+        return _told(
+            store=event.store,
+            operation=event.operation,
+            key=self._key(event),
+            operation_id=event.operation_id,
+            transaction_id=event.transaction_id,
+        )
+
+    def _key(self, event: StoreKeyEvent) -> str | None:
+        if event.key is None or self._keys is False:
+            return None
+        return event.key if self._keys is True else self._keys(event.key)
+
+    def _error_fields(self, error: BaseException | None, *, with_traceback: bool) -> dict[str, Any]:
+        if error is None:
+            return {}
+        if self._keys is not True:
+            return {"error": _without_words(error)}
+        return {"error": str(error) or type(error).__name__, "exc_info": error if with_traceback else None}
+
+
+@contextmanager
+def open_logger(
+    target: str | os.PathLike[str] | TextIO,
+    *,
+    format: Format = "json",  # noqa: A002 (what it is called elsewhere)
+    level: Level = "info",
+) -> Iterator[Any]:
+    """A structlog logger that writes to a file or a stream, and nothing that is configured for the program.
+
+    Each line is written whole, at once, and with the time in UTC. In JSON an exception is part of its line,
+    and never brings local variables along.
+
+    Args:
+        target: a path, to which lines are added and which is closed at the end of the block; or a stream.
+        format: 'json' or 'console'.
+        level: what is below it is not written.
+
+    Raises:
+        ValueError: there is no such level.
+    """
+    _check_level(level)
+    with ExitStack() as stack:
+        if isinstance(target, (str, os.PathLike)):
+            path = Path(target)
+            stream: TextIO = stack.enter_context(path.open("a", encoding="utf-8", errors="backslashreplace"))
+        else:
+            stream = target
+        yield structlog.wrap_logger(
+            structlog.WriteLogger(stream),
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                *_renderers(format, colors=stream.isatty()),
+            ],
+            wrapper_class=structlog.make_filtering_bound_logger(_NUMBERS[level]),
+            context_class=dict,
+            cache_logger_on_first_use=True,
+        )
+
+
+def _check_level(level: Level) -> None:
+    if level not in _NUMBERS:
+        raise ValueError(f"a level is one of {', '.join(_NUMBERS)}, not {level!r}")
+
+
+def _renderers(format: Format, *, colors: bool) -> list[Any]:  # noqa: A002 (as in open_logger)
+    if format == "console":
+        # Strings are shown as Python writes them, so that a key with a newline or an escape in it stays on its line.
+        return [
+            structlog.dev.ConsoleRenderer(
+                colors=colors, repr_native_str=True, exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
+    without_locals = ExceptionDictTransformer(show_locals=False)
+    return [structlog.processors.ExceptionRenderer(without_locals), structlog.processors.JSONRenderer()]
+
+
+def _told(**fields: Any) -> dict[str, Any]:
+    """The fields that are known."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _expected(event: StoreProgressStartEvent | StoreProgressStepEvent) -> dict[str, int]:
+    return {"bytes_expected": event.steps} if event.steps >= 0 else {}
+
+
+def _without_words(error: BaseException) -> str:
+    """The type of the error, and what the system says of its number; nothing that could quote a key."""
+    number = getattr(error, "errno", None)
+    return f"{type(error).__name__}: {os.strerror(number)}" if isinstance(number, int) else type(error).__name__

@@ -1,0 +1,311 @@
+"""Many threads, garbage collections and forks at once: exact counts, and never a deadlock."""
+
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from encore_events import BaseEvent, EmitHandle, EventManager
+
+SECONDS = 2.0
+
+
+class Opened(BaseEvent):
+    owner: int
+
+
+class Closed(Opened):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def _threads_take_turns_often() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+def run_together(*funcs: Callable[[], None]) -> None:
+    """Run each in a thread of its own, all beginning at once; what one raises is raised here."""
+    together = threading.Barrier(len(funcs))
+    errors: list[BaseException] = []
+
+    def run(func: Callable[[], None]) -> None:
+        try:
+            together.wait(10)
+            func()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(func,), daemon=True) for func in funcs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive(), "a deadlock"
+    if errors:
+        raise errors[0]
+
+
+class Busy:
+    """Connects, emits and disconnects, and counts what must be heard and what is."""
+
+    def __init__(self, manager: EventManager, number: int) -> None:
+        self.manager = manager
+        self.number = number
+        self.emitted = 0
+        self.expected = 0
+        self.heard: Counter[str] = Counter()
+
+    def hear(self, event: Opened) -> None:
+        if event.owner == self.number:
+            self.heard["method"] += 1
+
+    def hear_filtered(self, event: Opened) -> None:
+        assert event.owner == self.number
+        self.heard["filtered"] += 1
+
+    def run(self) -> None:
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            self.manager.connect(Opened, self.hear)
+            with self.manager.connect(Closed, self.hear_filtered, {"owner": self.number}, self.number):
+                self.emit(Closed(owner=self.number), 1)
+                self.manager.connect(Opened, self.hear)
+                self.emit(Closed(owner=self.number), 1)
+            self.manager.disconnect(Opened, self.hear)
+            self.emit(Closed(owner=self.number), 0)
+
+    def emit(self, event: Opened, expected: int) -> None:
+        self.manager.emit(event)
+        self.emitted += 1
+        self.expected += expected
+        assert self.heard == Counter(method=self.expected, filtered=self.expected)
+
+
+def test_threads_that_connect_disconnect_and_emit_hear_exactly_their_due(manager: EventManager) -> None:
+    busy = [Busy(manager, number) for number in range(2)]
+    heard: Counter[int] = Counter()
+    manager.connect(Opened, lambda event: heard.update((event.owner,)), {"owner": 0})
+    manager.connect(Opened, lambda event: heard.update((event.owner,)), {"owner": 1})
+
+    run_together(*(one.run for one in busy))
+
+    assert heard == {one.number: one.emitted for one in busy}
+    assert min(one.emitted for one in busy) > 100
+    assert repr(manager) == "<EventManager: 2 listeners>"
+
+
+def test_a_listener_that_two_threads_reconnect_hears_every_event_once(manager: EventManager) -> None:
+    heard: list[BaseEvent] = []
+    manager.connect(Opened, heard.append)
+
+    def reconnect() -> None:
+        for _ in range(1000):
+            manager.connect(Opened, heard.append)
+
+    def emit() -> None:
+        for number in range(1000):
+            manager.emit(Opened(owner=number))
+            assert len(heard) == number + 1
+
+    run_together(reconnect, reconnect, emit)
+
+    manager.disconnect(Opened, heard.append)
+    manager.emit(Opened())
+    assert len(heard) == 1000
+
+
+def test_each_of_many_emitters_is_heard_in_its_own_order(manager: EventManager) -> None:
+    heard: list[Opened] = []
+    manager.connect(Opened, heard.append)
+
+    def emit_as(owner: int) -> Callable[[], None]:
+        def emit() -> None:
+            for number in range(500):
+                manager.emit(Opened(owner=owner, number=number), block=False)
+
+        return emit
+
+    run_together(*(emit_as(owner) for owner in range(4)))
+    manager.close()
+
+    for owner in range(4):
+        assert [vars(event)["number"] for event in heard if event.owner == owner] == list(range(500))
+
+
+def test_whoever_emits_while_the_manager_is_closed_is_left_waiting_for_nothing() -> None:
+    for _ in range(30):
+        manager = EventManager()
+        handles: list[EmitHandle | None] = []
+
+        def emit(manager: EventManager = manager, handles: list[EmitHandle | None] = handles) -> None:
+            handles.extend(manager.emit(Opened(), block=False) for _ in range(20))
+
+        run_together(emit, manager.close, emit, manager.close)
+
+        assert all(handle is not None and handle.join(10) for handle in handles)
+
+
+def test_collections_at_every_allocation_neither_deadlock_nor_lose_an_event(
+    untraced_child: Callable[[str], str],
+) -> None:
+    printed = untraced_child("""
+import contextlib, gc, itertools, threading, time
+from encore_events import *
+
+class Opened(BaseEvent): pass
+class Closed(BaseEvent): pass
+
+manager = EventManager()
+foreign = threading.RLock()
+emitted, heard, died = itertools.count(), itertools.count(), itertools.count()
+
+def emit(block=True):
+    next(emitted)
+    manager.emit(Closed(), block)
+
+class Listener:
+    def __init__(self):
+        self.itself = self
+        manager.connect(Opened, self.hear)
+        self.subscription = manager.connect(Closed, self.hear, {"colour": "red"})
+    def hear(self, event):
+        pass
+    def __del__(self):
+        next(died)
+        with foreign:
+            emit()
+            emit(block=False)
+            self.subscription.disconnect()
+            with contextlib.suppress(KeyError):
+                manager.disconnect(Opened, self.hear)
+
+def connect_under_the_foreign_lock():
+    while time.monotonic() < end:
+        with foreign, manager.connect(Opened, lambda event: None):
+            Listener()
+
+def be_busy():
+    while time.monotonic() < end:
+        Listener()
+        manager.emit(Opened())
+        with manager.hold(Closed) as held:
+            emit()
+            held.release()
+        with manager.disabled(Opened):
+            manager.has_listeners(Opened)
+        emit(block=False)
+
+manager.connect(Closed, lambda event: next(heard))
+end = time.monotonic() + 1
+threads = [threading.Thread(target=work) for work in (connect_under_the_foreign_lock, be_busy, be_busy)]
+gc.set_threshold(1)
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+gc.disable()
+manager.emit(Opened(), block=False).join()  # after it, no collection goes on in the worker
+gc.collect()
+print(manager)
+manager.close()
+assert next(died) > 20
+print(next(emitted) - next(heard))
+""")
+
+    assert printed == "<EventManager: 1 listener>\n0\n"
+
+
+def test_a_child_that_is_forked_while_a_thread_connects_can_use_the_manager(
+    untraced_child: Callable[[str], str],
+) -> None:
+    printed = untraced_child("""
+import os, signal, threading, warnings
+from encore_events import *
+warnings.simplefilter("ignore", DeprecationWarning)  # of forking where there are threads: what is tested
+
+class Pausing(type):
+    step = None
+    def __hash__(cls):
+        if threading.current_thread() is connecting:
+            cls.step -= 1
+            if cls.step == 0:
+                paused.set()
+                go_on.wait(20)
+        return 7
+
+connecting = None
+class Opened(BaseEvent, metaclass=Pausing): pass
+
+def use():
+    heard = []
+    manager.connect(Opened, heard.append, priority=1)
+    manager.emit(Opened())
+    manager.emit(Opened(), block=False).join()
+    manager.connect(Opened, unpaused)
+    manager.disconnect(Opened, heard.append)
+    manager.emit(Opened())
+    assert len(heard) == 2, heard
+    manager.disconnect(Opened, unpaused)
+
+def unpaused(event): pass
+def listener(event): pass
+
+for step in range(1, 9):
+    manager = EventManager()
+    manager.connect(Opened, listener)
+    paused, go_on = threading.Event(), threading.Event()
+    connecting = threading.Thread(target=lambda: (manager.connect(Opened, listener), paused.set()))
+    Pausing.step = Opened.step = step
+    connecting.start()
+    paused.wait()
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(10)
+        use()
+        os._exit(0)
+    print(os.waitpid(pid, 0)[1])
+    use()
+    go_on.set()
+    connecting.join()
+    manager.close()
+""")
+
+    assert printed.split() == ["0"] * 8
+
+
+def test_a_child_that_is_forked_at_any_moment_can_use_the_manager(untraced_child: Callable[[str], str]) -> None:
+    printed = untraced_child("""
+import os, signal, sys, threading, warnings
+from encore_events import *
+warnings.simplefilter("ignore", DeprecationWarning)  # as above
+sys.setswitchinterval(1e-5)
+manager = EventManager()
+done = threading.Event()
+
+def be_busy():
+    while not done.is_set():
+        with manager.connect(BaseEvent, lambda event: None):
+            manager.emit(BaseEvent(), block=False)
+
+threads = [threading.Thread(target=be_busy) for _ in range(2)]
+for thread in threads: thread.start()
+for _ in range(30):
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(10)
+        heard = []
+        with manager.connect(BaseEvent, heard.append):
+            manager.emit(BaseEvent())
+            manager.emit(BaseEvent(), block=False).join()
+        manager.emit(BaseEvent())
+        os._exit(len(heard) != 2)
+    print(os.waitpid(pid, 0)[1])
+done.set()
+for thread in threads: thread.join()
+""")
+
+    assert printed.split() == ["0"] * 30

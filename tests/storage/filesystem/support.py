@@ -1,0 +1,71 @@
+"""What the tests of the file system store share, and say by name."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from encore_events import EventManager
+from encore_storage.stores import FileSystemStore
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+class Cut(BaseException):
+    """The process ends here, as far as the store can tell."""
+
+
+class Meddling:
+    """A file that gives two chunks, and does something in between."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self._chunks = self._parts(act)
+
+    def _parts(self, act: Callable[[], object]) -> Iterator[bytes]:
+        yield b"one "
+        act()
+        yield b"two"
+
+    def read(self, size: int, /) -> bytes:
+        return next(self._chunks, b"")
+
+
+def store_in(directory: Path, **options: Any) -> FileSystemStore:
+    """A store that emits on an event manager of its own."""
+    return FileSystemStore(directory, event_manager=EventManager(), **options)
+
+
+def put(store: FileSystemStore, key: str, data: bytes, **metadata: Any) -> None:
+    store.set(key, (io.BytesIO(data), metadata))
+
+
+def pair(store: FileSystemStore, key: str) -> tuple[bytes, dict[str, Any]]:
+    """The bytes and the metadata of one look-up."""
+    with store.get(key) as value:
+        return value.data.read(-1), value.metadata
+
+
+def files_in(directory: Path) -> dict[str, bytes]:
+    """All that is in a directory: the files with their bytes, the others without."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes() if path.is_file() else b""
+        for path in sorted(directory.rglob("*"))
+    }
+
+
+def scratch_in(root: Path) -> list[str]:
+    """The names of the files that are half written, or were."""
+    scratch = root / ".encore" / "tmp"
+    return [path.name for path in scratch.iterdir()] if scratch.exists() else []
+
+
+def run(program: str, *arguments: object) -> str:
+    """What a program prints that runs in an interpreter of its own, warnings as errors."""
+    command = [sys.executable, "-W", "error", "-c", program, *map(str, arguments)]
+    done = subprocess.run(command, cwd=REPOSITORY, timeout=100, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -1,0 +1,137 @@
+"""A reader gets the bytes that were looked up, whole, or an error."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from encore_storage.errors import ConflictError
+from encore_storage.stores import FileSystemStore
+from encore_storage.streams import MEBIBYTE
+from tests.storage.filesystem.support import Meddling, put
+
+OLD = bytes(MEBIBYTE) + b"old" * 1000
+NEW = b"new" * len(OLD)
+
+
+def open_descriptors() -> int:
+    return sum(1 for _ in Path("/dev/fd").iterdir())
+
+
+def test_a_reader_of_a_value_that_is_replaced_gets_the_old_bytes_whole(store: FileSystemStore) -> None:
+    store.from_bytes("a", OLD)
+    with store.get_data("a") as data:
+        head = data.read(10)
+        store.from_bytes("a", NEW)
+
+        assert head + data.read() == OLD
+
+
+def test_a_reader_of_a_value_that_is_deleted_gets_the_old_bytes_whole(store: FileSystemStore) -> None:
+    store.from_bytes("a", OLD)
+    with store.get_data("a") as data:
+        head = data.read(10)
+        store.delete("a")
+
+        assert head + data.read() == OLD
+
+
+def test_a_value_that_was_replaced_by_one_of_the_same_size_is_not_taken_for_it(store: FileSystemStore) -> None:
+    for _ in range(50):  # the system likes to use an inode again
+        store.from_bytes("a", b"1")
+        value = store.get("a")
+        store.from_bytes("a", b"2")
+        store.from_bytes("a", b"3")
+
+        with pytest.raises(ConflictError, match="'a'"):
+            value.data.read(-1)
+
+
+def test_a_value_is_dated_to_the_nanosecond_and_not_by_the_systems_ticks(
+    root: Path, store: FileSystemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time_ns", iter((1_000_000_007, 1_000_000_009)).__next__)
+    times = []
+    for _ in range(2):
+        store.from_bytes("a", b"1")
+        times.append((root / "a").stat().st_mtime_ns)
+
+    assert times == [1_000_000_007, 1_000_000_009]
+
+
+@pytest.mark.parametrize("size", [0, 10, MEBIBYTE])
+def test_a_file_that_is_cut_while_it_is_read_is_a_conflict(root: Path, store: FileSystemStore, size: int) -> None:
+    store.from_bytes("a", OLD)
+    with store.get_data("a") as data:
+        os.truncate(root / "a", size)
+
+        with pytest.raises(ConflictError, match="'a'"):
+            data.read()
+
+
+def test_a_file_that_is_changed_in_place_while_it_is_read_is_a_conflict(root: Path, store: FileSystemStore) -> None:
+    store.from_bytes("a", OLD)
+    with store.get_data("a") as data:
+        data.read(10)
+        with (root / "a").open("r+b") as file:
+            file.seek(MEBIBYTE)
+            file.write(b"new")
+        os.utime(root / "a", ns=(0, 0))  # whatever the grain of the system's clock
+
+        with pytest.raises(ConflictError, match="'a'"):
+            data.read(len(OLD) - 10)  # all, and no look for more
+
+
+def test_a_file_that_grows_while_it_is_read_is_a_conflict(root: Path, store: FileSystemStore) -> None:
+    store.from_bytes("a", OLD)
+    with store.get_data("a") as data, (root / "a").open("ab") as file:
+        file.write(b"more")
+        file.flush()
+
+        with pytest.raises(ConflictError, match="'a'"):
+            data.read()
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 0), (2, 5), (5, None), (None, 3), (8, 100), (100, 200), (7, 2)])
+def test_a_range_is_read_from_its_place(store: FileSystemStore, start: int | None, end: int | None) -> None:
+    store.from_bytes("a", b"0123456789")
+    with store.get_data_range("a", start, end) as data:
+        assert data.read() == b"0123456789"[start:end]
+
+
+def test_the_bytes_are_closed_at_their_end_at_their_error_and_when_told_to(root: Path, store: FileSystemStore) -> None:
+    put(store, "a", OLD, kind="k")
+    entry = store._lookup("a")
+    whole, closed, cut, unread = (store._open("a", entry, 0, entry.size) for _ in range(4))
+    assert b"".join(whole) == OLD
+    assert list(whole) == []
+    next(closed)
+    os.truncate(root / "a", 0)
+    with pytest.raises(ConflictError):
+        list(cut)
+
+    for chunks in (closed, unread):
+        chunks.close()  # type: ignore[attr-defined] # an iterator that holds a resource has it
+        assert list(chunks) == []
+
+
+def test_no_descriptor_stays_open(root: Path, store: FileSystemStore) -> None:
+    put(store, "a/b", OLD, kind="k")
+    before = open_descriptors()
+
+    put(store, "a/b", NEW, kind="l")
+    value = store.get("a/b")
+    with store.get_data("a/b") as data:
+        data.read(1)
+    store.to_bytes("a/b")
+    list(store.query(kind="l"))
+    with pytest.raises(OSError, match="gone"):
+        store.set_data("a/b", Meddling(lambda: os.truncate(root / "a" / "gone", 0)))
+    store.delete("a/b")
+    with pytest.raises(ConflictError):
+        value.data.read(1)
+
+    assert open_descriptors() == before

@@ -1,0 +1,64 @@
+"""What the tests of the SQLite store share: a database, a store in it, and another thread."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from encore_storage.stores import SqliteStore
+from tests.storage.sqlite.support import store_at
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the database is, once it is made."""
+    return tmp_path / "store.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SqliteStore]:
+    """A store in a file."""
+    with store_at(path, name="archive") as store:
+        yield store
+
+
+@pytest.fixture
+def memory() -> SqliteStore:
+    """A store in memory."""
+    return store_at(":memory:", name="archive")
+
+
+@pytest.fixture(params=["file", "memory"])
+def either(request: pytest.FixtureRequest) -> SqliteStore:
+    """A store in a file, then one in memory."""
+    store: SqliteStore = request.getfixturevalue("store" if request.param == "file" else "memory")
+    return store
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[ThreadPoolExecutor]:
+    """A thread beside the test's own."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Path]:
+    """A directory of a user whom permissions hold back, who runs the test."""
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory)
+        if user == 0:
+            os.chown(path, NOBODY, -1)
+            os.seteuid(NOBODY)
+        try:
+            yield path
+        finally:
+            os.seteuid(user)

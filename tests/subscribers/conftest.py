@@ -1,0 +1,49 @@
+"""A fresh event manager and registry for each test, and a store that emits on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from encore_events import EventManager
+from encore_storage.stores import DictMemoryStore
+from encore_storage.subscribers import MetricsSubscriber
+from tests.subscribers.support import FakeClock
+
+
+@pytest.fixture
+def manager() -> Iterator[EventManager]:
+    manager = EventManager()
+    yield manager
+    manager.close()
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def wall_clock() -> FakeClock:
+    return FakeClock(1_700_000_000.0)
+
+
+@pytest.fixture
+def metrics(
+    manager: EventManager, registry: CollectorRegistry, clock: FakeClock, wall_clock: FakeClock
+) -> Iterator[MetricsSubscriber]:
+    """Counting what the manager tells into the registry."""
+    with MetricsSubscriber(registry=registry, clock=clock, wall_clock=wall_clock).connect(manager) as metrics:
+        yield metrics
+
+
+@pytest.fixture
+def store(manager: EventManager) -> DictMemoryStore:
+    return DictMemoryStore(name="archive", event_manager=manager)

@@ -1,0 +1,166 @@
+"""A scenario, scraped over HTTP and parsed as Prometheus does: every row of the catalogue, with its values."""
+
+from __future__ import annotations
+
+import io
+import urllib.request
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+from prometheus_client import CollectorRegistry, parser
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics import parser as openmetrics_parser
+
+from encore_events import EventManager, EventsDroppedEvent
+from encore_storage.errors import InvalidMetadataError, KeyNotFoundError
+from encore_storage.events import StoreDeleteEvent
+from encore_storage.monitor import monitor
+from encore_storage.stores import DictMemoryStore
+from encore_storage.subscribers import MetricsSubscriber
+from encore_storage.subscribers.catalogue import CATALOGUE
+from tests.subscribers.support import FakeClock
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+NOW = 1_700_000_000.0
+
+EXPECTED = [
+    ("operation_duration_seconds_count", {"operation": "set", "outcome": "ok"}, 4),
+    ("operation_duration_seconds_count", {"operation": "set", "outcome": "error"}, 1),
+    ("operation_duration_seconds_count", {"operation": "get", "outcome": "ok"}, 1),
+    ("operation_duration_seconds_count", {"operation": "get", "outcome": "miss"}, 1),
+    ("operation_duration_seconds_count", {"operation": "get", "outcome": "error"}, 0),
+    ("operation_duration_seconds_bucket", {"operation": "set", "outcome": "ok", "le": "+Inf"}, 4),
+    ("operation_duration_seconds_bucket", {"operation": "set", "outcome": "ok", "le": "60.0"}, 4),
+    ("operations_in_progress", {"operation": "get"}, 1),
+    ("operations_in_progress", {"operation": "set"}, 0),
+    ("operation_oldest_in_progress_seconds", {"operation": "get"}, 7),
+    ("operation_oldest_in_progress_seconds", {"operation": "set"}, 0),
+    ("operation_errors_total", {"operation": "set", "error_type": "invalid"}, 1),
+    ("transferred_bytes_total", {"operation": "set", "direction": "write"}, 100 + 3 + 1 + 1),
+    ("transferred_bytes_total", {"operation": "get", "direction": "read"}, 100),
+    ("value_size_bytes_bucket", {"direction": "write", "le": "64.0"}, 3),
+    ("value_size_bytes_bucket", {"direction": "write", "le": "256.0"}, 4),
+    ("value_size_bytes_count", {"direction": "write"}, 4),
+    ("value_size_bytes_sum", {"direction": "write"}, 105),
+    ("value_size_bytes_sum", {"direction": "read"}, 100),
+    ("transactions_total", {"outcome": "committed"}, 1),
+    ("transactions_total", {"outcome": "rolled_back"}, 1),
+    ("transactions_total", {"outcome": "commit_failed"}, 0),
+    ("transactions_total", {"outcome": "rollback_failed"}, 0),
+    ("transaction_duration_seconds_count", {"outcome": "rolled_back"}, 1),
+    ("transactions_in_progress", {}, 1),
+    ("transaction_operations_sum", {"outcome": "committed"}, 2),
+    ("transaction_operations_bucket", {"outcome": "rolled_back", "le": "1.0"}, 1),
+    ("key_changes_total", {"action": "set"}, 2),
+    ("key_changes_total", {"action": "update"}, 1),
+    ("key_changes_total", {"action": "delete"}, 1),
+    ("last_success_timestamp_seconds", {"direction": "read"}, NOW),
+    ("last_success_timestamp_seconds", {"direction": "write"}, NOW),
+    ("store_info", {"backend": "memory"}, 1),
+]
+ELSEWHERE = [
+    ("encore_events_listener_errors_total", {"event": "StoreDeleteEvent", "listener": f"{__name__}.fail"}, 1),
+    ("encore_events_dropped_total", {"queue": "worker", "reason": "exit"}, 3),
+    ("encore_storage_label_overflow_total", {"label": "store"}, 2),
+    ("encore_storage_label_overflow_total", {"label": "listener"}, 0),
+    ("encore_storage_operations_in_progress", {"store": "_overflow", "operation": "exists"}, 0),
+]
+
+
+class Scraped(NamedTuple):
+    """What came over the wire."""
+
+    kind: str
+    families: dict[str, Metric]
+
+    def value(self, name: str, labels: dict[str, str]) -> float:
+        found = [
+            one.value
+            for family in self.families.values()
+            for one in family.samples
+            if (one.name, one.labels) == (name, labels)
+        ]
+        (value,) = found
+        return value
+
+
+def fail(event: StoreDeleteEvent) -> None:
+    raise OSError("a listener's own trouble")
+
+
+def run_scenario(manager: EventManager) -> DictMemoryStore:
+    """Do one of everything with a store named archive, and give the store."""
+    store = DictMemoryStore(name="archive", event_manager=manager)
+    manager.connect(StoreDeleteEvent, fail)
+    with store.transaction("two changes"):
+        store.set("a", (io.BytesIO(bytes(100)), {}))
+        store.from_bytes("b", b"123")
+    assert len(store.to_bytes("a")) == 100
+    store.from_bytes("b", b"1")
+    with pytest.raises(OSError, match="disk full"), store.transaction("undone"):
+        store.from_bytes("c", b"1")
+        raise OSError("disk full")
+    with pytest.raises(KeyNotFoundError):
+        store.to_bytes("nowhere")
+    with pytest.raises(InvalidMetadataError):
+        store.set("c", (io.BytesIO(b""), {"tags": {1, 2}}))
+    store.delete("b")
+    manager.emit(EventsDroppedEvent(queue="worker", reason="exit", count=3))
+    DictMemoryStore(name="one too many", event_manager=manager).exists("a")
+    return store
+
+
+def scrape(address: str, accept: str) -> Scraped:
+    with urllib.request.urlopen(urllib.request.Request(address, headers={"Accept": accept})) as response:
+        kind, text = response.headers["Content-Type"], response.read().decode()
+    parse = openmetrics_parser if kind.startswith("application/openmetrics-text") else parser
+    return Scraped(kind, {family.name: family for family in parse.text_string_to_metric_families(text)})
+
+
+@pytest.fixture(scope="module", params=["text/plain", OPENMETRICS], ids=["text", "openmetrics"])
+def scraped(request: pytest.FixtureRequest) -> Iterator[Scraped]:
+    manager, registry, clock = EventManager(), CollectorRegistry(), FakeClock()
+    metrics = MetricsSubscriber(registry=registry, max_stores=1, clock=clock, wall_clock=lambda: NOW)
+    with monitor(manager, logs=False, metrics=metrics, port=0, registry=registry) as observed:
+        store = run_scenario(manager)
+        with store.get_data("a"), store.transaction("still open"):
+            clock.advance(7)
+            yield scrape(observed.address or "", request.param)
+
+
+def test_each_metric_of_the_catalogue_is_exposed_as_it_says(scraped: Scraped) -> None:
+    assert list(scraped.families) == [metric.name.removesuffix("_total") for metric in CATALOGUE]
+    for metric in CATALOGUE:
+        family = scraped.families[metric.name.removesuffix("_total")]
+        assert (family.type, family.documentation) == (metric.type, metric.help)
+        assert {tuple(sorted({*one.labels} - {"le"})) for one in family.samples} == {tuple(sorted(metric.labels))}
+        assert all(one.name.startswith(metric.name) for one in family.samples)
+
+
+@pytest.mark.parametrize(("name", "labels", "value"), EXPECTED)
+def test_the_scenario_is_told(scraped: Scraped, name: str, labels: dict[str, str], value: float) -> None:
+    assert scraped.value(f"encore_storage_{name}", {"store": "archive", **labels}) == value
+
+
+@pytest.mark.parametrize(("name", "labels", "value"), ELSEWHERE)
+def test_what_belongs_to_no_store_is_told(scraped: Scraped, name: str, labels: dict[str, str], value: float) -> None:
+    assert scraped.value(name, labels) == value
+
+
+def test_the_buckets_are_those_of_the_catalogue(scraped: Scraped) -> None:
+    for metric in CATALOGUE:
+        edges = {
+            float(one.labels["le"])
+            for one in scraped.families[metric.name.removesuffix("_total")].samples
+            if "le" in one.labels
+        }
+        assert edges == ({*metric.buckets, float("inf")} if metric.buckets else set())
+
+
+def test_exemplars_name_an_operation_where_the_scraper_asks_for_openmetrics(scraped: Scraped) -> None:
+    buckets = scraped.families["encore_storage_operation_duration_seconds"].samples
+    exemplars = [one.exemplar for one in buckets if one.exemplar is not None]
+
+    assert len(exemplars) == (0 if scraped.kind.startswith("text/plain") else 6)
+    assert all(list(one.labels) == ["operation_id"] and one.timestamp == NOW for one in exemplars)
