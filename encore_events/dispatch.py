@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from encore_events.errors import EventError, NoRunningLoopError
+from encore_events.errors import NoRunningLoopError
 from encore_events.events import BaseEvent
 from encore_events.listeners import Listener
 from encore_events.owner import current_loop
@@ -138,16 +138,3 @@ async def _called(listener: Listener, event: BaseEvent) -> None:
     result = listener.call(event)
     if listener.is_coroutine and result is not None:
         await result  # type: ignore[misc]  # a coroutine function gives an awaitable
-
-
-def check_made(event: object) -> None:
-    """Refuse what is not an event, or not wholly made.
-
-    Raises:
-        EventError: with the reason.
-    """
-    if not isinstance(event, BaseEvent):
-        raise EventError(f"only events can be emitted, not {event!r}: derive its class from BaseEvent")
-    if "_handled" not in vars(event):
-        name = type(event).__name__
-        raise EventError(f"{name}.__init__() did not call super().__init__(): have it do so")

@@ -26,7 +26,9 @@ class BaseEvent:
 
     source: Any
     _handled: bool
-    _reserved: frozenset[str] = frozenset({"_handled", "handled", "mark_as_handled", "pre_emit", "post_emit"})
+    _reserved: frozenset[str] = frozenset(
+        {"_handled", "handled", "mark_as_handled", "pre_emit", "post_emit", "check_names", "made_of"}
+    )
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         """Note which names belong to the class's methods and properties."""
@@ -101,6 +103,19 @@ def check_event_class(cls: object) -> None:
     """
     if not (isinstance(cls, type) and issubclass(cls, BaseEvent)):
         raise EventError(f"{cls!r} is not an event class: derive it from BaseEvent")
+
+
+def check_made(event: object) -> None:
+    """Refuse what is not an event, or not wholly made.
+
+    Raises:
+        EventError: with the reason.
+    """
+    if not isinstance(event, BaseEvent):
+        raise EventError(f"only events can be emitted, not {event!r}: derive its class from BaseEvent")
+    if "_handled" not in vars(event):
+        name = type(event).__name__
+        raise EventError(f"{name}.__init__() did not call super().__init__(): have it do so")
 
 
 def has_hooks(cls: type[BaseEvent]) -> bool:

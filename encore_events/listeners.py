@@ -97,9 +97,14 @@ class Listener:
         return self._held.get() if isinstance(self._held, _Weak) else self._held
 
     @property
+    def has_predicate(self) -> bool:
+        """Whether a predicate decides about each event."""
+        return self._where is not None
+
+    @property
     def is_conditional(self) -> bool:
         """Whether some events of its class may not reach it."""
-        return bool(self._filter) or self._where is not None
+        return bool(self._filter) or self.has_predicate
 
     def accepts(self, event: BaseEvent) -> bool:
         """Whether filter and predicate let the event pass. What they raise is the caller's to isolate."""

@@ -21,9 +21,9 @@ from typing import TypeVar, cast
 import blinker
 
 from encore_events.abstract import BaseEventManager
-from encore_events.dispatch import Dispatcher, Trace, check_made
+from encore_events.dispatch import Dispatcher, Trace
 from encore_events.errors import ManagerClosedError, NotConnectedError
-from encore_events.events import BaseEvent, check_event_class, has_hooks
+from encore_events.events import BaseEvent, check_event_class, check_made, has_hooks
 from encore_events.hold import Hold, hold_filter
 from encore_events.listeners import Filter, Listener, Where, identity_of
 from encore_events.owner import current_loop, current_owner
@@ -147,24 +147,24 @@ class EventManager(BaseEventManager):
         """
         if self._holds or not block:
             return self._emit_aside(event, None if block else EmitHandle())
-        plan = self._plans.get(type(event)) or self._compile(type(event))
         try:
-            if event._handled:  # noqa: SLF001 (the property would cost as much as a listener)
-                return None
+            plan = self._plans[type(event)]
+        except KeyError:
+            check_made(event)
+            plan = self._compile(type(event))
+        try:
+            for call in plan.plain or plan.choose(event, plan):
+                if event._handled:  # noqa: SLF001 (the property would cost as much as a listener)
+                    break
+                try:
+                    call(event)
+                except RecursionError:
+                    raise
+                except Exception as error:  # noqa: BLE001 (listeners are isolated here)
+                    self._tell(event, plan.listener_of(call), error)
         except AttributeError:
             check_made(event)
-        if not plan.is_plain:
-            self._dispatcher.run(event, plan, self.emit)
-            return None
-        for call in plan.calls:
-            try:
-                call(event)
-            except RecursionError:
-                raise
-            except Exception as error:  # noqa: BLE001 (listeners are isolated here)
-                self._tell(event, plan.listener_of(call), error)
-            if event._handled:  # noqa: SLF001 (as above)
-                break
+            raise
         return None
 
     async def emit_async(self, event: BaseEvent) -> None:
@@ -175,7 +175,11 @@ class EventManager(BaseEventManager):
 
     def has_listeners(self, cls: type[BaseEvent]) -> bool:
         """Whether an event of `cls` is worth building: someone listens, holds it or traces."""
-        return (self._plans.get(cls) or self._compile(cls)).heard or (bool(self._holds) and self._is_held(cls))
+        try:
+            heard = self._plans[cls].heard
+        except KeyError:
+            heard = self._compile(cls).heard
+        return self._is_held(cls) if self._holds and not heard else heard
 
     def hold(self, cls: type[BaseEvent], filter: Filter | None = None) -> Hold:  # noqa: A002 (the name in the API)
         """Queue the matching events of the calling thread or task for the length of a block.
@@ -219,7 +223,7 @@ class EventManager(BaseEventManager):
             listeners = self._ordered(event_or_cls)
         else:
             everyone = self._ordered(type(event_or_cls))
-            plan = Plan(everyone, (), enabled=True, heard=True, has_hooks=False)
+            plan = Plan(everyone, (), enabled=True, heard=True, has_hooks=True, run=self._run)
             listeners = [everyone[position] for position in plan.matching(event_or_cls, self._tell)]
         return [func for listener in listeners if (func := listener.func) is not None]
 
@@ -361,6 +365,10 @@ class EventManager(BaseEventManager):
                 newest[listener.key] = max(listener, other or listener, key=operator.attrgetter("sequence"))
         return sorted(newest.values(), key=lambda listener: (-listener.priority, listener.sequence))
 
+    def _run(self, event: BaseEvent, plan: Plan) -> tuple[()]:
+        self._dispatcher.run(event, plan, self.emit)
+        return ()
+
     def _plan(self, cls: type[BaseEvent]) -> Plan:
         return self._plans.get(cls) or self._compile(cls)
 
@@ -376,6 +384,7 @@ class EventManager(BaseEventManager):
             enabled=enabled,
             heard=enabled and (bool(listeners) or is_traced),
             has_hooks=is_traced or self._dispatcher.strict or has_hooks(cls),
+            run=self._run,
         )
         plans[cls] = plan
         return plan

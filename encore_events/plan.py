@@ -14,11 +14,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from encore_events.events import BaseEvent
+from encore_events.events import BaseEvent, check_made
 from encore_events.listeners import Listener
 
 Call = Callable[[Any], object]
+Choose = Callable[[BaseEvent, "Plan"], Sequence[Call]]
 Report = Callable[[BaseEvent, Listener, Exception], None]
+
+_ANYTHING = object()  # what a listener without a filter wants
 
 _HASHED_AS_COMPARED = (object, str, int, float, bytes, type, type(None), enum.Enum)
 _HONEST = frozenset((kind.__eq__, kind.__hash__) for kind in _HASHED_AS_COMPARED)
@@ -30,25 +33,48 @@ class Plan:
     Attributes:
         listeners: all of them, in order, before filters.
         calls: what an emit calls for each of them, in the same order.
+        plain: the calls, where every event goes to all of them; else empty, and it is for `choose` to say.
+        choose: of an event and this plan, gives the calls; where there is more to do, does it all and gives none.
         enabled: False where the class is disabled or the manager closed: nothing at all happens.
         heard: whether building such an event is worth it.
-        is_plain: whether an emit is just a loop over `calls`.
         has_coroutines: whether some listener must be awaited.
     """
 
-    __slots__ = ("_indexes", "_scanned", "calls", "enabled", "has_coroutines", "heard", "is_plain", "listeners")
+    __slots__ = (
+        "_indexes",
+        "_scanned",
+        "calls",
+        "choose",
+        "enabled",
+        "has_coroutines",
+        "heard",
+        "listeners",
+        "plain",
+    )
 
     def __init__(
-        self, listeners: Sequence[Listener], calls: Sequence[Call], *, enabled: bool, heard: bool, has_hooks: bool
+        self,
+        listeners: Sequence[Listener],
+        calls: Sequence[Call],
+        *,
+        enabled: bool,
+        heard: bool,
+        has_hooks: bool,
+        run: Choose,
     ) -> None:
-        """Compile the plan for `listeners`, which are in order; `has_hooks` where an emit does more than call."""
+        """Compile the plan for `listeners`, which are in order.
+
+        Where it `has_hooks` or many things decide who is called, an emit is left to `run`.
+        """
         self.listeners = tuple(listeners)
         self.calls = tuple(calls)
         self.enabled = enabled
         self.heard = heard
-        self.is_plain = not has_hooks and not any(listener.is_conditional for listener in listeners)
         self.has_coroutines = any(listener.is_coroutine for listener in listeners)
         self._indexes, self._scanned = _indexed(self.listeners)
+        is_plain = not has_hooks and not any(listener.is_conditional for listener in listeners)
+        self.plain = self.calls if is_plain else ()
+        self.choose = run if has_hooks else _chooser(self.listeners, self.calls, run)
 
     def matching(self, event: BaseEvent, report: Report) -> list[int]:
         """The positions of the listeners that accept the event; what a filter raises goes to `report`."""
@@ -62,6 +88,58 @@ class Plan:
     def listener_of(self, call: Call) -> Listener:
         """The listener that `call` stands for."""
         return next(one for one, its_call in zip(self.listeners, self.calls, strict=True) if its_call is call)
+
+
+def _nobody(event: BaseEvent, _plan: Plan) -> tuple[()]:
+    """Choose where there is nothing to choose from."""
+    check_made(event)
+    return ()
+
+
+def _chooser(listeners: Sequence[Listener], calls: Sequence[Call], run: Choose) -> Choose:
+    """A look-up, if each listener wants no more than one value of one and the same attribute; else `run`."""
+    if not calls:
+        return _nobody
+    paths = {path for listener in listeners for path in listener.filter}
+    if len(paths) != 1 or any(listener.has_predicate for listener in listeners):
+        return run
+    (path,) = paths
+    wanted = [listener.filter.get(path, _ANYTHING) for listener in listeners]
+    return _look_up(path, wanted, calls, run) if all(map(_is_indexable, wanted)) else run
+
+
+def _look_up(path: str, wanted: Sequence[Any], calls: Sequence[Call], run: Choose) -> Choose:
+    get = operator.attrgetter(path)
+    known = frozenset(wanted)
+    made: dict[Any, Sequence[Call]] = {}
+    honest: dict[type, bool] = {}
+
+    def calls_for(value: object) -> Sequence[Call]:
+        pairs = zip(calls, wanted, strict=True)
+        return tuple(call for call, other in pairs if other is _ANYTHING or other is value or other == value)
+
+    rest = calls_for(object())
+
+    def choose(event: BaseEvent, plan: Plan) -> Sequence[Call]:
+        try:
+            value = get(event)
+        except AttributeError:
+            check_made(event)
+            return rest
+        except RecursionError:
+            raise
+        except Exception:  # noqa: BLE001 (the listeners' own checks meet it again, and report it)
+            return run(event, plan)
+        kind = type(value)
+        if kind not in honest:
+            honest[kind] = _is_indexable(value)
+        if not honest[kind]:
+            return run(event, plan)
+        if value not in made and value in known:
+            made[value] = calls_for(value)
+        return made.get(value, rest)
+
+    return choose
 
 
 class _Index:

@@ -108,17 +108,17 @@ class StoreCore(ABC):
             with contextlib.suppress(KeyNotFoundError):  # deleted since
                 yield key, self._lookup(key).metadata
 
-    def _check_key(self, key: str) -> None:
+    def _check_key(self, key: str) -> None:  # noqa: B027 (a hook: few stores need it)
         """Refuse what can't be a key here. Raises InvalidKeyError."""
 
     def _writing(self) -> AbstractContextManager[object]:
         """A block in which nobody else writes; it waits for the transaction of another thread."""
         return TransactionState.of(self).turn
 
-    def _connect(self) -> None:
+    def _connect(self) -> None:  # noqa: B027 (a hook: few stores need it)
         """Take up what the store needs."""
 
-    def _disconnect(self) -> None:
+    def _disconnect(self) -> None:  # noqa: B027 (a hook: few stores need it)
         """Give up what the store holds."""
 
     def connect(self) -> None:
@@ -182,8 +182,8 @@ class StoreCore(ABC):
         transaction = TransactionState.of(self).mine
         if transaction is not None:
             transaction.operations += 1
-        is_heard = self.event_manager.has_listeners
-        if not (is_heard(StoreProgressEndEvent) or is_heard(StoreProgressStartEvent) or is_heard(StoreProgressStepEvent)):
+        heard = self.event_manager.has_listeners
+        if not (heard(StoreProgressEndEvent) or heard(StoreProgressStartEvent) or heard(StoreProgressStepEvent)):
             return SilentProgress()
         return StoreProgressManager(
             self.event_manager,

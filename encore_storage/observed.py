@@ -27,10 +27,10 @@ class ObservedReader(BufferIteratorIO):
 
     def __init__(self, chunks: Iterator[ReadableBuffer], progress: StoreProgressManager) -> None:
         """Make the file of `chunks`; `progress` has been started."""
+        super().__init__(chunks)
         self._progress = progress
         self._total = 0
         self._ended = False
-        super().__init__(chunks)
 
     def read(self, size: int | None = -1, /) -> bytes:
         """The next `size` bytes, fewer only at the end; by default all that are left."""

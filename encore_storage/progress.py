@@ -139,7 +139,7 @@ class StoreProgressManager(ProgressManager):
         outcome = _OUTCOMES[exit_state] if error is None else self._outcome_of(error)
         if error is not None and message is None:
             message = str(error) or type(error).__name__
-        attributes = {
+        attributes: dict[str, Any] = {
             "steps": self.steps,
             "exit_state": exit_state if error is None else _EXIT_STATES[outcome],
             "outcome": outcome,
@@ -154,7 +154,7 @@ class StoreProgressManager(ProgressManager):
         self._tell(self.EndEventType, attributes)
 
     def __call__(self, message: str | int | None = None, step: int | None = None) -> None:
-        """Count, and tell if it is due: `progress(n)`, `progress(step=n)` and `progress('message', n)` mean n in all."""
+        """Count, and tell if due: `progress(n)`, `progress(step=n)` and `progress('message', n)` mean n in all."""
         if message is None and step is not None and self._started:
             if step > self._done:  # noqa: PLR1730 (a call to max would cost as much as all the rest)
                 self._done = step

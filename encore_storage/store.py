@@ -240,11 +240,10 @@ class AbstractStore(StoreCore):
             first = min(first, entry.size)
             last = max(first, entry.size if last is None else min(last, entry.size))
             progress.steps = last - first
-            chunks = self._open(key, entry, first, last)
+            return ObservedReader(self._open(key, entry, first, last), progress)
         except BaseException as error:
             progress.end(error=error)
             raise
-        return ObservedReader(chunks, progress)
 
     def _query(self, scan: Callable[[], Iterator[T]]) -> ObservedIterator[T]:
         progress = self._observe("query", None)

@@ -144,7 +144,7 @@ class SimpleTransactionContext:
         state = TransactionState.of(self.store)
         state.turn.enter()
         if state.active is not None:
-            return state.active._join()
+            return state.active._join()  # noqa: SLF001 (one of us)
         try:
             self.begin()
         except BaseException:
@@ -165,7 +165,7 @@ class SimpleTransactionContext:
         active = TransactionState.of(self.store).mine
         if active is None:
             raise TransactionError(f"{self!r} was left but never entered")
-        active._leave(error)
+        active._leave(error)  # noqa: SLF001 (one of us)
 
     def _join(self) -> SimpleTransactionContext:
         self._depth += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -23,7 +23,7 @@ Port = Annotated[
 ]
 
 
-_CommandLineError = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+_CommandLineError: type[Any] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 """What typer raises for bad arguments; it comes from click, or from the copy of it that typer brings."""
 
 
@@ -55,7 +55,7 @@ def _encore(
 
 
 @app.command()
-def copy(  # noqa: PLR0913 (a command has its options)
+def copy(  # noqa: PLR0913, PLR0917 (a command has its options)
     source: Annotated[str, typer.Argument(help=f"Where from: {SCHEMES}.", show_default=False)],
     target: Annotated[str, typer.Argument(help=f"Where to: {SCHEMES}.", show_default=False)],
     pattern: Annotated[str, typer.Option(help="Copy only keys that match; * matches / too.")] = "*",

@@ -161,12 +161,11 @@ class Connection:
         """
         if self.is_inherited:
             raise self._place.forked()
-        deadline: float | None = None
+        deadline = self._deadline()
         while True:
             try:
                 return self._raw.execute(statement, parameters).fetchall()
             except sqlite3.Error as error:
-                deadline = self._deadline() if deadline is None else deadline
                 if _code(error) not in _BUSY or time.monotonic() >= deadline:
                     raise self._place.explained(error) from error
             time.sleep(_PAUSE)

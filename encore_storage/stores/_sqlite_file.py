@@ -78,12 +78,8 @@ class FileDatabase(Database):
 
     def give_back(self, connection: Connection) -> None:
         """Keep the connection for the next reader, or close it. Takes no lock: a finalizer may call it."""
-        try:
-            if connection.in_transaction and not connection.is_inherited:
-                connection.run("ROLLBACK")
-        except BaseException:
-            connection.close()
-            raise
+        if connection.in_transaction and not connection.is_inherited:
+            connection.run("ROLLBACK")
         self._idle.append(connection)
         self._close_idle(keep=0 if self._is_closed else _MOST_IDLE)
 

@@ -6,19 +6,19 @@ import contextlib
 import json
 import os
 import stat
-from collections.abc import Generator, Iterable, Iterator
-from typing import BinaryIO, ClassVar
+from collections.abc import Iterable, Iterator
+from typing import ClassVar
 
 from encore_events.abstract import BaseEventManager
 from encore_storage.core import Change
 from encore_storage.errors import ConflictError, InvalidKeyError, KeyNotFoundError
 from encore_storage.metadata import Metadata
 from encore_storage.store import AbstractStore, AnyPath
+from encore_storage.stores._file_chunks import FileChunks
 from encore_storage.stores._keys import check_key
 from encore_storage.stores._metadata_files import MetadataFiles
 from encore_storage.stores._scratch import Scratch, ScratchFile
 from encore_storage.stores._tree import Token, Tree
-from encore_storage.streams import MEBIBYTE, buffer_iterator
 from encore_storage.transactions import TransactionState
 from encore_storage.value import Entry
 
@@ -117,12 +117,7 @@ class FileSystemStore(AbstractStore):
             fd = self._tree.open(key, os.O_RDONLY)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise replaced from error
-        if Token.of(os.fstat(fd)) != entry.token:
-            os.close(fd)
-            raise replaced
-        file = os.fdopen(fd, "rb", buffering=0)
-        file.seek(start)
-        return _Chunks(file, entry.token, end - start, replaced)
+        return FileChunks(fd, entry.token, start, end - start, replaced)
 
     def _put(self, key: str, chunks: Iterable[bytes] | None, metadata: Metadata | None) -> Change:
         if chunks is not None:
@@ -196,30 +191,3 @@ class FileSystemStore(AbstractStore):
 
 
 _KINDS = {stat.S_IFDIR: "a directory", stat.S_IFLNK: "a symbolic link"}
-
-
-class _Chunks(Iterator[bytes]):
-    """The chunks of an open file, which is closed with it."""
-
-    def __init__(self, file: BinaryIO, token: Token, size: int, replaced: ConflictError) -> None:
-        self._file = file
-        self._chunks = _read(file, token, size, replaced)
-
-    def __next__(self) -> bytes:
-        return next(self._chunks)
-
-    def close(self) -> None:
-        self._chunks.close()
-        self._file.close()
-
-
-def _read(file: BinaryIO, token: Token, size: int, replaced: ConflictError) -> Generator[bytes, None, None]:
-    """The next `size` bytes, the last of them only if the file has not been changed in place meanwhile."""
-    with file:
-        for chunk in buffer_iterator(file, MEBIBYTE, max_bytes=size):
-            size -= len(chunk)
-            if not size and Token.of(os.fstat(file.fileno())) != token:
-                raise replaced
-            yield chunk
-        if size:
-            raise replaced

@@ -85,7 +85,7 @@ class ProgressBars(Subscriber):
 
     def _started(self, event: StoreProgressStartEvent) -> None:
         if event.direction is not None:
-            self._bars[event.operation_id] = _Bar(event.message, self._clock() + self._delay, event.steps)
+            self._bars[event.operation_id] = _Bar(_on_one_line(event.message), self._clock() + self._delay, event.steps)
 
     def _moved(self, event: StoreProgressStepEvent) -> None:
         with self._lock:
@@ -114,7 +114,8 @@ class ProgressBars(Subscriber):
     def _leave_behind(self, bar: _Bar, error: BaseException | None) -> None:
         """Print the bar once and for all, above those that move."""
         failed = _progress(self._console, self._clock, style="red")
-        failed.add_task(f"{bar.description}: {error or 'failed'}", total=bar.total, completed=bar.step)
+        reason = str(error or "failed") or type(error).__name__
+        failed.add_task(_on_one_line(f"{bar.description}: {reason}"), total=bar.total, completed=bar.step)
         self._console.print(failed.get_renderable())
 
     def _forget(self) -> None:
@@ -137,6 +138,11 @@ class _Bar:
     @property
     def total(self) -> int | None:
         return None if self.steps < 0 else self.steps
+
+
+def _on_one_line(text: str) -> str:
+    """The text without what would steer the terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _progress(console: Console, clock: Callable[[], float], style: str = "") -> Progress:

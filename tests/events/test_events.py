@@ -46,7 +46,9 @@ def test_an_event_is_handled_once_a_listener_says_so() -> None:
     assert event.handled
 
 
-@pytest.mark.parametrize("name", ["handled", "_handled", "mark_as_handled", "pre_emit", "post_emit"])
+@pytest.mark.parametrize(
+    "name", ["handled", "_handled", "mark_as_handled", "pre_emit", "post_emit", "check_names", "made_of"]
+)
 def test_an_attribute_may_not_shadow_what_an_event_does(name: str) -> None:
     with pytest.raises(EventError, match=f"BaseEvent cannot have an attribute '{name}'"):
         BaseEvent(**{name: None})
@@ -96,3 +98,27 @@ def test_an_event_that_grows_while_it_shows_itself_still_does() -> None:
     event: Any = BaseEvent(word=Meddling())
 
     assert repr(event) == "BaseEvent(word=meddling)"
+
+
+def test_names_can_be_checked_before_there_is_an_event() -> None:
+    Measured.check_names({"size": 1, "colour": 2})
+
+    with pytest.raises(EventError, match="Measured cannot have an attribute 'half', 'unit'"):
+        Measured.check_names({"unit": 1, "half": 2, "size": 3})
+
+
+def test_an_event_can_be_made_of_a_dict() -> None:
+    event: Any = Measured.made_of({"source": "me", "size": 8})
+
+    assert (event.source, event.half, event.handled) == ("me", 4, False)
+    assert repr(event) == "Measured(size=8)"
+
+
+def test_an_event_with_an_init_of_its_own_is_made_with_it_even_so() -> None:
+    class Moved(BaseEvent):
+        def __init__(self, source: object = None, *, distance: int) -> None:
+            super().__init__(source, distance=2 * distance)
+
+    event: Any = Moved.made_of({"source": "leg", "distance": 3})
+
+    assert (event.source, event.distance, event.handled) == ("leg", 6, False)

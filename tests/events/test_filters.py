@@ -235,7 +235,7 @@ def test_one_look_decides_for_a_thousand_filters(manager: EventManager) -> None:
     manager.emit(event)
 
     assert heard == [7]
-    assert event.looks == 2
+    assert event.looks <= 2
 
 
 def test_the_attribute_that_tells_most_is_indexed(manager: EventManager) -> None:
@@ -266,6 +266,11 @@ VALUES = [
 ]
 VALUE = st.sampled_from(VALUES)
 FILTER = st.dictionaries(st.sampled_from(["a", "b", "source.a"]), VALUE, max_size=3)
+FILTER_OF_ONE = st.dictionaries(
+    st.just("a"), st.sampled_from([0, 1, True, 2.0, NAN, "1", b"1", None, int, OBJECT, Colour.RED])
+)
+CONNECTIONS = st.lists(st.tuples(FILTER, st.integers(-1, 1)), max_size=12)
+CONNECTIONS_OF_ONE = st.lists(st.tuples(FILTER_OF_ONE, st.integers(-1, 1)), max_size=12)
 
 
 def matches(event: BaseEvent, wanted: dict[str, Any]) -> bool:
@@ -281,20 +286,21 @@ def matches(event: BaseEvent, wanted: dict[str, Any]) -> bool:
 
 
 @given(
-    filters=st.lists(st.tuples(FILTER, st.integers(-1, 1)), max_size=12),
-    attributes=st.dictionaries(st.sampled_from(["a", "b"]), VALUE),
+    filters=CONNECTIONS | CONNECTIONS_OF_ONE,
+    attributes=st.lists(st.dictionaries(st.sampled_from(["a", "b"]), VALUE), min_size=1, max_size=3),
     inner=st.dictionaries(st.just("a"), VALUE),
 )
 def test_the_index_lets_pass_what_a_linear_scan_does(
-    filters: list[tuple[dict[str, Any], int]], attributes: dict[str, Any], inner: dict[str, Any]
+    filters: list[tuple[dict[str, Any], int]], attributes: list[dict[str, Any]], inner: dict[str, Any]
 ) -> None:
     manager = EventManager()
     heard: list[int] = []
     for number, (wanted, priority) in enumerate(filters):
         manager.connect(Painted, hearing(number, heard), wanted, priority)
-    event = Painted(source=SimpleNamespace(**inner), **attributes)
-
-    manager.emit(event)
-
     in_order = sorted(range(len(filters)), key=lambda number: -filters[number][1])
-    assert heard == [number for number in in_order if matches(event, filters[number][0])]
+
+    for event in [Painted(source=SimpleNamespace(**inner), **some) for some in attributes]:
+        manager.emit(event)
+
+        assert heard == [number for number in in_order if matches(event, filters[number][0])]
+        heard.clear()

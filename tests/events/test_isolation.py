@@ -226,7 +226,10 @@ def test_what_is_no_mere_failure_goes_through_at_once(
     assert getattr(event, "finished", True)
 
 
-@pytest.mark.parametrize("condition", [{"filter": {"endless": 1}}, {"where": raising(RecursionError())}])
+@pytest.mark.parametrize(
+    "condition",
+    [{"filter": {"endless": 1}}, {"filter": {"endless": 1}, "where": bool}, {"where": raising(RecursionError())}],
+)
 def test_an_endless_condition_goes_through_at_once(manager: EventManager, condition: dict[str, Any]) -> None:
     manager.connect(Opened, print, **condition)
 

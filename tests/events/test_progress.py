@@ -173,18 +173,18 @@ def test_a_block_that_raises_ends_with_the_exception(
     assert (end.message, end.exit_state) == (message, "exception")
 
 
-@pytest.mark.parametrize("method", ["step", "end"])
-def test_a_step_or_an_end_out_of_turn_is_an_error(manager: EventManager, recorder: EventRecorder, method: str) -> None:
+@pytest.mark.parametrize(("method", "told"), [("step", "step"), ("end", "end"), ("__call__", "step")])
+def test_a_step_or_an_end_out_of_turn_is_an_error(
+    manager: EventManager, recorder: EventRecorder, method: str, told: str
+) -> None:
     progress = ProgressManager(manager, message="copying")
     with progress:
         pass
 
-    with pytest.raises(
-        ProgressError, match=rf"{method}\(\) of 'copying' outside of its start\(\) and end\(\)"
-    ) as caught:
+    with pytest.raises(ProgressError, match=rf"{told}\(\) of 'copying' outside of its start\(\) and end\(\)") as caught:
         getattr(progress, method)()
 
-    assert caught.value.method == method
+    assert caught.value.method == told
     assert len(recorder.events) == 2
 
 

@@ -441,16 +441,19 @@ assert manager.emit(BaseEvent(name="fork"), block=False).join(10)
     assert printed.splitlines() == ["child", "0"]
 
 
-def test_a_child_leaves_what_the_parent_queued_to_the_parent(untraced_child: Callable[[str], str]) -> None:
-    printed = untraced_child("""
+def test_a_child_leaves_what_the_parent_queued_to_the_parent(child: Callable[[str], str]) -> None:
+    printed = child("""
 import os, sys, threading, warnings
 from encore_events import *
 warnings.simplefilter("ignore", DeprecationWarning)  # as above
-gate = threading.Event()
+came, gate = threading.Event(), threading.Event()
 manager = EventManager()
+manager.connect(BaseEvent, lambda event: came.set())
 manager.connect(BaseEvent, lambda event: gate.wait(10) and print(event.name, os.getpid() == parent, flush=True))
 parent = os.getpid()
+manager.emit(BaseEvent(name="running"), block=False)
 manager.emit(BaseEvent(name="queued"), block=False)
+came.wait()
 pid = os.fork()
 if pid == 0:
     sys.exit(0)
@@ -458,4 +461,4 @@ assert os.waitpid(pid, 0)[1] == 0
 gate.set()
 """)
 
-    assert printed == "queued True\n"
+    assert printed.splitlines() == ["running True", "queued True"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -15,6 +18,17 @@ from encore_events.testing import EventRecorder
 from encore_storage.progress import StoreProgressManager
 from encore_storage.store import AbstractStore
 from tests.storage.support import STORES, TRANSACTIONAL, MakeStore, RecordingStore, Transactional
+
+
+@pytest.fixture(autouse=True)
+def traced_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets coverage see the threads that are started without `threading`, which hands its trace function on."""
+    start_new_thread = _thread.start_new_thread
+
+    def start(func: Callable[..., object], args: tuple[Any, ...]) -> int:
+        return start_new_thread(lambda: (sys.settrace(threading.gettrace()), func(*args)), ())
+
+    monkeypatch.setattr(_thread, "start_new_thread", start)
 
 
 @pytest.fixture

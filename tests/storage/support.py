@@ -108,6 +108,15 @@ class RecordingStore:
 
 Transactional = RecordingStore | AbstractStore
 
+
+def keep(store: Transactional, key: str, error: BaseException | None = None) -> None:
+    """Store a key in a transaction of its own, which fails with the error."""
+    with store.transaction(key):
+        store.from_bytes(key, b"1")
+        if error is not None:
+            raise error
+
+
 START, END, SET = "StoreTransactionStartEvent", "StoreTransactionEndEvent", "StoreSetEvent"
 
 

@@ -27,7 +27,7 @@ from encore_storage.store import AbstractStore
 from encore_storage.stores import DictMemoryStore
 from encore_storage.transactions import DummyTransactionContext, TransactionState
 from encore_storage.turn import Turn
-from tests.storage.support import END, LONG, SET, START, RecordingStore, Transactional, told
+from tests.storage.support import END, LONG, SET, START, RecordingStore, Transactional, keep, told
 
 ROOT = Path(__file__).parents[2]
 A_MOMENT = 0.05
@@ -37,14 +37,6 @@ A_MOMENT = 0.05
 @pytest.fixture
 def store(transactional: Transactional) -> Transactional:
     return transactional
-
-
-def keep(store: Transactional, key: str, error: BaseException | None = None) -> None:
-    """Store a key in a transaction of its own, which fails with the error."""
-    with store.transaction(key):
-        store.from_bytes(key, b"1")
-        if error is not None:
-            raise error
 
 
 class Elsewhere:
@@ -198,8 +190,8 @@ def test_waiting_has_an_end_where_the_store_says_so(
     store = make_transactional(timeout=A_MOMENT)
     elsewhere = Elsewhere(pool, store)
 
-    with pytest.raises(TransactionTimeoutError, match=r"awaited for 0\.05 s"), store.transaction():
-        pytest.fail("the block is not entered")
+    with pytest.raises(TransactionTimeoutError, match=r"awaited for 0\.05 s"):
+        keep(store, "mine")
     with pytest.raises(TransactionTimeoutError):
         store.from_bytes("mine", b"1")
     elsewhere.end()
@@ -267,8 +259,8 @@ class TestTasks:
 
     def test_another_task_is_refused_at_once(self, store: Transactional, recorder: EventRecorder) -> None:
         async def refused() -> None:
-            with pytest.raises(TransactionTimeoutError, match="another task of this thread"), store.transaction():
-                pytest.fail("the block is not entered")
+            with pytest.raises(TransactionTimeoutError, match="another task of this thread"):
+                keep(store, "theirs")
             with pytest.raises(TransactionTimeoutError, match="another task of this thread"):
                 store.from_bytes("theirs", b"1")
             assert not store.exists("mine")

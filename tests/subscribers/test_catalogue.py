@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
 
 import pytest
 
@@ -27,18 +25,6 @@ DESIGN = """
 | encore_events_listener_errors_total | counter | event, listener |
 | encore_events_dropped_total | counter | queue, reason |
 | encore_storage_label_overflow_total | counter | label |
-"""
-
-IMPORT_WITHOUT_PROMETHEUS = """
-import importlib.util, sys
-
-sys.modules["prometheus_client"] = None  # importing it is an ImportError
-path = importlib.util.find_spec("encore_storage").submodule_search_locations[0]
-spec = importlib.util.spec_from_file_location("catalogue", path + "/subscribers/catalogue.py")
-module = importlib.util.module_from_spec(spec)
-sys.modules["catalogue"] = module
-spec.loader.exec_module(module)
-print(len(module.CATALOGUE))
 """
 
 
@@ -77,9 +63,3 @@ def test_a_metric_is_explained_and_named_by_its_unit(metric: object) -> None:
 def test_a_metric_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         CATALOGUE[0].name = "another"  # type: ignore[misc]  # which is what is tested
-
-
-def test_the_catalogue_needs_no_prometheus_client() -> None:
-    done = subprocess.run([sys.executable, "-c", IMPORT_WITHOUT_PROMETHEUS], capture_output=True, text=True, check=True)
-
-    assert done.stdout == f"{len(CATALOGUE)}\n"

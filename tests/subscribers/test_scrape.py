@@ -163,4 +163,4 @@ def test_exemplars_name_an_operation_where_the_scraper_asks_for_openmetrics(scra
     exemplars = [one.exemplar for one in buckets if one.exemplar is not None]
 
     assert len(exemplars) == (0 if scraped.kind.startswith("text/plain") else 6)
-    assert all(list(one.labels) == ["operation_id"] and one.timestamp == NOW for one in exemplars)
+    assert all(list(one.labels) == ["operation_id"] and float(one.timestamp or 0) == NOW for one in exemplars)

@@ -118,6 +118,15 @@ def test_the_bytes_are_closed_at_their_end_at_their_error_and_when_told_to(root:
         assert list(chunks) == []
 
 
+def test_bytes_that_nobody_wants_any_more_are_closed_without_a_word(store: FileSystemStore) -> None:
+    store.from_bytes("a", OLD)
+    before = open_descriptors()
+
+    next(store._open("a", store._lookup("a"), 0, 1))
+
+    assert open_descriptors() == before
+
+
 def test_no_descriptor_stays_open(root: Path, store: FileSystemStore) -> None:
     put(store, "a/b", OLD, kind="k")
     before = open_descriptors()

@@ -1,0 +1,73 @@
+"""A disk with no room left, for real."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from encore_storage.errors import StoreFullError
+from tests.storage.sqlite.support import MEBIBYTE, ask, run, store_at
+
+LIMITED = """
+import os, resource, signal, sys
+from encore_events import EventManager
+from encore_storage.errors import StoreError
+from encore_storage.stores import SqliteStore
+
+store = SqliteStore(sys.argv[1], event_manager=EventManager())
+store.from_bytes("a", b"old")
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+for _ in range(3):
+    try:
+        store.from_bytes("a", bytes(4 << 20))
+    except StoreError as error:
+        print(type(error).__name__, error)
+    assert store.to_bytes("a") == b"old"
+store.from_bytes("b", b"small")
+assert list(store.query_keys()) == ["a", "b"]
+"""
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 8 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("only root may mount a small disk")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_leaves_all_as_it_was_and_what_fits_is_written(small_disk: Path) -> None:
+    path = small_disk / "store.db"
+    with store_at(path, name="archive") as store:
+        store.from_bytes("a", b"old")
+        for _ in range(3):
+            with pytest.raises(StoreFullError, match=r"store 'archive' has no room left in .*: make room"):
+                store.from_bytes("a", bytes(20 * MEBIBYTE))
+
+            assert store.to_bytes("a") == b"old"
+        store.from_bytes("b", b"small")
+
+        assert list(store.query_keys()) == ["a", "b"]
+    assert ask(path, "PRAGMA integrity_check") == [("ok",)]
+
+
+def test_a_file_that_may_grow_no_further_leaves_all_as_it_was(path: Path) -> None:
+    told = run(LIMITED, path).splitlines()
+
+    assert len(told) == 3
+    assert all(line.startswith("StoreConnectionError store 'sqlite' cannot reach") for line in told)
+    assert all("see to the disk, and to the limits set for it" in line for line in told)
+    assert ask(path, "PRAGMA integrity_check") == [("ok",)]
+    assert path.stat().st_size < MEBIBYTE

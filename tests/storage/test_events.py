@@ -1,0 +1,114 @@
+"""The events of stores: one tree of classes, and the attributes that observers rely on."""
+
+from __future__ import annotations
+
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+from encore_events import (
+    BaseEvent,
+    EventError,
+    ProgressEndEvent,
+    ProgressEvent,
+    ProgressStartEvent,
+    ProgressStepEvent,
+)
+from encore_storage import events
+from encore_storage.events import (
+    StoreDeleteEvent,
+    StoreEvent,
+    StoreKeyEvent,
+    StoreModificationEvent,
+    StoreProgressEndEvent,
+    StoreProgressEvent,
+    StoreProgressStartEvent,
+    StoreProgressStepEvent,
+    StoreSetEvent,
+    StoreTransactionEndEvent,
+    StoreTransactionEvent,
+    StoreTransactionStartEvent,
+    StoreUpdateEvent,
+)
+
+BASES: dict[type[BaseEvent], tuple[type[BaseEvent], ...]] = {
+    StoreEvent: (BaseEvent,),
+    StoreTransactionEvent: (StoreEvent,),
+    StoreTransactionStartEvent: (StoreTransactionEvent,),
+    StoreTransactionEndEvent: (StoreTransactionEvent,),
+    StoreKeyEvent: (StoreEvent,),
+    StoreModificationEvent: (StoreKeyEvent,),
+    StoreSetEvent: (StoreModificationEvent,),
+    StoreUpdateEvent: (StoreModificationEvent,),
+    StoreDeleteEvent: (StoreModificationEvent,),
+    StoreProgressEvent: (ProgressEvent, StoreKeyEvent),
+    StoreProgressStartEvent: (ProgressStartEvent, StoreProgressEvent),
+    StoreProgressStepEvent: (ProgressStepEvent, StoreProgressEvent),
+    StoreProgressEndEvent: (ProgressEndEvent, StoreProgressEvent),
+}
+IDENTITY = {
+    "source",
+    "operation_id",
+    "message",
+    "steps",
+    "store",
+    "operation",
+    "direction",
+    "key",
+    "metadata",
+    "transaction_id",
+}
+CHANGE = {"source", "store", "key", "metadata", "action", "transaction_id"}
+ATTRIBUTES: dict[type[BaseEvent], set[str]] = {
+    StoreProgressStartEvent: IDENTITY | {"timestamp"},
+    StoreProgressStepEvent: IDENTITY | {"step", "delta"},
+    StoreProgressEndEvent: IDENTITY | {"exit_state", "outcome", "bytes", "delta", "duration", "error", "error_type"},
+    StoreTransactionStartEvent: {"source", "store", "transaction_id", "notes", "timestamp"},
+    StoreTransactionEndEvent: {
+        *("source", "store", "transaction_id", "notes", "state", "outcome", "duration", "commit_duration"),
+        *("operations", "held", "error"),
+    },
+    **dict.fromkeys((StoreSetEvent, StoreUpdateEvent, StoreDeleteEvent), CHANGE),
+}
+
+
+@pytest.mark.parametrize(("cls", "bases"), BASES.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_every_event_has_its_place_in_the_tree(cls: type[BaseEvent], bases: tuple[type[BaseEvent], ...]) -> None:
+    assert cls.__bases__ == bases
+
+
+def test_there_are_no_other_events() -> None:
+    found = {value for value in vars(events).values() if isinstance(value, type) and issubclass(value, BaseEvent)}
+
+    assert {cls for cls in found if cls.__module__ == events.__name__} == set(BASES)
+
+
+@pytest.mark.parametrize(("cls", "names"), ATTRIBUTES.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_what_observers_rely_on_is_declared_and_documented(cls: type[BaseEvent], names: set[str]) -> None:
+    declared = {name for name in get_type_hints(cls) if not name.startswith("_")}
+    documented = "".join(base.__doc__ or "" for base in cls.__mro__ if issubclass(base, BaseEvent))
+
+    assert declared == names
+    assert all(f"{name}:" in documented for name in names)
+
+
+@pytest.mark.parametrize(
+    ("cls", "action"), [(StoreSetEvent, "set"), (StoreUpdateEvent, "update"), (StoreDeleteEvent, "delete")]
+)
+def test_a_modification_says_which_it_is(cls: type[StoreModificationEvent], action: str) -> None:
+    assert cls(key="a").action == action
+
+
+def test_the_operations_are_a_closed_set() -> None:
+    assert get_args(events.Operation) == (
+        *("get", "get_range", "get_metadata", "exists", "query"),
+        *("set", "set_metadata", "update_metadata", "delete"),
+    )
+
+
+def test_what_a_program_adds_becomes_an_attribute() -> None:
+    event: Any = StoreSetEvent(key="a", colour="red")
+
+    assert (event.key, event.colour, event.transaction_id) == ("a", "red", None)
+    with pytest.raises(EventError, match="'handled'"):
+        StoreSetEvent(handled=True)

@@ -1,0 +1,91 @@
+"""Metadata: JSON, checked and copied at the border of the store."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import OrderedDict
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from encore_storage.errors import InvalidMetadataError
+from encore_storage.metadata import checked_metadata, selected, told_metadata
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+NOT_JSON: list[tuple[Any, str]] = [
+    ([], "metadata is a list"),
+    (None, "metadata is a NoneType"),
+    ({"a": (1,)}, "metadata['a'] is a tuple"),
+    ({"a": {1}}, "metadata['a'] is a set"),
+    ({"a": [0, b""]}, "metadata['a'][1] is a bytes"),
+    ({"a": {"b": object}}, "metadata['a']['b'] is a type"),
+    ({"a": float("nan")}, "metadata['a'] is nan"),
+    ({"a": [float("inf")]}, "metadata['a'][0] is inf"),
+    ({1: "a"}, "metadata has a name that is a int"),
+    ({"a": {None: 1}}, "metadata['a'] has a name that is a NoneType"),
+]
+
+
+def nested_too_deeply() -> dict[str, Any]:
+    inner: dict[str, Any] = {}
+    for _ in range(100_000):
+        inner = {"a": inner}
+    return inner
+
+
+def containing_itself() -> dict[str, Any]:
+    metadata: dict[str, Any] = {"a": []}
+    metadata["a"].append(metadata)
+    return metadata
+
+
+@given(st.dictionaries(st.text(), JSON))
+def test_what_is_json_comes_back_equal_and_can_be_written(metadata: dict[str, Any]) -> None:
+    copied = checked_metadata(metadata)
+
+    assert copied == metadata
+    assert json.loads(json.dumps(copied, allow_nan=False)) == metadata
+
+
+@pytest.mark.parametrize(("metadata", "sentence"), NOT_JSON, ids=[sentence for _, sentence in NOT_JSON])
+def test_what_is_not_json_is_refused_with_its_place(metadata: Any, sentence: str) -> None:
+    with pytest.raises(InvalidMetadataError, match=re.escape(sentence)):
+        checked_metadata(metadata)
+
+
+@pytest.mark.parametrize("make", [nested_too_deeply, containing_itself])
+def test_what_has_no_end_is_refused(make: Any) -> None:
+    with pytest.raises(InvalidMetadataError, match="nested too deeply, or contains itself"):
+        checked_metadata(make())
+
+
+def test_the_copy_shares_nothing_that_can_change() -> None:
+    metadata: dict[str, Any] = {"list": [{"deep": []}], "dict": OrderedDict(a=[1])}
+    copied = checked_metadata(metadata)
+    metadata["list"][0]["deep"].append(1)
+    metadata["dict"]["a"].append(2)
+
+    assert copied == {"list": [{"deep": []}], "dict": {"a": [1]}}
+    assert type(copied["dict"]) is dict
+
+
+def test_a_selection_has_the_items_that_there_are() -> None:
+    assert selected({"a": 1, "b": 2}, ["b", "c"]) == {"b": 2}
+    assert selected({"a": 1, "b": 2}, []) == {}
+    assert selected({"a": 1, "b": 2}, None) == {"a": 1, "b": 2}
+
+
+def test_what_is_told_is_a_copy_or_nothing() -> None:
+    metadata: dict[str, Any] = {"a": []}
+    told = told_metadata(metadata)
+    metadata["a"].append(1)
+
+    assert told == {"a": []}
+    assert told_metadata(None) is None
+    assert told_metadata({"a": object()}) is None

@@ -1,0 +1,137 @@
+"""A value: its bytes as a file, its metadata, and what else is known of it."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from encore_storage.streams import BufferIteratorIO
+from encore_storage.value import Entry, StoredValue, Value, checked_range
+from tests.storage.support import Source
+
+
+class Closable(Source):
+    """A source that can be read and closed, and nothing else."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Opener:
+    """Opens ten bytes, and knows what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int | None, int | None]] = []
+
+    def __call__(self, start: int | None, end: int | None) -> BufferIteratorIO:
+        self.asked.append((start, end))
+        return BufferIteratorIO([b"0123456789"[slice(start, end)]])
+
+
+def stored(opener: Opener) -> StoredValue:
+    return StoredValue(Entry(10, {}, 1.0, 2.0), {"kind": "example"}, opener)
+
+
+def test_a_value_has_what_it_was_made_of() -> None:
+    data = io.BytesIO(b"bytes")
+    value = Value(data, {"kind": "example"}, size=5, created=1.0, modified=2.0)
+
+    assert value.data is data
+    assert value.metadata == {"kind": "example"}
+    assert (value.size, value.created, value.modified) == (5, 1.0, 2.0)
+
+
+def test_what_is_not_said_of_a_value_is_unknown() -> None:
+    value = Value(io.BytesIO())
+
+    assert value.metadata == {}
+    assert (value.size, value.created, value.modified) == (None, None, None)
+
+
+def test_a_value_unpacks_as_data_and_metadata() -> None:
+    data, metadata = Value(io.BytesIO(b"bytes"), {"kind": "example"})
+
+    assert (data.read(), metadata) == (b"bytes", {"kind": "example"})
+
+
+def test_a_value_closes_its_data_and_is_a_context_manager() -> None:
+    data = Closable()
+    with Value(data) as value:
+        assert value.data is data
+        assert not data.closed
+
+    assert data.closed
+
+
+def test_a_range_of_a_value_is_sought() -> None:
+    value = Value(io.BytesIO(b"0123456789"))
+
+    assert value.range(2, 5).read() == b"234"
+    assert value.range(8).read() == b"89"
+    assert value.range(None, 2).read() == b"01"
+    assert value.range(5, 2).read() == b""
+    assert value.range(20, 30).read() == b""
+
+
+def test_a_range_of_what_cannot_be_sought_is_refused() -> None:
+    with pytest.raises(io.UnsupportedOperation, match="can be sought"):
+        Value(Closable(b"bytes")).range(1)
+
+
+@pytest.mark.parametrize(("start", "end", "name"), [(-1, None, "start"), (0, -1, "end")])
+def test_bytes_are_counted_from_the_first(start: int, end: int | None, name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be at least 0, not -1"):
+        Value(io.BytesIO()).range(start, end)
+    with pytest.raises(ValueError, match=f"{name} must be at least 0, not -1"):
+        checked_range(start, end)
+
+
+def test_a_range_that_is_not_bounded_is_all() -> None:
+    assert checked_range(None, None) == (0, None)
+    assert checked_range(3, 0) == (3, 0)
+
+
+def test_the_data_can_be_had_in_chunks_with_progress() -> None:
+    totals: list[int] = []
+    chunks = Value(io.BytesIO(b"0123456789")).iterdata(4, lambda *, step: totals.append(step))
+
+    assert list(chunks) == [b"0123", b"4567", b"89"]
+    assert totals == [4, 8, 10]
+
+
+def test_a_stored_value_is_opened_when_its_bytes_are_asked_for_and_only_once() -> None:
+    opener = Opener()
+    value = stored(opener)
+    assert opener.asked == []
+
+    assert value.data is value.data
+    assert b"".join(value.iterdata()) == b"0123456789"
+    assert opener.asked == [(None, None)]
+
+
+def test_a_range_of_a_stored_value_is_opened_by_itself() -> None:
+    opener = Opener()
+    value = stored(opener)
+
+    assert value.range(2, 5).read() == b"234"
+    assert value.range().read() == b"0123456789"
+    assert opener.asked == [(2, 5), (0, None)]
+
+
+def test_a_stored_value_closes_what_it_has_opened() -> None:
+    opener = Opener()
+    stored(opener).close()
+    assert opener.asked == []
+
+    with stored(opener) as value:
+        data = value.data
+    assert data.closed
+
+
+def test_its_repr_tells_neither_bytes_nor_metadata() -> None:
+    assert repr(Value(io.BytesIO(b"secret"), {"secret": 1}, size=6)) == "<Value: 6 bytes, modified None>"
+    assert repr(stored(Opener())) == "<StoredValue: 10 bytes, modified 2.0>"
+    assert "secret" not in repr(Entry(6, {}, 1.0, 2.0, token=b"secret"))

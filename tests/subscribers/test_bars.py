@@ -1,0 +1,256 @@
+"""Bars for what takes long, and what is left of those that failed."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from rich.console import Console
+
+from encore_events import EventManager
+from encore_storage.events import StoreProgressEvent
+from encore_storage.stores import DictMemoryStore
+from encore_storage.subscribers import ProgressBars
+from encore_storage.subscribers.errors import MissingExtraError
+from tests.subscribers.support import FakeClock, end, start, step
+
+MIB = 2**20
+TERMINAL = {"TERM": "xterm-256color"}
+
+
+@pytest.fixture
+def console() -> Console:
+    """A terminal that keeps what is drawn."""
+    return Console(file=io.StringIO(), force_terminal=True, width=120, _environ=TERMINAL)
+
+
+@pytest.fixture
+def bars(manager: EventManager, console: Console, clock: FakeClock) -> Iterator[ProgressBars]:
+    with ProgressBars(console=console, clock=clock).connect(manager) as bars:
+        yield bars
+
+
+def look(bars: ProgressBars) -> list[str]:
+    """The lines of the bars as they are now."""
+    paper = Console(file=io.StringIO(), width=120, color_system=None)
+    with paper.capture() as captured:
+        paper.print(bars.render())
+    return [" ".join(line.split()) for line in captured.get().splitlines() if line.strip()]
+
+
+def written(console: Console) -> str:
+    """All that the terminal was ever sent."""
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_short_operation_has_no_bar(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
+    manager.emit(start())
+    clock.advance(0.49)
+    manager.emit(step())
+
+    assert look(bars) == []
+
+
+def test_a_long_one_shows_bytes_speed_and_time_left(
+    manager: EventManager, bars: ProgressBars, clock: FakeClock
+) -> None:
+    manager.emit(start(steps=10 * MIB))
+    for seconds in range(1, 4):
+        clock.advance(1)
+        manager.emit(step(steps=10 * MIB, step=seconds * MIB))
+
+    (line,) = look(bars)
+    assert line.startswith("get 'a' ━")
+    assert line.endswith("3.0/10.0 MiB 1.0 MB/s 0:00:07")
+
+
+def test_the_delay_can_be_chosen(manager: EventManager, console: Console, clock: FakeClock) -> None:
+    with ProgressBars(console=console, clock=clock, delay=0).connect(manager) as bars:
+        manager.emit(start())
+
+        assert len(look(bars)) == 1
+
+
+def test_one_that_tells_no_steps_has_a_bar_too(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
+    manager.emit(start())
+    clock.advance(0.5)
+
+    assert len(look(bars)) == 1
+    assert len(look(bars)) == 1
+
+
+def test_one_that_moves_no_bytes_has_none(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
+    manager.emit(start(operation="query", direction=None))
+    clock.advance(60)
+    manager.emit(end(operation="query", direction=None, outcome="error"))
+
+    assert look(bars) == []
+
+
+def test_an_unknown_size_is_told_as_such_until_it_is_known(
+    manager: EventManager, bars: ProgressBars, clock: FakeClock
+) -> None:
+    manager.emit(start())
+    clock.advance(1)
+    assert "0/? bytes" in look(bars)[0]
+
+    manager.emit(step(step=10, steps=40))
+    assert "10/40 bytes" in look(bars)[0]
+
+
+def test_many_are_drawn_at_once(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
+    for number in range(3):
+        manager.emit(start(operation_id=str(number), message=f"get {number}"))
+    clock.advance(1)
+
+    assert [line[:5] for line in look(bars)] == ["get 0", "get 1", "get 2"]
+
+
+@pytest.mark.parametrize("outcome", ["ok", "miss", "cancelled"])
+def test_a_bar_goes_with_its_operation(
+    manager: EventManager, bars: ProgressBars, clock: FakeClock, console: Console, outcome: str
+) -> None:
+    manager.emit(start())
+    clock.advance(1)
+    manager.emit(step())
+
+    manager.emit(end(outcome=outcome))
+
+    assert look(bars) == []
+    assert "\x1b[31m" not in written(console)
+
+
+def test_the_bar_of_one_that_failed_stays_in_red_with_its_error(
+    manager: EventManager, bars: ProgressBars, clock: FakeClock, console: Console
+) -> None:
+    manager.emit(start(steps=40))
+    clock.advance(1)
+    manager.emit(step(steps=40))
+
+    manager.emit(end(steps=40, bytes=20, outcome="error", error=OSError("disk [red]full")))
+    bars.disconnect()
+
+    assert "\x1b[31mget 'a': disk [red]full\x1b[0m \x1b[31m━━" in written(console)
+    assert "20/40 bytes" in written(console)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(None, "failed"), (OSError(), "OSError"), (OSError("disk\nfull\x1b[2J"), "disk full [2J")],
+    ids=["none", "without words", "with words that steer a terminal"],
+)
+def test_every_failure_is_told_on_one_line(
+    manager: EventManager,
+    bars: ProgressBars,
+    clock: FakeClock,
+    console: Console,
+    error: OSError | None,
+    words: str,
+) -> None:
+    manager.emit(start())
+    clock.advance(1)
+    manager.emit(step())
+
+    manager.emit(end(outcome="error", error=error))
+
+    assert f"get 'a': {words}\x1b[0m" in written(console)
+
+
+def test_a_short_operation_that_fails_has_no_bar_either(
+    manager: EventManager, bars: ProgressBars, console: Console
+) -> None:
+    manager.emit(start())
+    manager.emit(end(outcome="error", error=OSError("disk full")))
+
+    assert "disk full" not in written(console)
+
+
+def test_events_of_an_operation_whose_start_was_not_seen_draw_nothing(
+    manager: EventManager, bars: ProgressBars
+) -> None:
+    manager.emit(step())
+    manager.emit(end(outcome="error"))
+
+    assert look(bars) == []
+
+
+def test_a_veto_by_another_listener_hides_nothing(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
+    manager.connect(StoreProgressEvent, StoreProgressEvent.mark_as_handled, priority=1_000_000)
+    manager.emit(start())
+    clock.advance(1)
+
+    assert len(look(bars)) == 1
+
+
+def test_disconnecting_restores_the_terminal(
+    manager: EventManager, bars: ProgressBars, clock: FakeClock, console: Console
+) -> None:
+    manager.emit(start())
+    clock.advance(1)
+    manager.emit(step())
+    assert len(look(bars)) == 1
+    hidden, shown = "\x1b[?25l", "\x1b[?25h"
+    assert written(console).startswith(hidden)
+
+    bars.disconnect()
+
+    assert written(console).rindex(shown) > written(console).rindex(hidden)
+    assert look(bars) == []
+    assert repr(manager) == "<EventManager: 0 listeners>"
+
+
+def test_they_can_be_connected_again(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
+    bars.disconnect()
+    bars.connect(manager)
+    manager.emit(start())
+    clock.advance(1)
+
+    assert len(look(bars)) == 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"force_terminal": False}, {"force_terminal": True, "_environ": {"TERM": "dumb"}}],
+    ids=["a file", "a dumb terminal"],
+)
+def test_nothing_is_drawn_nor_listened_to_where_there_is_no_terminal(
+    manager: EventManager, store: DictMemoryStore, options: dict[str, object]
+) -> None:
+    console = Console(file=io.StringIO(), **options)  # type: ignore[arg-type]  # the options of a Console
+
+    with ProgressBars(console=console, delay=0).connect(manager):
+        store.from_bytes("a", b"1")
+        assert repr(manager) == "<EventManager: 0 listeners>"
+
+    assert written(console) == ""
+
+
+def test_standard_error_is_where_bars_are_drawn_by_default(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ProgressBars()._console.stderr
+
+
+def test_bars_of_many_threads_all_go(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
+    def work(number: int) -> None:
+        identity = {"operation_id": str(number)}
+        manager.emit(start(**identity))
+        clock.now += 1
+        bars.render()
+        manager.emit(step(**identity))
+        manager.emit(end(**identity))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(400)))
+
+    assert look(bars) == []
+
+
+def test_without_rich_they_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+
+    with pytest.raises(MissingExtraError, match=r"pip install encore-observability\[cli\]") as caught:
+        ProgressBars()
+    assert isinstance(caught.value, ImportError)

@@ -1,0 +1,100 @@
+"""Where keys are hidden, no line tells one: not in a field, not in an error, not in a traceback."""
+
+from __future__ import annotations
+
+import errno
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from encore_events import EventManager
+from encore_storage.stores import DictMemoryStore
+from encore_storage.subscribers import LogSubscriber
+from encore_storage.subscribers.logs import Redaction, open_logger
+from tests.subscribers.support import BrokenSource, end
+
+KEY = "patients/jane"
+
+
+@pytest.fixture
+def stream() -> io.StringIO:
+    return io.StringIO()
+
+
+def log_everything(manager: EventManager, stream: io.StringIO, keys: bool | Redaction) -> str:
+    """What is written of operations on `KEY` that go well, miss and fail in every way."""
+    with open_logger(stream, level="debug") as logger, LogSubscriber(logger=logger, keys=keys).connect(manager):
+        store = DictMemoryStore(name="archive", event_manager=manager)
+        store.from_bytes(KEY, b"1")
+        store.from_bytes(KEY, b"2")
+        for action in failing_actions(store):
+            with pytest.raises(Exception):  # noqa: B017, PT011 (each its own; what is written of them is the point)
+                action()
+        store.delete(KEY)
+        manager.emit(end(key=KEY, outcome="error", error=FileNotFoundError(errno.ENOENT, "no such file", KEY)))
+    return stream.getvalue()
+
+
+def failing_actions(store: DictMemoryStore) -> Iterator[Callable[[], object]]:
+    yield lambda: store.to_bytes(f"{KEY} twin")
+    yield lambda: store.set_data(KEY, BrokenSource(OSError(f"cannot read {KEY}")))
+    yield lambda: store.set_metadata(KEY, {KEY: {1, 2}})
+    yield lambda: store.multiset_data([KEY, KEY], [io.BytesIO(), BrokenSource(KeyError(KEY))])
+
+
+@pytest.mark.parametrize("keys", [False, lambda key: "#" * len(key)], ids=["off", "redacted"])
+def test_a_hidden_key_is_nowhere_in_the_log(manager: EventManager, stream: io.StringIO, keys: bool | Redaction) -> None:
+    text = log_everything(manager, stream, keys)
+
+    assert len(text.splitlines()) > 12
+    assert "jane" not in text
+
+
+def test_otherwise_it_is(manager: EventManager, stream: io.StringIO) -> None:
+    assert log_everything(manager, stream, keys=True).count("jane") > 12
+
+
+def test_a_redacted_key_is_what_the_function_made_of_it(manager: EventManager, stream: io.StringIO) -> None:
+    with open_logger(stream) as logger, LogSubscriber(logger=logger, keys=str.upper).connect(manager):
+        manager.emit(end(key=KEY))
+        manager.emit(end(key=None))
+
+    named, nameless = stream.getvalue().splitlines()
+    assert '"key": "PATIENTS/JANE"' in named
+    assert '"key"' not in nameless
+
+
+def test_a_redaction_that_fails_writes_nothing(
+    manager: EventManager, stream: io.StringIO, caplog: pytest.LogCaptureFixture
+) -> None:
+    def redact(key: str) -> str:
+        raise ZeroDivisionError
+
+    with open_logger(stream) as logger, LogSubscriber(logger=logger, keys=redact).connect(manager):
+        manager.emit(end(key=KEY))
+
+    assert stream.getvalue() == ""
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_hidden_error_still_says_what_the_system_said(manager: EventManager, stream: io.StringIO) -> None:
+    error = FileNotFoundError(errno.ENOENT, f"no {KEY}", str(Path("/data") / KEY))
+    with open_logger(stream) as logger, LogSubscriber(logger=logger, keys=False).connect(manager):
+        manager.emit(end(outcome="error", error=error, error_type="not_found"))
+
+    assert '"error": "FileNotFoundError: No such file or directory"' in stream.getvalue()
+
+
+def test_the_notes_of_a_transaction_are_hidden_with_the_keys(manager: EventManager, stream: io.StringIO) -> None:
+    store = DictMemoryStore(name="archive", event_manager=manager)
+    with (
+        open_logger(stream) as logger,
+        LogSubscriber(logger=logger, keys=False).connect(manager),
+        store.transaction(f"import of {KEY}"),
+    ):
+        pass
+
+    assert "store.transaction.committed" in stream.getvalue()
+    assert "jane" not in stream.getvalue()

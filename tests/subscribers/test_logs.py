@@ -1,0 +1,333 @@
+"""One line for each operation and transaction, at the level that it deserves."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from encore_events import EventManager
+from encore_storage.errors import InvalidMetadataError, KeyNotFoundError
+from encore_storage.events import (
+    StoreProgressEvent,
+    StoreTransactionEndEvent,
+)
+from encore_storage.stores import DictMemoryStore
+from encore_storage.subscribers import LogSubscriber
+from tests.subscribers.support import BrokenSource, end, start, step
+
+Line = dict[str, Any]
+
+
+class ListLogger:
+    """A logger that keeps what it is given, in place of a file."""
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+
+    def msg(self, **line: Any) -> None:
+        self.lines.append(line)
+
+    debug = info = warning = error = msg
+
+
+class Shown:
+    """A redaction that changes nothing and notes what it was asked about."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    def __call__(self, key: str) -> str:
+        self.keys.append(key)
+        return key
+
+
+@pytest.fixture
+def structlog_as_it_was() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def lines() -> list[Line]:
+    return []
+
+
+@pytest.fixture
+def logger(lines: list[Line]) -> Any:
+    """A structlog logger of every level, whose lines are kept."""
+    return kept_at(logging.NOTSET, lines)
+
+
+@pytest.fixture
+def logs(manager: EventManager, logger: Any) -> Iterator[LogSubscriber]:
+    with LogSubscriber(logger=logger).connect(manager) as logs:
+        yield logs
+
+
+def kept_at(level: int, lines: list[Line]) -> Any:
+    kept = ListLogger()
+    kept.lines = lines
+    return structlog.wrap_logger(
+        kept,
+        processors=[structlog.processors.add_log_level],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+    )
+
+
+def named(lines: list[Line], name: str) -> list[Line]:
+    return [line for line in lines if line["event"] == name]
+
+
+def only(lines: list[Line], name: str) -> Line:
+    (line,) = named(lines, name)
+    return line
+
+
+def test_an_operation_that_ended_well_is_one_line_at_info(
+    manager: EventManager, logs: LogSubscriber, lines: list[Line]
+) -> None:
+    manager.emit(end(key="a", transaction_id="t", bytes=10, duration=4.0))
+
+    assert lines == [
+        {
+            "event": "store.operation.ended",
+            "level": "info",
+            "store": "archive",
+            "operation": "get",
+            "key": "a",
+            "operation_id": "1",
+            "transaction_id": "t",
+            "bytes": 10,
+            "duration": 4.0,
+            "bytes_per_second": 2.5,
+            "outcome": "ok",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "level"), [("ok", "info"), ("miss", "debug"), ("cancelled", "warning"), ("error", "error")]
+)
+def test_the_outcome_decides_the_level(
+    manager: EventManager, logs: LogSubscriber, lines: list[Line], outcome: str, level: str
+) -> None:
+    manager.emit(end(outcome=outcome))
+
+    assert only(lines, "store.operation.ended")["level"] == level
+
+
+def test_the_level_of_what_ended_well_can_be_chosen(manager: EventManager, logger: Any, lines: list[Line]) -> None:
+    with LogSubscriber(logger=logger, ok_level="debug").connect(manager):
+        manager.emit(end())
+
+    assert only(lines, "store.operation.ended")["level"] == "debug"
+
+
+def test_a_level_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ValueError, match="debug, info, warning, error, not 'loud'"):
+        LogSubscriber(ok_level="loud")  # type: ignore[arg-type]  # which is what is tested
+
+
+@pytest.mark.parametrize("told", [{"duration": 0.0}, {"bytes": 0}], ids=["no time", "no bytes"])
+def test_a_speed_that_nobody_can_know_is_left_out(
+    manager: EventManager, logs: LogSubscriber, lines: list[Line], told: Line
+) -> None:
+    manager.emit(end(**told))
+
+    assert "bytes_per_second" not in only(lines, "store.operation.ended")
+
+
+def test_an_error_comes_with_its_words_its_type_and_its_traceback(
+    logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]
+) -> None:
+    with pytest.raises(InvalidMetadataError) as caught:
+        store.set("a", (io.BytesIO(), {"tags": {1}}))
+
+    line = only(lines, "store.operation.ended")
+    assert (line["level"], line["error_type"], line["error"]) == ("error", "invalid", str(caught.value))
+    assert line["exc_info"] is caught.value
+
+
+def test_an_error_without_words_is_told_by_its_type(
+    manager: EventManager, logs: LogSubscriber, lines: list[Line]
+) -> None:
+    manager.emit(end(outcome="cancelled", error=asyncio.CancelledError()))
+
+    line = only(lines, "store.operation.ended")
+    assert line["error"] == "CancelledError"
+    assert "exc_info" not in line
+
+
+def test_a_missing_key_is_no_traceback(logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]) -> None:
+    with pytest.raises(KeyNotFoundError):
+        store.to_bytes("nowhere")
+
+    line = only(lines, "store.operation.ended")
+    assert (line["outcome"], line["error_type"]) == ("miss", "not_found")
+    assert "exc_info" not in line
+
+
+def test_starts_and_steps_are_told_at_debug(manager: EventManager, logs: LogSubscriber, lines: list[Line]) -> None:
+    manager.emit(start(key="a"))
+    manager.emit(step(steps=40))
+
+    identity = {"level": "debug", "store": "archive", "operation": "get", "operation_id": "1"}
+    assert lines == [
+        {"event": "store.operation.started", **identity, "key": "a"},
+        {"event": "store.operation.progress", **identity, "bytes": 10, "bytes_expected": 40},
+    ]
+
+
+def test_changed_keys_are_told_at_debug(logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]) -> None:
+    store.from_bytes("a", b"1")
+    store.from_bytes("a", b"2")
+    store.delete("a")
+
+    assert [line for line in lines if line["event"].startswith("store.key.")] == [
+        {"event": f"store.key.{action}", "level": "debug", "store": "archive", "key": "a"}
+        for action in ("set", "updated", "deleted")
+    ]
+
+
+def test_a_commit_is_told_with_what_it_kept(logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]) -> None:
+    with store.transaction("nightly") as transaction:
+        store.from_bytes("a", b"1")
+    line = only(lines, "store.transaction.committed")
+
+    assert line.pop("duration") >= 0
+    assert line == {
+        "event": "store.transaction.committed",
+        "level": "info",
+        "store": "archive",
+        "transaction_id": transaction.transaction_id,  # type: ignore[union-attr]  # this store has transactions
+        "notes": "nightly",
+        "operations": 1,
+        "held": 1,
+        "outcome": "committed",
+    }
+    assert only(lines, "store.key.set")["transaction_id"] == line["transaction_id"]
+
+
+def test_a_rollback_is_a_warning_with_its_reason(
+    logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]
+) -> None:
+    with pytest.raises(OSError, match="no more"), store.transaction():
+        raise TimeoutError("no more")
+
+    line = only(lines, "store.transaction.rolled_back")
+    assert (line["level"], line["error"], line["error_type"]) == ("warning", "no more", "timeout")
+    assert "exc_info" not in line
+
+
+def test_an_interrupt_has_no_error_type(logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]) -> None:
+    with pytest.raises(KeyboardInterrupt), store.transaction():
+        raise KeyboardInterrupt
+
+    line = only(lines, "store.transaction.rolled_back")
+    assert line["error"] == "KeyboardInterrupt"
+    assert "error_type" not in line
+
+
+@pytest.mark.parametrize("outcome", ["commit_failed", "rollback_failed"])
+def test_a_failure_of_the_store_itself_is_an_error_with_its_traceback(
+    manager: EventManager, logs: LogSubscriber, lines: list[Line], outcome: str
+) -> None:
+    error = OSError("disk full")
+    manager.emit(
+        StoreTransactionEndEvent(
+            store="archive", transaction_id="t", outcome=outcome, duration=1.0, operations=2, held=0, error=error
+        )
+    )
+
+    line = only(lines, f"store.transaction.{outcome}")
+    assert (line["level"], line["exc_info"]) == ("error", error)
+
+
+def test_values_and_metadata_are_never_told(logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]) -> None:
+    store.set("a", (io.BytesIO(b"s3cret"), {"password": "s3cret"}))
+    assert store.to_bytes("a") == b"s3cret"
+    assert store.get_metadata("a")
+    with pytest.raises(OSError, match="broken"):
+        store.set_data("a", BrokenSource(OSError("broken"), chunk=b"s3cret"))
+
+    assert len(lines) > 8
+    assert "s3cret" not in repr(lines)
+
+
+def test_a_veto_by_another_listener_hides_nothing(
+    manager: EventManager, logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]
+) -> None:
+    manager.connect(StoreProgressEvent, StoreProgressEvent.mark_as_handled, priority=1_000_000)
+
+    store.exists("a")
+
+    assert only(lines, "store.operation.ended")
+
+
+def test_the_level_is_checked_before_a_line_is_built(manager: EventManager, lines: list[Line]) -> None:
+    shown = Shown()
+    with LogSubscriber(logger=kept_at(logging.ERROR, lines), keys=shown).connect(manager):
+        store = DictMemoryStore(name="archive", event_manager=manager)
+        with store.transaction():
+            store.from_bytes("a", b"1")
+        manager.emit(step(key="a"))
+        assert shown.keys == []
+
+        with pytest.raises(OSError, match="broken"):
+            store.set_data("b", BrokenSource(OSError("broken")))
+        assert shown.keys == ["b"]
+    assert [line["level"] for line in lines] == ["error"]
+
+
+def test_the_level_of_a_stdlib_logger_counts(manager: EventManager) -> None:
+    below = logging.getLogger(f"{__name__}.below")
+    below.setLevel(logging.WARNING)
+    logger = structlog.wrap_logger(below, wrapper_class=structlog.stdlib.BoundLogger, processors=[])
+    shown = Shown()
+
+    with LogSubscriber(logger=logger, keys=shown).connect(manager):
+        manager.emit(end(key="a"))
+
+    assert shown.keys == []
+
+
+def test_a_logger_that_tells_no_level_is_given_every_line(manager: EventManager, lines: list[Line]) -> None:
+    kept = ListLogger()
+    kept.lines = lines
+    logger = structlog.wrap_logger(kept, processors=[], wrapper_class=structlog.BoundLogger)
+
+    with LogSubscriber(logger=logger).connect(manager):
+        manager.emit(start())
+
+    assert only(lines, "store.operation.started")
+
+
+def test_by_default_it_asks_structlog_for_a_logger_when_it_is_connected(
+    manager: EventManager, store: DictMemoryStore, structlog_as_it_was: None
+) -> None:
+    logs = LogSubscriber()
+    with structlog.testing.capture_logs() as captured, logs.connect(manager):
+        store.exists("a")
+
+    assert [line["event"] for line in captured] == ["store.operation.started", "store.operation.ended"]
+
+
+def test_a_logger_that_is_not_of_structlog_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"not a structlog logger: pass structlog\.wrap_logger"):
+        LogSubscriber(logger=logging.getLogger("plain"))
+
+
+def test_nothing_is_written_once_it_is_disconnected(
+    logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]
+) -> None:
+    logs.disconnect()
+
+    store.exists("a")
+
+    assert lines == []

@@ -1,0 +1,185 @@
+"""The one line of wiring."""
+
+from __future__ import annotations
+
+import gc
+import io
+import socket
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import prometheus_client
+import pytest
+import structlog
+from prometheus_client import CollectorRegistry
+from rich.console import Console
+
+import encore_events.default
+from encore_events import EventManager
+from encore_storage.monitor import Monitor, monitor
+from encore_storage.stores import DictMemoryStore
+from encore_storage.subscribers import LogSubscriber, MetricsSubscriber, ProgressBars
+from encore_storage.subscribers.errors import AddressError
+from tests.subscribers.support import sample
+
+NOBODY = "<EventManager: 0 listeners>"
+
+
+@pytest.fixture
+def stream() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def logger(stream: io.StringIO) -> Any:
+    return structlog.wrap_logger(structlog.WriteLogger(stream), processors=[structlog.processors.JSONRenderer()])
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that somebody else listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield int(server.getsockname()[1])
+
+
+def sets(registry: CollectorRegistry, store: str = "archive") -> float | None:
+    return sample(registry, "operation_duration_seconds_count", store=store, operation="set", outcome="ok")
+
+
+def test_one_line_gives_logs_and_metrics_though_nobody_keeps_it(
+    manager: EventManager, registry: CollectorRegistry, store: DictMemoryStore, logger: Any, stream: io.StringIO
+) -> None:
+    monitor(manager, logs=logger, registry=registry)
+    gc.collect()
+
+    store.from_bytes("a", b"1")
+
+    assert sets(registry) == 1
+    assert "store.operation.ended" in stream.getvalue()
+
+
+def test_by_default_it_logs_by_structlog_and_counts_in_the_registry_of_prometheus_client(
+    monkeypatch: pytest.MonkeyPatch, manager: EventManager
+) -> None:
+    monkeypatch.setattr(encore_events.default, "_default", {"manager": manager})
+    store = DictMemoryStore(name="of the default event manager")
+
+    with structlog.testing.capture_logs() as lines, monitor() as observed:
+        store.from_bytes("a", b"1")
+    structlog.reset_defaults()
+
+    assert observed.event_manager is manager
+    assert sets(prometheus_client.REGISTRY, store.name) == 1
+    assert "store.operation.ended" in {line["event"] for line in lines}
+
+
+def test_what_is_switched_off_listens_to_nothing(manager: EventManager, registry: CollectorRegistry) -> None:
+    monitor(manager, logs=False, metrics=False, progress=False, registry=registry)
+
+    assert repr(manager) == NOBODY
+    assert list(registry.collect()) == []
+
+
+def test_it_takes_subscribers_that_were_made_to_measure(manager: EventManager, logger: Any) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "xterm-256color"})
+    subscribers: dict[str, Any] = {
+        "logs": LogSubscriber(logger=logger),
+        "metrics": MetricsSubscriber(registry=CollectorRegistry()),
+        "progress": ProgressBars(console=console),
+    }
+
+    with monitor(manager, **subscribers):
+        assert all("listens to" in repr(one) for one in subscribers.values())
+
+    assert all("not connected" in repr(one) for one in subscribers.values())
+
+
+def test_progress_draws_nothing_where_there_is_no_terminal(
+    manager: EventManager, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monitor(manager, logs=False, metrics=False, progress=True):
+        pass
+
+    assert capsys.readouterr() == ("", "")
+
+
+def test_close_disconnects_and_may_be_called_twice(
+    manager: EventManager, registry: CollectorRegistry, logger: Any
+) -> None:
+    observed = monitor(manager, logs=logger, registry=registry)
+
+    observed.close()
+    observed.close()
+
+    assert repr(manager) == NOBODY
+    assert repr(observed) == f"<Monitor of {NOBODY}, closed>"
+
+
+def test_two_monitors_may_share_a_registry(
+    manager: EventManager, registry: CollectorRegistry, store: DictMemoryStore
+) -> None:
+    with monitor(manager, logs=False, registry=registry), monitor(manager, logs=False, registry=registry):
+        store.from_bytes("a", b"1")
+
+    assert sets(registry) == 1
+
+
+def test_without_a_port_there_is_no_address(manager: EventManager, registry: CollectorRegistry) -> None:
+    assert monitor(manager, logs=False, registry=registry).address is None
+
+
+def test_metrics_are_served_until_the_close_which_ends_the_thread(
+    manager: EventManager, registry: CollectorRegistry, store: DictMemoryStore
+) -> None:
+    before = set(threading.enumerate())
+    with monitor(manager, logs=False, registry=registry, port=0) as observed:
+        store.from_bytes("a", b"1")
+        address = str(observed.address)
+        with urllib.request.urlopen(address) as response:
+            assert b"encore_storage_store_info" in response.read()
+        assert address.startswith("http://127.0.0.1:")
+        assert address.endswith("/metrics")
+        assert repr(observed) == f"<Monitor of {manager!r}, metrics at {address}>"
+
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(address)
+    assert not [thread for thread in set(threading.enumerate()) - before if "serve_forever" in thread.name]
+
+
+@pytest.mark.parametrize("metrics", [True, False])
+def test_a_port_that_is_taken_is_named_and_leaves_nothing_connected(
+    manager: EventManager, registry: CollectorRegistry, taken: int, metrics: bool
+) -> None:
+    with pytest.raises(AddressError, match=rf"port {taken} of 127\.0\.0\.1: .* or port=0 for one that is free"):
+        monitor(manager, logs=False, metrics=metrics, registry=registry, port=taken)
+
+    assert repr(manager) == NOBODY
+
+
+def test_a_port_that_there_is_not_is_named(manager: EventManager, registry: CollectorRegistry) -> None:
+    with pytest.raises(AddressError, match="port 65536") as caught:
+        monitor(manager, logs=False, registry=registry, port=65536)
+
+    assert isinstance(caught.value, OSError)
+    assert (caught.value.host, caught.value.port) == ("127.0.0.1", 65536)
+
+
+def test_a_subscriber_that_fails_to_connect_leaves_nothing_connected(
+    manager: EventManager, registry: CollectorRegistry, logger: Any
+) -> None:
+    elsewhere = LogSubscriber(logger=logger).connect(EventManager())
+
+    with pytest.raises(RuntimeError, match="already listens to"):
+        monitor(manager, logs=elsewhere, registry=registry)
+
+    assert repr(manager) == NOBODY
+
+
+def test_a_monitor_closes_with_its_block(manager: EventManager, registry: CollectorRegistry) -> None:
+    with monitor(manager, logs=False, registry=registry) as observed:
+        assert isinstance(observed, Monitor)
+
+    assert repr(manager) == NOBODY

@@ -1,0 +1,134 @@
+"""The logger that the command uses: JSON lines to a file, console lines to a stream."""
+
+from __future__ import annotations
+
+import io
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from encore_storage.subscribers.logs import open_logger
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def log_failure(logger: Any, *, password: str) -> None:
+    """Log an error of a function that knew a password."""
+    try:
+        raise OSError("disk full")
+    except OSError as error:
+        logger.error("failed", exc_info=error)
+        assert password
+
+
+def test_each_event_is_one_line_with_its_time_and_level(tmp_path: Path) -> None:
+    with open_logger(tmp_path / "log.jsonl") as logger:
+        logger.info("first", key="a\nb")
+        logger.warning("second", bytes=1)
+
+    first, second = read_lines(tmp_path / "log.jsonl")
+    assert (first["event"], first["level"], first["key"]) == ("first", "info", "a\nb")
+    assert (second["event"], second["level"], second["bytes"]) == ("second", "warning", 1)
+    assert datetime.fromisoformat(first["timestamp"]).utcoffset() == timedelta(0)
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(first["timestamp"])) < timedelta(hours=1)
+
+
+def test_a_line_is_there_as_soon_as_it_is_logged(tmp_path: Path) -> None:
+    with open_logger(tmp_path / "log.jsonl") as logger:
+        logger.info("now")
+
+        assert len(read_lines(tmp_path / "log.jsonl")) == 1
+
+
+def test_lines_are_added_to_a_file_that_is_there(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        with open_logger(str(tmp_path / "log.jsonl")) as logger:
+            logger.info(name)
+
+    assert [line["event"] for line in read_lines(tmp_path / "log.jsonl")] == ["first", "second"]
+
+
+def test_the_file_is_closed_with_the_block(tmp_path: Path) -> None:
+    with open_logger(tmp_path / "log.jsonl") as logger:
+        logger.info("before")
+
+    with pytest.raises(ValueError, match="closed file"):
+        logger.info("after")
+
+
+def test_a_stream_stays_open() -> None:
+    stream = io.StringIO()
+    with open_logger(stream):
+        pass
+
+    assert not stream.closed
+
+
+def test_an_exception_is_data_of_its_line_and_brings_no_local_variables(tmp_path: Path) -> None:
+    with open_logger(tmp_path / "log.jsonl") as logger:
+        log_failure(logger, password="s3cret")
+
+    (line,) = read_lines(tmp_path / "log.jsonl")
+    (exception,) = line["exception"]
+    assert (exception["exc_type"], exception["exc_value"]) == ("OSError", "disk full")
+    assert exception["frames"][-1]["name"] == "log_failure"
+    assert "s3cret" not in json.dumps(line)
+
+
+def test_lines_of_many_threads_never_interleave(tmp_path: Path) -> None:
+    with open_logger(tmp_path / "log.jsonl") as logger, ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: logger.info("line", text=str(number) * 500), range(1000)))
+
+    texts = {line["text"] for line in read_lines(tmp_path / "log.jsonl")}
+    assert texts == {str(number) * 500 for number in range(1000)}
+
+
+def test_what_is_below_the_level_is_not_written(tmp_path: Path) -> None:
+    with open_logger(tmp_path / "log.jsonl", level="warning") as logger:
+        logger.info("unimportant")
+
+    assert read_lines(tmp_path / "log.jsonl") == []
+
+
+def test_a_level_that_there_is_not_is_refused_before_the_file_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+
+    with pytest.raises(ValueError, match="not 'loud'"):
+        open_logger(path, level="loud").__enter__()  # type: ignore[arg-type]  # which is what is tested
+    assert not path.exists()
+
+
+def test_the_console_shows_an_event_and_its_exception_for_people() -> None:
+    stream = io.StringIO()
+    with open_logger(stream, format="console") as logger:
+        log_failure(logger, password="s3cret")
+
+    text = stream.getvalue()
+    assert "[error    ] failed" in text
+    assert "Traceback (most recent call last)" in text
+    assert "OSError: disk full" in text
+    assert "s3cret" not in text
+
+
+def test_a_key_cannot_forge_a_line_or_steer_the_terminal() -> None:
+    stream = io.StringIO()
+    with open_logger(stream, format="console") as logger:
+        logger.info("store.key.set", key="a\n2025-01-01 [error] forged\x1b[2J")
+
+    assert len(stream.getvalue().splitlines()) == 1
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_structlog_stays_as_it_was(tmp_path: Path) -> None:
+    before = structlog.is_configured(), structlog.get_config()
+    with open_logger(tmp_path / "log.jsonl") as logger:
+        logger.info("one")
+
+    assert (structlog.is_configured(), structlog.get_config()) == before

@@ -1,0 +1,221 @@
+"""How the metrics count operations: from events, whatever else happens to these."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from encore_events import EventManager
+from encore_storage.events import StoreProgressEvent
+from encore_storage.progress import StoreProgressManager
+from encore_storage.stores import DictMemoryStore
+from encore_storage.subscribers import MetricsSubscriber
+from tests.subscribers.support import FakeClock, end, sample, samples, start, step
+
+GET = {"store": "archive", "operation": "get"}
+READ = {**GET, "direction": "read"}
+
+pytestmark = pytest.mark.usefixtures("metrics")
+
+
+def in_progress(registry: CollectorRegistry) -> tuple[float | None, float | None]:
+    """How many reads are in progress, and since how many seconds the oldest is."""
+    return (
+        sample(registry, "operations_in_progress", **GET),
+        sample(registry, "operation_oldest_in_progress_seconds", **GET),
+    )
+
+
+def exemplar_ids(registry: CollectorRegistry) -> list[str]:
+    return [
+        one.exemplar.labels["operation_id"]
+        for family in registry.collect()
+        for one in family.samples
+        if one.exemplar is not None
+    ]
+
+
+def test_a_veto_by_another_listener_hides_nothing(
+    manager: EventManager, registry: CollectorRegistry, store: DictMemoryStore
+) -> None:
+    manager.connect(StoreProgressEvent, StoreProgressEvent.mark_as_handled, priority=1_000_000)
+
+    store.from_bytes("a", b"123")
+
+    labels = {"store": "archive", "operation": "set"}
+    assert sample(registry, "operation_duration_seconds_count", **labels, outcome="ok") == 1
+    assert sample(registry, "operations_in_progress", **labels) == 0
+
+
+def test_bytes_grow_while_they_move(manager: EventManager, registry: CollectorRegistry) -> None:
+    seen = []
+    for event in (start(), step(), step(step=30, delta=20), end(bytes=35, delta=5)):
+        manager.emit(event)
+        seen.append(sample(registry, "transferred_bytes_total", **READ))
+
+    assert seen == [0, 10, 30, 35]
+
+
+@pytest.mark.parametrize("direction", [None, "read"])
+def test_what_moves_no_bytes_adds_none(manager: EventManager, registry: CollectorRegistry, direction: str) -> None:
+    for event in (start(), step(delta=0, direction=direction), end(bytes=0, delta=0, direction=direction)):
+        manager.emit(event)
+
+    assert samples(registry, "transferred_bytes_total") == {("archive", "get", "read"): 0}
+
+
+def test_bytes_without_a_direction_are_counted_nowhere(manager: EventManager, registry: CollectorRegistry) -> None:
+    for event in (start(direction=None), step(direction=None), end(direction=None)):
+        manager.emit(event)
+
+    assert samples(registry, "transferred_bytes_total") == {}
+    assert samples(registry, "value_size_bytes_count") == {}
+    assert samples(registry, "last_success_timestamp_seconds") == {}
+
+
+def test_what_ratios_divide_by_is_at_zero_from_the_first_event(
+    manager: EventManager, registry: CollectorRegistry
+) -> None:
+    manager.emit(start())
+
+    for outcome in ("ok", "error"):
+        assert sample(registry, "operation_duration_seconds_count", **GET, outcome=outcome) == 0
+    assert sample(registry, "transferred_bytes_total", **READ) == 0
+    assert sample(registry, "store_info", store="archive", backend="nonetype") == 1
+
+
+def test_what_is_in_progress_is_counted_and_the_oldest_has_an_age(
+    manager: EventManager, registry: CollectorRegistry, clock: FakeClock
+) -> None:
+    seen = []
+    for event in (start(), start(operation_id="2"), end(), end(operation_id="2")):
+        manager.emit(event)
+        clock.advance(1)
+        seen.append(in_progress(registry))
+
+    assert seen == [(1, 1), (2, 2), (1, 2), (0, 0)]
+
+
+def test_an_end_without_a_start_leaves_no_gauge_below_zero(manager: EventManager, registry: CollectorRegistry) -> None:
+    manager.emit(end())
+
+    assert in_progress(registry) == (0, 0)
+
+
+def test_a_start_or_an_end_that_is_told_twice_counts_once(manager: EventManager, registry: CollectorRegistry) -> None:
+    manager.emit(start())
+    manager.emit(start())
+    assert in_progress(registry)[0] == 1
+
+    manager.emit(end())
+    manager.emit(end())
+    assert in_progress(registry)[0] == 0
+
+
+@pytest.mark.parametrize("outcome", ["ok", "miss", "cancelled"])
+def test_only_errors_are_counted_as_errors(manager: EventManager, registry: CollectorRegistry, outcome: str) -> None:
+    manager.emit(end(outcome=outcome, error_type="not_found"))
+
+    assert samples(registry, "operation_errors_total") == {}
+
+
+@pytest.mark.parametrize(("told", "counted"), [("timeout", "timeout"), ("a word of its own", "other"), (None, "other")])
+def test_errors_are_counted_by_a_closed_set_of_types(
+    manager: EventManager, registry: CollectorRegistry, told: str | None, counted: str
+) -> None:
+    manager.emit(end(outcome="error", error_type=told))
+
+    assert samples(registry, "operation_errors_total") == {("archive", "get", counted): 1}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "sizes"),
+    [
+        ({}, 1),
+        ({"operation": "set"}, 1),
+        ({"steps": 10}, 1),
+        ({"steps": 11}, 0),  # closed early
+        ({"operation": "get_range"}, 0),
+        ({"outcome": "error"}, 0),
+        ({"outcome": "cancelled"}, 0),
+    ],
+)
+def test_the_size_of_a_value_is_told_when_it_has_moved_as_a_whole(
+    manager: EventManager, registry: CollectorRegistry, attributes: dict[str, object], sizes: int
+) -> None:
+    manager.emit(end(**attributes))
+
+    assert sum(samples(registry, "value_size_bytes_count").values()) == sizes
+
+
+def test_the_last_success_is_the_time_of_the_last_that_was_ok(
+    manager: EventManager, registry: CollectorRegistry, wall_clock: FakeClock
+) -> None:
+    manager.emit(end())
+    wall_clock.advance(5)
+    manager.emit(end(outcome="error"))
+    assert sample(registry, "last_success_timestamp_seconds", store="archive", direction="read") == wall_clock.now - 5
+
+    manager.emit(end())
+    assert sample(registry, "last_success_timestamp_seconds", store="archive", direction="read") == wall_clock.now
+
+
+def test_an_exemplar_is_kept_once_a_second_and_the_first_one_always(
+    manager: EventManager, registry: CollectorRegistry, wall_clock: FakeClock
+) -> None:
+    seen = []
+    for operation_id in ("1", "2", "3"):
+        manager.emit(end(operation_id=operation_id))
+        seen += exemplar_ids(registry)
+        wall_clock.advance(0.5)
+
+    assert seen == ["1", "1", "3"]
+
+
+def test_an_id_too_long_for_an_exemplar_is_left_out(manager: EventManager, registry: CollectorRegistry) -> None:
+    manager.emit(end(operation_id="1" * 101))
+    assert exemplar_ids(registry) == []
+
+    manager.emit(end(operation_id="1" * 100))
+    assert exemplar_ids(registry) == ["1" * 100]
+
+
+def test_progress_told_by_hand_is_other_of_an_unknown_store(manager: EventManager, registry: CollectorRegistry) -> None:
+    with StoreProgressManager(manager) as progress:
+        progress(step=10)
+
+    assert sample(registry, "operation_duration_seconds_count", store="unknown", operation="other", outcome="ok") == 1
+    assert samples(registry, "store_info") == {}
+
+
+def test_words_outside_of_the_vocabulary_are_other(manager: EventManager, registry: CollectorRegistry) -> None:
+    for event in (start, step, end):
+        manager.emit(event(operation="teleport", direction="sideways", outcome="so-so"))
+
+    assert sample(registry, "operations_in_progress", store="archive", operation="other") == 0
+    assert (
+        sample(registry, "operation_duration_seconds_count", store="archive", operation="other", outcome="other") == 1
+    )
+    assert sample(registry, "transferred_bytes_total", store="archive", operation="other", direction="other") == 20
+
+
+def test_durations_fall_into_the_buckets_that_end_with_them(manager: EventManager, registry: CollectorRegistry) -> None:
+    for seconds in (0, 0.0001, 0.00011, 60, 61):
+        manager.emit(end(duration=seconds))
+
+    counts = [
+        sample(registry, "operation_duration_seconds_bucket", **GET, outcome="ok", le=edge)
+        for edge in ("0.0001", "0.0005", "30.0", "60.0", "+Inf")
+    ]
+    assert counts == [2, 3, 3, 4, 5]
+    assert sample(registry, "operation_duration_seconds_sum", **GET, outcome="ok") == pytest.approx(121.00021)
+
+
+def test_what_was_in_progress_is_forgotten_with_the_connection(
+    manager: EventManager, registry: CollectorRegistry, metrics: MetricsSubscriber
+) -> None:
+    manager.emit(start())
+
+    metrics.disconnect()
+
+    assert in_progress(registry) == (0, 0)

@@ -1,0 +1,136 @@
+"""Many subscribers, one registry."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+
+from encore_events import EventManager
+from encore_events.errors import ManagerClosedError
+from encore_storage.stores import DictMemoryStore
+from encore_storage.subscribers import MetricsSubscriber
+from tests.subscribers.support import sample, start
+
+
+def sets(registry: CollectorRegistry) -> float | None:
+    return sample(registry, "operation_duration_seconds_count", store="archive", operation="set", outcome="ok")
+
+
+def test_two_event_managers_are_counted_together(manager: EventManager, registry: CollectorRegistry) -> None:
+    for one in (manager, EventManager()):
+        MetricsSubscriber(registry=registry).connect(one)
+        DictMemoryStore(name="archive", event_manager=one).from_bytes("a", b"1")
+
+    assert sets(registry) == 2
+
+
+def test_what_is_in_progress_on_either_is_added_up(manager: EventManager, registry: CollectorRegistry) -> None:
+    for one in (manager, other := EventManager()):
+        MetricsSubscriber(registry=registry).connect(one)
+        one.emit(start())
+
+    assert sample(registry, "operations_in_progress", store="archive", operation="get") == 2
+    other.close()
+
+
+def test_two_registries_are_counted_apart(manager: EventManager, store: DictMemoryStore) -> None:
+    registries = [CollectorRegistry(), CollectorRegistry()]
+    for registry in registries:
+        MetricsSubscriber(registry=registry).connect(manager)
+
+    store.from_bytes("a", b"1")
+
+    assert [sets(registry) for registry in registries] == [1, 1]
+
+
+def test_a_second_subscriber_to_the_same_events_counts_nothing_twice(
+    manager: EventManager, registry: CollectorRegistry, store: DictMemoryStore
+) -> None:
+    MetricsSubscriber(registry=registry).connect(manager)
+    MetricsSubscriber(registry=registry).connect(manager)
+
+    store.from_bytes("a", b"1")
+
+    assert sets(registry) == 1
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_counting_goes_on_until_the_last_subscriber_disconnects(
+    manager: EventManager, registry: CollectorRegistry, store: DictMemoryStore, first: int
+) -> None:
+    subscribers = [MetricsSubscriber(registry=registry).connect(manager) for _ in range(2)]
+
+    subscribers.pop(first).disconnect()
+    store.from_bytes("a", b"1")
+    assert sets(registry) == 1
+
+    subscribers.pop().disconnect()
+    store.from_bytes("a", b"2")
+    assert sets(registry) == 1
+    assert repr(manager) == "<EventManager: 0 listeners>"
+
+
+def test_counters_go_on_where_an_earlier_subscriber_left_them(
+    manager: EventManager, registry: CollectorRegistry, store: DictMemoryStore
+) -> None:
+    for _ in range(2):
+        with MetricsSubscriber(registry=registry).connect(manager):
+            store.from_bytes("a", b"1")
+
+    assert sets(registry) == 2
+
+
+def test_it_counts_though_nobody_keeps_it(
+    manager: EventManager, registry: CollectorRegistry, store: DictMemoryStore
+) -> None:
+    MetricsSubscriber(registry=registry).connect(manager)
+    gc.collect()
+
+    store.from_bytes("a", b"1")
+
+    assert sets(registry) == 1
+
+
+def test_the_registry_keeps_no_event_manager_alive(registry: CollectorRegistry) -> None:
+    manager = EventManager()
+    MetricsSubscriber(registry=registry).connect(manager)
+    manager.emit(start())
+    collected = weakref.ref(manager)
+
+    del manager
+    gc.collect()
+
+    assert collected() is None
+    assert sample(registry, "operations_in_progress", store="archive", operation="get") == 0
+
+
+def test_a_closed_event_manager_is_refused_and_can_be_tried_again(registry: CollectorRegistry) -> None:
+    closed = EventManager()
+    closed.close()
+    subscriber = MetricsSubscriber(registry=registry)
+
+    for _ in range(2):
+        with pytest.raises(ManagerClosedError):
+            subscriber.connect(closed)
+    with subscriber.connect(EventManager()) as connected:
+        assert connected is subscriber
+
+
+def test_a_name_that_somebody_else_has_registered_is_refused_by_the_registry(
+    manager: EventManager, registry: CollectorRegistry
+) -> None:
+    Counter("encore_storage_transactions", "Somebody else's.", registry=registry)
+
+    with pytest.raises(ValueError, match="encore_storage_transactions_total"):
+        MetricsSubscriber(registry=registry).connect(manager)
+    assert repr(manager) == "<EventManager: 0 listeners>"
+
+
+def test_it_says_how_many_event_managers_it_observes(manager: EventManager, registry: CollectorRegistry) -> None:
+    MetricsSubscriber(registry=registry).connect(manager)
+
+    (collector,) = {type(one): one for one in registry._collector_to_names}.values()
+    assert repr(collector) == "<metrics of Encore: 1 event managers observed>"

@@ -1,0 +1,108 @@
+"""How every subscriber is connected, held and disconnected."""
+
+from __future__ import annotations
+
+import gc
+import io
+from collections.abc import Callable
+
+import pytest
+import structlog
+from prometheus_client import CollectorRegistry
+from rich.console import Console
+
+from encore_events import EventManager
+from encore_events.errors import EncoreError, ManagerClosedError
+from encore_storage.subscribers import LogSubscriber, MetricsSubscriber, ProgressBars
+from encore_storage.subscribers.base import Subscriber
+from encore_storage.subscribers.errors import AlreadyConnectedError
+
+MAKERS: dict[str, Callable[[], Subscriber]] = {
+    "logs": lambda: LogSubscriber(logger=structlog.wrap_logger(structlog.WriteLogger(io.StringIO()))),
+    "metrics": lambda: MetricsSubscriber(registry=CollectorRegistry()),
+    "bars": lambda: ProgressBars(
+        console=Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "xterm-256color"})
+    ),
+}
+NOBODY = "<EventManager: 0 listeners>"
+
+
+@pytest.fixture(params=MAKERS)
+def make(request: pytest.FixtureRequest) -> Callable[[], Subscriber]:
+    return MAKERS[request.param]
+
+
+def test_connect_gives_the_subscriber_and_disconnect_ends_it(
+    manager: EventManager, make: Callable[[], Subscriber]
+) -> None:
+    subscriber = make()
+
+    assert subscriber.connect(manager) is subscriber
+    assert repr(manager) != NOBODY
+
+    subscriber.disconnect()
+    assert repr(manager) == NOBODY
+
+
+def test_it_disconnects_at_the_end_of_its_block(manager: EventManager, make: Callable[[], Subscriber]) -> None:
+    with make().connect(manager):
+        assert repr(manager) != NOBODY
+
+    assert repr(manager) == NOBODY
+
+
+def test_it_listens_though_nobody_keeps_it(manager: EventManager, make: Callable[[], Subscriber]) -> None:
+    subscriber = make().connect(manager)
+    connection = subscriber._connection
+    connected = repr(manager)
+
+    del subscriber
+    gc.collect()
+
+    assert repr(manager) == connected
+    connection.close()
+
+
+def test_connecting_and_disconnecting_twice_is_the_same_as_once(
+    manager: EventManager, make: Callable[[], Subscriber]
+) -> None:
+    subscriber = make().connect(manager)
+    connected = repr(manager)
+
+    subscriber.connect(manager)
+    assert repr(manager) == connected
+
+    subscriber.disconnect()
+    subscriber.disconnect()
+    assert repr(manager) == NOBODY
+
+
+def test_it_listens_to_one_event_manager_at_a_time(manager: EventManager, make: Callable[[], Subscriber]) -> None:
+    other = EventManager()
+    with make().connect(manager) as subscriber:
+        with pytest.raises(AlreadyConnectedError, match="disconnect it first, or make another one") as caught:
+            subscriber.connect(other)
+        assert isinstance(caught.value, (EncoreError, RuntimeError))
+        assert repr(other) == NOBODY
+
+    with subscriber.connect(other):
+        assert repr(other) != NOBODY
+
+
+def test_a_closed_event_manager_is_refused(make: Callable[[], Subscriber]) -> None:
+    closed = EventManager()
+    closed.close()
+    subscriber = make()
+
+    with pytest.raises(ManagerClosedError):
+        subscriber.connect(closed)
+
+    assert "not connected" in repr(subscriber)
+
+
+def test_it_says_whom_it_listens_to(manager: EventManager) -> None:
+    logs = MAKERS["logs"]()
+    assert repr(logs) == "<LogSubscriber: not connected>"
+
+    with logs.connect(manager):
+        assert repr(logs) == "<LogSubscriber: listens to <EventManager: 5 listeners>>"
