@@ -55,6 +55,7 @@ class Snippet:
         self._number = 1
         if self._rounds is not None:
             return
+        self._timer.timeit(1)  # what only the first run does, such as to compile a plan, would count as each run's
         while (taken := self._timer.timeit(self._number)) < ROUND_NS:
             self._number = max(self._number * 2, int(self._number * ROUND_NS / max(taken, 1)))
 

@@ -66,8 +66,8 @@ class BaseEvent:
         if cls.__init__ is not BaseEvent.__init__:
             return cls(**attributes)
         event = cls.__new__(cls)
-        attributes["_handled"] = False
         event.__dict__ = attributes
+        event._handled = False  # noqa: SLF001 (its own)
         return event
 
     @property

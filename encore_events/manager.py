@@ -175,11 +175,12 @@ class EventManager(BaseEventManager):
 
     def has_listeners(self, cls: type[BaseEvent]) -> bool:
         """Whether an event of `cls` is worth building: someone listens, holds it or traces."""
+        if self._holds and self._is_held(cls):
+            return True
         try:
-            heard = self._plans[cls].heard
+            return self._plans[cls].heard
         except KeyError:
-            heard = self._compile(cls).heard
-        return self._is_held(cls) if self._holds and not heard else heard
+            return self._compile(cls).heard
 
     def hold(self, cls: type[BaseEvent], filter: Filter | None = None) -> Hold:  # noqa: A002 (the name in the API)
         """Queue the matching events of the calling thread or task for the length of a block.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self
 
@@ -10,6 +9,7 @@ from encore_events.abstract import BaseEventManager
 from encore_events.default import get_event_manager
 from encore_events.errors import ProgressError
 from encore_events.events import BaseEvent
+from encore_events.ids import new_id
 
 ExitState = Literal["normal", "warning", "error", "exception"]
 
@@ -99,7 +99,7 @@ class ProgressManager:
         """Make the manager of one operation that has not started; see the class."""
         self.event_manager = get_event_manager() if event_manager is None else event_manager
         self.source = self if source is None else source
-        self.operation_id = os.urandom(8).hex() if operation_id is None else operation_id
+        self.operation_id = new_id() if operation_id is None else operation_id
         self.message = message
         self.steps = steps
         self.kwargs = kwargs

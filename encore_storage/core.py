@@ -23,7 +23,7 @@ from encore_storage.events import (
     StoreUpdateEvent,
 )
 from encore_storage.metadata import Metadata, checked_metadata, told_metadata
-from encore_storage.progress import SilentProgress, StoreProgressManager
+from encore_storage.progress import OperationProgress, SilentProgress, StoreProgressManager
 from encore_storage.transactions import TransactionState
 from encore_storage.value import Entry
 
@@ -185,18 +185,9 @@ class StoreCore(ABC):
         heard = self.event_manager.has_listeners
         if not (heard(StoreProgressEndEvent) or heard(StoreProgressStartEvent) or heard(StoreProgressStepEvent)):
             return SilentProgress()
-        return StoreProgressManager(
-            self.event_manager,
-            self,
-            message=operation if key is None else f"{operation} {key!r}",
-            steps=steps,
-            store=self.name,
-            operation=operation,
-            direction=direction,
-            key=key,
-            metadata=told_metadata(metadata),
-            transaction_id=transaction and transaction.transaction_id,
-        )
+        transaction_id = None if transaction is None else transaction.transaction_id
+        told = None if metadata is None else told_metadata(metadata)
+        return OperationProgress(self, operation, key, direction, steps, told, transaction_id)
 
     def _tell_change(self, key: str, change: Change) -> None:
         self._tell(StoreSetEvent if change.is_new else StoreUpdateEvent, key, change.metadata)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 from encore_events.errors import ProgressError
+from encore_events.ids import new_id
 from encore_events.progress import ExitState, ProgressManager
 from encore_storage.errors import KeyNotFoundError, error_type_of
 from encore_storage.events import (
+    Direction,
+    Operation,
     Outcome,
     StoreProgressEndEvent,
     StoreProgressEvent,
@@ -30,6 +34,9 @@ _OUTCOMES: dict[ExitState, Outcome] = {
     "error": "error",
     "exception": "cancelled",
 }
+
+
+_ALWAYS = -math.inf  # when a step is due outside of start and end: `step` has something to say of it
 
 
 class StoreProgressManager(ProgressManager):
@@ -71,6 +78,8 @@ class StoreProgressManager(ProgressManager):
     """What seconds are measured by: a function without arguments."""
 
     _told = 0
+    _due = _ALWAYS
+    _now: Callable[[], float] = time.monotonic
 
     @property
     def bytes(self) -> int:
@@ -83,9 +92,7 @@ class StoreProgressManager(ProgressManager):
         Raises:
             EventError: one of the attributes given as kwargs has the name of a method of the event.
         """
-        self.StartEventType.check_names(self.kwargs)
-        self._identity = {"source": self.source, "operation_id": self.operation_id, "message": self.message}
-        self._identity |= self.kwargs
+        self._identity = self._identify()
         self._last_message = self.message
         self._now = type(self).clock  # looked up on the class, so a plain function does not become a method
         self._ends = iter((True,))
@@ -93,7 +100,10 @@ class StoreProgressManager(ProgressManager):
         self._started_at = self._now()
         self._due = self._started_at + self.min_interval
         try:
-            self._tell(self.StartEventType, {"steps": self.steps, "timestamp": time.time()})
+            if self.event_manager.has_listeners(self.StartEventType):
+                attributes = self._identity.copy()
+                attributes["timestamp"] = time.time()
+                self.event_manager.emit(self.StartEventType.made_of(attributes))
         except BaseException as error:  # of a strict event manager, or an interrupt
             self.end(error=error)
             raise
@@ -135,38 +145,43 @@ class StoreProgressManager(ProgressManager):
             raise ValueError(f"exit_state must be one of {', '.join(map(repr, _OUTCOMES))}, not {exit_state!r}")
         if not self._started or not next(self._ends, False):
             raise ProgressError("end", self.message)
-        self._started, self._ended = False, True
+        self._started, self._ended, self._due = False, True, _ALWAYS
         outcome = _OUTCOMES[exit_state] if error is None else self._outcome_of(error)
         if error is not None and message is None:
             message = str(error) or type(error).__name__
-        attributes: dict[str, Any] = {
-            "steps": self.steps,
-            "exit_state": exit_state if error is None else _EXIT_STATES[outcome],
-            "outcome": outcome,
-            "bytes": self._done,
-            "delta": self._done - self._told,
-            "duration": self._now() - self._started_at,
-            "error": error,
-            "error_type": None if error is None or outcome == "cancelled" else error_type_of(error),
-        }
-        if message is not None:
-            attributes["message"] = message
-        self._tell(self.EndEventType, attributes)
+        if not self.event_manager.has_listeners(self.EndEventType):
+            return
+        attributes = self._identity.copy()
+        attributes["message"] = self.message if message is None else message
+        attributes["steps"] = self.steps
+        attributes["exit_state"] = exit_state if error is None else _EXIT_STATES[outcome]
+        attributes["outcome"] = outcome
+        attributes["bytes"] = self._done
+        attributes["delta"] = self._done - self._told
+        attributes["duration"] = self._now() - self._started_at
+        attributes["error"] = error
+        attributes["error_type"] = None if error is None or outcome == "cancelled" else error_type_of(error)
+        self.event_manager.emit(self.EndEventType.made_of(attributes))
 
     def __call__(self, message: str | int | None = None, step: int | None = None) -> None:
         """Count, and tell if due: `progress(n)`, `progress(step=n)` and `progress('message', n)` mean n in all."""
-        if message is None and step is not None and self._started:
-            if step > self._done:  # noqa: PLR1730 (a call to max would cost as much as all the rest)
-                self._done = step
-            if self._now() >= self._due:
-                self._tell_step()
+        if message is not None or step is None:
+            self._call(message, step)
             return
-        super().__call__(message, step)
+        # Every chunk that moves pays for each of these lines.
+        if step > self._done:  # noqa: PLR1730 (a call to max would cost as much as all the rest)
+            self._done = step
+        now = self._now
+        if now() >= self._due:
+            self._call(None, step)
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """End, if that hasn't been done, with the outcome that the block's exception stands for."""
         if self._started:
             self.end(error=error)
+
+    def _call(self, message: str | int | None, step: int | None) -> None:
+        super().__call__(message, step)
 
     def _tell_step(self) -> None:
         self._due = self._now() + self.min_interval
@@ -174,12 +189,15 @@ class StoreProgressManager(ProgressManager):
         if is_complete or not self.event_manager.has_listeners(self.StepEventType):
             return
         delta, self._told = self._done - self._told, self._done
-        step = {"message": self._last_message, "step": self._done, "delta": delta, "steps": self.steps}
-        self._tell(self.StepEventType, step)
+        attributes = self._identity | {"message": self._last_message, "steps": self.steps}
+        attributes |= {"step": self._done, "delta": delta}
+        self.event_manager.emit(self.StepEventType.made_of(attributes))
 
-    def _tell(self, cls: type[StoreProgressEvent], attributes: dict[str, Any]) -> None:
-        if self.event_manager.has_listeners(cls):
-            self.event_manager.emit(cls.made_of(self._identity | attributes))
+    def _identify(self) -> dict[str, Any]:
+        """What is the same in all events of the operation, or nearly so."""
+        self.StartEventType.check_names(self.kwargs)
+        own = {"source": self.source, "operation_id": self.operation_id, "message": self.message, "steps": self.steps}
+        return own | self.kwargs
 
     def _outcome_of(self, error: BaseException) -> Outcome:
         if isinstance(error, asyncio.CancelledError) or not isinstance(error, Exception):
@@ -192,6 +210,44 @@ class StoreProgressManager(ProgressManager):
         """Whether the key that is missing is this operation's own, and not one that its source looked for."""
         told = self.kwargs
         return (error.key, error.store) == (told.get("key", error.key), told.get("store", error.store))
+
+
+class OperationProgress(StoreProgressManager):
+    """The progress of an operation of a store: what every call of every store makes, and so made quickly."""
+
+    def __init__(
+        self,
+        store: Any,
+        operation: Operation,
+        key: str | None,
+        direction: Direction | None,
+        steps: int,
+        metadata: Mapping[str, Any] | None,
+        transaction_id: str | None,
+    ) -> None:
+        """Make the progress of an operation that has not started."""
+        self.event_manager = store.event_manager
+        self.source = store
+        self.operation_id = new_id()
+        self.message = operation if key is None else f"{operation} {key}"
+        self.steps = steps
+        self.kwargs = {
+            "store": store.name,
+            "operation": operation,
+            "direction": direction,
+            "key": key,
+            "metadata": metadata,
+            "transaction_id": transaction_id,
+        }
+
+    def _identify(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "operation_id": self.operation_id,
+            "message": self.message,
+            "steps": self.steps,
+            **self.kwargs,
+        }
 
 
 class SilentProgress(StoreProgressManager):

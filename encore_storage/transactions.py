@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from encore_events.abstract import BaseEventManager
 from encore_events.default import get_event_manager
+from encore_events.ids import new_id
 from encore_storage.errors import TransactionAbortedError, TransactionError
 from encore_storage.events import (
     StoreModificationEvent,
@@ -172,7 +173,7 @@ class SimpleTransactionContext:
         return self
 
     def _begin_telling(self) -> None:
-        self.transaction_id = os.urandom(8).hex()
+        self.transaction_id = new_id()
         self.operations = 0
         self._depth = 1
         self._started_at = time.monotonic()

@@ -85,7 +85,7 @@ class ProgressBars(Subscriber):
 
     def _started(self, event: StoreProgressStartEvent) -> None:
         if event.direction is not None:
-            self._bars[event.operation_id] = _Bar(_on_one_line(event.message), self._clock() + self._delay, event.steps)
+            self._bars[event.operation_id] = _Bar(event.message, self._clock() + self._delay, event.steps)
 
     def _moved(self, event: StoreProgressStepEvent) -> None:
         with self._lock:
@@ -109,7 +109,7 @@ class ProgressBars(Subscriber):
 
     def _draw_if_due(self, bar: _Bar) -> None:
         if bar.task is None and self._clock() >= bar.due:
-            bar.task = self._progress.add_task(bar.description, total=bar.total, completed=bar.step)
+            bar.task = self._progress.add_task(_on_one_line(bar.description), total=bar.total, completed=bar.step)
 
     def _leave_behind(self, bar: _Bar, error: BaseException | None) -> None:
         """Print the bar once and for all, above those that move."""

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 
 from encore_storage.subscribers import catalogue
-from encore_storage.subscribers.catalogue import OPEN_LABELS, OTHER, OVERFLOW, UNKNOWN
+from encore_storage.subscribers.catalogue import OPEN_LABELS, OTHER, OVERFLOW
 from encore_storage.subscribers.series import Counter, Family, Gauge, Histogram, counters, gauges, histograms
 
 AnyFamily = Family[Counter] | Family[Gauge] | Family[Histogram]
@@ -48,8 +48,8 @@ class Families:
         return (family for family in vars(self).values() if isinstance(family, Family))
 
     def label(self, name: str, value: object) -> str:
-        """What the open label `name` says for `value`: itself, 'unknown' for None, or '_overflow' past the cap."""
-        return UNKNOWN if value is None else self._open[name].admit(str(value))
+        """What the open label `name` says for `value`: itself, or '_overflow' past the cap."""
+        return self._open[name].admit(str(value))
 
 
 def closed(value: object, values: tuple[str, ...]) -> str:

@@ -104,7 +104,7 @@ class _Collector(Collector):
         self._lock = threading.RLock()
 
     def __repr__(self) -> str:
-        return f"<metrics of Encore: {len(self._living())} event managers observed>"
+        return f"<metrics of Encore, event managers observed: {len(self._living())}>"
 
     def join(self, event_manager: BaseEventManager) -> Observation:
         """The observation of the event manager; the first who joins still has to connect it."""

@@ -111,7 +111,7 @@ class Observation:
 
     def _operation_moved(self, event: StoreProgressStepEvent) -> None:
         operation = self._operations.get((event.store, event.operation)) or self._meet_operation(event)
-        if event.direction is not None and event.delta:
+        if event.direction is not None:
             self._families.transferred.series(*operation.labels, closed(event.direction, DIRECTIONS)).inc(event.delta)
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:

@@ -174,10 +174,11 @@ def test_a_filter_is_copied(manager: EventManager) -> None:
     manager.connect(Painted, heard.append, wanted)
 
     wanted["colour"] = "blue"
-    manager.emit(Painted(colour="blue"))
-    manager.emit(Painted(colour="red"))
+    blue, red = Painted(colour="blue"), Painted(colour="red")
+    manager.emit(blue)
+    manager.emit(red)
 
-    assert len(heard) == 1
+    assert heard == [red]
 
 
 def test_a_predicate_decides_after_the_filter(manager: EventManager) -> None:

@@ -74,6 +74,12 @@ def collecting_in(func: Any, interrupt: Callable[[], object]) -> Iterator[None]:
         gc.callbacks.remove(collect)
 
 
+def working() -> int:
+    """How many workers there are that were not told to stop."""
+    gc.collect()
+    return sum(isinstance(one, Worker) and not one._stopped for one in gc.get_objects())
+
+
 def emitted(manager: EventManager, event: BaseEvent) -> EmitHandle:
     handle = manager.emit(event, block=False)
     assert handle is not None
@@ -316,6 +322,23 @@ def test_what_comes_after_the_end_of_a_worker_is_done_all_the_same() -> None:
     assert done == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_thread_that_was_to_end_does_though_an_emitter_did_the_rest(gate: Gate) -> None:
+    done: list[str] = []
+    ended = threading.Event()
+    worker = Worker(lambda reason, count: None)
+    weakref.finalize(worker._jobs, ended.set)
+    worker.run(gate)
+    assert gate.came.wait(10)
+
+    worker.close(0)
+    worker.run(lambda: done.append("done"))
+    gate.open.set()
+    del worker
+
+    assert done == ["done"]
+    assert ended.wait(10)
+
+
 @pytest.mark.usefixtures("_stack_too_large")
 def test_where_no_thread_can_be_started_the_emitter_does_the_work(manager: EventManager) -> None:
     threads: list[int] = []
@@ -332,9 +355,12 @@ def test_a_collection_that_emits_while_the_worker_is_made_gets_the_same_worker(m
     handles: list[EmitHandle] = []
     manager.connect(Opened, lambda event: heard.append(threading.get_ident()))
 
+    before = working()
+
     with collecting_in(Worker.__init__, lambda: handles.append(emitted(manager, Opened()))):
         handles.append(emitted(manager, Opened()))
 
+    assert working() == before + 1
     assert len(handles) == 2
     assert all(handle.join(10) for handle in handles)
     assert len(heard) == 2

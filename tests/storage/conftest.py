@@ -26,9 +26,15 @@ def traced_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     start_new_thread = _thread.start_new_thread
 
     def start(func: Callable[..., object], args: tuple[Any, ...]) -> int:
-        return start_new_thread(lambda: (sys.settrace(threading.gettrace()), func(*args)), ())
+        return start_new_thread(traced, (func, *args))
 
     monkeypatch.setattr(_thread, "start_new_thread", start)
+
+
+def traced(func: Callable[..., object], *args: Any) -> None:
+    """Call the function, traced as `threading.settrace` says."""
+    sys.settrace(threading.gettrace())  # pragma: no cover  # it counts from the next call on
+    func(*args)  # pragma: no cover  # as above
 
 
 @pytest.fixture

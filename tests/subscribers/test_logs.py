@@ -36,6 +36,13 @@ class ListLogger:
     debug = info = warning = error = msg
 
 
+class OlderBoundLogger(structlog.BoundLogger):
+    """As structlog wrapped the loggers of the standard library before it had one name for all of them."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 (the name in the standard library)
+        return bool(self._logger.isEnabledFor(level))
+
+
 class Shown:
     """A redaction that changes nothing and notes what it was asked about."""
 
@@ -285,10 +292,11 @@ def test_the_level_is_checked_before_a_line_is_built(manager: EventManager, line
     assert [line["level"] for line in lines] == ["error"]
 
 
-def test_the_level_of_a_stdlib_logger_counts(manager: EventManager) -> None:
+@pytest.mark.parametrize("wrapper", [structlog.stdlib.BoundLogger, OlderBoundLogger])
+def test_the_level_of_a_stdlib_logger_counts(manager: EventManager, wrapper: type[structlog.BoundLogger]) -> None:
     below = logging.getLogger(f"{__name__}.below")
     below.setLevel(logging.WARNING)
-    logger = structlog.wrap_logger(below, wrapper_class=structlog.stdlib.BoundLogger, processors=[])
+    logger = structlog.wrap_logger(below, wrapper_class=wrapper, processors=[])
     shown = Shown()
 
     with LogSubscriber(logger=logger, keys=shown).connect(manager):

@@ -120,9 +120,10 @@ def test_the_console_shows_an_event_and_its_exception_for_people() -> None:
 def test_a_key_cannot_forge_a_line_or_steer_the_terminal() -> None:
     stream = io.StringIO()
     with open_logger(stream, format="console") as logger:
-        logger.info("store.key.set", key="a\n2025-01-01 [error] forged\x1b[2J")
+        logger.info("store.key.set", key="a\n2025-01-01 [error] forged")
+        logger.info("store.key.set", key="\x1b[2J")
 
-    assert len(stream.getvalue().splitlines()) == 1
+    assert len(stream.getvalue().splitlines()) == 2
     assert "\x1b" not in stream.getvalue()
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.registry import Collector
 
 from encore_events import EventManager
 from encore_events.errors import ManagerClosedError
@@ -119,6 +123,33 @@ def test_a_closed_event_manager_is_refused_and_can_be_tried_again(registry: Coll
         assert connected is subscriber
 
 
+class SlowRegistry(CollectorRegistry):
+    """A registry that takes its time, in case that another thread comes in between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._two = threading.Barrier(2)
+
+    def register(self, collector: Collector) -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            self._two.wait(0.1)
+        super().register(collector)
+
+
+def test_threads_that_connect_at_once_share_what_one_of_them_registers() -> None:
+    registry, together = SlowRegistry(), threading.Barrier(4)
+
+    def connect(manager: EventManager) -> None:
+        together.wait()
+        MetricsSubscriber(registry=registry).connect(manager)
+        DictMemoryStore(name="archive", event_manager=manager).from_bytes("a", b"1")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(connect, [EventManager() for _ in range(4)]))
+
+    assert sets(registry) == 4
+
+
 def test_a_name_that_somebody_else_has_registered_is_refused_by_the_registry(
     manager: EventManager, registry: CollectorRegistry
 ) -> None:
@@ -133,4 +164,4 @@ def test_it_says_how_many_event_managers_it_observes(manager: EventManager, regi
     MetricsSubscriber(registry=registry).connect(manager)
 
     (collector,) = {type(one): one for one in registry._collector_to_names}.values()
-    assert repr(collector) == "<metrics of Encore: 1 event managers observed>"
+    assert repr(collector) == "<metrics of Encore, event managers observed: 1>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Event
@@ -99,10 +99,9 @@ def test_a_stream_that_is_dropped_unclosed_gives_its_connection_back(opened: Cal
 def test_a_query_that_is_dropped_in_the_middle_gives_its_connection_back(opened: Callable[[], int], path: Path) -> None:
     with store_at(path) as store:
         store.multiset_metadata(["a", "b"], [{}, {}])
-        for _ in range(5):
-            for found in (store.query(), store.query_keys(), store.glob("*")):
-                next(found)
-            del found
+        listings: list[Callable[[], Iterator[object]]] = [store.query, store.query_keys, lambda: store.glob("*")]
+        for listing in listings * 5:
+            next(listing())
             settle()
 
         assert opened() == 2
