@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -104,6 +104,20 @@ class Hold:
         self._manager.end_hold(self)
         queue, self._queue = self._queue, []
         return queue
+
+
+def taken(holds: Mapping[int, Hold], event: BaseEvent, handle: EmitHandle | None) -> bool:
+    """Whether one of the holds has queued the event; the innermost is asked first."""
+    if not holds:
+        return False
+    owner = current_owner()
+    return any(hold.take(event, owner, handle) for hold in reversed(list(holds.values())))
+
+
+def is_held(holds: Mapping[int, Hold], cls: type[BaseEvent]) -> bool:
+    """Whether one of the holds may queue an event of `cls` that the caller emits."""
+    owner = current_owner()
+    return any(hold.covers(cls, owner) for hold in list(holds.values()))
 
 
 def _forget(queue: Iterable[Queued]) -> None:

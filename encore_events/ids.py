@@ -16,6 +16,6 @@ def new_id() -> str:
 
 def _make_generator() -> random.Random:
     generator = _generators.setdefault("ids", random.Random())  # noqa: S311 (unique, not secret)
-    if hasattr(os, "register_at_fork"):
+    if hasattr(os, "register_at_fork"):  # pragma: no branch (where there are forks, it is there)
         os.register_at_fork(after_in_child=generator.seed)  # or the child would go on as the parent does
     return generator

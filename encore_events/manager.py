@@ -24,9 +24,9 @@ from encore_events.abstract import BaseEventManager
 from encore_events.dispatch import Dispatcher, Trace
 from encore_events.errors import ManagerClosedError, NotConnectedError
 from encore_events.events import BaseEvent, check_event_class, check_made, has_hooks
-from encore_events.hold import Hold, hold_filter
+from encore_events.hold import Hold, hold_filter, is_held, taken
 from encore_events.listeners import Filter, Listener, Where, identity_of
-from encore_events.owner import current_loop, current_owner
+from encore_events.owner import current_loop
 from encore_events.plan import Plan
 from encore_events.subscription import EventInfo, Subscription
 from encore_events.trouble import OnError, tell_dropped, tell_listener_error
@@ -170,12 +170,12 @@ class EventManager(BaseEventManager):
     async def emit_async(self, event: BaseEvent) -> None:
         """Call the listeners as `emit` does, awaiting those that are coroutine functions, in order."""
         check_made(event)
-        if not self._taken(event, None):
+        if not taken(self._holds, event, None):
             await self._dispatcher.run_async(event, self._plan(type(event)), self.emit_async)
 
     def has_listeners(self, cls: type[BaseEvent]) -> bool:
         """Whether an event of `cls` is worth building: someone listens, holds it or traces."""
-        if self._holds and self._is_held(cls):
+        if self._holds and is_held(self._holds, cls):
             return True
         try:
             return self._plans[cls].heard
@@ -279,7 +279,7 @@ class EventManager(BaseEventManager):
 
     def emit_held(self, event: BaseEvent, handle: EmitHandle | None) -> None:
         """Emit an event that is no longer held. For `Hold`."""
-        if self._taken(event, handle):
+        if taken(self._holds, event, handle):
             return
         if handle is None:
             self._dispatcher.run(event, self._plan(type(event)), self.emit)
@@ -316,16 +316,6 @@ class EventManager(BaseEventManager):
         else:
             made.stop()
         return worker
-
-    def _taken(self, event: BaseEvent, handle: EmitHandle | None) -> bool:
-        if not self._holds:
-            return False
-        owner = current_owner()
-        return any(hold.take(event, owner, handle) for hold in reversed(list(self._holds.values())))
-
-    def _is_held(self, cls: type[BaseEvent]) -> bool:
-        owner = current_owner()
-        return any(hold.covers(cls, owner) for hold in list(self._holds.values()))
 
     def _tell(self, event: BaseEvent, listener: Listener, error: Exception) -> None:
         tell_listener_error(self, self._on_error, event, listener.func, error)

@@ -137,7 +137,7 @@ def _look_up(path: str, wanted: Sequence[Any], calls: Sequence[Call], run: Choos
             return run(event, plan)
         if value not in made and value in known:
             made[value] = calls_for(value)
-        return made.get(value, rest)
+        return made.get(value, rest) or _nobody(event, plan)
 
     return choose
 

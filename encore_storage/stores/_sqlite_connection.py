@@ -23,6 +23,7 @@ Row = tuple[Any, ...]
 APPLICATION_ID: Final = 0x656E6372  # "encr": tells a database of ours from anyone else's
 LAYOUT: Final = 1
 
+# The chunks have rowids: without, a search reads all of each row that it passes, which is a mebibyte.
 _SCHEMA = (
     """
     CREATE TABLE entry (
@@ -33,7 +34,7 @@ _SCHEMA = (
     """
     CREATE TABLE chunk (
         blob INTEGER, number INTEGER, data BLOB NOT NULL, PRIMARY KEY (blob, number)
-    ) WITHOUT ROWID
+    )
     """,
     f"PRAGMA user_version = {LAYOUT}",
     f"PRAGMA application_id = {APPLICATION_ID}",

@@ -12,8 +12,6 @@ from encore_storage.stores._sqlite_database import Database
 
 MEMORY = ":memory:"
 
-_SETTINGS = ("temp_store = MEMORY", "cache_spill = OFF")
-
 
 class MemoryDatabase(Database):
     """A database in memory, of at most 1 GiB: one connection writes, and one reads.
@@ -28,7 +26,7 @@ class MemoryDatabase(Database):
     def __init__(self, store: str) -> None:
         """Make an empty database."""
         uri = f"file:/encore-{uuid.uuid4()}?vfs=memdb&"
-        super().__init__(Place(store, MEMORY, uri, "memory", _SETTINGS, 0))
+        super().__init__(Place(store, MEMORY, uri, "memory", (), 0))
         # Reentrant, since a garbage collection inside it may run a finalizer that reads.
         self._lock = threading.RLock()
         self._reader = Connection(self.place)

@@ -7,14 +7,11 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from encore_events.abstract import BaseEventManager
-from encore_storage.events import (
-    StoreProgressEndEvent,
-    StoreProgressStartEvent,
-    StoreProgressStepEvent,
-)
+from encore_events.progress import ProgressEndEvent, ProgressStartEvent, ProgressStepEvent
+from encore_storage.events import StoreProgressEndEvent, StoreProgressEvent
 from encore_storage.subscribers.base import Listeners, Subscriber, listen
 from encore_storage.subscribers.errors import MissingExtraError
 
@@ -22,15 +19,17 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.progress import Progress, TaskID
 
+Counts = Literal["bytes", "steps"]
+
 _REFRESHES = 10  # a second
 
 
 class ProgressBars(Subscriber):
-    """Draws a bar for each operation that moves bytes and lasts longer than `delay`.
+    """Draws a bar for each operation that moves bytes, or counts steps, and lasts longer than `delay`.
 
-    A bar tells bytes, speed and time left; where the size is unknown, it pulses. It goes with the end of
-    its operation, but that of one that failed stays, in red and with the error. Nothing is drawn, and
-    nothing listened to, where the console is no terminal.
+    A bar tells bytes and speed, or steps, and the time left; where the size is unknown, it pulses. It goes
+    with the end of its operation, but that of one that failed stays, in red and with the error. Nothing is
+    drawn, and nothing listened to, where the console is no terminal.
 
     Args:
         console: where to draw; by default, standard error.
@@ -55,14 +54,15 @@ class ProgressBars(Subscriber):
         self._clock = clock
         self._lock = threading.RLock()
         self._bars: dict[str, _Bar] = {}
-        self._progress = _progress(self._console, clock)
+        self._bytes = _table(self._console, clock)
+        self._steps = _table(self._console, clock, counts="steps")
 
     def render(self) -> RenderableType:
         """The bars as they are now, for rich to print; what is drawn ten times a second."""
         with self._lock:
             for bar in list(self._bars.values()):
                 self._draw_if_due(bar)
-        return self._progress.get_renderable()
+        return _stacked(self._steps.get_renderable(), self._bytes.get_renderable())
 
     def _listen(self, event_manager: BaseEventManager) -> ExitStack:
         from rich.live import Live  # noqa: PLC0415 (an extra)
@@ -78,16 +78,18 @@ class ProgressBars(Subscriber):
 
     def _listeners(self) -> Listeners:
         return {
-            StoreProgressStartEvent: self._started,
-            StoreProgressStepEvent: self._moved,
-            StoreProgressEndEvent: self._ended,
+            ProgressStartEvent: self._started,
+            ProgressStepEvent: self._moved,
+            ProgressEndEvent: self._ended,
         }
 
-    def _started(self, event: StoreProgressStartEvent) -> None:
-        if event.direction is not None:
-            self._bars[event.operation_id] = _Bar(event.message, self._clock() + self._delay, event.steps)
+    def _started(self, event: ProgressStartEvent) -> None:
+        if isinstance(event, StoreProgressEvent) and event.direction is None:
+            return
+        table = self._bytes if isinstance(event, StoreProgressEvent) else self._steps
+        self._bars[event.operation_id] = _Bar(table, event.message, self._clock() + self._delay, event.steps)
 
-    def _moved(self, event: StoreProgressStepEvent) -> None:
+    def _moved(self, event: ProgressStepEvent) -> None:
         with self._lock:
             bar = self._bars.get(event.operation_id)
             if bar is None:
@@ -95,40 +97,45 @@ class ProgressBars(Subscriber):
             bar.steps, bar.step = event.steps, event.step
             self._draw_if_due(bar)
             if bar.task is not None:
-                self._progress.update(bar.task, total=bar.total, completed=bar.step)
+                bar.table.update(bar.task, total=bar.total, completed=bar.step)
 
-    def _ended(self, event: StoreProgressEndEvent) -> None:
+    def _ended(self, event: ProgressEndEvent) -> None:
         with self._lock:
             bar = self._bars.pop(event.operation_id, None)
             if bar is None or bar.task is None:
                 return
-            self._progress.remove_task(bar.task)
-        if event.outcome == "error":
+            bar.table.remove_task(bar.task)
+        if isinstance(event, StoreProgressEndEvent):
             bar.steps, bar.step = event.steps, event.bytes
-            self._leave_behind(bar, event.error)
+            if event.outcome == "error":
+                self._leave_behind(bar, str(event.error or "failed") or type(event.error).__name__)
+        elif event.exit_state in {"error", "exception"}:
+            self._leave_behind(bar, event.message)
 
     def _draw_if_due(self, bar: _Bar) -> None:
         if bar.task is None and self._clock() >= bar.due:
-            bar.task = self._progress.add_task(_on_one_line(bar.description), total=bar.total, completed=bar.step)
+            bar.task = bar.table.add_task(_on_one_line(bar.description), total=bar.total, completed=bar.step)
 
-    def _leave_behind(self, bar: _Bar, error: BaseException | None) -> None:
+    def _leave_behind(self, bar: _Bar, reason: str) -> None:
         """Print the bar once and for all, above those that move."""
-        failed = _progress(self._console, self._clock, style="red")
-        reason = str(error or "failed") or type(error).__name__
+        counts: Counts = "bytes" if bar.table is self._bytes else "steps"
+        failed = _table(self._console, self._clock, counts=counts, style="red")
         failed.add_task(_on_one_line(f"{bar.description}: {reason}"), total=bar.total, completed=bar.step)
         self._console.print(failed.get_renderable())
 
     def _forget(self) -> None:
         with self._lock:
             self._bars.clear()
-            for task in self._progress.task_ids:
-                self._progress.remove_task(task)
+            for table in (self._bytes, self._steps):
+                for task in table.task_ids:
+                    table.remove_task(task)
 
 
 @dataclass(slots=True)
 class _Bar:
-    """One operation, and its bar once it has one."""
+    """One operation, and its bar in the table once it has one."""
 
+    table: Progress
     description: str
     due: float
     steps: int
@@ -145,18 +152,29 @@ def _on_one_line(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def _progress(console: Console, clock: Callable[[], float], style: str = "") -> Progress:
-    """A table of bars: all in `style`, or in the colours of rich. It draws nothing by itself."""
+def _table(
+    console: Console, clock: Callable[[], float], *, counts: Counts = "bytes", style: str | None = None
+) -> Progress:
+    """A table of bars, all in `style` or in the colours of rich. It draws nothing by itself."""
     from rich.progress import (  # noqa: PLC0415 (an extra)
         BarColumn,
         DownloadColumn,
+        MofNCompleteColumn,
         Progress,
         TextColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
 
-    bar = BarColumn(complete_style=style, finished_style=style, pulse_style=style) if style else BarColumn()
-    moving = () if style else (TransferSpeedColumn(), TimeRemainingColumn())
     text = TextColumn("{task.description}", style=style or "none", markup=False)
-    return Progress(text, bar, DownloadColumn(binary_units=True), *moving, console=console, get_time=clock)
+    bar = BarColumn(complete_style=style, finished_style=style, pulse_style=style) if style else BarColumn()
+    amount = DownloadColumn(binary_units=True) if counts == "bytes" else MofNCompleteColumn()
+    speed = (TransferSpeedColumn(),) if counts == "bytes" else ()
+    moving = () if style else (*speed, TimeRemainingColumn())
+    return Progress(text, bar, amount, *moving, console=console, get_time=clock)
+
+
+def _stacked(*tables: RenderableType) -> RenderableType:
+    from rich.console import Group  # noqa: PLC0415 (an extra)
+
+    return Group(*tables)

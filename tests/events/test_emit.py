@@ -202,15 +202,16 @@ def test_an_event_that_handles_itself_before_its_emit_reaches_nobody(manager: Ev
     assert heard == []
 
 
-def test_what_pre_emit_raises_is_the_emitters(manager: EventManager) -> None:
+@pytest.mark.parametrize("error", [OSError, AttributeError])
+def test_what_pre_emit_raises_is_the_emitters(manager: EventManager, error: type[Exception]) -> None:
     class Broken(BaseEvent):
         def pre_emit(self) -> None:
-            raise OSError("not ready")
+            raise error("not ready")
 
     heard: list[str] = []
     manager.connect(Broken, named("listener", heard))
 
-    with pytest.raises(OSError, match="not ready"):
+    with pytest.raises(error, match="not ready"):
         manager.emit(Broken())
 
     assert heard == []
@@ -226,6 +227,20 @@ def test_an_event_that_was_not_wholly_made_says_what_is_missing(manager: EventMa
         manager.emit(Forgetful(), block)
     with pytest.raises(EventError, match="did not call"):
         asyncio.run(manager.emit_async(Forgetful()))
+
+
+@pytest.mark.parametrize("filter", [None, {"colour": "red"}, {"colour": "blue"}, {"size": 1}, {"colour": ["red"]}])
+def test_so_it_says_whoever_listens(manager: EventManager, filter: dict[str, Any] | None) -> None:  # noqa: A002
+    class Forgetful(BaseEvent):
+        def __init__(self) -> None:
+            self.colour = "red"
+
+    manager.connect(Forgetful, named("listener", []), filter)
+    manager.connect(BaseEvent, named("other", []), filter)
+    assert manager.has_listeners(Forgetful)
+
+    with pytest.raises(EventError, match="did not call"):
+        manager.emit(Forgetful())
 
 
 @pytest.mark.parametrize("block", [True, False])

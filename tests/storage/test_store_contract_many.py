@@ -131,7 +131,7 @@ def test_as_many_keys_as_values_are_asked_for(keys: list[str], count: int, store
         ({"year": "2026"}, set()),
         ({"missing": None}, set()),
     ],
-    ids=str,
+    ids=["all", "one item", "two items", "a list", "another type", "a missing item"],
 )
 def test_a_query_gives_the_keys_whose_metadata_has_all_items(
     wanted: Metadata, keys: set[str], filled: AbstractStore

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from rich.console import Console
 
-from encore_events import EventManager
+from encore_events import EventManager, ProgressManager
 from encore_storage.events import StoreProgressEvent
 from encore_storage.stores import DictMemoryStore
 from encore_storage.subscribers import ProgressBars
@@ -253,3 +253,38 @@ def test_without_rich_they_say_what_to_install(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(MissingExtraError, match=r"pip install encore-observability\[cli\]") as caught:
         ProgressBars()
     assert isinstance(caught.value, ImportError)
+
+
+def test_what_counts_steps_has_a_bar_above_those_of_bytes(
+    manager: EventManager, bars: ProgressBars, clock: FakeClock
+) -> None:
+    with ProgressManager(manager, message="copying", steps=10) as progress:
+        manager.emit(start())
+        clock.advance(1)
+        progress(step=4)
+        steps, moved = look(bars)
+
+        assert steps.startswith("copying ━")
+        assert "4/10" in steps
+        assert moved.startswith("get 'a' ")
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_what_counts_steps_and_fails_stays_and_says_why(
+    manager: EventManager, bars: ProgressBars, clock: FakeClock, console: Console, error: BaseException
+) -> None:
+    with pytest.raises(type(error)), ProgressManager(manager, message="copying", steps=10) as progress:
+        clock.advance(1)
+        progress(step=4)
+        raise error
+
+    assert look(bars) == []
+    assert f"copying: {str(error) or 'KeyboardInterrupt'}" in written(console)
+
+
+def test_what_counts_steps_and_ends_well_goes(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
+    with ProgressManager(manager, message="copying", steps=10) as progress:
+        clock.advance(1)
+        progress(step=10)
+
+    assert look(bars) == []
