@@ -357,6 +357,7 @@ class EventManager(BaseEventManager):
         return sorted(newest.values(), key=lambda listener: (-listener.priority, listener.sequence))
 
     def _run(self, event: BaseEvent, plan: Plan) -> tuple[()]:
+        check_made(event)
         self._dispatcher.run(event, plan, self.emit)
         return ()
 

@@ -44,8 +44,8 @@ def run_demo(*, port: int | None, keep_serving: bool) -> int:
 
 def _demonstrate(run: Session, library: Path, source: AbstractStore, archive: AbstractStore) -> bool:
     keys = [key for key in source.glob("*.py") if not key.startswith("site-packages/")]
-    run.say(f"1. copies {len(keys):,} files of {library} into a SQLite store, 100 in each transaction,")
-    run.say("   reads every value back and compares it by hash")
+    run.say(f"1. copies the standard library, {len(keys):,} files of {library},")
+    run.say("   into a SQLite store, 100 in each transaction, and compares all of it by hash")
     job = CopyJob(source, archive, transaction_size=100, verify=True)
     job.run(keys)
     run.say(f"   {job.report.copied:,} of {job.report.total:,} arrived, the same to the last byte")
@@ -56,11 +56,13 @@ def _demonstrate(run: Session, library: Path, source: AbstractStore, archive: Ab
             archive.set(f"failed/{key}", source.get(key))
         raise DemonstratedError("the disk of the demonstration is full")
     left_behind = sum(1 for _ in archive.glob("failed/*"))
-    run.say(f"   {left_behind} keys of it are in the store")
+    run.say(f"   of its 50 keys, {left_behind} are in the store")
 
     run.say("3. asks for a key that is missing")
-    with contextlib.suppress(KeyError):
+    try:
         archive.get_data("no/such/module.py")
+    except KeyError as error:
+        run.say(f"   {error}")
 
     run.say(f"4. a slow reader takes {_SLOW_SECONDS:.0f} s for one value")
     _read_slowly(archive, max(keys, key=lambda key: archive.get(key).size or 0))

@@ -164,7 +164,9 @@ def test_a_value_that_could_not_be_stored_is_closed_and_its_operation_over(
     assert (told.outcome, told.bytes) == ("ok", 10)
 
 
-@pytest.mark.parametrize("value", [b"bytes", (b"bytes",), (io.BytesIO(), {}, 1), None], ids=["bytes", "single", "triple", "None"])
+@pytest.mark.parametrize(
+    "value", [b"bytes", (b"bytes",), (io.BytesIO(), {}, 1), None], ids=["bytes", "single", "triple", "None"]
+)
 def test_what_is_no_value_is_refused(value: Any, store: AbstractStore) -> None:
     with pytest.raises(TypeError, match="a Value or a pair"):
         store.set("a", value)

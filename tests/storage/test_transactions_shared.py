@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from encore_events import EventManager
+from encore_events import BaseEvent, EventManager
 from encore_events.testing import EventRecorder
 from encore_storage.errors import StoreError, TransactionTimeoutError
 from encore_storage.events import (
@@ -237,6 +237,34 @@ def test_many_threads_may_use_one_context_one_after_the_other(
     assert all(map(store.exists, changed))
 
 
+def test_an_end_is_told_as_its_own_though_another_thread_waits_to_enter_the_same_context(
+    pool: ThreadPoolExecutor,
+) -> None:
+    begun_again = threading.Event()
+
+    class Slow(EventManager):
+        def has_listeners(self, cls: type[BaseEvent]) -> bool:
+            if cls is StoreTransactionEndEvent:
+                begun_again.wait(A_MOMENT)
+            return super().has_listeners(cls)
+
+    manager = Slow()
+    store, recorder = RecordingStore(event_manager=manager), EventRecorder(manager)
+    context = store.transaction()
+
+    def enter_again() -> None:
+        with context:
+            begun_again.set()
+
+    with context:
+        waiting = pool.submit(enter_again)
+    waiting.result(LONG)
+
+    starts, ends = recorder.of(StoreTransactionStartEvent), recorder.of(StoreTransactionEndEvent)
+    assert {event.transaction_id for event in starts} == {event.transaction_id for event in ends}
+    assert len({event.transaction_id for event in ends}) == 2
+
+
 def test_threads_that_add_to_one_value_lose_nothing(archive: AbstractStore) -> None:
     archive.from_bytes("total", b"0")
     together = threading.Barrier(4)
@@ -390,7 +418,7 @@ def test_a_store_is_not_disconnected_inside_a_transaction(archive: AbstractStore
 
 FORKED = """
 import os, threading
-from encore_events import EventManager
+from encore_events import BaseEvent, EventManager
 from encore_events.testing import EventRecorder
 from encore_storage.events import StoreModificationEvent, StoreTransactionEndEvent
 from encore_storage.stores import DictMemoryStore
@@ -431,7 +459,7 @@ assert not store.exists("mine")
 
 FORKED_INSIDE = """
 import os
-from encore_events import EventManager
+from encore_events import BaseEvent, EventManager
 from encore_storage.stores import DictMemoryStore
 
 store = DictMemoryStore(event_manager=EventManager())

@@ -144,6 +144,21 @@ def test_stores_that_make_one_database_at_once_share_it(path: Path) -> None:
     assert all(list(store.query_keys()) == [f"{number}" for number in range(8)] for store in stores)
 
 
+def test_a_database_that_another_has_made_in_the_meantime_is_shared(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = Connection._create
+
+    def create_late(connection: Connection) -> None:
+        monkeypatch.undo()
+        store_at(path).from_bytes("a", b"1")
+        create(connection)
+
+    monkeypatch.setattr(Connection, "_create", create_late)
+    with store_at(path) as store:
+        assert store.to_bytes("a") == b"1"
+
+
 @pytest.mark.parametrize("location", ["", "a\0b"])
 def test_what_is_no_path_is_refused(location: str) -> None:
     with pytest.raises(StoreConnectionError, match="is no path of a database: give one, or ':memory:'"):
