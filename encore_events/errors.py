@@ -8,7 +8,7 @@ EncoreError
 ├── NoRunningLoopError         a coroutine listener, emitted to where no loop runs (RuntimeError)
 ├── ManagerClosedError         connect() after close() (RuntimeError)
 ├── DefaultManagerError        a second default event manager (ValueError)
-└── ProgressError              a step or an end outside of start ... end (RuntimeError)
+└── ProgressError              a start, step or end out of turn (RuntimeError)
 ```
 
 `encore_storage.errors` grows the other branch of the tree.
@@ -83,9 +83,10 @@ class DefaultManagerError(EncoreError, ValueError):
 
 
 class ProgressError(EncoreError, RuntimeError):
-    """`step` or `end` of a progress manager that isn't between its start and its end."""
+    """`start`, `step` or `end` of a progress manager out of turn: an operation starts once, and ends once."""
 
     def __init__(self, method: str, message: str) -> None:
         """Say which `method` was called out of turn, for the operation `message`."""
-        super().__init__(f"{method}() of {message!r} outside of its start() and end()")
+        reason = "after its start()" if method == "start" else "outside of its start() and end()"
+        super().__init__(f"{method}() of {message!r} {reason}")
         self.method = method

@@ -103,15 +103,26 @@ class ProgressManager:
         self.message = message
         self.steps = steps
         self.kwargs = kwargs
+        self.StartEventType.check_names(kwargs)
 
     def __repr__(self) -> str:
         """What is being done, and how far it is."""
         return f"<{type(self).__name__}: {self.message!r}, {self._done} of {self.steps}>"
 
     def start(self) -> None:
-        """Tell that the operation starts."""
+        """Tell that the operation starts.
+
+        Raises:
+            ProgressError: it has started before.
+        """
+        if self._started or self._ended:
+            raise ProgressError("start", self.message)
         self._started = True
-        self._emit(self.StartEventType, self.message, steps=self.steps)
+        try:
+            self._emit(self.StartEventType, self.message, steps=self.steps)
+        except BaseException as error:  # of a strict event manager, or an interrupt
+            self.__exit__(type(error), error, None)
+            raise
 
     def step(self, message: str | None = None, step: int | None = None) -> None:
         """Tell that `step` steps are done in all; without it, one more than before.

@@ -123,9 +123,10 @@ class StoreCore(ABC):
 
     def connect(self) -> None:
         """Make the store usable again after `disconnect()`; otherwise do nothing."""
-        if not self._connected:
-            self._connect()
-            self._connected = True
+        with TransactionState.of(self).turn:
+            if not self._connected:
+                self._connect()
+                self._connected = True
 
     def disconnect(self) -> None:
         """Release what the store holds; calls raise StoreConnectionError until it is connected again.
@@ -135,8 +136,8 @@ class StoreCore(ABC):
         """
         if TransactionState.of(self).mine is not None:
             raise TransactionError(f"store {self.name!r} cannot be disconnected inside its own transaction")
-        if self._connected:
-            with TransactionState.of(self).turn:
+        with TransactionState.of(self).turn:
+            if self._connected:
                 self._connected = False
                 self._disconnect()
 

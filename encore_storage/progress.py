@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 from encore_events.errors import ProgressError
 from encore_events.ids import new_id
 from encore_events.progress import ExitState, ProgressManager
-from encore_storage.errors import KeyNotFoundError, error_type_of
+from encore_storage.errors import ErrorType, KeyNotFoundError, error_type_of
 from encore_storage.events import (
     Direction,
     Operation,
@@ -90,8 +90,10 @@ class StoreProgressManager(ProgressManager):
         """Tell that the operation starts.
 
         Raises:
-            EventError: one of the attributes given as kwargs has the name of a method of the event.
+            ProgressError: it has started before.
         """
+        if self._started or self._ended:
+            raise ProgressError("start", self.message)
         self._identity = self._identify()
         self._last_message = self.message
         self._now = type(self).clock  # looked up on the class, so a plain function does not become a method
@@ -160,7 +162,7 @@ class StoreProgressManager(ProgressManager):
         attributes["delta"] = self._done - self._told
         attributes["duration"] = self._now() - self._started_at
         attributes["error"] = error
-        attributes["error_type"] = None if error is None or outcome == "cancelled" else error_type_of(error)
+        attributes["error_type"] = _error_type(outcome, error)
         self.event_manager.emit(self.EndEventType.made_of(attributes))
 
     def __call__(self, message: str | int | None = None, step: int | None = None) -> None:
@@ -195,7 +197,6 @@ class StoreProgressManager(ProgressManager):
 
     def _identify(self) -> dict[str, Any]:
         """What is the same in all events of the operation, or nearly so."""
-        self.StartEventType.check_names(self.kwargs)
         own = {"source": self.source, "operation_id": self.operation_id, "message": self.message, "steps": self.steps}
         return own | self.kwargs
 
@@ -248,6 +249,12 @@ class OperationProgress(StoreProgressManager):
             "steps": self.steps,
             **self.kwargs,
         }
+
+
+def _error_type(outcome: Outcome, error: BaseException | None) -> ErrorType | None:
+    if error is None:
+        return "other" if outcome == "error" else None
+    return None if outcome == "cancelled" else error_type_of(error)
 
 
 class SilentProgress(StoreProgressManager):

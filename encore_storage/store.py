@@ -11,7 +11,7 @@ import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeGuard, TypeVar
 
 from encore_storage.core import Change, StoreCore
 from encore_storage.errors import KeyNotFoundError
@@ -96,20 +96,21 @@ class AbstractStore(StoreCore):
     def set(self, key: str, value: AnyValue, buffer_size: int = MEBIBYTE) -> None:
         """Store a value, as a `Value` or as `(file, metadata)`; `buffer_size` bytes are read at a time.
 
-        A source that fails leaves the value that was there untouched.
+        A source that fails leaves the value that was there untouched. What the caller has opened stays open.
+
+        Raises:
+            TypeError: it is neither; or the metadata isn't JSON, or the file gives no bytes.
         """
-        if isinstance(value, Value):
-            with self._observe_set(key, value.size, value.metadata) as progress, contextlib.closing(value):
-                change = self._write(progress, key, value.data, value.metadata, buffer_size)
-        else:
-            data, metadata = _unpacked(value)
-            with self._observe_set(key, None, metadata) as progress:
-                change = self._write(progress, key, data, metadata, buffer_size)
+        size, metadata = _known_of(value)
+        with self._observe_set(key, size, metadata) as progress, _source_of(value) as data:
+            change = self._write(progress, key, data, {} if metadata is None else metadata, buffer_size)
         self._tell_change(key, change)
 
     def set_data(self, key: str, data: Readable, buffer_size: int = MEBIBYTE) -> None:
         """Replace the bytes by those of a file, and keep the metadata."""
-        self._set_data(key, data, None, buffer_size)
+        with self._observe_set(key, None, None) as progress:
+            change = self._write(progress, key, data, None, buffer_size)
+        self._tell_change(key, change)
 
     def set_metadata(self, key: str, metadata: Metadata) -> None:
         """Replace the metadata, and keep the bytes; a new key gets no bytes."""
@@ -209,16 +210,14 @@ class AbstractStore(StoreCore):
 
     def from_bytes(self, key: str, data: bytes, buffer_size: int = MEBIBYTE) -> None:
         """Replace the bytes of a value by `data`, and keep the metadata."""
-        self._set_data(key, io.BytesIO(data), len(data), buffer_size)
+        with self._observe_set(key, len(data), None) as progress:
+            change = self._write(progress, key, io.BytesIO(data), None, buffer_size)
+        self._tell_change(key, change)
 
     def from_file(self, key: str, path: AnyPath, buffer_size: int = MEBIBYTE) -> None:
         """Replace the bytes of a value by those of a file, and keep the metadata."""
-        with Path(path).open("rb") as file:
-            self._set_data(key, file, os.fstat(file.fileno()).st_size, buffer_size)
-
-    def _set_data(self, key: str, data: Readable, size: int | None, buffer_size: int) -> None:
-        with self._observe_set(key, size, None) as progress:
-            change = self._write(progress, key, data, None, buffer_size)
+        with self._observe_set(key, _size_of(path), None) as progress, Path(path).open("rb") as file:
+            change = self._write(progress, key, file, None, buffer_size)
         self._tell_change(key, change)
 
     def _write(
@@ -272,10 +271,37 @@ def _replacing(path: AnyPath) -> Iterator[BinaryIO]:
         raise
 
 
-def _unpacked(value: object) -> tuple[Readable, Metadata]:
-    if isinstance(value, tuple) and len(value) == 2:  # noqa: PLR2004 (a pair)
-        return value
-    raise TypeError(f"a value is a Value or a pair (file, metadata), not a {type(value).__name__}")
+def _known_of(value: object) -> tuple[int | None, Metadata | None]:
+    """The size and the metadata of what `set` is given; what is no value is left for `_source_of` to refuse."""
+    if isinstance(value, Value):
+        return value.size, value.metadata
+    return None, value[1] if _is_pair(value) else None
+
+
+@contextlib.contextmanager
+def _source_of(value: object) -> Iterator[Readable]:
+    """The file to read what `set` is given from, closed at the end if it is opened here."""
+    if _is_pair(value):
+        yield value[0]
+    elif not isinstance(value, Value):
+        raise TypeError(f"a value is a Value or a pair (file, metadata), not a {type(value).__name__}")
+    elif value.is_open:
+        yield value.data
+    else:
+        with value:
+            yield value.data
+
+
+def _size_of(path: AnyPath) -> int | None:
+    """How many bytes are expected of the file; what is wrong with it is for its opening to say."""
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return None
+
+
+def _is_pair(value: object) -> TypeGuard[tuple[Readable, Metadata]]:
+    return isinstance(value, tuple) and len(value) == 2  # noqa: PLR2004 (a pair)
 
 
 def _matching(

@@ -100,6 +100,11 @@ class Value:
         """The bytes, in chunks of at most `buffer_size`; `progress(step=total)` is called for each."""
         return buffer_iterator(self.data, buffer_size, progress)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a file that would have to be closed."""
+        return True
+
     def close(self) -> None:
         """Close the data, if it was opened."""
         self._data.close()
@@ -149,6 +154,11 @@ class StoredValue(Value):
     def range(self, start: int | None = None, end: int | None = None) -> BufferIteratorIO:
         """The bytes from `start` up to and without `end`, as a file: the operation 'get_range'."""
         return self._opener(start or 0, end)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the bytes have been opened."""
+        return self._opened is not None
 
     def close(self) -> None:
         """Close the data, if it was opened."""

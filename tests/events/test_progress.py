@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from encore_events import (
+    EventError,
     EventManager,
     ProgressEndEvent,
     ProgressError,
@@ -223,3 +224,30 @@ def test_a_subclass_may_tell_events_of_its_own(manager: EventManager, recorder: 
         pass
 
     assert recorder.names() == ["CopyStartEvent", "ProgressEndEvent"]
+
+
+def test_an_operation_starts_once(manager: EventManager) -> None:
+    progress = ProgressManager(manager, message="moving")
+    progress.start()
+
+    with pytest.raises(ProgressError, match="after its start"):
+        progress.start()
+
+
+def test_a_start_that_is_refused_has_its_end() -> None:
+    strict = EventManager(strict=True)
+    recorder = EventRecorder(strict)
+
+    def refuse(event: ProgressStartEvent) -> None:
+        raise OSError("no")
+
+    strict.connect(ProgressStartEvent, refuse)
+    with pytest.raises(ExceptionGroup):
+        ProgressManager(strict).start()
+
+    assert recorder.names() == ["ProgressStartEvent", "ListenerErrorEvent", "ProgressEndEvent"]
+
+
+def test_an_attribute_that_shadows_a_method_is_refused_at_once(manager: EventManager) -> None:
+    with pytest.raises(EventError, match="'handled'"):
+        ProgressManager(manager, handled=1)

@@ -436,3 +436,24 @@ def test_silent_progress_takes_every_call_and_tells_nothing() -> None:
 
     assert entered is progress
     assert repr(progress) == "<SilentProgress>"
+
+
+def test_an_operation_starts_once(manager: EventManager, recorder: EventRecorder) -> None:
+    progress = StoreProgressManager(manager, message="moving")
+    progress.start()
+    with pytest.raises(ProgressError, match=r"start\(\) of 'moving' after its start"):
+        progress.start()
+    progress.end()
+    with pytest.raises(ProgressError):
+        progress.start()
+
+    assert recorder.names() == ["StoreProgressStartEvent", "StoreProgressEndEvent"]
+
+
+def test_an_error_without_an_exception_has_a_type_too(manager: EventManager, recorder: EventRecorder) -> None:
+    progress = StoreProgressManager(manager)
+    progress.start()
+    progress.end("gave up", "error")
+
+    end = recorder.one(StoreProgressEndEvent)
+    assert (end.outcome, end.error, end.error_type, end.message) == ("error", None, "other", "gave up")

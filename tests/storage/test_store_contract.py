@@ -155,13 +155,40 @@ def test_a_value_that_could_not_be_stored_is_closed_and_its_operation_over(
     source.from_bytes("a", b"1" * 100)
     recorder = EventRecorder(manager)
 
-    value = source.get("a")
-    value.data.read(10)
     with pytest.raises(InvalidKeyError):
-        target.set(1, value)  # type: ignore[arg-type]  # that is what is tested
+        target.set(1, source.get("a"))  # type: ignore[arg-type]  # that is what is tested
 
     (told,) = [event for event in recorder.of(StoreProgressEndEvent) if event.operation == "get"]
-    assert (told.outcome, told.bytes) == ("ok", 10)
+    assert (told.outcome, told.bytes) == ("ok", 0)
+
+
+def test_what_the_caller_has_opened_stays_open(make_store: MakeStore, manager: EventManager) -> None:
+    source = DictMemoryStore(name="source", event_manager=manager)
+    target = make_store("target")
+    source.from_bytes("a", b"0123456789")
+
+    with source.get("a") as opened:
+        opened.data.read(4)
+        target.set("a", opened)
+        made = io.BytesIO(b"bytes")
+        target.set("b", Value(made))
+
+        assert target.to_bytes("a") == b"456789"
+        assert opened.data.read() == b""
+        assert not made.closed
+
+
+def test_what_is_no_value_is_told_as_an_error(store: AbstractStore, recorder: EventRecorder) -> None:
+    with pytest.raises(TypeError):
+        store.set("a", b"bytes")  # type: ignore[arg-type]  # that is what is tested
+    with pytest.raises(FileNotFoundError):
+        store.from_file("a", "no such file")
+
+    ends = recorder.of(StoreProgressEndEvent)
+    assert [(end.operation, end.outcome, end.error_type) for end in ends] == [
+        ("set", "error", "invalid"),
+        ("set", "error", "not_found"),
+    ]
 
 
 @pytest.mark.parametrize(
