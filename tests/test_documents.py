@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from encore_storage.subscribers.catalogue import CATALOGUE
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -67,3 +69,23 @@ def test_the_commands_of_the_readme_run_one_after_the_other(tmp_path: Path) -> N
     assert len(lines) == 2
     restored = tmp_path / "restored" / "2026" / "sea.jpg"
     assert restored.read_bytes() == (tmp_path / "photos" / "2026" / "sea.jpg").read_bytes()
+
+
+def metrics_table() -> str:
+    """The catalogue as the docs show it."""
+    rows = ["| metric | type | labels | what it tells |", "|---|---|---|---|"]
+    rows += [f"| {one.name} | {one.type} | {', '.join(one.labels)} | {one.help} |" for one in CATALOGUE]
+    return "\n".join(rows)
+
+
+def test_the_docs_have_the_catalogue_of_metrics() -> None:
+    page = (ROOT / "docs" / "logs-and-metrics.md").read_text(encoding="utf-8")
+
+    assert metrics_table() in page, f"put this table into docs/logs-and-metrics.md:\n{metrics_table()}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
+
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
