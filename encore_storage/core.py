@@ -23,7 +23,8 @@ from encore_storage.events import (
     StoreUpdateEvent,
 )
 from encore_storage.metadata import Metadata, checked_metadata, told_metadata
-from encore_storage.progress import OperationProgress, SilentProgress, StoreProgressManager
+from encore_storage.operation import OperationProgress, SilentProgress
+from encore_storage.progress import StoreProgressManager
 from encore_storage.transactions import TransactionState
 from encore_storage.value import Entry
 

@@ -12,9 +12,9 @@ import typer
 from encore_events import EncoreError
 from encore_storage.cli.copying import CopyJob, CopyReport
 from encore_storage.cli.demo import run_demo
-from encore_storage.cli.entry import FAILED, INTERRUPTED, UNUSABLE
 from encore_storage.cli.names import SCHEMES, StoreName, StoreNameError
 from encore_storage.cli.session import Session, session
+from encore_storage.cli.status import FAILED, INTERRUPTED, UNUSABLE
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -88,13 +88,15 @@ def demo(
 def _copy(
     run_: Session, source: StoreName, target: StoreName, pattern: str, size: int, *, verify: bool, log_file: Path | None
 ) -> int:
-    mine = [*target.files(), *([] if log_file is None else [log_file.resolve()])]
     if source.files() and source.files() == target.files():
         raise StoreNameError(f"{source.text!r} and {target.text!r} are the same store")
+    own = source.keys_of([*target.files(), *([] if log_file is None else [log_file.resolve()])])
+    if run_.metrics_address is not None:
+        run_.say(f"metrics: {run_.metrics_address}")
     with source.open_source(run_.manager) as from_, target.open_target(run_.manager) as to:
         job = CopyJob(from_, to, transaction_size=size, verify=verify)
         try:
-            job.run([key for key in from_.glob(pattern) if not _is_within(source, key, mine)])
+            job.run([key for key in from_.glob(pattern) if not _is_within(key, own)])
         except BaseException:
             run_.say(f"stopped: {_told(job.report)}; the same command again copies the rest")
             raise
@@ -106,12 +108,9 @@ def _copy(
     return 0 if job.report.is_complete else FAILED
 
 
-def _is_within(source: StoreName, key: str, mine: list[Path]) -> bool:
+def _is_within(key: str, own: list[str]) -> bool:
     """Whether the key is a file that this very command writes."""
-    if source.scheme != "directory" or source.path is None:
-        return False
-    path = source.path.resolve() / key
-    return any(path.is_relative_to(one) for one in mine)
+    return any(key == one or key.startswith(f"{one}/") for one in own)
 
 
 def _told(report: CopyReport) -> str:

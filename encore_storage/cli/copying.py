@@ -117,14 +117,19 @@ class CopyJob:
         if there.size != value.size or there.metadata != value.metadata:
             return False
         if self._verify:
-            return self._digest(self._target, key) == self._digest(self._source, key)
+            digest = self._digest(self._target, key)
+            return digest is not None and digest == self._digest(self._source, key)
         return (there.modified or 0) >= (value.modified or 0)
 
-    def _digest(self, store: AbstractStore, key: str) -> bytes:
+    def _digest(self, store: AbstractStore, key: str) -> bytes | None:
+        """The hash of the bytes, or None where they can't be read."""
         digest = hashlib.blake2b()
-        with store.get_data(key) as data:
-            for chunk in buffer_iterator(data):
-                digest.update(chunk)
+        try:
+            with store.get_data(key) as data:
+                for chunk in buffer_iterator(data):
+                    digest.update(chunk)
+        except (StoreError, OSError):
+            return None
         return digest.digest()
 
 

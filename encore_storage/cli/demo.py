@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 from encore_storage.cli.copying import CopyJob
-from encore_storage.cli.entry import FAILED
 from encore_storage.cli.session import Session, session
+from encore_storage.cli.status import FAILED
 from encore_storage.store import AbstractStore
 from encore_storage.stores import FileSystemStore, SqliteStore
 

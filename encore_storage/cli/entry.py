@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
-INTERRUPTED = 130
-UNUSABLE = 2
-FAILED = 1
+from encore_storage.cli.status import UNUSABLE
 
 
 def main() -> None:
     """Run the `encore` command with the arguments of the process, and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None where it is closed
+            stream.reconfigure(errors="backslashreplace")  # not every encoding has all that a key or a path has
     try:
         from encore_storage.cli.app import run  # noqa: PLC0415 (typer and rich are an extra)
     except ModuleNotFoundError as error:
-        if error.name not in {"typer", "rich", "click"}:
+        package = (error.name or "").partition(".")[0]
+        if package not in {"typer", "rich", "click"}:
             raise
-        sys.stderr.write(f"encore: {error.name} is missing: pip install 'encore-observability[cli]'\n")
+        sys.stderr.write(f"encore: {package} is missing: pip install 'encore-observability[cli]'\n")
         sys.exit(UNUSABLE)
     sys.exit(run(sys.argv[1:]))

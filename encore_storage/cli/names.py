@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,8 +63,15 @@ class StoreName:
         """The files and folders in which the store keeps what it keeps, absolute."""
         if self.path is None:
             return []
-        path = self.path.resolve()
+        path = Path(os.path.realpath(self.path))  # Path.resolve fails where links go round in a circle
         return [path] if self.scheme == "directory" else [path, Path(f"{path}-wal"), Path(f"{path}-shm")]
+
+    def keys_of(self, paths: Iterable[Path]) -> list[str]:
+        """The keys that the store has for those of the absolute paths that lie inside it, if it is a directory."""
+        if self.scheme != "directory":
+            return []
+        (root,) = self.files()
+        return [path.relative_to(root).as_posix() for path in paths if path.is_relative_to(root)]
 
     def open_source(self, event_manager: BaseEventManager) -> AbstractStore:
         """Open a store that is there already.

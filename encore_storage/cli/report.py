@@ -40,7 +40,7 @@ class PlainProgress:
 
 def summary_table(summary: SummarySubscriber, seconds: float) -> Table:
     """A row for each operation, with its latency; bytes/s is over the `seconds` that the command took."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for heading in ("store", "operation"):
         table.add_column(heading, no_wrap=True)
     for heading in ("count", "misses", "errors", "bytes", "bytes/s", "p50", "p99"):

@@ -72,7 +72,7 @@ def session(*, log_file: Path | None, log_format: LogFormat, port: int | None, p
         if port is not None:
             metrics = stack.enter_context(monitor(run.manager, logs=False, port=port))
             run.metrics_address = metrics.address
-        if progress and console.is_terminal:
+        if progress and console.is_terminal and not console.is_dumb_terminal:
             stack.enter_context(ProgressBars(console=console).connect(run.manager))
         elif progress:
             stack.enter_context(PlainProgress(console).connect(run.manager))

@@ -17,7 +17,8 @@ from encore_storage.events import (
     StoreProgressStartEvent,
     StoreProgressStepEvent,
 )
-from encore_storage.progress import SilentProgress, StoreProgressManager
+from encore_storage.operation import SilentProgress
+from encore_storage.progress import StoreProgressManager
 from encore_storage.streams import buffer_iterator
 from tests.storage.support import Clock
 

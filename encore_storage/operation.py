@@ -1,0 +1,85 @@
+"""The progress of an operation of a store: made by every public call, so made quickly, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from encore_events.ids import new_id
+from encore_events.progress import ExitState
+from encore_storage.events import Direction, Operation
+from encore_storage.progress import StoreProgressManager
+
+
+class OperationProgress(StoreProgressManager):
+    """The progress of an operation of a store: what every call of every store makes, and so made quickly."""
+
+    def __init__(
+        self,
+        store: Any,
+        operation: Operation,
+        key: str | None,
+        direction: Direction | None,
+        steps: int,
+        metadata: Mapping[str, Any] | None,
+        transaction_id: str | None,
+    ) -> None:
+        """Make the progress of an operation that has not started."""
+        self.event_manager = store.event_manager
+        self.source = store
+        self.operation_id = new_id()
+        self.message = operation if key is None else f"{operation} {key}"
+        self.steps = steps
+        self.kwargs = {
+            "store": store.name,
+            "operation": operation,
+            "direction": direction,
+            "key": key,
+            "metadata": metadata,
+            "transaction_id": transaction_id,
+        }
+
+    def _identify(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "operation_id": self.operation_id,
+            "message": self.message,
+            "steps": self.steps,
+            **self.kwargs,
+        }
+
+
+class SilentProgress(StoreProgressManager):
+    """The progress of an operation that nobody listens to: it counts nothing and tells nothing."""
+
+    def __init__(self) -> None:
+        """Make progress that costs next to nothing."""
+        self.steps = -1
+
+    def __repr__(self) -> str:
+        """Say that there is nothing to see."""
+        return "<SilentProgress>"
+
+    def start(self) -> None:
+        """Tell nothing."""
+
+    def step(self, message: str | None = None, step: int | None = None) -> None:
+        """Tell nothing."""
+
+    def count(self, total: int) -> None:
+        """Count nothing."""
+
+    def end(
+        self, message: str | None = None, exit_state: ExitState = "normal", *, error: BaseException | None = None
+    ) -> None:
+        """Tell nothing."""
+
+    def __call__(self, message: str | int | None = None, step: int | None = None) -> None:
+        """Tell nothing."""
+
+    def __enter__(self) -> Self:
+        """Give itself."""
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Tell nothing."""
