@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TypeVar
 
-from encore_events.events import BaseEvent
+from encore_events.events import BaseEvent, check_event_class
 from encore_events.hold import Hold
 from encore_events.listeners import Filter, Where
 from encore_events.subscription import Subscription
@@ -69,7 +69,12 @@ class BaseEventManager(ABC):
         where: Where | None = None,
         weak: bool | None = None,
     ) -> Callable[[F], F]:
-        """`connect`, as a decorator."""
+        """`connect`, as a decorator.
+
+        Raises:
+            EventError: `cls` is no event class; the decorator needs its parentheses and the class in them.
+        """
+        check_event_class(cls)
 
         def connect(func: F) -> F:
             self.connect(cls, func, filter, priority, where=where, weak=weak)

@@ -20,8 +20,17 @@ def set_event_manager(manager: BaseEventManager) -> None:
     Raises:
         DefaultManagerError: there is a default already; the one made on first use counts (a ValueError).
     """
+    checked = checked_event_manager(manager)
+    if "manager" in _default or _default.setdefault("manager", checked) is not checked:
+        raise DefaultManagerError(_default["manager"])
+
+
+def checked_event_manager(manager: object) -> BaseEventManager:
+    """The manager, if it is one.
+
+    Raises:
+        TypeError: it is something else.
+    """
     if not isinstance(manager, BaseEventManager):
-        raise TypeError(f"the default event manager must be a BaseEventManager, not {manager!r}")
-    current = _default.setdefault("manager", manager)
-    if current is not manager:
-        raise DefaultManagerError(current)
+        raise TypeError(f"an event manager was expected, such as EventManager(), not {manager!r}")
+    return manager

@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import ClassVar, NamedTuple, Self
 
 from encore_events.abstract import BaseEventManager
-from encore_events.default import get_event_manager
-from encore_storage.errors import InvalidKeyError, KeyNotFoundError, StoreConnectionError, TransactionError
+from encore_events.default import checked_event_manager, get_event_manager
+from encore_storage.errors import InvalidKeyTypeError, KeyNotFoundError, StoreConnectionError, TransactionError
 from encore_storage.events import (
     Direction,
     Operation,
@@ -24,7 +24,6 @@ from encore_storage.events import (
 )
 from encore_storage.metadata import Metadata, checked_metadata, told_metadata
 from encore_storage.operation import OperationProgress, SilentProgress
-from encore_storage.progress import StoreProgressManager
 from encore_storage.transactions import TransactionState
 from encore_storage.value import Entry
 
@@ -52,7 +51,7 @@ class StoreCore(ABC):
         timeout: how many seconds a thread waits for another thread's transaction; None for as long as it takes.
     """
 
-    backend: ClassVar[str]
+    backend: ClassVar[str] = "store"
     """What kind of store it is, in one word."""
 
     transactional: ClassVar[bool] = False
@@ -67,7 +66,7 @@ class StoreCore(ABC):
     ) -> None:
         """Make the store; see the class."""
         self.name = name or self.backend
-        self.event_manager = get_event_manager() if event_manager is None else event_manager
+        self.event_manager = get_event_manager() if event_manager is None else checked_event_manager(event_manager)
         self.timeout = timeout
         self._connected = True
 
@@ -164,7 +163,7 @@ class StoreCore(ABC):
     def _check(self, key: object) -> None:
         self._check_connected()
         if not isinstance(key, str):
-            raise InvalidKeyError(key, f"it is a {type(key).__name__}, not a str")
+            raise InvalidKeyTypeError(key, f"it is of type {type(key).__name__}, not a str")
         self._check_key(key)
 
     def _check_connected(self) -> None:
@@ -179,11 +178,9 @@ class StoreCore(ABC):
         direction: Direction | None = None,
         steps: int = -1,
         metadata: Metadata | None = None,
-    ) -> StoreProgressManager:
+    ) -> OperationProgress:
         """The progress of one operation, not started yet; it counts as part of the caller's transaction."""
-        transaction = TransactionState.of(self).mine
-        if transaction is not None:
-            transaction.operations += 1
+        transaction = TransactionState.joined_by(self)
         heard = self.event_manager.has_listeners
         if not (heard(StoreProgressEndEvent) or heard(StoreProgressStartEvent) or heard(StoreProgressStepEvent)):
             return SilentProgress()

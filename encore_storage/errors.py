@@ -5,6 +5,7 @@ EncoreError
 └── StoreError
     ├── KeyNotFoundError          no value under that key (KeyError)
     ├── InvalidKeyError           a key that this store can't hold (ValueError)
+    │   └── InvalidKeyTypeError       a key that is no str (TypeError)
     ├── InvalidMetadataError      metadata that isn't JSON (TypeError)
     ├── ConflictError             the value was replaced while it was being read (RuntimeError)
     ├── IntegrityError            the stored bytes are not what was written (ValueError)
@@ -78,6 +79,10 @@ class InvalidKeyError(StoreError, ValueError):
         super().__init__(f"{shown} cannot be a key: {reason}")
         self.key = key
         self.reason = reason
+
+
+class InvalidKeyTypeError(InvalidKeyError, TypeError):
+    """A key is a str."""
 
 
 class InvalidMetadataError(StoreError, TypeError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from encore_events.events import BaseEvent
 from encore_events.progress import ProgressEndEvent, ProgressEvent, ProgressStartEvent, ProgressStepEvent
@@ -17,6 +17,14 @@ TransactionOutcome = Literal["committed", "rolled_back", "commit_failed", "rollb
 Action = Literal["set", "update", "delete"]
 
 
+class _NameOfSource:
+    """What `store` is of an event that wasn't told it: the name of its source, if that has one."""
+
+    def __get__(self, event: BaseEvent | None, owner: type[BaseEvent]) -> str | None:
+        name = None if event is None else getattr(event.source, "name", None)
+        return None if name is None else str(name)
+
+
 class StoreEvent(BaseEvent):
     """Something happened in a store.
 
@@ -25,7 +33,7 @@ class StoreEvent(BaseEvent):
         store: its name.
     """
 
-    store: str | None = None
+    store: str | None = cast("str | None", _NameOfSource())
 
 
 class StoreTransactionEvent(StoreEvent):

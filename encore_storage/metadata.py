@@ -10,7 +10,7 @@ from encore_storage.errors import InvalidMetadataError
 
 Metadata = dict[str, Any]
 
-_SCALARS = (str, bool, int, type(None))
+_LONG = 2**64  # below that there is no question whether a number can be written
 
 
 def checked_metadata(metadata: object) -> Metadata:
@@ -39,6 +39,17 @@ def told_metadata(metadata: object) -> Metadata | None:
         return None
 
 
+def checked_names(select: Iterable[str] | None) -> list[str] | None:
+    """The names to select, as a list.
+
+    Raises:
+        TypeError: it is one str, and not several.
+    """
+    if isinstance(select, str):
+        raise TypeError(f"select takes several names, not the one str {select!r}: put it into a list")
+    return None if select is None else list(select)
+
+
 def selected(metadata: Metadata, select: Iterable[str] | None) -> Metadata:
     """The items of `metadata` whose names are in `select`; all, if that is None."""
     if select is None:
@@ -47,8 +58,12 @@ def selected(metadata: Metadata, select: Iterable[str] | None) -> Metadata:
 
 
 def _copied(value: object, place: str) -> Any:
-    if isinstance(value, _SCALARS):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value) if -_LONG < value < _LONG else _writable(int(value), place)
     if isinstance(value, float):
         return _finite(value, place)
     if isinstance(value, list):
@@ -56,6 +71,15 @@ def _copied(value: object, place: str) -> Any:
     if isinstance(value, dict):
         return {_name(name, place): _copied(item, f"{place}[{name!r}]") for name, item in value.items()}
     raise InvalidMetadataError(place, f"is a {type(value).__name__}")
+
+
+def _writable(value: int, place: str) -> int:
+    """The number, unless Python refuses to write one as long as that in decimal digits."""
+    try:
+        str(value)
+    except ValueError:
+        raise InvalidMetadataError(place, f"is a number of {value.bit_length()} bits") from None
+    return value
 
 
 def _finite(value: float, place: str) -> float:

@@ -10,7 +10,7 @@ from typing import Any, Self
 from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
 
 from encore_events.abstract import BaseEventManager
-from encore_events.default import get_event_manager
+from encore_events.default import checked_event_manager, get_event_manager
 from encore_storage.subscribers.bars import ProgressBars
 from encore_storage.subscribers.base import Subscriber
 from encore_storage.subscribers.errors import AddressError
@@ -82,10 +82,13 @@ def monitor(
         registry: where the metrics are exposed; by default, the one of prometheus_client.
 
     Raises:
+        TypeError: what was given is no event manager, or no port.
         AddressError: the port is taken, or can't be had (an OSError).
         MissingExtraError: bars need rich, which is not installed (an ImportError).
     """
-    manager = get_event_manager() if event_manager is None else event_manager
+    manager = get_event_manager() if event_manager is None else checked_event_manager(event_manager)
+    if port is not None and not isinstance(port, int):
+        raise TypeError(f"port must be an int, not {port!r}")
     exposed = REGISTRY if registry is None else registry
     with ExitStack() as connections:
         for subscriber in _subscribers(logs=logs, metrics=metrics, progress=progress, registry=exposed):

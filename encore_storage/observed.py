@@ -32,10 +32,10 @@ class ObservedReader(BufferIteratorIO):
         self._total = 0
         self._ended = False
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        """The next `size` bytes, fewer only at the end; by default all that are left."""
-        wanted = size if size is not None and size >= 0 else None
-        data = self._observed(super().read, size)
+    def read(self, buffer_size: int | None = -1) -> bytes:
+        """The next `buffer_size` bytes, fewer only at the end; by default all that are left."""
+        wanted = buffer_size if buffer_size is not None and buffer_size >= 0 else None
+        data = self._observed(super().read, buffer_size)
         if wanted is None or len(data) < wanted:
             self._end()
         return data
@@ -76,6 +76,7 @@ class ObservedReader(BufferIteratorIO):
     def __del__(self) -> None:
         """Have a stream that was never closed told as cancelled, elsewhere."""
         if not getattr(self, "_ended", True):
+            self._ended = True  # what else the collection finds may close this stream yet
             do_elsewhere(_abandoned(self._iterator, self._progress))
 
     def _observed(self, read: Callable[[int | None], bytes], size: int | None) -> bytes:
@@ -152,6 +153,7 @@ class ObservedIterator(Iterator[T], Generic[T]):
     def __del__(self) -> None:
         """Have a query that was left in the middle told as cancelled, elsewhere."""
         if not getattr(self, "_ended", True):
+            self._ended = True  # as above
             do_elsewhere(_abandoned(self._items, self._progress))
 
     def _end(self, error: BaseException | None = None) -> None:

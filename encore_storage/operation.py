@@ -14,6 +14,8 @@ from encore_storage.progress import StoreProgressManager
 class OperationProgress(StoreProgressManager):
     """The progress of an operation of a store: what every call of every store makes, and so made quickly."""
 
+    _began: float | None = None
+
     def __init__(
         self,
         store: Any,
@@ -39,6 +41,17 @@ class OperationProgress(StoreProgressManager):
             "transaction_id": transaction_id,
         }
 
+    def since(self, began: float) -> Self:
+        """Count the duration from `began`, by the clock: the call was at work before it could be told."""
+        self._began = began
+        return self
+
+    def start(self) -> None:
+        """Tell that the operation starts."""
+        super().start()
+        if self._began is not None:
+            self._started_at = self._began
+
     def _identify(self) -> dict[str, Any]:
         return {
             "source": self.source,
@@ -49,7 +62,7 @@ class OperationProgress(StoreProgressManager):
         }
 
 
-class SilentProgress(StoreProgressManager):
+class SilentProgress(OperationProgress):
     """The progress of an operation that nobody listens to: it counts nothing and tells nothing."""
 
     def __init__(self) -> None:
@@ -59,6 +72,10 @@ class SilentProgress(StoreProgressManager):
     def __repr__(self) -> str:
         """Say that there is nothing to see."""
         return "<SilentProgress>"
+
+    def since(self, began: float) -> Self:  # noqa: ARG002 (as that of an operation that is heard)
+        """Give itself."""
+        return self
 
     def start(self) -> None:
         """Tell nothing."""

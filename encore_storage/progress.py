@@ -18,6 +18,7 @@ from encore_storage.events import (
     StoreProgressStartEvent,
     StoreProgressStepEvent,
 )
+from encore_storage.transactions import TransactionState
 
 _EXIT_STATES: dict[Outcome, ExitState] = {
     "ok": "normal",
@@ -40,7 +41,7 @@ class StoreProgressManager(ProgressManager):
     """Tells the progress of one operation of a store, in bytes; a context manager that never forgets the end.
 
     Every `progress(step=total)` is counted. A step event is told at most each `min_interval` seconds from
-    the start on, and never for the last byte that is expected: that one is told by the end alone. What no
+    the start on, and never for the last of the bytes that are expected: that is told by the end alone. What no
     step has told is the `delta` of the end, so the deltas of an operation always sum up to its `bytes`.
 
     The block's exception decides the outcome: KeyNotFoundError for this key is 'miss', any other Exception
@@ -92,6 +93,7 @@ class StoreProgressManager(ProgressManager):
         if self._started or self._ended:
             raise ProgressError("start", self.message)
         self._identity = self._identify()
+        self._identity["timestamp"] = time.time()
         self._last_message = self.message
         self._now = type(self).clock  # looked up on the class, so a plain function does not become a method
         self._ends = iter((True,))
@@ -100,9 +102,7 @@ class StoreProgressManager(ProgressManager):
         self._due = self._started_at + self.min_interval
         try:
             if self.event_manager.has_listeners(self.StartEventType):
-                attributes = self._identity.copy()
-                attributes["timestamp"] = time.time()
-                self.event_manager.emit(self.StartEventType.made_of(attributes))
+                self.event_manager.emit(self.StartEventType.made_of(self._identity.copy()))
         except BaseException as error:  # of a strict event manager, or an interrupt
             self.end(error=error)
             raise
@@ -184,7 +184,7 @@ class StoreProgressManager(ProgressManager):
 
     def _tell_step(self) -> None:
         self._due = self._now() + self.min_interval
-        is_complete = 0 <= self.steps <= self._done
+        is_complete = self._done == self.steps
         if is_complete or not self.event_manager.has_listeners(self.StepEventType):
             return
         delta, self._told = self._done - self._told, self._done
@@ -194,20 +194,23 @@ class StoreProgressManager(ProgressManager):
 
     def _identify(self) -> dict[str, Any]:
         """What is the same in all events of the operation, or nearly so."""
+        transaction = TransactionState.joined_by(self.source)
+        if transaction is not None and "transaction_id" not in self.kwargs:
+            self.kwargs["transaction_id"] = transaction.transaction_id
         own = {"source": self.source, "operation_id": self.operation_id, "message": self.message, "steps": self.steps}
         return own | self.kwargs
 
     def _outcome_of(self, error: BaseException) -> Outcome:
         if isinstance(error, asyncio.CancelledError) or not isinstance(error, Exception):
             return "cancelled"
-        if isinstance(error, KeyNotFoundError) and self._is_about(error):
-            return "miss"
-        return "error"
+        return "miss" if isinstance(error, KeyError) and self._is_about(error) else "error"
 
-    def _is_about(self, error: KeyNotFoundError) -> bool:
+    def _is_about(self, error: KeyError) -> bool:
         """Whether the key that is missing is this operation's own, and not one that its source looked for."""
         told = self.kwargs
-        return (error.key, error.store) == (told.get("key", error.key), told.get("store", error.store))
+        if isinstance(error, KeyNotFoundError):
+            return (error.key, error.store) == (told.get("key", error.key), told.get("store", error.store))
+        return "key" in told and error.args == (told["key"],)
 
 
 def _error_type(outcome: Outcome, error: BaseException | None) -> ErrorType | None:

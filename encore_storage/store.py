@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, TypeGuard, TypeVar
 from encore_storage.core import Change, StoreCore
 from encore_storage.errors import KeyNotFoundError
 from encore_storage.events import Operation, StoreDeleteEvent
-from encore_storage.metadata import Metadata, checked_metadata, selected
+from encore_storage.metadata import Metadata, checked_metadata, checked_names, selected
 from encore_storage.observed import ObservedIterator, ObservedReader, counted
 from encore_storage.progress import StoreProgressManager
 from encore_storage.streams import MEBIBYTE, Readable, buffer_iterator
@@ -45,6 +45,7 @@ class AbstractStore(StoreCore):
 
     def transaction(self, notes: str | None = None) -> SimpleTransactionContext | DummyTransactionContext:
         """A block whose changes are kept as a whole or not at all; `info()['transactional']` says if that is so."""
+        self._check_connected()
         return SimpleTransactionContext(self, notes) if self.transactional else DummyTransactionContext(self)
 
     def get(self, key: str) -> StoredValue:
@@ -53,9 +54,8 @@ class AbstractStore(StoreCore):
         Raises:
             KeyNotFoundError: there is none.
         """
-        with self._observe("get_metadata", key):
-            entry = self._found(key)
-            metadata = checked_metadata(entry.metadata)
+        entry = self._looked_up(key)
+        metadata = checked_metadata(entry.metadata)
 
         def opener(start: int | None, end: int | None) -> ObservedReader:
             return self._read("get" if start is None else "get_range", key, entry, start, end)
@@ -82,7 +82,7 @@ class AbstractStore(StoreCore):
             KeyNotFoundError: there is no value.
         """
         with self._observe("get_metadata", key):
-            return checked_metadata(selected(self._found(key).metadata, select))
+            return checked_metadata(selected(self._found(key).metadata, checked_names(select)))
 
     def exists(self, key: str) -> bool:
         """Whether there is a value under the key."""
@@ -149,7 +149,7 @@ class AbstractStore(StoreCore):
 
     def multiget_metadata(self, keys: Iterable[str], select: Iterable[str] | None = None) -> Iterator[Metadata]:
         """The metadata of several keys. Raises KeyNotFoundError at the first that is missing."""
-        names = None if select is None else list(select)
+        names = checked_names(select)
         return (self.get_metadata(key, names) for key in keys)
 
     def multiset(self, keys: Iterable[str], values: Iterable[AnyValue], buffer_size: int = MEBIBYTE) -> None:
@@ -176,15 +176,15 @@ class AbstractStore(StoreCore):
             for key, metadata in zip(keys, metadatas, strict=True):
                 self.update_metadata(key, metadata)
 
-    def query(self, select: Iterable[str] | None = None, **metadata: Any) -> ObservedIterator[tuple[str, Metadata]]:
+    def query(self, /, select: Iterable[str] | None = None, **metadata: Any) -> ObservedIterator[tuple[str, Metadata]]:
         """The keys, and their metadata, whose metadata has all of the given items; by default, of all keys.
 
         With `select`, the metadata holds only the items of those names.
         """
-        names = None if select is None else list(select)
+        names = checked_names(select)
         return self._query(lambda: _matching(self._items(), metadata, names))
 
-    def query_keys(self, **metadata: Any) -> ObservedIterator[str]:
+    def query_keys(self, /, **metadata: Any) -> ObservedIterator[str]:
         """The keys whose metadata has all of the given items; by default, all keys."""
         if not metadata:
             return self._query(self._keys)
@@ -210,8 +210,8 @@ class AbstractStore(StoreCore):
 
     def from_bytes(self, key: str, data: bytes, buffer_size: int = MEBIBYTE) -> None:
         """Replace the bytes of a value by `data`, and keep the metadata."""
-        with self._observe_set(key, len(data), None) as progress:
-            change = self._write(progress, key, io.BytesIO(data), None, buffer_size)
+        with self._observe_set(key, _length_of(data), None) as progress:
+            change = self._write(progress, key, io.BytesIO(memoryview(data)), None, buffer_size)
         self._tell_change(key, change)
 
     def from_file(self, key: str, path: AnyPath, buffer_size: int = MEBIBYTE) -> None:
@@ -219,6 +219,17 @@ class AbstractStore(StoreCore):
         with self._observe_set(key, _size_of(path), None) as progress, Path(path).open("rb") as file:
             change = self._write(progress, key, file, None, buffer_size)
         self._tell_change(key, change)
+
+    def _looked_up(self, key: str) -> Entry:
+        """What `get` finds, told as get_metadata; what it doesn't find is told as the get that was called."""
+        since = StoreProgressManager.clock()
+        try:
+            entry = self._found(key)
+        except BaseException:
+            with self._observe("get", key, direction="read").since(since):
+                raise
+        with self._observe("get_metadata", key).since(since):
+            return entry
 
     def _write(
         self, progress: StoreProgressManager, key: str, data: Readable, metadata: Metadata | None, buffer_size: int
@@ -284,12 +295,23 @@ def _source_of(value: object) -> Iterator[Readable]:
     if _is_pair(value):
         yield value[0]
     elif not isinstance(value, Value):
-        raise TypeError(f"a value is a Value or a pair (file, metadata), not a {type(value).__name__}")
+        kind = type(value).__name__
+        raise TypeError(
+            f"a value is a Value or a pair (file, metadata), not of type {kind}; for bytes there is from_bytes()"
+        )
     elif value.is_open:
         yield value.data
     else:
         with value:
             yield value.data
+
+
+def _length_of(data: bytes) -> int | None:
+    """How many bytes there are; what has none is for the reading to refuse."""
+    try:
+        return memoryview(data).nbytes
+    except TypeError:
+        return None
 
 
 def _size_of(path: AnyPath) -> int | None:

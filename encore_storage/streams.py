@@ -311,7 +311,8 @@ def _most(size: int | None) -> int:
 
 def _check_source(filelike: Readable) -> None:
     if not callable(getattr(filelike, "read", None)):
-        raise TypeError(f"{filelike!r} has no read()")
+        kind = type(filelike).__name__
+        raise TypeError(f"bytes are read from a file, and a source of type {kind} has no read(): wrap it in io.BytesIO")
 
 
 def _fast_call(progress: Progress) -> Progress:

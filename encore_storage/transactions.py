@@ -47,7 +47,17 @@ class TransactionState:
         if state._process != os.getpid() and not state.turn.is_mine:
             # A forked child, where the thread whose turn it was does not exist.
             state = attributes["_transaction_state"] = cls(store)
+        state.turn.timeout = getattr(store, "timeout", None)
         return state
+
+    @classmethod
+    def joined_by(cls, store: Any) -> SimpleTransactionContext | None:
+        """The transaction of the store that the caller is in, which counts one more operation; if there is one."""
+        state = getattr(store, "_transaction_state", None)
+        transaction = state.mine if isinstance(state, cls) else None
+        if transaction is not None:
+            transaction.operations += 1
+        return transaction
 
     @property
     def mine(self) -> SimpleTransactionContext | None:
@@ -68,10 +78,10 @@ class DummyTransactionContext:
     store: Any
 
     def __new__(cls, store: Any) -> Self:
-        """Give the store's own context, made on first use."""
+        """Give the store's own context of this class, made on first use."""
         context = super().__new__(cls)
         context.store = store
-        kept: Self = vars(store).setdefault("_dummy_transaction", context)
+        kept: Self = vars(store).setdefault(f"_transaction_of_{cls.__qualname__}", context)
         return kept
 
     def __repr__(self) -> str:
@@ -106,6 +116,7 @@ class SimpleTransactionContext:
     Attributes:
         transaction_id: identifies the transaction in events; None before it began.
         operations: how many operations took part in it so far.
+        outcome: how it ended, as its end event tells; None before that.
     """
 
     def __init__(self, store: Any, notes: str | None = None) -> None:
@@ -113,6 +124,7 @@ class SimpleTransactionContext:
         self.store = store
         self.notes = notes
         self.transaction_id: str | None = None
+        self.outcome: TransactionOutcome | None = None
         self.operations = 0
         self._depth = 0
         self._started_at = 0.0
@@ -175,6 +187,7 @@ class SimpleTransactionContext:
     def _begin_telling(self) -> None:
         self.transaction_id = new_id()
         self.operations = 0
+        self.outcome = None
         self._depth = 1
         self._started_at = time.monotonic()
         self._commit_duration = None
@@ -244,6 +257,7 @@ class SimpleTransactionContext:
         what is discarded is discarded before that, so that nothing is which a listener of the end has done.
         """
         events, held = self._events, self._held
+        self.outcome = outcome
         event = self._event(
             StoreTransactionEndEvent,
             state="done" if outcome == "committed" else "failed",

@@ -30,15 +30,16 @@ _CommandLineError: type[Any] = next(base for base in typer.BadParameter.__mro__ 
 def run(arguments: list[str]) -> int:
     """Run one command; the exit status. What goes wrong is one line on stderr."""
     try:
-        return int(app(args=arguments, prog_name="encore", standalone_mode=False) or 0)
+        status = int(app(args=arguments, prog_name="encore", standalone_mode=False) or 0)
     except _CommandLineError as error:
         return _complain(error.format_message(), UNUSABLE)
     except StoreNameError as error:
         return _complain(error, UNUSABLE)
-    except (KeyboardInterrupt, typer.Abort):
-        return _complain("interrupted", INTERRUPTED)
+    except (KeyboardInterrupt, typer.Abort):  # newer versions of typer give the status instead
+        status = INTERRUPTED
     except (EncoreError, OSError) as error:
         return _complain(error, FAILED)
+    return _complain("interrupted", status) if status == INTERRUPTED else status
 
 
 @app.callback(invoke_without_command=True)
@@ -60,7 +61,7 @@ def copy(  # noqa: PLR0913, PLR0917 (a command has its options)
     target: Annotated[str, typer.Argument(help=f"Where to: {SCHEMES}.", show_default=False)],
     pattern: Annotated[str, typer.Option(help="Copy only keys that match; * matches / too.")] = "*",
     transaction_size: Annotated[int, typer.Option(min=1, help="How many keys are committed together.")] = 100,
-    log_file: Annotated[Path | None, typer.Option(help="Append a line for each event to this file.")] = None,
+    log_file: Annotated[Path | None, typer.Option(help="Append a line for each operation to this file.")] = None,
     log_format: Annotated[Literal["json", "console"], typer.Option(help="How those lines are written.")] = "json",
     port: Port = None,
     progress: Annotated[bool, typer.Option("--progress/--no-progress", help="Show bars, or lines.")] = True,  # noqa: FBT002

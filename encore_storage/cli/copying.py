@@ -11,6 +11,7 @@ from encore_events import ProgressManager
 from encore_storage.errors import InvalidKeyError, StoreError
 from encore_storage.store import AbstractStore
 from encore_storage.streams import MEBIBYTE, buffer_iterator
+from encore_storage.transactions import SimpleTransactionContext
 from encore_storage.value import Value
 
 
@@ -70,13 +71,22 @@ class CopyJob:
 
     def _run_batch(self, keys: Sequence[str], done: int, progress: ProgressManager) -> None:
         self._copied = {}
-        with self._target.transaction(f"copy of {len(keys)} keys"):
-            for number, key in enumerate(keys, start=done + 1):
-                self._copy(key)
-                if not self._target.transactional:
-                    self._settle()
-                progress(step=number)
+        transaction = self._target.transaction(f"copy of {len(keys)} keys")
+        try:
+            with transaction:
+                self._copy_all(keys, done, progress)
+        except BaseException:
+            if isinstance(transaction, SimpleTransactionContext) and transaction.outcome == "committed":
+                self.report.copied += len(self._copied)  # an interrupt came when it was done
+            raise
         self._settle()
+
+    def _copy_all(self, keys: Sequence[str], done: int, progress: ProgressManager) -> None:
+        for number, key in enumerate(keys, start=done + 1):
+            self._copy(key)
+            if not self._target.transactional:
+                self._settle()
+            progress(step=number)
 
     def _settle(self) -> None:
         """Count as copied what can no longer be taken back, and verify it."""

@@ -27,7 +27,7 @@ def run_demo(*, port: int | None, keep_serving: bool) -> int:
     """Run it; the exit status, which is 0 only if every byte came back the same."""
     folder = Path(tempfile.mkdtemp(prefix="encore-demo-"))
     log_file = folder / "encore.log"
-    with session(log_file=log_file, log_format="json", port=port, progress=True) as run:
+    with session(log_file=log_file, log_format="json", log_level="debug", port=port, progress=True) as run:
         library = Path(sysconfig.get_path("stdlib"))
         with (
             FileSystemStore(library, create=False, name="library", event_manager=run.manager) as source,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 
-from encore_storage.cli.status import UNUSABLE
+from encore_storage.cli.status import INTERRUPTED, UNUSABLE
 
 
 def main() -> None:
@@ -21,4 +21,6 @@ def main() -> None:
             raise
         sys.stderr.write(f"encore: {package} is missing: pip install 'encore-observability[cli]'\n")
         sys.exit(UNUSABLE)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     sys.exit(run(sys.argv[1:]))

@@ -40,7 +40,7 @@ class PlainProgress:
 
 def summary_table(summary: SummarySubscriber, seconds: float) -> Table:
     """A row for each operation, with its latency; bytes/s is over the `seconds` that the command took."""
-    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     for heading in ("store", "operation"):
         table.add_column(heading, no_wrap=True)
     for heading in ("count", "misses", "errors", "bytes", "bytes/s", "p50", "p99"):
@@ -63,8 +63,11 @@ def summary_table(summary: SummarySubscriber, seconds: float) -> Table:
 def summary_line(summary: SummarySubscriber, seconds: float) -> str:
     """Commits, rollbacks and errors, in one line."""
     commits = summary.transactions["committed"]
-    rollbacks = summary.transactions.total() - commits
+    rollbacks = summary.transactions["rolled_back"]
+    failed = summary.transactions.total() - commits - rollbacks
     line = f"commits: {commits:,}, rollbacks: {rollbacks:,}, errors: {summary.errors:,}, in {duration(seconds)}"
+    if failed:
+        line += f"; transactions that failed to end: {failed:,}"
     if summary.listener_errors:
         line += f"; failures of subscribers, which the stores did not notice: {summary.listener_errors:,}"
     return line

@@ -12,11 +12,11 @@ from typing import Literal
 
 from rich.console import Console
 
-from encore_events import EventManager
+from encore_events import EncoreError, EventManager
 from encore_storage.cli.report import PlainProgress, summary_line, summary_table
 from encore_storage.monitor import monitor
 from encore_storage.subscribers import LogSubscriber, ProgressBars
-from encore_storage.subscribers.logs import open_logger
+from encore_storage.subscribers.logs import Level, open_logger
 from encore_storage.subscribers.summary import SummarySubscriber
 
 LogFormat = Literal["json", "console"]
@@ -51,23 +51,35 @@ class Session:
         self.say(summary_line(self.summary, seconds))
 
 
+class LogFileError(EncoreError, OSError):
+    """The log file can't be written."""
+
+
+_PAPER = 100  # columns, where there is no terminal
+
+
 @contextlib.contextmanager
-def session(*, log_file: Path | None, log_format: LogFormat, port: int | None, progress: bool) -> Iterator[Session]:
+def session(
+    *, log_file: Path | None, log_format: LogFormat, log_level: Level = "info", port: int | None, progress: bool
+) -> Iterator[Session]:
     """Connect what the options ask for, and disconnect it at the end.
 
     Raises:
-        OSError: the log file can't be opened, or the port is taken.
+        LogFileError: the log file can't be opened.
+        AddressError: the port can't be had.
     """
     # Failures of subscribers are counted in the summary; tracebacks between the bars would help nobody.
     logging.getLogger("encore_events").addHandler(logging.NullHandler())
     logging.getLogger("encore_events").propagate = False
     console = Console()
+    if not console.is_terminal:
+        console.width = _PAPER
     run = Session(console)
     with contextlib.ExitStack() as stack:
         stack.callback(run.manager.close)
         stack.enter_context(run.summary.connect(run.manager))
         if log_file is not None:
-            logger = stack.enter_context(open_logger(log_file, format=log_format))
+            logger = stack.enter_context(_logger(run, log_file, log_format, log_level))
             stack.enter_context(LogSubscriber(logger=logger).connect(run.manager))
         if port is not None:
             metrics = stack.enter_context(monitor(run.manager, logs=False, port=port))
@@ -77,3 +89,20 @@ def session(*, log_file: Path | None, log_format: LogFormat, port: int | None, p
         elif progress:
             stack.enter_context(PlainProgress(console).connect(run.manager))
         yield run
+
+
+@contextlib.contextmanager
+def _logger(run: Session, path: Path, format: LogFormat, level: Level) -> Iterator[object]:  # noqa: A002 (as in open_logger)
+    """The logger of the session; a file that can't be written whole is told, and is no failure of the stores."""
+    opened = open_logger(path, format=format, level=level)
+    try:
+        logger = opened.__enter__()
+    except OSError as error:
+        raise LogFileError(f"the log file {str(path)!r} cannot be opened: {error.strerror}") from error
+    try:
+        yield logger
+    finally:
+        try:
+            opened.__exit__(None, None, None)
+        except OSError as error:
+            run.say(f"the log file {str(path)!r} is incomplete: {error.strerror}")

@@ -168,7 +168,7 @@ def _table(
 
     text = TextColumn("{task.description}", style=style or "none", markup=False)
     bar = BarColumn(complete_style=style, finished_style=style, pulse_style=style) if style else BarColumn()
-    amount = DownloadColumn(binary_units=True) if counts == "bytes" else MofNCompleteColumn()
+    amount = DownloadColumn() if counts == "bytes" else MofNCompleteColumn()
     speed = (TransferSpeedColumn(),) if counts == "bytes" else ()
     moving = () if style else (*speed, TimeRemainingColumn())
     return Progress(text, bar, amount, *moving, console=console, get_time=clock)

@@ -37,7 +37,7 @@ class MissingExtraError(SubscriberError, ImportError):
         """Say which `package` the `feature` needs, and which `extra` brings it."""
         super().__init__(
             f"{feature} needs the package {package!r}, which is not installed: "
-            f"pip install encore-observability[{extra}]",
+            f"pip install 'encore-observability[{extra}]'",
             name=package,
         )
         self.feature = feature

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -97,26 +98,29 @@ class LogSubscriber(Subscriber):
     def _operation_started(self, event: StoreProgressStartEvent) -> None:
         log = self._log_at("debug")
         if log is not None:
-            log("store.operation.started", **self._operation_fields(event), **_expected(event))
+            log("store.operation.started", **_told(**self._operation_fields(event)), **_expected(event))
 
     def _operation_moved(self, event: StoreProgressStepEvent) -> None:
         log = self._log_at("debug")
         if log is not None:
-            log("store.operation.progress", **self._operation_fields(event), bytes=event.step, **_expected(event))
+            fields = _told(**self._operation_fields(event), bytes=event.step)
+            log("store.operation.progress", **fields, **_expected(event))
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
         log = self._log_at(self._levels[event.outcome])
         if log is None:
             return
-        fields = _told(
-            bytes=event.bytes,
-            duration=event.duration,
-            bytes_per_second=event.bytes / event.duration if event.bytes and event.duration else None,
-            outcome=event.outcome,
-            error_type=event.error_type,
+        fields = {
+            **self._operation_fields(event),
+            "bytes": event.bytes,
+            "duration": event.duration,
+            "bytes_per_second": event.bytes / event.duration if event.bytes and event.duration else None,
+            "outcome": event.outcome,
+            "error_type": event.error_type,
+            "error": None,
             **self._error_fields(event.error, with_traceback=event.outcome == "error"),
-        )
-        log("store.operation.ended", **self._operation_fields(event), **fields)
+        }
+        log("store.operation.ended", **fields)
 
     def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
         level = _TRANSACTION_LEVELS[event.outcome]
@@ -153,13 +157,13 @@ class LogSubscriber(Subscriber):
         return log
 
     def _operation_fields(self, event: StoreProgressEvent) -> dict[str, Any]:
-        return _told(
-            store=event.store,
-            operation=event.operation,
-            key=self._key(event),
-            operation_id=event.operation_id,
-            transaction_id=event.transaction_id,
-        )
+        return {
+            "store": event.store,
+            "operation": event.operation,
+            **({} if self._keys is False else {"key": self._key(event)}),
+            "operation_id": event.operation_id,
+            "transaction_id": event.transaction_id,
+        }
 
     def _key(self, event: StoreKeyEvent) -> str | None:
         if event.key is None or self._keys is False:
@@ -171,7 +175,11 @@ class LogSubscriber(Subscriber):
             return {}
         if self._keys is not True:
             return {"error": _without_words(error)}
-        return {"error": str(error) or type(error).__name__, "exc_info": error if with_traceback else None}
+        told = {"error": str(error) or type(error).__name__}
+        if with_traceback:
+            # As text and not as exc_info, which some renderers show with local variables: values and metadata.
+            told["exception"] = "".join(traceback.format_exception(error)).rstrip()
+        return told
 
 
 @contextmanager

@@ -444,3 +444,11 @@ def test_a_decorator_connects_and_leaves_the_function_as_it_is(manager: EventMan
 def test_an_abstract_event_manager_cannot_be_made() -> None:
     with pytest.raises(TypeError, match="abstract"):
         BaseEventManager()  # type: ignore[abstract]  # as it should be
+
+
+def test_the_decorator_needs_its_class(manager: EventManager) -> None:
+    with pytest.raises(EventError, match="is not an event class"):
+
+        @manager.on  # type: ignore[arg-type]  # that is what is tested
+        def listener(event: BaseEvent) -> None:
+            pass

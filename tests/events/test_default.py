@@ -26,10 +26,12 @@ def test_a_program_may_bring_its_own() -> None:
     assert get_event_manager() is mine
 
 
-def test_setting_the_same_again_is_nothing() -> None:
+def test_setting_the_same_again_is_refused_too() -> None:
     mine = EventManager()
     set_event_manager(mine)
-    set_event_manager(mine)
+
+    with pytest.raises(DefaultManagerError):
+        set_event_manager(mine)
 
     assert get_event_manager() is mine
 
@@ -54,7 +56,7 @@ def test_the_default_that_was_made_on_first_use_counts_as_set() -> None:
 
 
 def test_what_is_no_event_manager_is_refused() -> None:
-    with pytest.raises(TypeError, match="must be a BaseEventManager, not 'me'"):
+    with pytest.raises(TypeError, match="an event manager was expected, such as EventManager\\(\\), not 'me'"):
         set_event_manager("me")  # type: ignore[arg-type]  # as it should be
 
 

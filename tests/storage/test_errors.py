@@ -18,6 +18,7 @@ from encore_storage.errors import (
     ConflictError,
     IntegrityError,
     InvalidKeyError,
+    InvalidKeyTypeError,
     InvalidMetadataError,
     KeyNotFoundError,
     StoreConnectionError,
@@ -33,6 +34,7 @@ from encore_storage.errors import (
 TREE: list[tuple[Any, type[Exception], str]] = [
     (KeyNotFoundError("k", "archive"), KeyError, "not_found"),
     (InvalidKeyError("k", "it is empty"), ValueError, "invalid"),
+    (InvalidKeyTypeError(1, "it is of type int, not a str"), TypeError, "invalid"),
     (InvalidMetadataError("metadata['a']", "is a set"), TypeError, "invalid"),
     (ConflictError("k", "archive"), RuntimeError, "conflict"),
     (IntegrityError("bytes are missing"), ValueError, "integrity"),

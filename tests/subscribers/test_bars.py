@@ -65,7 +65,7 @@ def test_a_long_one_shows_bytes_speed_and_time_left(
 
     (line,) = look(bars)
     assert line.startswith("get 'a' ━")
-    assert line.endswith("3.0/10.0 MiB 1.0 MB/s 0:00:07")
+    assert line.endswith("3.1/10.5 MB 1.0 MB/s 0:00:07")
 
 
 def test_the_delay_can_be_chosen(manager: EventManager, console: Console, clock: FakeClock) -> None:
@@ -250,7 +250,7 @@ def test_bars_of_many_threads_all_go(manager: EventManager, bars: ProgressBars, 
 def test_without_rich_they_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rich.console", None)
 
-    with pytest.raises(MissingExtraError, match=r"pip install encore-observability\[cli\]") as caught:
+    with pytest.raises(MissingExtraError, match=r"pip install 'encore-observability\[cli\]'") as caught:
         ProgressBars()
     assert isinstance(caught.value, ImportError)
 

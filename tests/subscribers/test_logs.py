@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 from encore_events import EventManager
 from encore_storage.errors import InvalidMetadataError, KeyNotFoundError
@@ -114,6 +115,8 @@ def test_an_operation_that_ended_well_is_one_line_at_info(
             "duration": 4.0,
             "bytes_per_second": 2.5,
             "outcome": "ok",
+            "error_type": None,
+            "error": None,
         }
     ]
 
@@ -142,12 +145,12 @@ def test_a_level_that_there_is_not_is_refused() -> None:
 
 
 @pytest.mark.parametrize("told", [{"duration": 0.0}, {"bytes": 0}], ids=["no time", "no bytes"])
-def test_a_speed_that_nobody_can_know_is_left_out(
+def test_a_speed_that_nobody_can_know_is_none(
     manager: EventManager, logs: LogSubscriber, lines: list[Line], told: Line
 ) -> None:
     manager.emit(end(**told))
 
-    assert "bytes_per_second" not in only(lines, "store.operation.ended")
+    assert only(lines, "store.operation.ended")["bytes_per_second"] is None
 
 
 def test_an_error_comes_with_its_words_its_type_and_its_traceback(
@@ -158,7 +161,9 @@ def test_an_error_comes_with_its_words_its_type_and_its_traceback(
 
     line = only(lines, "store.operation.ended")
     assert (line["level"], line["error_type"], line["error"]) == ("error", "invalid", str(caught.value))
-    assert line["exc_info"] is caught.value
+    assert line["exception"].startswith("Traceback (most recent call last):")
+    assert line["exception"].endswith(str(caught.value))
+    assert "exc_info" not in line  # which a renderer might show with local variables: values and metadata
 
 
 def test_an_error_without_words_is_told_by_its_type(
@@ -168,7 +173,7 @@ def test_an_error_without_words_is_told_by_its_type(
 
     line = only(lines, "store.operation.ended")
     assert line["error"] == "CancelledError"
-    assert "exc_info" not in line
+    assert "exception" not in line
 
 
 def test_a_missing_key_is_no_traceback(logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]) -> None:
@@ -177,7 +182,7 @@ def test_a_missing_key_is_no_traceback(logs: LogSubscriber, store: DictMemorySto
 
     line = only(lines, "store.operation.ended")
     assert (line["outcome"], line["error_type"]) == ("miss", "not_found")
-    assert "exc_info" not in line
+    assert "exception" not in line
 
 
 def test_starts_and_steps_are_told_at_debug(manager: EventManager, logs: LogSubscriber, lines: list[Line]) -> None:
@@ -253,7 +258,7 @@ def test_a_failure_of_the_store_itself_is_an_error_with_its_traceback(
     )
 
     line = only(lines, f"store.transaction.{outcome}")
-    assert (line["level"], line["exc_info"]) == ("error", error)
+    assert (line["level"], line["exception"]) == ("error", "OSError: disk full")
 
 
 def test_values_and_metadata_are_never_told(logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]) -> None:
@@ -265,6 +270,22 @@ def test_values_and_metadata_are_never_told(logs: LogSubscriber, store: DictMemo
 
     assert len(lines) > 8
     assert "s3cret" not in repr(lines)
+
+
+def test_nor_by_a_renderer_that_shows_local_variables(manager: EventManager, store: DictMemoryStore) -> None:
+    paper = io.StringIO()
+    logger = structlog.wrap_logger(
+        structlog.WriteLogger(paper),
+        processors=[
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=True)),
+            structlog.processors.JSONRenderer(),
+        ],
+    )
+    with LogSubscriber(logger=logger).connect(manager), pytest.raises(OSError, match="broken"):
+        store.set("a", (BrokenSource(OSError("broken"), chunk=b"s3cret"), {"password": "s3cret"}))
+
+    assert "store.operation.ended" in paper.getvalue()
+    assert "s3cret" not in paper.getvalue()
 
 
 def test_a_veto_by_another_listener_hides_nothing(

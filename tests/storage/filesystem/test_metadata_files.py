@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from encore_storage.core import Change
-from encore_storage.errors import IntegrityError, KeyNotFoundError, error_type_of
+from encore_storage.errors import IntegrityError, InvalidMetadataError, KeyNotFoundError, error_type_of
 from encore_storage.stores import FileSystemStore
 from tests.storage.filesystem.support import Cut, files_in, pair, put, store_in
 
@@ -226,7 +226,7 @@ def test_metadata_that_json_cannot_hold_is_refused_before_anything_is_written(
     put(store, "a", b"1", kind="k")
     before = files_in(root)
 
-    with pytest.raises(ValueError, match="limit"):
+    with pytest.raises(InvalidMetadataError, match="16610 bits"):
         put(store, "a", b"2", number=10**5000)
 
     assert files_in(root) == before

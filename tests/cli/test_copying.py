@@ -1,0 +1,211 @@
+"""A copy between real stores: all of it, and again, and in transactions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from encore_events import EventManager, ProgressEndEvent, ProgressEvent, ProgressStartEvent, ProgressStepEvent
+from encore_events.testing import EventRecorder
+from encore_storage.cli.copying import CopyJob, CopyReport
+from encore_storage.events import StoreProgressEndEvent, StoreTransactionEndEvent
+from encore_storage.metadata import Metadata
+from encore_storage.store import AbstractStore
+from encore_storage.stores import DictMemoryStore
+from tests.storage.support import STORES, put
+
+KEYS = ["a", "b", "c", "d", "e"]
+LARGE = bytes(range(256)) * 10_000
+
+MakeStore = Callable[..., AbstractStore]
+
+
+@pytest.fixture
+def make_store(tmp_path: Path, manager: EventManager) -> Iterator[MakeStore]:
+    with ExitStack() as made:
+
+        def made_store(kind: str, name: str) -> AbstractStore:
+            return made.enter_context(STORES[kind](tmp_path / name, name=name, event_manager=manager))
+
+        yield made_store
+
+
+@pytest.fixture
+def source(manager: EventManager) -> DictMemoryStore:
+    store = DictMemoryStore(name="source", event_manager=manager)
+    for key in KEYS:
+        put(store, key, f"value of {key}".encode(), {"key": key})
+    return store
+
+
+@pytest.fixture
+def target(manager: EventManager) -> DictMemoryStore:
+    return DictMemoryStore(name="target", event_manager=manager)
+
+
+def copy(
+    source: AbstractStore, target: AbstractStore, keys: list[str] | None = None, *, size: int = 2, verify: bool = False
+) -> CopyReport:
+    """Copy the keys, or all that there are."""
+    job = CopyJob(source, target, transaction_size=size, verify=verify)
+    job.run(sorted(source.query_keys()) if keys is None else keys)
+    return job.report
+
+
+def content(store: AbstractStore) -> dict[str, tuple[bytes, Metadata]]:
+    return {key: (store.to_bytes(key), store.get_metadata(key)) for key in sorted(store.query_keys())}
+
+
+def operations(recorder: EventRecorder, store: str, operation: str) -> list[StoreProgressEndEvent]:
+    """What the store did by that name."""
+    ends = recorder.of(StoreProgressEndEvent)
+    return [event for event in ends if (event.store, event.operation) == (store, operation)]
+
+
+@pytest.mark.parametrize("verify", [False, True], ids=["", "verified"])
+@pytest.mark.parametrize("to", STORES)
+@pytest.mark.parametrize("from_", STORES)
+def test_values_and_metadata_arrive_from_every_store_in_every_other(
+    make_store: MakeStore, from_: str, to: str, verify: bool
+) -> None:
+    source, target = make_store(from_, "source"), make_store(to, "target")
+    put(source, "a", b"one", {"n": 1, "tags": ["x", None]})
+    put(source, "b/c", LARGE)
+    put(source, "empty", b"", {"empty": True})
+
+    report = copy(source, target, verify=verify)
+
+    assert content(target) == content(source)
+    assert report == CopyReport(total=3, copied=3)
+    assert report.is_complete
+
+
+def test_only_the_keys_that_are_asked_for_are_copied(source: DictMemoryStore, target: DictMemoryStore) -> None:
+    report = copy(source, target, ["b", "d"])
+
+    assert set(target.query_keys()) == {"b", "d"}
+    assert (report.total, report.arrived) == (2, 2)
+
+
+def test_no_keys_are_complete(source: DictMemoryStore, target: DictMemoryStore) -> None:
+    assert copy(source, target, []).is_complete
+
+
+@pytest.mark.parametrize(("size", "operations"), [(1, [2] * 5), (2, [4, 4, 2]), (5, [10]), (100, [10])])
+def test_so_many_keys_are_committed_together(
+    source: DictMemoryStore, target: DictMemoryStore, recorder: EventRecorder, size: int, operations: list[int]
+) -> None:
+    copy(source, target, size=size, verify=False)
+    recorder.clear()
+    for key in KEYS:
+        put(source, key, b"another")
+    copy(source, target, size=size, verify=False)
+
+    ends = recorder.of(StoreTransactionEndEvent)
+    assert [event.outcome for event in ends] == ["committed"] * len(operations)
+    assert [event.operations for event in ends] == operations  # a look at what is there, and a set
+
+
+def test_how_far_it_is_is_told_by_key(
+    source: DictMemoryStore, target: DictMemoryStore, recorder: EventRecorder
+) -> None:
+    copy(source, target)
+
+    told = [event for event in recorder.events if type(event).__mro__[1] is ProgressEvent]
+    first, *steps, last = told
+    assert isinstance(first, ProgressStartEvent)
+    assert isinstance(last, ProgressEndEvent)
+    assert (first.message, first.steps, last.exit_state) == ("copying", 5, "normal")
+    assert [event.step for event in steps if isinstance(event, ProgressStepEvent)] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(("to", "copied"), [("filesystem", [1, 2, 3, 4, 5]), ("memory", [0, 0, 2, 2, 4])])
+def test_what_can_still_be_taken_back_has_not_arrived(
+    source: DictMemoryStore, make_store: MakeStore, manager: EventManager, to: str, copied: list[int]
+) -> None:
+    job = CopyJob(source, make_store(to, "target"), transaction_size=2, verify=False)
+    told: list[int] = []
+    manager.connect(
+        ProgressStepEvent, lambda event: told.append(job.report.arrived), where=lambda event: event.source is job
+    )
+
+    job.run(KEYS)
+
+    assert told == copied
+    assert job.report.arrived == 5
+
+
+def test_everything_is_read_once_and_ends_well(
+    source: DictMemoryStore, target: DictMemoryStore, recorder: EventRecorder
+) -> None:
+    copy(source, target)
+
+    assert {event.outcome for event in recorder.of(StoreProgressEndEvent)} == {"ok"}
+    assert len(operations(recorder, "source", "get")) == 5
+    assert operations(recorder, "target", "get") == []
+
+
+class TestAgain:
+    """The same copy once more."""
+
+    def test_what_is_unchanged_is_skipped(
+        self, source: DictMemoryStore, target: DictMemoryStore, recorder: EventRecorder
+    ) -> None:
+        copy(source, target)
+        recorder.clear()
+
+        report = copy(source, target)
+
+        assert report == CopyReport(total=5, skipped=5)
+        assert report.is_complete
+        assert operations(recorder, "source", "get") == operations(recorder, "target", "set") == []
+
+    def test_what_is_missing_is_copied(self, source: DictMemoryStore, target: DictMemoryStore) -> None:
+        copy(source, target, ["a", "b", "c"])
+
+        assert copy(source, target) == CopyReport(total=5, copied=2, skipped=3)
+
+    @pytest.mark.parametrize("verify", [False, True])
+    @pytest.mark.parametrize("data", [b"value of X", b"another size"])
+    def test_what_was_modified_since_is_copied_again(
+        self, make_store: MakeStore, tmp_path: Path, target: DictMemoryStore, data: bytes, verify: bool
+    ) -> None:
+        source = make_store("filesystem", "source")
+        source.from_bytes("a", b"value of a")
+        source.from_bytes("b", b"value of b")
+        copy(source, target)
+        (tmp_path / "source" / "b").write_bytes(data)
+        later = (target.get("b").modified or 0) + 1
+        os.utime(tmp_path / "source" / "b", (later, later))
+
+        assert copy(source, target, verify=verify) == CopyReport(total=2, copied=1, skipped=1)
+        assert target.to_bytes("b") == data
+
+    @pytest.mark.parametrize(
+        ("data", "metadata"), [(b"another size", {"key": "b"}), (b"value of b", {"key": "c"})], ids=["size", "metadata"]
+    )
+    def test_another_size_or_other_metadata_count_whatever_the_clocks_say(
+        self, make_store: MakeStore, tmp_path: Path, target: DictMemoryStore, data: bytes, metadata: Metadata
+    ) -> None:
+        source = make_store("filesystem", "source")
+        put(source, "b", b"value of b", {"key": "b"})
+        copy(source, target)
+        put(source, "b", data, metadata)
+        os.utime(tmp_path / "source" / "b", (0, 0))
+
+        assert copy(source, target) == CopyReport(total=1, copied=1)
+        assert target.to_bytes("b") == data
+
+    def test_other_bytes_of_the_same_size_are_found_by_verifying(
+        self, source: DictMemoryStore, target: DictMemoryStore
+    ) -> None:
+        copy(source, target)
+        put(target, "c", b"value of X", {"key": "c"})
+
+        assert copy(source, target) == CopyReport(total=5, skipped=5)
+        assert copy(source, target, verify=True) == CopyReport(total=5, copied=1, skipped=4)
+        assert content(target) == content(source)

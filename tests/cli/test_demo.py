@@ -1,0 +1,120 @@
+"""The command `encore demo`, run twice at the same time: once to its end, and once as long as somebody looks."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.cli.support import LONG, Done, done, log_lines, start
+
+
+class Demo(NamedTuple):
+    """Both of them, and what was served until the second one ended."""
+
+    plain: Done
+    serving: Done
+    scraped: str
+    log: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    folder = tmp_path_factory.mktemp("demo")
+    environment = {"TMPDIR": str(folder), "COLUMNS": "120"}
+    plain = start("demo", env=environment)
+    serving, scraped = looked_at(start("demo", "--keep-serving", env=environment))
+    ended = done(plain)
+    yield Demo(ended, serving, scraped, log_lines(log_of(ended)))
+    shutil.rmtree(folder)
+
+
+def looked_at(process: subprocess.Popen[str]) -> tuple[Done, str]:
+    """Scrape the metrics of the command once it only serves them, and press Ctrl-C."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process:
+        out = iter(process.stdout.readline, "serving until Ctrl-C\n")
+        told = "".join(out)
+        with urllib.request.urlopen(metrics_of(told)) as response:
+            scraped = response.read().decode()
+        os.killpg(process.pid, signal.SIGINT)
+        rest, err = process.stdout.read(), process.stderr.read()
+        return Done(process.wait(LONG), told + rest, err), scraped
+
+
+def metrics_of(out: str) -> str:
+    (address,) = re.findall(r"^metrics: (http://127\.0\.0\.1:\d+/metrics)", out, re.MULTILINE)
+    return str(address)
+
+
+def log_of(done: Done) -> Path:
+    (path,) = re.findall(r"^log: (.*)$", done.out, re.MULTILINE)
+    return Path(path)
+
+
+def sample(demo: Demo, name: str, **labels: str) -> float:
+    families = text_string_to_metric_families(demo.scraped)
+    samples = [sample for family in families for sample in family.samples]
+    (value,) = [one.value for one in samples if one.name == f"encore_storage_{name}" and one.labels == labels]
+    return value
+
+
+def test_it_ends_well(demo: Demo) -> None:
+    assert (demo.plain.status, demo.plain.err) == (0, "")
+
+
+def test_all_arrived_the_same_to_the_last_byte(demo: Demo) -> None:
+    (told,) = re.findall(r"([\d,]+) of ([\d,]+) arrived, the same to the last byte", demo.plain.out)
+
+    assert told[0] == told[1]
+    assert int(told[0].replace(",", "")) > 500
+
+
+def test_one_batch_is_rolled_back_and_nothing_of_it_stays(demo: Demo) -> None:
+    assert re.search(r"^commits: \d+, rollbacks: 1, errors: 0, in ", demo.plain.out, re.MULTILINE)
+    assert "of its 50 keys, 0 are in the store" in demo.plain.out
+
+
+def test_one_key_is_missing(demo: Demo) -> None:
+    assert "no value under key 'no/such/module.py' in store 'archive'" in demo.plain.out
+    assert re.search(r"^ *archive +get +[\d,]+ +1 +0 ", demo.plain.out, re.MULTILINE)
+
+
+def test_it_ends_with_the_summary_the_log_and_the_address(demo: Demo) -> None:
+    *_, line, log, metrics = demo.plain.out.splitlines()
+
+    assert line.startswith("commits: ")
+    assert log.startswith("log: ")
+    assert metrics == f"metrics: {metrics_of(demo.plain.out)} (until now; --keep-serving to keep)"
+
+
+def test_the_log_tells_of_the_rollback_and_the_miss(demo: Demo) -> None:
+    (rollback,) = [line for line in demo.log if line["event"] == "store.transaction.rolled_back"]
+    (miss,) = [line for line in demo.log if line.get("outcome") == "miss"]
+
+    assert (rollback["store"], rollback["notes"], rollback["operations"]) == ("archive", "a batch that fails", 50)
+    assert (miss["store"], miss["operation"], miss["key"]) == ("archive", "get", "no/such/module.py")
+
+
+def test_the_log_tells_of_the_slow_reader(demo: Demo) -> None:
+    ends = [line for line in demo.log if line["event"] == "store.operation.ended" and line["operation"] == "get"]
+    slowest = max(ends, key=lambda line: line["duration"])
+
+    assert slowest["store"] == "archive"
+    assert slowest["duration"] >= 2
+
+
+def test_it_serves_its_metrics_until_somebody_ends_it(demo: Demo) -> None:
+    assert (demo.serving.status, demo.serving.err) == (0, "")
+    assert sample(demo, "transactions_total", store="archive", outcome="rolled_back") == 1
+    assert sample(demo, "operation_duration_seconds_count", store="archive", operation="get", outcome="miss") == 1

@@ -1,0 +1,124 @@
+"""The names of stores on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from encore_events import EventManager
+from encore_storage.cli.names import SCHEMES, StoreName, StoreNameError
+from encore_storage.stores import DictMemoryStore, FileSystemStore, SqliteStore
+
+
+@pytest.mark.parametrize(
+    ("text", "scheme", "path"),
+    [
+        ("archive", "directory", "archive"),
+        ("/var/archive", "directory", "/var/archive"),
+        ("./s3:archive", "directory", "./s3:archive"),
+        ("a/b:c", "directory", "a/b:c"),
+        ("2024:archive", "directory", "2024:archive"),
+        ("sqlite:archive.db", "sqlite", "archive.db"),
+        ("sqlite:/var/a:b.db", "sqlite", "/var/a:b.db"),
+        ("memory:", "memory", None),
+    ],
+)
+def test_a_store_is_a_directory_a_database_or_in_memory(text: str, scheme: str, path: str | None) -> None:
+    assert StoreName.parse(text) == StoreName(text, scheme, None if path is None else Path(path))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "s3://bucket/a", "http:x", "file:///tmp", "sqlite:", "memory:x", "SQLITE:a.db", "a:\n"]
+)
+def test_any_other_name_is_refused_with_the_list_of_those_there_are(text: str) -> None:
+    with pytest.raises(StoreNameError, match="is no store: give a directory, sqlite:PATH or memory:") as caught:
+        StoreName.parse(text)
+
+    assert isinstance(caught.value, ValueError)
+    assert SCHEMES in str(caught.value)
+
+
+def test_a_directory_that_is_called_like_a_scheme_can_be_named_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("photos:old").mkdir()
+
+    with pytest.raises(StoreNameError, match=r"\(a directory of that name is \./photos:old\)"):
+        StoreName.parse("photos:old")
+    assert StoreName.parse("./photos:old").files() == [tmp_path / "photos:old"]
+
+
+def test_the_files_of_a_store_are_told_whatever_way_leads_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("archive").mkdir()
+    Path("link").symlink_to("archive")
+
+    assert [StoreName.parse(text).files() for text in ("archive", "archive/", "./link", "../" + tmp_path.name)] == [
+        [tmp_path / "archive"],
+        [tmp_path / "archive"],
+        [tmp_path / "archive"],
+        [tmp_path],
+    ]
+    assert StoreName.parse("sqlite:link/a.db").files() == [
+        tmp_path / "archive" / name for name in ("a.db", "a.db-wal", "a.db-shm")
+    ]
+    assert StoreName.parse("memory:").files() == []
+
+
+def test_links_that_go_round_in_a_circle_are_no_trouble(tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to("circle")
+
+    assert StoreName.parse(str(tmp_path / "circle")).files() == [tmp_path / "circle"]
+
+
+def test_only_a_directory_has_keys_for_files(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "archive" / "b" / "c", tmp_path / "archive.log"
+
+    assert StoreName.parse(f"{tmp_path}/archive").keys_of([inside, outside]) == ["b/c"]
+    assert StoreName.parse(f"sqlite:{tmp_path}/archive").keys_of([inside, outside]) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "cls"),
+    [("archive", FileSystemStore), ("sqlite:archive", SqliteStore), ("memory:", DictMemoryStore)],
+)
+def test_a_target_is_made_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manager: EventManager, text: str, cls: type[object]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with StoreName.parse(text).open_target(manager) as store:
+        assert type(store) is cls
+        assert store.name == "target"
+        assert store.event_manager is manager
+        assert (tmp_path / "archive").exists() == (text != "memory:")
+
+
+@pytest.mark.parametrize("text", ["archive", "sqlite:archive", "memory:"])
+def test_a_source_that_is_there_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manager: EventManager, text: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    StoreName.parse(text).open_target(manager).disconnect()
+
+    with StoreName.parse(text).open_source(manager) as store:
+        assert store.name == "source"
+        assert store.event_manager is manager
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("archive", "no directory 'archive' to read from"), ("sqlite:archive", "no database 'archive' to read from")],
+)
+def test_a_source_that_is_missing_is_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manager: EventManager, text: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(StoreNameError, match=words):
+        StoreName.parse(text).open_source(manager)
+    assert not (tmp_path / "archive").exists()

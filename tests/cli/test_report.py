@@ -1,0 +1,165 @@
+"""What a person reads: lines of progress, and the summary."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import pytest
+from rich.console import Console
+
+from encore_events import BaseEvent, EventManager, ProgressManager
+from encore_storage.cli.report import PlainProgress, duration, summary_line, summary_table
+from encore_storage.cli.session import Session
+from encore_storage.events import StoreTransactionEndEvent
+from encore_storage.stores import DictMemoryStore
+from encore_storage.subscribers.summary import SummarySubscriber
+from tests.storage.support import Clock
+from tests.subscribers.support import end
+
+
+@pytest.fixture
+def console() -> Console:
+    """Paper of 80 columns."""
+    return Console(file=io.StringIO(), width=80)
+
+
+@pytest.fixture
+def summary(manager: EventManager) -> Iterator[SummarySubscriber]:
+    with SummarySubscriber().connect(manager) as summary:
+        yield summary
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def plain(console: Console, manager: EventManager, clock: Clock) -> Iterator[None]:
+    with PlainProgress(console, clock=clock).connect(manager):
+        yield
+
+
+@pytest.fixture
+def every_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has each chunk told, however short the time since the one before."""
+    monkeypatch.setattr("encore_storage.progress.StoreProgressManager.min_interval", 0)
+
+
+def lines(console: Console) -> list[str]:
+    """What was printed, each run of spaces as one."""
+    assert isinstance(console.file, io.StringIO)
+    return [" ".join(line.split()) for line in console.file.getvalue().splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0 µs"),
+        (0.00042, "420 µs"),
+        (0.001, "1 ms"),
+        (0.25, "250 ms"),
+        (1.0, "1.0 s"),
+        (75.0, "75.0 s"),
+    ],
+)
+def test_a_duration_has_the_unit_that_suits_it(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_line_each_two_seconds_says_how_far_it_is(console: Console, manager: EventManager, clock: Clock) -> None:
+    with ProgressManager(manager, message="copying", steps=10) as progress:
+        for step in range(1, 11):
+            clock.now += 0.5
+            progress(step=step)
+
+    assert lines(console) == ["copying: 4 of 10", "copying: 8 of 10"]
+
+
+@pytest.mark.usefixtures("plain")
+def test_what_takes_less_says_nothing(console: Console, manager: EventManager, clock: Clock) -> None:
+    with ProgressManager(manager, message="copying", steps=1) as progress:
+        clock.now += 1.9
+        progress(step=1)
+
+    assert lines(console) == []
+
+
+@pytest.mark.usefixtures("plain", "every_byte")
+def test_the_bytes_of_single_operations_stay_unsaid(console: Console, manager: EventManager, clock: Clock) -> None:
+    clock.now += 60
+
+    DictMemoryStore(event_manager=manager).from_bytes("a", bytes(10), buffer_size=1)
+
+    assert lines(console) == []
+
+
+def test_the_table_has_a_row_for_each_operation(
+    console: Console, manager: EventManager, summary: SummarySubscriber
+) -> None:
+    for milliseconds in range(1, 101):
+        manager.emit(end(bytes=100_000, duration=milliseconds / 1000))
+    manager.emit(end(operation="query", bytes=0, outcome="miss", duration=2.0))
+    manager.emit(end(operation="query", bytes=0, outcome="error", duration=0.0001))
+
+    console.print(summary_table(summary, seconds=5.0))
+
+    heading, rule, *rows = lines(console)
+    assert heading == "store operation count misses errors bytes bytes/s p50 p99"
+    assert set(rule) == {"─"}
+    assert rows == [
+        "archive get 100 0 0 10.0 MB 2.0 MB 50 ms 99 ms",
+        "archive query 2 1 1 - - 100 µs 2.0 s",
+    ]
+
+
+def test_the_table_of_a_large_copy_fits_a_terminal_of_80_columns(
+    console: Console, manager: EventManager, summary: SummarySubscriber
+) -> None:
+    for _ in range(12_345):
+        manager.emit(end(store="source", operation="get_metadata", bytes=999_900_000, duration=0.000999))
+
+    console.print(summary_table(summary, seconds=12_345.0))
+
+    assert lines(console)[-1] == "source get_metadata 12,345 0 0 12.3 TB 999.9 MB 999 µs 999 µs"
+
+
+def test_where_nothing_was_done_there_is_no_table(console: Console) -> None:
+    Session(console).show_summary()
+
+    (line,) = lines(console)
+    assert line.startswith("commits: 0, rollbacks: 0, errors: 0, in ")
+
+
+def test_one_line_tells_commits_rollbacks_and_errors(manager: EventManager, summary: SummarySubscriber) -> None:
+    store = DictMemoryStore(event_manager=manager)
+    with store.transaction():
+        store.from_bytes("a", b"1")
+    with pytest.raises(OSError, match="disk full"), store.transaction():
+        raise OSError("disk full")
+    manager.emit(end(outcome="error"))
+
+    assert summary_line(summary, 0.25) == "commits: 1, rollbacks: 1, errors: 1, in 250 ms"
+
+
+@pytest.mark.parametrize("outcome", ["commit_failed", "rollback_failed"])
+def test_it_tells_of_transactions_that_failed_to_end(
+    manager: EventManager, summary: SummarySubscriber, outcome: str
+) -> None:
+    manager.emit(StoreTransactionEndEvent(outcome=outcome))
+
+    told = "commits: 0, rollbacks: 0, errors: 0, in 1.0 s; transactions that failed to end: 1"
+    assert summary_line(summary, 1.0) == told
+
+
+def test_it_tells_of_subscribers_that_failed_if_any_did(manager: EventManager, summary: SummarySubscriber) -> None:
+    def fail(event: BaseEvent) -> None:
+        raise ZeroDivisionError
+
+    manager.connect(BaseEvent, fail)
+    manager.emit(BaseEvent())
+
+    told = "commits: 0, rollbacks: 0, errors: 0, in 1.0 s; failures of subscribers, which the stores did not notice: 1"
+    assert summary_line(summary, 1.0) == told
