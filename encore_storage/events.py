@@ -132,22 +132,18 @@ class StoreProgressEvent(ProgressEvent, StoreKeyEvent):
         operation: its name, of a closed set; None where whoever tells it is no store.
         direction: 'read', 'write', or None where no bytes move.
         steps: how many bytes are expected as far as is known by now, -1 for unknown.
+        timestamp: when the operation started, in seconds since the epoch.
     """
 
     operation_id: str
     operation: Operation | None = None
     direction: Direction | None = None
     steps: int = -1
+    timestamp: float
 
 
 class StoreProgressStartEvent(ProgressStartEvent, StoreProgressEvent):
-    """An operation starts.
-
-    Attributes:
-        timestamp: when, in seconds since the epoch.
-    """
-
-    timestamp: float
+    """An operation starts."""
 
 
 class StoreProgressStepEvent(ProgressStepEvent, StoreProgressEvent):

@@ -47,6 +47,7 @@ BASES: dict[type[BaseEvent], tuple[type[BaseEvent], ...]] = {
     StoreProgressEndEvent: (ProgressEndEvent, StoreProgressEvent),
 }
 IDENTITY = {
+    "timestamp",
     "source",
     "operation_id",
     "message",
@@ -60,7 +61,7 @@ IDENTITY = {
 }
 CHANGE = {"source", "store", "key", "metadata", "action", "transaction_id"}
 ATTRIBUTES: dict[type[BaseEvent], set[str]] = {
-    StoreProgressStartEvent: IDENTITY | {"timestamp"},
+    StoreProgressStartEvent: IDENTITY,
     StoreProgressStepEvent: IDENTITY | {"step", "delta"},
     StoreProgressEndEvent: IDENTITY | {"exit_state", "outcome", "bytes", "delta", "duration", "error", "error_type"},
     StoreTransactionStartEvent: {"source", "store", "transaction_id", "notes", "timestamp"},
