@@ -32,7 +32,9 @@ def run(arguments: list[str]) -> int:
     try:
         status = int(app(args=arguments, prog_name="encore", standalone_mode=False) or 0)
     except _CommandLineError as error:
-        return _complain(error.format_message(), UNUSABLE)
+        context = getattr(error, "ctx", None)
+        command = "encore" if context is None else context.command_path
+        return _complain(f"{error.format_message().rstrip('.')}; see {command} --help", UNUSABLE)
     except StoreNameError as error:
         return _complain(error, UNUSABLE)
     except (KeyboardInterrupt, typer.Abort):  # newer versions of typer give the status instead
@@ -97,7 +99,11 @@ def _copy(
     with source.open_source(run_.manager) as from_, target.open_target(run_.manager) as to:
         job = CopyJob(from_, to, transaction_size=size, verify=verify)
         try:
-            job.run([key for key in from_.glob(pattern) if not _is_within(key, own)])
+            keys = list(from_.glob(pattern))
+            others = [key for key in keys if not _is_within(key, own)]
+            if len(others) < len(keys):
+                run_.say(f"left out, since this very command writes there: {len(keys) - len(others):,} keys")
+            job.run(others)
         except BaseException:
             run_.say(f"stopped: {_told(job.report)}; the same command again copies the rest")
             raise
@@ -121,5 +127,8 @@ def _told(report: CopyReport) -> str:
 
 
 def _complain(problem: object, status: int) -> int:
-    sys.stderr.write(f"encore: {' '.join(str(problem).split())}\n")
+    sentence = str(problem)
+    if isinstance(problem, OSError) and problem.strerror and problem.filename is not None:
+        sentence = f"{problem.strerror}: {problem.filename!r}"
+    sys.stderr.write(f"encore: {' '.join(sentence.split())}\n")
     return status
