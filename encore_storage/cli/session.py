@@ -13,6 +13,7 @@ from typing import Literal
 from rich.console import Console
 
 from encore_events import EncoreError, EventManager
+from encore_storage.cli.interrupts import remembered_interrupts
 from encore_storage.cli.report import PlainProgress, summary_line, summary_table
 from encore_storage.monitor import monitor
 from encore_storage.subscribers import LogSubscriber, ProgressBars
@@ -77,6 +78,7 @@ def session(
     run = Session(console)
     with contextlib.ExitStack() as stack:
         stack.callback(run.manager.close)
+        stack.enter_context(remembered_interrupts(run.manager))
         stack.enter_context(run.summary.connect(run.manager))
         if log_file is not None:
             logger = stack.enter_context(_logger(run, log_file, log_format, log_level))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -30,11 +31,22 @@ class Done(NamedTuple):
         return self.out.splitlines()[-1]
 
 
-def start(*arguments: object, launcher: tuple[str, ...] = (), **options: Any) -> subprocess.Popen[str]:
-    """The real command, under way in a process and a process group of its own, where warnings are errors."""
+def start(
+    *arguments: object, launcher: tuple[str, ...] = (), interrupted: bool = False, **options: Any
+) -> subprocess.Popen[str]:
+    """The real command, under way in a process and a process group of its own, where warnings are errors.
+
+    One that is to be interrupted hears Ctrl-C whoever runs the tests, and is not traced: an interrupt inside of
+    coverage's own lock would stop it for good.
+    """
     given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True, **options}
-    environment = {**os.environ, **given.pop("env", {}), "PYTHONWARNINGS": "error"}
-    return subprocess.Popen([*launcher, COMMAND, *map(str, arguments)], env=environment, **given)
+    inherited = {name: value for name, value in os.environ.items() if not (interrupted and name.startswith("COV"))}
+    environment = {**inherited, **given.pop("env", {}), "PYTHONWARNINGS": "error"}
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what is ignored here would be ignored there
+    try:
+        return subprocess.Popen([*launcher, COMMAND, *map(str, arguments)], env=environment, **given)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def done(process: subprocess.Popen[str]) -> Done:

@@ -305,6 +305,13 @@ class TestVerifying:
 
         assert (told.skipped, list(told.failed)) == (4, ["c"])
 
+    def test_one_that_neither_can_give_is_not_taken_for_the_same(self, manager: EventManager) -> None:
+        source, target = (filled(SickStore(name=name, event_manager=manager)) for name in ("source", "target"))
+
+        told = report(source, target, verify=True)
+
+        assert told == CopyReport(total=5, skipped=4, failed={"c": "bad sector"})
+
     def test_every_value_is_read_back_once(
         self, source: FileSystemStore, target: AbstractStore, recorder: EventRecorder
     ) -> None:

@@ -32,7 +32,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("demo")
     environment = {"TMPDIR": str(folder), "COLUMNS": "120"}
     plain = start("demo", env=environment)
-    serving, scraped = looked_at(start("demo", "--keep-serving", env=environment))
+    serving, scraped = looked_at(start("demo", "--keep-serving", env=environment, interrupted=True))
     ended = done(plain)
     yield Demo(ended, serving, scraped, log_lines(log_of(ended)))
     shutil.rmtree(folder)

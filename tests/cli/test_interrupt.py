@@ -38,7 +38,9 @@ def half_way(source: Path, database: Path, slow_log: SlowLog) -> Iterator[subpro
 
     What the log holds unread is less than a batch, so the command can't get to the end of it.
     """
-    process = start("copy", source, f"sqlite:{database}", "--transaction-size", 150, "--log-file", slow_log.path)
+    process = start_to_interrupt(
+        "copy", source, f"sqlite:{database}", "--transaction-size", 150, "--log-file", slow_log.path
+    )
     slow_log.wait_for("store.transaction.committed", operations=150)
     slow_log.wait_for("store.operation.ended", operation="set")
     yield process
@@ -100,7 +102,7 @@ def test_whatever_typer_makes_of_an_interrupt_the_status_is_130(
 def test_without_transactions_each_key_that_arrived_stays(
     encore: Encore, source: Path, tmp_path: Path, slow_log: SlowLog
 ) -> None:
-    process = start("copy", source, tmp_path / "target", "--log-file", slow_log.path)
+    process = start("copy", source, tmp_path / "target", "--log-file", slow_log.path, interrupted=True)
     slow_log.wait_for("store.operation.ended", operation="set", key="020")
     os.killpg(process.pid, signal.SIGINT)
     slow_log.drain()
@@ -114,3 +116,39 @@ def test_without_transactions_each_key_that_arrived_stays(
     assert int(arrived) in {there - 1, there}  # it may have been interrupted while it told of the last
     assert (again.status, again.last_line) == (0, f"300 of 300 keys have arrived ({there} of them before)")
     assert read(tmp_path / "target") == MANY
+
+
+def test_an_interrupt_that_python_ignores_is_not_lost(
+    source: Path, database: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Finalized:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    ignored: list[object] = []
+    monkeypatch.setattr("sys.unraisablehook", lambda what: ignored.append(what.exc_type))
+    copied = FileSystemStore.get
+
+    def get_and_finalize(store: FileSystemStore, key: str) -> object:
+        if key == "200":
+            Finalized()
+        return copied(store, key)
+
+    monkeypatch.setattr(FileSystemStore, "get", get_and_finalize)
+    status = app.run(["copy", str(source), f"sqlite:{database}", "--transaction-size", "150"])
+
+    assert ignored == [KeyboardInterrupt]
+    assert status == 130
+    assert "stopped: 150 of 300 keys have arrived" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_that_means_something_else_still_does(
+    source: Path, database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert app.run(["copy", str(source), f"sqlite:{database}"]) == 0
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -33,7 +33,7 @@ class Terminal:
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         """The command, which reads and writes here."""
         streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), self._line)
-        process = start(*arguments, env={"TERM": "xterm-256color"}, **streams)
+        process = start(*arguments, env={"TERM": "xterm-256color"}, interrupted=True, **streams)
         os.close(self._line)
         return process
 
