@@ -38,9 +38,8 @@ def half_way(source: Path, database: Path, slow_log: SlowLog) -> Iterator[subpro
 
     What the log holds unread is less than a batch, so the command can't get to the end of it.
     """
-    process = start_to_interrupt(
-        "copy", source, f"sqlite:{database}", "--transaction-size", 150, "--log-file", slow_log.path
-    )
+    options = ("--transaction-size", 150, "--log-file", slow_log.path)
+    process = start("copy", source, f"sqlite:{database}", *options, interrupted=True)
     slow_log.wait_for("store.transaction.committed", operations=150)
     slow_log.wait_for("store.operation.ended", operation="set")
     yield process
