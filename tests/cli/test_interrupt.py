@@ -134,12 +134,13 @@ def test_an_interrupt_that_python_ignores_is_not_lost(
         return copied(store, key)
 
     monkeypatch.setattr(FileSystemStore, "get", get_and_finalize)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     status = app.run(["copy", str(source), f"sqlite:{database}", "--transaction-size", "150"])
 
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
     assert ignored == [KeyboardInterrupt]
     assert status == 130
     assert "stopped: 150 of 300 keys have arrived" in capsys.readouterr().out
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_an_interrupt_that_means_something_else_still_does(
