@@ -103,7 +103,7 @@ class AbstractStore(StoreCore):
         """
         size, metadata = _known_of(value)
         with self._observe_set(key, size, metadata) as progress, _source_of(value) as data:
-            change = self._write(progress, key, data, {} if metadata is None else metadata, buffer_size)
+            change = self._write(progress, key, data, checked_metadata(metadata), buffer_size)
         self._tell_change(key, change)
 
     def set_data(self, key: str, data: Readable, buffer_size: int = MEBIBYTE) -> None:

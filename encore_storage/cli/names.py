@@ -79,7 +79,7 @@ class StoreName:
         Raises:
             StoreError: it isn't there, or can't be opened.
         """
-        if self.scheme == "sqlite" and self.path is not None and not self.path.is_file():
+        if self.scheme == "sqlite" and self.path is not None and not _is_filled(self.path):
             raise StoreNameError(f"there is no database {str(self.path)!r} to read from")
         if self.scheme == "directory" and self.path is not None and not self.path.is_dir():
             raise StoreNameError(f"there is no directory {str(self.path)!r} to read from")
@@ -99,3 +99,8 @@ class StoreName:
         if self.scheme == "sqlite":
             return SqliteStore(str(self.path), name=role, event_manager=event_manager)
         return FileSystemStore(self.path, create=role == "target", name=role, event_manager=event_manager)
+
+
+def _is_filled(path: Path) -> bool:
+    """Whether it is a file with something in it: SQLite would make a database of an empty one."""
+    return path.is_file() and path.stat().st_size > 0

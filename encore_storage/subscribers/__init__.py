@@ -3,5 +3,6 @@
 from encore_storage.subscribers.bars import ProgressBars
 from encore_storage.subscribers.logs import LogSubscriber
 from encore_storage.subscribers.metrics import MetricsSubscriber
+from encore_storage.subscribers.summary import SummarySubscriber
 
-__all__ = ["LogSubscriber", "MetricsSubscriber", "ProgressBars"]
+__all__ = ["LogSubscriber", "MetricsSubscriber", "ProgressBars", "SummarySubscriber"]

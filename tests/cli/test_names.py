@@ -122,3 +122,13 @@ def test_a_source_that_is_missing_is_not_made(
     with pytest.raises(StoreNameError, match=words):
         StoreName.parse(text).open_source(manager)
     assert not (tmp_path / "archive").exists()
+
+
+def test_an_empty_file_is_no_database_to_read_from_and_stays_empty(tmp_path: Path, manager: EventManager) -> None:
+    empty = tmp_path / "empty.db"
+    empty.touch()
+
+    with pytest.raises(StoreNameError, match="there is no database"):
+        StoreName.parse(f"sqlite:{empty}").open_source(manager)
+
+    assert empty.read_bytes() == b""

@@ -274,3 +274,11 @@ def test_a_cancelled_task_does_not_keep_the_store(manager: EventManager) -> None
     with store.transaction():
         store.from_bytes("a", b"1")
     assert store.exists("a")
+
+
+def test_a_pair_without_metadata_is_refused(store: AbstractStore, recorder: EventRecorder) -> None:
+    with pytest.raises(TypeError, match="metadata is a NoneType, not a dict"):
+        store.set("a", (io.BytesIO(b"1"), None))  # type: ignore[arg-type]  # that is what is tested
+
+    assert recorder.one(StoreProgressEndEvent).outcome == "error"
+    assert not store.exists("a")
