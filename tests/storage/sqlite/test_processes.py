@@ -223,7 +223,7 @@ def test_processes_that_write_at_once_lose_nothing(store: SqliteStore, path: Pat
 
 
 def test_a_forked_child_uses_a_file_anew_and_refuses_what_is_in_memory(path: Path) -> None:
-    run(FORKED, path)
+    run(FORKED, path, forks=True)
 
     assert ask(path, "PRAGMA integrity_check") == [("ok",)]
 
@@ -241,4 +241,5 @@ def test_a_child_that_ends_without_a_word_does_not_disturb_its_parent(path: Path
         "    assert store.to_bytes('a') == b'1'\n"
         "    store.from_bytes('a', b'2')\n",
         path if location == "file" else ":memory:",
+        forks=True,
     )
