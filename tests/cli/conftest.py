@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from encore_events import EventManager
-from encore_events.testing import EventRecorder
 from encore_storage.cli import app
 from tests.cli.support import Done, SlowLog, write
 
@@ -56,15 +54,3 @@ def slow_log(tmp_path: Path) -> Iterator[SlowLog]:
     log = SlowLog(tmp_path / "pipe")
     yield log
     log.close()
-
-
-@pytest.fixture
-def manager() -> Iterator[EventManager]:
-    manager = EventManager()
-    yield manager
-    manager.close()
-
-
-@pytest.fixture
-def recorder(manager: EventManager) -> EventRecorder:
-    return EventRecorder(manager)

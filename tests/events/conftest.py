@@ -4,21 +4,12 @@ import functools
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from encore_events import EventManager
-
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def manager() -> Iterator[EventManager]:
-    manager = EventManager()
-    yield manager
-    manager.close()
 
 
 @pytest.fixture

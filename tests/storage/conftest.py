@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import _thread
+import os
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +16,11 @@ from typing import Any
 import pytest
 
 from encore_events import EventManager
-from encore_events.testing import EventRecorder
 from encore_storage.progress import StoreProgressManager
 from encore_storage.store import AbstractStore
 from tests.storage.support import STORES, TRANSACTIONAL, MakeStore, RecordingStore, Transactional
+
+NOBODY = 65534
 
 
 @pytest.fixture(autouse=True)
@@ -35,18 +38,6 @@ def traced(func: Callable[..., object], *args: Any) -> None:
     """Call the function, traced as `threading.settrace` says."""
     sys.settrace(threading.gettrace())  # pragma: no cover  # it counts from the next call on
     func(*args)  # pragma: no cover  # as above
-
-
-@pytest.fixture
-def manager() -> Iterator[EventManager]:
-    manager = EventManager()
-    yield manager
-    manager.close()
-
-
-@pytest.fixture
-def recorder(manager: EventManager) -> EventRecorder:
-    return EventRecorder(manager)
 
 
 @pytest.fixture(params=STORES)
@@ -110,3 +101,20 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has each chunk told, however short the time since the one before."""
     monkeypatch.setattr(StoreProgressManager, "min_interval", 0)
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Path]:
+    """A directory of a user whom permissions hold back, who runs the test."""
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory)
+        if user == 0:
+            os.chown(path, NOBODY, -1)
+            os.seteuid(NOBODY)
+        try:
+            yield path
+        finally:
+            for folder, _, _ in os.walk(path):
+                Path(folder).chmod(0o700)
+            os.seteuid(user)

@@ -14,13 +14,6 @@ from tests.subscribers.support import FakeClock
 
 
 @pytest.fixture
-def manager() -> Iterator[EventManager]:
-    manager = EventManager()
-    yield manager
-    manager.close()
-
-
-@pytest.fixture
 def registry() -> CollectorRegistry:
     return CollectorRegistry()
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,8 +10,6 @@ import pytest
 
 from encore_storage.stores import SqliteStore
 from tests.storage.sqlite.support import store_at
-
-NOBODY = 65534
 
 
 @pytest.fixture
@@ -47,18 +43,3 @@ def elsewhere() -> Iterator[ThreadPoolExecutor]:
     """A thread beside the test's own."""
     with ThreadPoolExecutor(1) as pool:
         yield pool
-
-
-@pytest.fixture
-def unprivileged() -> Iterator[Path]:
-    """A directory of a user whom permissions hold back, who runs the test."""
-    user = os.geteuid()
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory)
-        if user == 0:
-            os.chown(path, NOBODY, -1)
-            os.seteuid(NOBODY)
-        try:
-            yield path
-        finally:
-            os.seteuid(user)
