@@ -29,15 +29,15 @@ class ObservedReader(BufferIteratorIO):
         """Make the file of `chunks`; `progress` has been started."""
         super().__init__(chunks)
         self._progress = progress
+        self._end = _End(progress)
         self._total = 0
-        self._ended = False
 
     def read(self, buffer_size: int | None = -1) -> bytes:
         """The next `buffer_size` bytes, fewer only at the end; by default all that are left."""
         wanted = buffer_size if buffer_size is not None and buffer_size >= 0 else None
         data = self._observed(super().read, buffer_size)
         if wanted is None or len(data) < wanted:
-            self._end()
+            self._end.tell()
         return data
 
     def read1(self, size: int | None = -1, /) -> bytes:
@@ -69,37 +69,31 @@ class ObservedReader(BufferIteratorIO):
         try:
             super().close()
         except BaseException as error:
-            self._end(error)
+            self._end.tell(error)
             raise
-        self._end()
+        self._end.tell()
 
     def __del__(self) -> None:
         """Have a stream that was never closed told as cancelled, elsewhere."""
-        if not getattr(self, "_ended", True):
-            self._ended = True  # what else the collection finds may close this stream yet
-            do_elsewhere(_abandoned(self._iterator, self._progress))
+        if hasattr(self, "_end"):
+            self._end.tell_elsewhere(self._iterator)
 
     def _observed(self, read: Callable[[int | None], bytes], size: int | None) -> bytes:
         try:
             data = read(size)
         except BaseException as error:
             if not self.closed:
-                self._end(error)
+                self._end.tell(error)
             raise
-        if data and not self._ended:
+        if data and not self._end.is_told:
             self._total += len(data)
             self._progress(step=self._total)
         return data
 
     def _ended_by_nothing(self, data: bytes, size: int | None) -> bytes:
         if not data and size != 0:
-            self._end()
+            self._end.tell()
         return data
-
-    def _end(self, error: BaseException | None = None) -> None:
-        ended, self._ended = self._ended, True
-        if not ended:
-            self._progress.end(error=error)
 
 
 class ObservedIterator(Iterator[T], Generic[T]):
@@ -111,8 +105,7 @@ class ObservedIterator(Iterator[T], Generic[T]):
     def __init__(self, items: Iterable[T], progress: StoreProgressManager) -> None:
         """Make the iterator over `items`; `progress` has been started."""
         self._items = iter(items)
-        self._progress = progress
-        self._ended = False
+        self._end = _End(progress)
 
     def __iter__(self) -> Self:
         """Give itself."""
@@ -120,15 +113,15 @@ class ObservedIterator(Iterator[T], Generic[T]):
 
     def __next__(self) -> T:
         """The next result."""
-        if self._ended:
+        if self._end.is_told:
             raise StopIteration
         try:
             return next(self._items)
         except StopIteration:
-            self._end()
+            self._end.tell()
             raise
         except BaseException as error:
-            self._end(error)
+            self._end.tell(error)
             raise
 
     def __enter__(self) -> Self:
@@ -146,20 +139,14 @@ class ObservedIterator(Iterator[T], Generic[T]):
         try:
             _close(self._items)
         except BaseException as error:
-            self._end(error)
+            self._end.tell(error)
             raise
-        self._end()
+        self._end.tell()
 
     def __del__(self) -> None:
         """Have a query that was left in the middle told as cancelled, elsewhere."""
-        if not getattr(self, "_ended", True):
-            self._ended = True  # as above
-            do_elsewhere(_abandoned(self._items, self._progress))
-
-    def _end(self, error: BaseException | None = None) -> None:
-        ended, self._ended = self._ended, True
-        if not ended:
-            self._progress.end(error=error)
+        if hasattr(self, "_end"):
+            self._end.tell_elsewhere(self._items)
 
 
 def counted(chunks: Iterable[bytes], progress: StoreProgressManager) -> Generator[bytes, None, None]:
@@ -174,6 +161,29 @@ def counted(chunks: Iterable[bytes], progress: StoreProgressManager) -> Generato
         yield chunk
         total += len(chunk)
         progress.count(total)
+
+
+class _End:
+    """The end of an operation, told once, whoever comes first: a reader, another thread, a garbage collection."""
+
+    __slots__ = ("_left", "_progress", "is_told")
+
+    def __init__(self, progress: StoreProgressManager) -> None:
+        self.is_told = False
+        self._progress = progress
+        self._left = iter((True,))  # taking from an iterator is one step, which no thread can come between
+
+    def tell(self, error: BaseException | None = None) -> None:
+        """Tell it here and now."""
+        self.is_told = True
+        if next(self._left, False):
+            self._progress.end(error=error)
+
+    def tell_elsewhere(self, items: Iterator[object]) -> None:
+        """Have `items` closed and the operation told as cancelled, by another thread."""
+        self.is_told = True  # what else the collection finds may close this stream yet
+        if next(self._left, False):
+            do_elsewhere(_abandoned(items, self._progress))
 
 
 def _abandoned(items: Iterator[object], progress: StoreProgressManager) -> Callable[[], None]:

@@ -251,3 +251,18 @@ def test_what_is_written_is_counted_once_the_store_has_taken_it(manager: EventMa
     assert progress.bytes == 3
     assert list(chunks) == []
     assert progress.bytes == 8
+
+
+def test_whoever_comes_second_to_the_end_tells_nothing(progress: StoreProgressManager, recorder: EventRecorder) -> None:
+    reader = ObservedReader(iter((b"one",)), progress)
+    second: list[BaseException | None] = []
+
+    def close_meanwhile(_event: StoreProgressEndEvent) -> None:
+        reader.close()  # as another thread would, in the middle of the first one's telling
+        second.append(None)
+
+    progress.event_manager.connect(StoreProgressEndEvent, close_meanwhile)
+    assert reader.read() == b"one"
+
+    assert second == [None]
+    assert told_end(recorder) == ("ok", 3)
