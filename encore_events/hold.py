@@ -9,7 +9,7 @@ from typing import Protocol, Self
 from encore_events.events import BaseEvent
 from encore_events.listeners import Filter, Listener
 from encore_events.owner import Owner, current_owner
-from encore_events.plan import Report
+from encore_events.plan import Report, is_accepted
 from encore_events.worker import EmitHandle
 
 Queued = tuple[BaseEvent, EmitHandle | None]
@@ -135,14 +135,4 @@ def hold_filter(cls: type[BaseEvent], filter: Filter | None, report: Report) -> 
     listener = Listener(
         cls, _hold, filter=filter, where=None, priority=0, weak=False, sequence=0, collected=lambda _: None
     )
-
-    def accepts(event: BaseEvent) -> bool:
-        try:
-            return listener.accepts(event)
-        except RecursionError:
-            raise
-        except Exception as error:  # noqa: BLE001 (filters are isolated as listeners are)
-            report(event, listener, error)
-            return False
-
-    return accepts
+    return lambda event: is_accepted(listener, event, report)

@@ -83,7 +83,7 @@ class Plan:
             positions += index.candidates(event)
         if len(self._indexes) + bool(self._scanned) > 1:
             positions.sort()
-        return [position for position in positions if _accepts(self.listeners[position], event, report)]
+        return [position for position in positions if is_accepted(self.listeners[position], event, report)]
 
     def listener_of(self, call: Call) -> Listener:
         """The listener that `call` stands for."""
@@ -168,7 +168,8 @@ class _Index:
         return self._by_value.get(value, ())
 
 
-def _accepts(listener: Listener, event: BaseEvent, report: Report) -> bool:
+def is_accepted(listener: Listener, event: BaseEvent, report: Report) -> bool:
+    """Whether the listener's filter and predicate let the event pass; what they raise goes to `report`."""
     if not listener.is_conditional:
         return True
     try:

@@ -12,7 +12,7 @@ from encore_storage.progress import StoreProgressManager
 from encore_storage.streams import BufferIteratorIO
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer, WriteableBuffer
+    from _typeshed import ReadableBuffer
 
 T = TypeVar("T")
 
@@ -48,30 +48,10 @@ class ObservedReader(BufferIteratorIO):
         """The next line, at most `size` bytes of it."""
         return self._ended_by_nothing(self._observed(super().readline, size), size)
 
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill the buffer; how many bytes that took, fewer only at the end."""
-        view = memoryview(buffer).cast("B")
-        data = self.read(len(view))
-        view[: len(data)] = data
-        return len(data)
-
-    def readinto1(self, buffer: WriteableBuffer, /) -> int:
-        """Put what is at hand into the buffer; how many bytes that were."""
-        view = memoryview(buffer).cast("B")
-        data = self.read1(len(view))
-        view[: len(data)] = data
-        return len(data)
-
     def close(self) -> None:
         """Close the stream; the operation is over with the bytes that were read."""
-        if self.closed:
-            return
-        try:
-            super().close()
-        except BaseException as error:
-            self._end.tell(error)
-            raise
-        self._end.tell()
+        if not self.closed:
+            self._end.tell_of(super().close)
 
     def __del__(self) -> None:
         """Have a stream that was never closed told as cancelled, elsewhere."""
@@ -136,12 +116,7 @@ class ObservedIterator(Iterator[T], Generic[T]):
 
     def close(self) -> None:
         """Want no more results."""
-        try:
-            _close(self._items)
-        except BaseException as error:
-            self._end.tell(error)
-            raise
-        self._end.tell()
+        self._end.tell_of(lambda: _close(self._items))
 
     def __del__(self) -> None:
         """Have a query that was left in the middle told as cancelled, elsewhere."""
@@ -178,6 +153,15 @@ class _End:
         self.is_told = True
         if next(self._left, False):
             self._progress.end(error=error)
+
+    def tell_of(self, close: Callable[[], object]) -> None:
+        """Close what was read, and tell how that went."""
+        try:
+            close()
+        except BaseException as error:
+            self.tell(error)
+            raise
+        self.tell()
 
     def tell_elsewhere(self, items: Iterator[object]) -> None:
         """Have `items` closed and the operation told as cancelled, by another thread."""

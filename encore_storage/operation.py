@@ -73,10 +73,6 @@ class SilentProgress(OperationProgress):
         """Say that there is nothing to see."""
         return "<SilentProgress>"
 
-    def since(self, began: float) -> Self:  # noqa: ARG002 (as that of an operation that is heard)
-        """Give itself."""
-        return self
-
     def start(self) -> None:
         """Tell nothing."""
 

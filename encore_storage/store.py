@@ -235,8 +235,7 @@ class AbstractStore(StoreCore):
         self, progress: StoreProgressManager, key: str, data: Readable, metadata: Metadata | None, buffer_size: int
     ) -> Change:
         self._check(key)
-        checked = None if metadata is None else checked_metadata(metadata)
-        return self._put(key, counted(buffer_iterator(data, buffer_size), progress), checked)
+        return self._put(key, counted(buffer_iterator(data, buffer_size), progress), metadata)
 
     def _read(
         self, operation: Operation, key: str, entry: Entry | None, start: int | None, end: int | None
@@ -245,8 +244,10 @@ class AbstractStore(StoreCore):
         progress.start()
         try:
             first, last = checked_range(start, end)
-            entry = entry or self._found(key)
-            self._check(key)
+            if entry is None:
+                entry = self._found(key)
+            else:
+                self._check(key)
             first = min(first, entry.size)
             last = max(first, entry.size if last is None else min(last, entry.size))
             progress.steps = last - first
