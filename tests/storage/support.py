@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 from encore_events import EventManager
@@ -15,6 +18,8 @@ from encore_storage.stores.filesystem import FileSystemStore
 from encore_storage.stores.memory import DictMemoryStore
 from encore_storage.stores.sqlite import SqliteStore
 from encore_storage.transactions import SimpleTransactionContext, TransactionState
+
+REPOSITORY = Path(__file__).parents[2]
 
 LONG = 30.0
 """Seconds that a test waits for another thread: never spent, unless it fails."""
@@ -124,3 +129,15 @@ def told(recorder: EventRecorder) -> list[str]:
     """The transactions and the changes, in the order in which they were told."""
     telling = (StoreTransactionEvent, StoreModificationEvent)
     return [type(event).__name__ for event in recorder.events if isinstance(event, telling)]
+
+
+def run(program: str, *arguments: object, forks: bool = False) -> str:
+    """What a program prints that runs in an interpreter of its own, warnings as errors.
+
+    A child that was forked must not close what its parent has opened, of which sqlite3 warns from Python 3.13 on.
+    """
+    ignored = ["-W", "ignore::ResourceWarning"] if forks else []
+    command = [sys.executable, "-W", "error", *ignored, "-c", program, *map(str, arguments)]
+    done = subprocess.run(command, cwd=REPOSITORY, timeout=100, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout

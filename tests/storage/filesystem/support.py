@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from encore_events import EventManager
 from encore_storage.stores import FileSystemStore
-
-REPOSITORY = Path(__file__).parents[3]
 
 
 class Cut(BaseException):
@@ -61,11 +57,3 @@ def scratch_in(root: Path) -> list[str]:
     """The names of the files that are half written, or were."""
     scratch = root / ".encore" / "tmp"
     return [path.name for path in scratch.iterdir()] if scratch.exists() else []
-
-
-def run(program: str, *arguments: object) -> str:
-    """What a program prints that runs in an interpreter of its own, warnings as errors."""
-    command = [sys.executable, "-W", "error", "-c", program, *map(str, arguments)]
-    done = subprocess.run(command, cwd=REPOSITORY, timeout=100, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout

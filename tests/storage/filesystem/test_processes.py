@@ -12,8 +12,8 @@ import pytest
 
 from encore_storage.errors import ConflictError, KeyNotFoundError
 from encore_storage.stores import FileSystemStore
-from tests.storage.filesystem.support import pair, put, run, scratch_in, store_in
-from tests.storage.support import LONG
+from tests.storage.filesystem.support import pair, put, scratch_in, store_in
+from tests.storage.support import LONG, run
 
 KILLS = 50
 

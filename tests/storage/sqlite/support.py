@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,6 @@ from typing import Any
 from encore_events import EventManager
 from encore_storage.stores import SqliteStore
 
-REPOSITORY = Path(__file__).parents[3]
 MEBIBYTE = 1048576
 
 
@@ -55,15 +52,3 @@ def ask(path: Path, statement: str) -> list[Any]:
 def rows_left(path: Path) -> int:
     """How many rows of bytes there are, belonging to a key or not."""
     return int(ask(path, "SELECT count(*) FROM chunk")[0][0])
-
-
-def run(program: str, *arguments: object, forks: bool = False) -> str:
-    """What a program prints that runs in an interpreter of its own, warnings as errors.
-
-    A child that was forked must not close what its parent has opened, of which sqlite3 warns from Python 3.13 on.
-    """
-    ignored = ["-W", "ignore::ResourceWarning"] if forks else []
-    command = [sys.executable, "-W", "error", *ignored, "-c", program, *map(str, arguments)]
-    done = subprocess.run(command, cwd=REPOSITORY, timeout=100, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout

@@ -15,8 +15,8 @@ from encore_storage.collected import do_elsewhere
 from encore_storage.errors import StoreConnectionError
 from encore_storage.stores import SqliteStore
 from encore_storage.stores._sqlite_connection import Connection
-from tests.storage.sqlite.support import MEBIBYTE, run, store_at
-from tests.storage.support import LONG
+from tests.storage.sqlite.support import MEBIBYTE, store_at
+from tests.storage.support import LONG, run
 
 LARGE = bytes(2 * MEBIBYTE)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from encore_storage.errors import StoreFullError
-from tests.storage.sqlite.support import MEBIBYTE, ask, run, store_at
+from tests.storage.sqlite.support import MEBIBYTE, ask, store_at
+from tests.storage.support import run
 
 LIMITED = """
 import os, resource, signal, sys

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.storage.sqlite.support import run
+from tests.storage.support import run
 
 MEBIBYTE = 1048576
 GIBIBYTE = 1024 * MEBIBYTE

@@ -9,7 +9,8 @@ import pytest
 
 from encore_storage.errors import TransactionTimeoutError
 from encore_storage.stores import SqliteStore
-from tests.storage.sqlite.support import MEBIBYTE, run, store_at
+from tests.storage.sqlite.support import MEBIBYTE, store_at
+from tests.storage.support import run
 
 FILES = """
 import os

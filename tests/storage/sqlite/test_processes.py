@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from encore_storage.stores import SqliteStore
-from tests.storage.sqlite.support import ask, run
+from tests.storage.sqlite.support import ask
+from tests.storage.support import run
 
 KILLS = 50
 
