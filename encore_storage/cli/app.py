@@ -11,10 +11,12 @@ import typer
 
 from encore_events import EncoreError
 from encore_storage.cli.copying import CopyJob, CopyReport
+from encore_storage.cli.dashboards import RUNBOOK, write_dashboards
 from encore_storage.cli.demo import run_demo
 from encore_storage.cli.names import SCHEMES, StoreName, StoreNameError
 from encore_storage.cli.session import Session, session
 from encore_storage.cli.status import FAILED, INTERRUPTED, UNUSABLE
+from encore_storage.slo import Slo, SloError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -35,7 +37,7 @@ def run(arguments: list[str]) -> int:
         context = getattr(error, "ctx", None)
         command = "encore" if context is None else context.command_path
         return _complain(f"{error.format_message().rstrip('.')}; see {command} --help", UNUSABLE)
-    except StoreNameError as error:
+    except (StoreNameError, SloError) as error:
         return _complain(error, UNUSABLE)
     except (KeyboardInterrupt, typer.Abort):  # newer versions of typer give the status instead
         status = INTERRUPTED
@@ -86,6 +88,31 @@ def demo(
 ) -> int:
     """Show what Encore does, with real files: copies, a rollback, a missing key, a slow reader."""
     return run_demo(port=port, keep_serving=keep_serving)
+
+
+@app.command()
+def dashboards(
+    directory: Annotated[Path, typer.Argument(help="Where to write them.")] = Path("encore-dashboards"),
+    objective: Annotated[float, typer.Option(help="Per cent of operations that must succeed.")] = Slo.objective,
+    latency_target: Annotated[float, typer.Option(help="Seconds within which answers are fast enough.")] = (
+        Slo.latency_target
+    ),
+    runbook_url: Annotated[str, typer.Option(help="Where the alerts say that the runbook is.")] = RUNBOOK,
+    force: Annotated[bool, typer.Option("--force", help="Replace what you have changed, too.")] = False,  # noqa: FBT002
+) -> None:
+    """Write Grafana dashboards, Prometheus rules and alerts, and how to run them together.
+
+    Dashboards and rules are written anew each time; configuration that you have changed is left alone.
+    """
+    slo = Slo(objective, latency_target)
+    written = write_dashboards(directory, slo, runbook_url=runbook_url, force=force)
+    for name in written.files:
+        typer.echo(directory / name)
+    for name in written.kept:
+        typer.echo(f"kept, since you have changed it: {directory / name}")
+    typer.echo(
+        f"objective: {slo.objective:g} % of operations succeed, and answers arrive within {slo.latency_target:g} s"
+    )
 
 
 def _copy(

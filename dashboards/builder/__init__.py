@@ -1,0 +1,1 @@
+"""Builds dashboards, rules and their documents from the catalogue of metrics: `python -m dashboards.builder`."""

@@ -1,0 +1,80 @@
+"""What all dashboards let a reader choose, and what they mark on the time axis."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders import dashboard
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models.common import DataSourceRef
+
+from dashboards.builder.model import BLUE, RED
+from dashboards.builder.promql import FIRING, of, of_target
+from encore_storage.slo import Slo
+from encore_storage.subscribers.catalogue import LABEL_OVERFLOW, OPERATION_DURATION, STORE_INFO
+
+DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
+
+EVERYTHING = ".+"
+
+# The first of them is there from the start, whether any store has done anything or not.
+_QUERIES = {
+    "job": f"label_values({LABEL_OVERFLOW.name}, job)",
+    "instance": f'label_values({LABEL_OVERFLOW.name}{{job=~"$job"}}, instance)',
+    "store": f"label_values({of_target(STORE_INFO.name)}, store)",
+    "operation": f"label_values({of(OPERATION_DURATION, suffix='_count')}, operation)",
+}
+
+Variable = Builder[models.VariableModel]
+
+
+def variables(slo: Slo, *, repeats: list[str]) -> list[Variable]:
+    """The data source, whose metrics, which stores, and the objective; `repeats` are those that sections repeat by."""
+    return [
+        dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"),
+        *(_choice(name) for name in ("job", "instance", "store")),
+        *(_choice(name).hide(models.VariableHide.HIDE_VARIABLE) for name in repeats),
+        _constant("objective", slo.objective_ratio),
+        _constant("latency_target", slo.latency_edge),
+    ]
+
+
+def _choice(name: str) -> dashboard.QueryVariable:
+    everything = models.VariableOption(selected=True, text="All", value="$__all")
+    return (
+        dashboard.QueryVariable(name)
+        .label(name.capitalize())
+        .datasource(DATASOURCE)
+        .query(_QUERIES[name])
+        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(models.VariableSort.ALPHABETICAL_ASC)
+        .multi(True)
+        .include_all(True)
+        .all_value(EVERYTHING)
+        .current(everything)
+    )
+
+
+def _constant(name: str, value: str) -> dashboard.ConstantVariable:
+    return dashboard.ConstantVariable(name).value(value)
+
+
+ANNOTATIONS = (
+    dashboard.AnnotationQuery()
+    .name("Restarts")
+    .datasource(DATASOURCE)
+    .enable(True)
+    .icon_color(BLUE)
+    .expr(f"changes({of_target('process_start_time_seconds')}[$__rate_interval]) > 0")
+    .title_format("Restart")
+    .text_format("{{job}} {{instance}} has started again")
+    .tag_keys("job,instance"),
+    dashboard.AnnotationQuery()
+    .name("Firing alerts")
+    .datasource(DATASOURCE)
+    .enable(True)
+    .icon_color(RED)
+    .expr(FIRING)
+    .title_format("{{alertname}}")
+    .text_format("{{store}} {{window}}")
+    .tag_keys("severity,store"),
+)

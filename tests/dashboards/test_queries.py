@@ -1,0 +1,123 @@
+"""Every query of every panel, asked of a real Prometheus that scrapes a program in which everything happens."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from encore_storage.subscribers.catalogue import CATALOGUE, Metric
+from tests.dashboards.checks import GRAFANA, chosen, everything, names, unknown_names, without_data
+from tests.dashboards.conftest import Live
+from tests.dashboards.lint import Dashboard, panels
+from tests.dashboards.promql import runnable
+
+FOLDER = Path(__file__).parents[2] / "dashboards" / "grafana"
+BOARDS = ("encore-overview", "encore-store", "encore-slo")
+SUFFIXES = ("", "_bucket", "_count", "_sum")
+
+
+def dashboard(name: str) -> Dashboard:
+    read: Dashboard = json.loads(text(name))
+    return read
+
+
+def text(name: str) -> str:
+    return (FOLDER / f"{name}.json").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def ready(live: Live) -> Live:
+    """Once rules have been evaluated, and an alert of the instance has fired."""
+    live.prometheus.wait_for("job_instance_store:encore_storage_slow_answers:increase30d")
+    live.prometheus.wait_for(f'ALERTS{{instance="{live.scenario.target}", alertstate="firing"}}')
+    live.prometheus.wait_for('ALERTS{instance="all"}')
+    return live
+
+
+def known(live: Live) -> list[str]:
+    return live.prometheus.label_values("__name__")
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_every_query_gives_finite_data_where_all_is_chosen(name: str, ready: Live) -> None:
+    board = dashboard(name)
+
+    assert list(without_data(board, ready.prometheus, everything(board))) == []
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_every_query_gives_finite_data_where_one_of_each_is_chosen(name: str, ready: Live) -> None:
+    board = dashboard(name)
+    choices = {"job": "encore", "instance": ready.scenario.target, "store": "archive", "operation": "get"}
+
+    assert list(without_data(board, ready.prometheus, chosen(board, choices))) == []
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_every_metric_that_a_query_names_is_there(name: str, ready: Live) -> None:
+    assert list(unknown_names(dashboard(name), known(ready))) == []
+
+
+def test_every_metric_that_a_rule_names_is_there(ready: Live) -> None:
+    rules = ready.prometheus.rules()
+
+    assert [rule["lastError"] for rule in rules if rule["health"] != "ok"] == []
+    assert len(rules) > 60
+
+
+@pytest.mark.parametrize("metric", CATALOGUE, ids=lambda metric: metric.name)
+def test_every_metric_of_the_catalogue_is_on_some_panel(metric: Metric) -> None:
+    asked = set.union(*(names(dashboard(name)) for name in BOARDS))
+
+    assert asked & {metric.name + suffix for suffix in SUFFIXES}
+
+
+@pytest.mark.parametrize("metric", CATALOGUE, ids=lambda metric: metric.name)
+def test_a_renamed_metric_is_noticed(metric: Metric, ready: Live) -> None:
+    renamed = [json.loads(text(name).replace(metric.name, f"{metric.name}_renamed")) for name in BOARDS]
+    prometheus = ready.prometheus
+
+    assert [one for board in renamed for one in unknown_names(board, known(ready))]
+    assert [one for board in renamed for one in without_data(board, prometheus, everything(board))]
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_what_a_reader_can_choose_is_there(name: str, ready: Live) -> None:
+    board = dashboard(name)
+    values = everything(board)
+    choices = {"job": "encore", "instance": ready.scenario.target, "store": "archive", "operation": "get"}
+    for variable in board["templating"]["list"]:
+        if variable["type"] == "query":
+            series, label = variable["query"].removeprefix("label_values(").removesuffix(")").rsplit(", ", 1)
+            assert choices[variable["name"]] in ready.prometheus.label_values(label, runnable(series, values))
+
+
+def test_the_latency_shows_single_operations(ready: Live) -> None:
+    with_exemplars = [
+        (target, board)
+        for board in map(dashboard, BOARDS)
+        for panel in panels(board)
+        for target in panel["targets"]
+        if target.get("exemplar")
+    ]
+    now = time.time()
+    for target, board in with_exemplars:
+        found = ready.prometheus.exemplars(runnable(target["expr"], everything(board)), now - 60, now)
+        assert found
+        assert all("operation_id" in one["labels"] for series in found for one in series["exemplars"])
+    assert len(with_exemplars) == 6
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_an_annotation_can_be_asked_for(name: str, ready: Live) -> None:
+    board = dashboard(name)
+    firing = [one for one in board["annotations"]["list"] if one["name"] == "Firing alerts"]
+    for annotation in board["annotations"]["list"]:
+        ready.prometheus.query(runnable(annotation["expr"], everything(board)))
+
+    assert ready.prometheus.query(runnable(firing[0]["expr"], everything(board)))
+    assert len(board["annotations"]["list"]) == 2
+    assert GRAFANA.keys() <= everything(board).keys()
