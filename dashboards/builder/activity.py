@@ -50,8 +50,8 @@ TRAFFIC = Section(
         Panel(
             "Keys changed",
             "How many keys are set, updated and deleted for good, in a second?",
-            "More deletes than usual: find out whose they are before they are all done. What a transaction rolls "
-            "back is not in here.",
+            "More deletes than usual: find out whose they are before they are all done. What a transaction rolls back "
+            "is not in here.",
             "ops",
             (Query(rate(KEY_CHANGES, by="action"), "{{action}}"),),
             stacked=True,
@@ -81,8 +81,8 @@ TRAFFIC = Section(
         Panel(
             "Stores",
             "Which stores are there, and of which kind?",
-            "A store that is missing has not done anything since its program started; `_overflow` means that there "
-            "are too many names.",
+            "A store that is missing has not done anything since its program started; `_overflow` means that there are "
+            "too many names.",
             "short",
             (Query(f"count by (store, backend) ({of(STORE_INFO)})"),),
             kind="table",

@@ -109,13 +109,11 @@ def _availability(slo: Slo) -> Iterator[Alert]:
             f"{{{{ $value | humanizePercentage }}}} of its operations failed in the last {burn.short}, "
             f"and too many in the last {burn.long}, too: at this rate, {burn.spent}.",
             f"operations fail {_often(burn)}",
-            "Operations fail so often that the objective will be missed, if it goes on. The label `window` says "
-            "how fast: "
-            "`5m/1h` is an outage, `6h/3d` a fault that has been there for days.",
+            "Operations fail so often that the objective will be missed, if it goes on. The label `window` says how "
+            "fast: `5m/1h` is an outage, `6h/3d` a fault that has been there for days.",
             "Open the dashboard of the store: the rows say which operation fails, Errors by kind with what. "
-            "`connection` and `timeout` are the store's or the network's, `quota_exceeded` and `read_only` need "
-            "room or "
-            "rights, `invalid` and `not_found` are the caller's. The log line `store.operation.ended` has the "
+            "`connection` and `timeout` are the store's or the network's, `quota_exceeded` and `read_only` need room "
+            "or rights, `invalid` and `not_found` are the caller's. The log line `store.operation.ended` has the "
             "exception.",
             {**OF_THE_JOB, "window": f"{burn.short}/{burn.long}"},
         )
@@ -133,14 +131,20 @@ def _latency(slo: Slo) -> Iterator[Alert]:
             f"{burn.short}, and too many in the last {burn.long}, too: at this rate, {burn.spent}.",
             f"answers are too slow {_often(burn)}",
             "Answers take longer than the latency target so often that the objective will be missed, if it goes on. An "
-            "answer is an operation that found or did what it should, or that told that the key is missing; it "
-            "ends with "
-            "the last byte.",
+            "answer is an operation that found or did what it should, or that told that the key is missing; it ends "
+            "with the last byte.",
             "Open the dashboard of the store: is it one operation, and are the values larger than usual? A reader that "
             "takes its time counts, too, since the stream ends when it is read to the end or closed. If all stores are "
             "slow, look at the CPU of the process.",
             {**OF_THE_JOB, "window": f"{burn.short}/{burn.long}"},
         )
+
+
+def _counted(selector: str, by: str) -> str:
+    """A counter has grown, or is there for the first time: one that starts at 1 never grows to it."""
+    grown = f"sum by ({by}) (increase({selector}[10m])) > 0"
+    new = f"(sum by ({by}) ({selector}) unless sum by ({by}) ({selector} offset 10m)) > 0"
+    return f"{grown}\nor\n{new}"
 
 
 _ROLLED_BACK = f'{TRANSACTIONS.name}{{outcome="rolled_back"}}'
@@ -166,19 +170,17 @@ _TRANSACTIONS = (
     ),
     Alert(
         "EncoreCommitFailed",
-        f"sum by (job, instance, store, outcome) (increase({_UNSAFE}[10m])) > 0",
+        _counted(_UNSAFE, "job, instance, store, outcome"),
         "0m",
         "critical",
         "Store {{ $labels.store }} of {{ $labels.instance }} could not end a transaction: {{ $labels.outcome }}",
-        "About {{ $value | humanize }} transactions in the last 10 minutes ended with {{ $labels.outcome }}.",
+        "Transactions that ended with {{ $labels.outcome }} in the last 10 minutes: about {{ $value | humanize }}.",
         "a transaction ends with commit_failed or rollback_failed",
         "`commit_failed`: the block went well, and the store could not keep what it wrote; it was rolled back. "
         "`rollback_failed`: neither worked, so what the store holds is not known.",
         "The log lines `store.transaction.commit_failed` and `.rollback_failed` have the error: most often a full "
-        "disk, "
-        "a lost connection or a database that somebody else has locked. After a `rollback_failed` check the data "
-        "of that "
-        "transaction, whose notes are in the line, before anything else writes there.",
+        "disk, a lost connection or a database that somebody else has locked. After a `rollback_failed` check the data "
+        "of that transaction, whose notes are in the line, before anything else writes there.",
     ),
 )
 
@@ -204,10 +206,9 @@ _STORES = (
         "info",
         "Nothing was written to store {{ $labels.store }} of {{ $labels.job }} for {{ $value | humanizeDuration }}",
         "The last write that succeeded is more than a day ago.",
-        "the last write that succeeded is more than a day ago, and less than 3 days",
-        "A store that was written to is not any more. Nothing need have failed: whoever writes may have stopped, "
-        "which no "
-        "error ratio shows. After 3 days without a write the alert ends by itself.",
+        "the last write that succeeded is more than a day ago",
+        "A store that was written to is not any more. Nothing need have failed: whoever writes may have stopped, which "
+        "no error ratio shows. A program that has ended is remembered for 3 days.",
         "Look for the job that writes there: does it run, and does it still use this store? Is a pause of days normal "
         "for the store, silence the alert for it.",
         OF_THE_JOB,
@@ -215,40 +216,34 @@ _STORES = (
 )
 
 
-def _appeared(name: str, by: str) -> str:
-    """A counter that grows, or that is there for the first time: one that starts at 1 never grows to it."""
-    grown = f"sum by ({by}) (increase({name}[10m])) > 0"
-    new = f"(sum by ({by}) ({name}) unless sum by ({by}) ({name} offset 10m)) > 0"
-    return f"{grown}\nor\n{new}"
-
-
 _PRESENT = LABEL_OVERFLOW.name  # the one metric that is there before any store has done anything
 
 _OBSERVER = (
     Alert(
         "EncoreListenerErrors",
-        _appeared(LISTENER_ERRORS.name, "job, instance, event, listener"),
+        _counted(LISTENER_ERRORS.name, "job, instance, event, listener"),
         "0m",
         "warning",
         "The listener {{ $labels.listener }} of {{ $labels.instance }} fails",
-        "It raised for a {{ $labels.event }}, about {{ $value | humanize }} times in the last 10 minutes.",
+        "Calls for a {{ $labels.event }} that raised in the last 10 minutes: about {{ $value | humanize }}.",
         "a listener raises",
         "Code that listens to Encore's events raises. No store call was harmed, but whatever that listener does is not "
         "done: if it is Encore's own, logs or metrics are missing something.",
-        "The logger `encore_events` has the traceback. Mend the listener, or disconnect it.",
+        "The logger `encore_events` has the traceback. Mend the listener, or disconnect it. After a pause in scraping, "
+        "or when Prometheus is new, errors from before are told as if they had just happened.",
     ),
     Alert(
         "EncoreEventsDropped",
-        _appeared(DROPPED.name, "job, instance, queue, reason"),
+        _counted(DROPPED.name, "job, instance, queue, reason"),
         "0m",
         "warning",
         "Events were dropped on {{ $labels.instance }}: {{ $labels.queue }}, {{ $labels.reason }}",
-        "About {{ $value | humanize }} events in the last 10 minutes were accepted and not delivered.",
+        "Events that were accepted and not delivered in the last 10 minutes: about {{ $value | humanize }}.",
         "events are accepted and not delivered",
         "Whoever reads that queue did not hear of everything that happened.",
-        "By the reason: if the queue was full, its consumer is too slow, so give it less to do or a larger buffer; "
-        "if the "
-        "program ended, it had more to tell than the 5 seconds at its end allow.",
+        "By the reason: `close`, the event manager was closed before its worker was through, so give `close` more "
+        "time; `exit`, the program ended with more to tell than the 5 seconds at its end allow. Any other is the "
+        "queue's own: its consumer is too slow, or its buffer too small.",
     ),
     Alert(
         "EncoreLabelOverflow",
@@ -259,8 +254,7 @@ _OBSERVER = (
         "Samples are counted under `_overflow`, about {{ $value | humanize }} in the last 10 minutes.",
         "samples are counted under `_overflow`",
         "There are more names than the metrics tell apart, 200 by default. What comes later is added up under "
-        "`_overflow`, "
-        "so dashboards and alerts can't tell it apart either.",
+        "`_overflow`, so dashboards and alerts can't tell it apart either.",
         "If stores are named after users, days or requests, name them after what they are for. If there really are so "
         "many, connect `MetricsSubscriber(max_stores=...)`.",
     ),
@@ -269,14 +263,14 @@ _OBSERVER = (
         f"group by (job) (present_over_time({_PRESENT}[1d])) unless group by (job) ({_PRESENT})\n"
         f"or\nabsent_over_time({_PRESENT}[1d])",
         "5m",
-        "critical",
+        "warning",
         "There are no metrics of Encore{{ with $labels.job }} from {{ . }}{{ end }}",
         "Nothing is known of any store there for 5 minutes, and none of the other alerts can fire.",
         "no instance of a job that had Encore's metrics within a day has them, or none ever had",
         "Prometheus reaches no instance of a job that had Encore's metrics within the last day, or has never had any.",
-        "Does the program run, with `monitor(port=...)`, and is the port the one that Prometheus scrapes? Look at "
-        "Up on the "
-        "dashboard and at the page of targets in Prometheus.",
+        "Does the program run, with `monitor(port=...)`, and is the port the one that Prometheus scrapes? Look at Up "
+        "on the dashboard and at the page of targets in Prometheus. Has the program ended on purpose, the alert ends "
+        "within a day.",
         OF_THE_JOB,
     ),
 )

@@ -46,7 +46,8 @@ $ encore dashboards monitoring --objective 99.5 --latency-target 1
 One objective holds for each store of each job: `--objective` per cent of its operations don't fail (99.9 by default),
 and as many of its answers arrive within `--latency-target` seconds (0.5 by default, and always an edge of the
 duration's buckets). A miss is an answer; what was cancelled does not count. What is missing from 100 is the error
-budget of 30 days.
+budget of 30 days. A store with few operations spends its budget with a single failure, and its alerts say so: send
+those of such stores elsewhere in Alertmanager, by their label `store`.
 
 An alert fires when the budget is spent too fast both in a long window and in a short one: 14.4 times as fast as
 allowed in 1h and 5m, 6 times in 6h and 30m, 3 times in 1d and 2h, once in 3d and 6h. (The method and the factors are

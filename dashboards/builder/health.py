@@ -36,16 +36,16 @@ SATURATION = Section(
             "Oldest in flight",
             "How long ago did the oldest operations start that have not ended? The ten oldest, and 0 for what has "
             "ended.",
-            "A line that climbs without end is an operation that hangs: its Start is in the log, at debug, with "
-            "its key.",
+            "A line that climbs without end is an operation that hangs: its Start is in the log, at debug, with its "
+            "key.",
             "s",
             (Query(f"topk(10, max by (store, operation) ({of(OPERATION_OLDEST)}))", "{{store}} {{operation}}"),),
         ),
         Panel(
             "Time since the last success",
             "When were bytes last read or written with success?",
-            "A line that climbs where there should be traffic: nothing succeeds any more, whether anything fails "
-            "or not.",
+            "A line that climbs where there should be traffic: nothing succeeds any more, whether anything fails or "
+            "not.",
             "s",
             (
                 Query(

@@ -125,8 +125,8 @@ BUDGETS = Section(
         Panel(
             "Error budget left over time",
             "When was the budget of the last 30 days spent?",
-            "A step down is an incident, a slope is a fault that stays; a rise is an old incident that leaves the "
-            "30 days.",
+            "A step down is an incident, a slope is a fault that stays; a rise is an old incident that leaves the 30 "
+            "days.",
             "percentunit",
             (Query(_budget(AVAILABILITY), "availability"), Query(_budget(LATENCY), "latency")),
             width=24,
@@ -198,9 +198,8 @@ SLO = Board(
     uid="encore-slo",
     title="Encore / SLO",
     description=(
-        "Whether stores meet their objective over 30 days, how fast the error budget is spent, and which alerts "
-        "say so. "
-        "Its figures come from the recording rules."
+        "Whether stores meet their objective over 30 days, how fast the error budget is spent, and which alerts say "
+        "so. Its figures come from the recording rules."
     ),
     sections=(OBJECTIVE, BUDGETS, ALERTS),
     since="now-7d",

@@ -84,7 +84,7 @@ def copy(  # noqa: PLR0913, PLR0917 (a command has its options)
 @app.command()
 def demo(
     port: Port = 0,
-    keep_serving: Annotated[bool, typer.Option("--keep-serving", help="Serve metrics until Ctrl-C.")] = False,  # noqa: FBT002
+    keep_serving: Annotated[bool, typer.Option("--keep-serving", help="Go on until Ctrl-C.")] = False,  # noqa: FBT002
 ) -> int:
     """Show what Encore does, with real files: copies, a rollback, a missing key, a slow reader."""
     return run_demo(port=port, keep_serving=keep_serving)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sysconfig
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from encore_storage.stores import FileSystemStore, SqliteStore
 
 _SLOW_SECONDS = 2.0
 _SLOW_READS = 20
+_PAUSE = 0.25  # seconds between two jobs while it goes on serving
 
 
 class DemonstratedError(Exception):
@@ -34,11 +35,15 @@ def run_demo(*, port: int | None, keep_serving: bool) -> int:
             SqliteStore(str(folder / "archive.db"), name="archive", event_manager=run.manager) as archive,
         ):
             is_complete = _demonstrate(run, library, source, archive)
-        run.show_summary()
-        run.say(f"log: {log_file}")
-        run.say(f"metrics: {run.metrics_address}" + ("" if keep_serving else " (until now; --keep-serving to keep)"))
-        if keep_serving:
-            _wait(run)
+            run.show_summary()
+            run.say(f"log: {log_file}")
+            run.say(
+                f"metrics: {run.metrics_address}" + ("" if keep_serving else " (until now; --keep-serving to keep)")
+            )
+            if keep_serving:
+                run.say("serving until Ctrl-C")
+                with contextlib.suppress(KeyboardInterrupt):
+                    _keep_busy(run, source, archive)
     return 0 if is_complete else FAILED
 
 
@@ -75,7 +80,18 @@ def _read_slowly(store: AbstractStore, key: str) -> None:
             time.sleep(_SLOW_SECONDS / _SLOW_READS)
 
 
-def _wait(run: Session) -> None:
-    run.say("serving until Ctrl-C")
-    with contextlib.suppress(KeyboardInterrupt):
-        threading.Event().wait()
+def _keep_busy(run: Session, source: AbstractStore, archive: AbstractStore) -> None:
+    """Go on for ever with a little of everything, so that dashboards have something to show."""
+    if run.log is not None:
+        run.log.disconnect()  # or it would fill the disk of whoever forgets it
+    keys = itertools.cycle(list(archive.query_keys()))
+    for turn in itertools.count(1):
+        time.sleep(_PAUSE)
+        with contextlib.suppress(DemonstratedError, KeyError), archive.transaction("going on"):
+            for key in itertools.islice(keys, 5):
+                archive.set(key, source.get(key))
+                archive.to_bytes(key)
+            if turn % 20 == 0:
+                archive.get_data("no/such/module.py")
+            if turn % 50 == 0:
+                raise DemonstratedError("something of the demonstration fails now and then")

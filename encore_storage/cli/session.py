@@ -32,12 +32,14 @@ class Session:
         manager: what all stores of the run emit on.
         summary: what happened so far.
         metrics_address: where the metrics are served, or None.
+        log: what writes the log file, or None.
     """
 
     console: Console
     manager: EventManager = field(default_factory=EventManager)
     summary: SummarySubscriber = field(default_factory=SummarySubscriber)
     metrics_address: str | None = None
+    log: LogSubscriber | None = None
     _started: float = field(default_factory=time.monotonic)
 
     def say(self, text: str) -> None:
@@ -82,7 +84,7 @@ def session(
         stack.enter_context(run.summary.connect(run.manager))
         if log_file is not None:
             logger = stack.enter_context(_logger(run, log_file, log_format, log_level))
-            stack.enter_context(LogSubscriber(logger=logger).connect(run.manager))
+            run.log = stack.enter_context(LogSubscriber(logger=logger).connect(run.manager))
         if port is not None:
             metrics = stack.enter_context(monitor(run.manager, logs=False, port=port))
             run.metrics_address = metrics.address

@@ -118,3 +118,28 @@ def test_it_serves_its_metrics_until_somebody_ends_it(demo: Demo) -> None:
     assert (demo.serving.status, demo.serving.err) == (0, "")
     assert sample(demo, "transactions_total", store="archive", outcome="rolled_back") == 1
     assert sample(demo, "operation_duration_seconds_count", store="archive", operation="get", outcome="miss") == 1
+
+
+def test_while_it_serves_it_goes_on_working_and_logs_no_more(tmp_path: Path) -> None:
+    process = start("demo", "--keep-serving", env={"TMPDIR": str(tmp_path), "COLUMNS": "120"}, interrupted=True)
+    assert process.stdout is not None
+    told = "".join(iter(process.stdout.readline, "serving until Ctrl-C\n"))
+    before = committed(metrics_of(told))
+    logged = log_of(Done(0, told, "")).stat().st_size
+    while committed(metrics_of(told)) < before + 2:
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)
+
+    assert done(process).status == 0
+    assert log_of(Done(0, told, "")).stat().st_size == logged
+
+
+def committed(address: str) -> float:
+    with urllib.request.urlopen(address) as response:
+        families = text_string_to_metric_families(response.read().decode())
+    samples = [sample for family in families for sample in family.samples]
+    return sum(
+        one.value
+        for one in samples
+        if one.name == "encore_storage_transactions_total" and one.labels["outcome"] == "committed"
+    )

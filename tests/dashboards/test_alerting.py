@@ -1,0 +1,57 @@
+"""One alert from end to end: a store breaks, Prometheus notices, Alertmanager tells somebody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.dashboards.conftest import RULES
+from tests.dashboards.scenario_process import Scenario
+from tests.dashboards.servers import Alertmanager, Prometheus, Webhook, prometheus_config
+
+SHIPPED = RULES.parent / "alertmanager" / "alertmanager.yml"
+BURNING = 'ALERTS{alertname="EncoreErrorBudgetBurn", store="archive", window="5m/1h"}'
+
+
+def alertmanager_config(webhook: str) -> dict[str, Any]:
+    """What is shipped, with a receiver, and without the wait for more of the same."""
+    config: dict[str, Any] = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))
+    config["receivers"][0]["webhook_configs"] = [{"url": webhook}]
+    config["route"] |= {"group_wait": "0s", "group_interval": "1s"}
+    return config
+
+
+def impatient_rules(folder: Path) -> list[Path]:
+    """What is shipped, but that a burn rate of two minutes is one of two seconds."""
+    for name in ("encore-recording.yml", "encore-alerts.yml"):
+        text = (RULES / name).read_text(encoding="utf-8")
+        (folder / name).write_text(text.replace("for: 2m\n", "for: 2s\n"), encoding="utf-8")
+    return [folder / "encore-recording.yml", folder / "encore-alerts.yml"]
+
+
+def is_of_the_archive(post: dict[str, Any]) -> bool:
+    return bool(post["groupLabels"] == {"alertname": "EncoreErrorBudgetBurn", "job": "encore", "store": "archive"})
+
+
+def test_a_store_that_breaks_is_told_to_somebody(tmp_path: Path) -> None:
+    with (
+        Webhook() as webhook,
+        Alertmanager(alertmanager_config(webhook.url)) as alertmanager,
+        Scenario() as scenario,
+        Prometheus(
+            prometheus_config(
+                {"encore": [scenario.target]}, rule_files=impatient_rules(tmp_path), alertmanager=alertmanager.target
+            )
+        ) as prometheus,
+    ):
+        prometheus.wait_for('job_store:encore_storage_operation_errors:ratio_rate1h{store="archive"} == 0')
+        assert prometheus.query(BURNING) == []
+        scenario.send("break archive")
+        post = webhook.wait_for(is_of_the_archive)
+
+    alert = next(one for one in post["alerts"] if one["labels"]["window"] == "5m/1h")
+    assert (post["status"], alert["labels"]["severity"], alert["labels"]["instance"]) == ("firing", "critical", "all")
+    assert alert["annotations"]["summary"] == "Store archive of encore fails too often for its objective"
+    assert alert["annotations"]["runbook_url"] == "docs/runbook.md#encoreerrorbudgetburn"

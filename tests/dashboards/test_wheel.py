@@ -1,0 +1,53 @@
+"""What is installed from a wheel writes the same files as the checkout."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from encore_storage.cli.dashboards import write_dashboards
+from encore_storage.slo import Slo
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*command: object, **environment: str) -> str:
+    words = list(map(str, command))
+    done = subprocess.run(words, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory into which the wheel was installed; what it depends on is that of the tests."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
+    run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder / "dist", ROOT)
+    (wheel,) = (folder / "dist").iterdir()
+    run(*pip, "install", "--no-deps", "--target", folder / "site", wheel)
+    return folder / "site"
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_command_of_an_installed_wheel_writes_what_the_checkout_does(installed: Path, tmp_path: Path) -> None:
+    command = (installed / "bin" / "encore", "dashboards", tmp_path / "wheel", "--objective", "99.5")
+    run(*command, PYTHONPATH=str(installed))
+    write_dashboards(tmp_path / "checkout", Slo(99.5))
+
+    assert files(tmp_path / "wheel") == files(tmp_path / "checkout")
+    assert len(files(tmp_path / "wheel")) == 11
+
+
+def test_the_wheel_has_the_packages_and_nothing_beside_them(installed: Path) -> None:
+    there = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
+
+    assert there == {"bin", "encore_events", "encore_storage"}
+    assert not list(installed.rglob("builder"))
