@@ -1,26 +1,42 @@
 # The one place to start from: `make demo`, `make test`. Everything goes into .venv, and nothing is asked of the machine
-# but make and Python 3.11. ARGS="..." is passed on to the command that a target runs.
+# but make and Python 3.11; and for some of the tests, servers. ARGS="..." is passed on to the command that a target runs.
 
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+APT := RUNLEVEL=1 SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive apt-get --yes --no-install-recommends -o Acquire::Retries=0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test servers prometheus prometheus-alertmanager lint bench dashboards clean
 
 help:
 	@echo 'make demo    watch real files move through real stores (KEEP=1 serves the metrics until Ctrl-C)'
 	@echo 'make test    the tests, with branch coverage'
 	@echo 'make lint    ruff, mypy and the import contracts'
 	@echo 'make bench   ours beside the peers, one table'
+	@echo 'make dashboards   build the dashboards, the rules and their documents again'
 	@echo 'make clean   remove what the others made'
 
 demo: .venv/.demo
 	@$(BIN)/encore demo $(if $(KEEP),--keep-serving) $(ARGS)
 
-test: .venv/.dev
+test: .venv/.dev servers
 	@$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal --cov --cov-report=term $(ARGS)
+
+# What the tests of dashboards and rules ask. The programs are wanted, not the services: these are never started, nor at boot.
+servers: prometheus prometheus-alertmanager
+prometheus: TOOL := promtool
+prometheus-alertmanager: TOOL := amtool
+prometheus-alertmanager: | prometheus # one apt-get at a time
+prometheus prometheus-alertmanager: | $(BIN)/python
+	@command -v $(TOOL) >/dev/null || { \
+		test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo 'Installing $@, which tests ask ...' && \
+		{ $(APT) install $@ || { $(APT) update && $(APT) install $@; }; } >/dev/null 2>&1 && update-rc.d $@ disable; \
+	} || { \
+		echo 'Tests that ask $@ are skipped: install the package $@ (Debian, Ubuntu) to have them run' >&2; \
+		test "$$ENCORE_REQUIRE_SERVERS" != 1; \
+	}
 
 lint: .venv/.dev
 	@$(BIN)/ruff check --quiet
@@ -30,6 +46,9 @@ lint: .venv/.dev
 
 bench: .venv/.bench
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+dashboards: .venv/.dev
+	@$(BIN)/python -m dashboards.builder
 
 clean:
 	rm -rf .venv build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -33,7 +33,7 @@ def programs() -> list[object]:
 
 def commands() -> list[str]:
     lines = [line for block in blocks(ROOT / "README.md", "console") for line in block.splitlines()]
-    return [line.removeprefix("$ ") for line in lines if line.startswith("$ encore copy")]
+    return [line.removeprefix("$ ") for line in lines if line.startswith(("$ encore copy", "$ encore dashboards"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -66,7 +66,8 @@ def test_the_commands_of_the_readme_run_one_after_the_other(tmp_path: Path) -> N
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
-    assert len(lines) == 2
+    assert len(lines) == 4
+    assert (tmp_path / "monitoring" / "grafana" / "encore-overview.json").is_file()
     restored = tmp_path / "restored" / "2026" / "sea.jpg"
     assert restored.read_bytes() == (tmp_path / "photos" / "2026" / "sea.jpg").read_bytes()
 

@@ -18,6 +18,13 @@ ROOT = Path(__file__).parents[2]
 BOARDS: tuple[Board, ...] = (OVERVIEW, STORE, SLO)
 
 
+def write(folder: Path = ROOT) -> None:
+    """Build everything again, in its place below `folder`."""
+    for path, text in artefacts().items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+
+
 def artefacts(slo: Slo | None = None) -> dict[str, str]:
     """The text of each file, for an objective; by default, the default one, which is what the repository has."""
     slo = Slo() if slo is None else slo

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dashboards.builder.artefacts import BOARDS, ROOT, artefacts
+from dashboards.builder.artefacts import BOARDS, ROOT, artefacts, write
 from dashboards.builder.model import Board, Panel
 from encore_storage.cli.dashboards import write_dashboards
 from encore_storage.slo import Slo
@@ -35,6 +35,12 @@ def below(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize("path", BUILT)
 def test_what_is_committed_is_what_is_built(path: str) -> None:
     assert (ROOT / path).read_text(encoding="utf-8") == BUILT[path], "run: make dashboards"
+
+
+def test_building_writes_each_file_in_its_place(tmp_path: Path) -> None:
+    write(tmp_path)
+
+    assert below(tmp_path) == dict(sorted(BUILT.items()))
 
 
 def test_nothing_else_is_in_the_folders_of_what_is_built() -> None:

@@ -37,6 +37,11 @@ def ready(live: Live) -> Live:
     return live
 
 
+def choices(live: Live) -> dict[str, str]:
+    """One value of each variable; the ledger is the store in which everything happens."""
+    return {"job": "encore", "instance": live.scenario.target, "store": "ledger", "operation": "get"}
+
+
 def known(live: Live) -> list[str]:
     return live.prometheus.label_values("__name__")
 
@@ -51,9 +56,8 @@ def test_every_query_gives_finite_data_where_all_is_chosen(name: str, ready: Liv
 @pytest.mark.parametrize("name", BOARDS)
 def test_every_query_gives_finite_data_where_one_of_each_is_chosen(name: str, ready: Live) -> None:
     board = dashboard(name)
-    choices = {"job": "encore", "instance": ready.scenario.target, "store": "archive", "operation": "get"}
 
-    assert list(without_data(board, ready.prometheus, chosen(board, choices))) == []
+    assert list(without_data(board, ready.prometheus, chosen(board, choices(ready)))) == []
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -84,15 +88,32 @@ def test_a_renamed_metric_is_noticed(metric: Metric, ready: Live) -> None:
     assert [one for board in renamed for one in without_data(board, prometheus, everything(board))]
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "problem"),
+    [
+        ("expr", "vector(2)", "'Error ratio', query A: 2.0 to 2.0 is no ratio"),
+        ("expr", "vector(0) / 0", "'Error ratio', query A: no finite data from vector(0) / 0"),
+        ("expr", "vector(1) / 0", "'Error ratio', query A: ['inf'] are among the data"),
+        ("legendFormat", "{{shelf}}", "'Error ratio', query A: the legend names shelf, which not all series have"),
+    ],
+)
+def test_what_is_wrong_with_data_is_noticed(setting: str, value: str, problem: str, ready: Live) -> None:
+    board = dashboard("encore-store")
+    panel = next(panel for panel in panels(board) if panel["title"] == "Error ratio")
+    panel["targets"][0][setting] = value
+
+    assert problem in list(without_data(board, ready.prometheus, everything(board)))
+
+
 @pytest.mark.parametrize("name", BOARDS)
 def test_what_a_reader_can_choose_is_there(name: str, ready: Live) -> None:
     board = dashboard(name)
     values = everything(board)
-    choices = {"job": "encore", "instance": ready.scenario.target, "store": "archive", "operation": "get"}
+    one = choices(ready)
     for variable in board["templating"]["list"]:
         if variable["type"] == "query":
             series, label = variable["query"].removeprefix("label_values(").removesuffix(")").rsplit(", ", 1)
-            assert choices[variable["name"]] in ready.prometheus.label_values(label, runnable(series, values))
+            assert one[variable["name"]] in ready.prometheus.label_values(label, runnable(series, values))
 
 
 def test_the_latency_shows_single_operations(ready: Live) -> None:
