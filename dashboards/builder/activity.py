@@ -28,6 +28,35 @@ TO_STORE = (
 )
 """Where the name of a store leads: to its own dashboard, with the same time range and variables."""
 
+KEYS_CHANGED = Panel(
+    "Keys changed",
+    "How many keys are set, updated and deleted for good, in a second?",
+    "More deletes than usual: find out whose they are before they are all done. What a transaction rolls back "
+    "is not in here.",
+    "ops",
+    (Query(rate(KEY_CHANGES, by="action"), "{{action}}"),),
+    stacked=True,
+)
+
+ERRORS_BY_KIND = Panel(
+    "Errors by kind",
+    "What goes wrong, and how often?",
+    "The log has the exception of each: `store.operation.ended` with the same error_type.",
+    "ops",
+    (Query(errors("error_type"), "{{error_type}}"),),
+    width=6,
+    stacked=True,
+    empty="no errors",
+)
+
+MEAN_VALUE_SIZE = Panel(
+    "Mean value size",
+    "How large is a value on average?",
+    "A mean that moves while the number of operations doesn't tells of other data, not of more.",
+    "bytes",
+    (Query(mean(VALUE_SIZE, by="direction"), "{{direction}}"),),
+)
+
 TRAFFIC = Section(
     "Traffic",
     (
@@ -47,15 +76,7 @@ TRAFFIC = Section(
             (Query(operations(by="store"), "{{store}}"),),
             stacked=True,
         ),
-        Panel(
-            "Keys changed",
-            "How many keys are set, updated and deleted for good, in a second?",
-            "More deletes than usual: find out whose they are before they are all done. What a transaction rolls back "
-            "is not in here.",
-            "ops",
-            (Query(rate(KEY_CHANGES, by="action"), "{{action}}"),),
-            stacked=True,
-        ),
+        KEYS_CHANGED,
         Panel(
             "Busiest operations",
             "Which operations of which stores do the most, and how do they do?",
@@ -106,15 +127,7 @@ ERRORS = Section(
             (Query(error_ratio("operation"), "{{operation}}"),),
             width=6,
         ),
-        Panel(
-            "Errors by kind",
-            "What goes wrong, and how often?",
-            "The log has the exception of each: `store.operation.ended` with the same error_type.",
-            "ops",
-            (Query(errors("error_type"), "{{error_type}}"),),
-            width=6,
-            stacked=True,
-        ),
+        ERRORS_BY_KIND,
         Panel(
             "Misses",
             "How often is a key asked for that isn't there? A miss is an answer, not an error.",
@@ -123,6 +136,7 @@ ERRORS = Section(
             (Query(operations('outcome="miss"', by="operation"), "{{operation}}"),),
             width=6,
             stacked=True,
+            empty="no misses",
         ),
         Panel(
             "Cancelled",
@@ -132,6 +146,7 @@ ERRORS = Section(
             (Query(operations('outcome="cancelled"', by="operation"), "{{operation}}"),),
             width=6,
             stacked=True,
+            empty="none was cancelled",
         ),
     ),
 )
@@ -192,13 +207,7 @@ BYTES = Section(
             "Bps",
             (Query(rate(TRANSFERRED_BYTES, by="direction"), "{{direction}}"),),
         ),
-        Panel(
-            "Mean value size",
-            "How large is a value on average?",
-            "A mean that moves while the number of operations doesn't tells of other data, not of more.",
-            "bytes",
-            (Query(mean(VALUE_SIZE, by="direction"), "{{direction}}"),),
-        ),
+        MEAN_VALUE_SIZE,
         Panel(
             "Value size percentiles",
             "How large are most values, and how large are the largest?",

@@ -64,6 +64,7 @@ TRANSACTIONS_BY_OUTCOME = Panel(
     "ops",
     (Query(rate(TRANSACTIONS, by="outcome"), "{{outcome}}"),),
     colours=OUTCOME_COLOURS,
+    empty="no transactions",
 )
 
 ROLLBACK_RATIO = Panel(
@@ -73,6 +74,17 @@ ROLLBACK_RATIO = Panel(
     "percentunit",
     (Query(ratio(_ROLLED_BACK, rate(TRANSACTIONS, by="store")), "{{store}}"),),
     thresholds=((None, GREEN), (0.05, ORANGE), (0.1, RED)),
+    empty="no transactions",
+)
+
+OPERATIONS_PER_TRANSACTION = Panel(
+    "Operations for each transaction",
+    "How much is done in one transaction, on average?",
+    "About 1 means that batches are not used; thousands, that a failure throws a lot away.",
+    "short",
+    (Query(mean(TRANSACTION_OPERATIONS, by="outcome"), "{{outcome}}"),),
+    colours=OUTCOME_COLOURS,
+    empty="no transactions",
 )
 
 TRANSACTION_SECTION = Section(
@@ -86,6 +98,7 @@ TRANSACTION_SECTION = Section(
             "One that stays open keeps every other writer of its store waiting.",
             "short",
             (Query(f"sum by (store) ({of(TRANSACTIONS_IN_PROGRESS)})", "{{store}}"),),
+            empty="no transactions",
         ),
         Panel(
             "Transaction duration, p99",
@@ -94,15 +107,9 @@ TRANSACTION_SECTION = Section(
             "s",
             (Query(quantile(0.99, TRANSACTION_DURATION, by="outcome"), "{{outcome}}"),),
             colours=OUTCOME_COLOURS,
+            empty="no transactions",
         ),
-        Panel(
-            "Operations for each transaction",
-            "How much is done in one transaction, on average?",
-            "About 1 means that batches are not used; thousands, that a failure throws a lot away.",
-            "short",
-            (Query(mean(TRANSACTION_OPERATIONS, by="outcome"), "{{outcome}}"),),
-            colours=OUTCOME_COLOURS,
-        ),
+        OPERATIONS_PER_TRANSACTION,
         Panel(
             "Work thrown away",
             "How many operations in a second were done in vain, since their transaction was not committed?",
@@ -115,6 +122,7 @@ TRANSACTION_SECTION = Section(
                 ),
             ),
             stacked=True,
+            empty="nothing was thrown away",
         ),
     ),
 )

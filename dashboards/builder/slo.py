@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dashboards.builder.activity import TO_STORE
-from dashboards.builder.header import BUDGET, NO_OPERATIONS, PLAIN, budget_left, recorded
+from dashboards.builder.figures import BUDGET, budget_left, burn, figure, good, recorded
 from dashboards.builder.model import ORANGE, RED, Board, Column, Panel, Query, Section
-from dashboards.builder.promql import FIRING, PENDING, STORE, of_target
+from dashboards.builder.promql import FIRING, PENDING
 from dashboards.builder.recording import AVAILABILITY, LATENCY, PERIOD, WINDOWS, Sli
 from encore_storage.slo import FASTEST_BURN
 
@@ -15,21 +15,9 @@ _OF = ", ".join(
 )  # not every alert has all of them, and a legend names what there is
 
 
-def _good(sli: Sli) -> str:
-    return f"1 - {recorded(sli.bad)} / ({recorded(sli.whole)} > 0)"
-
-
-def _budget(sli: Sli) -> str:
-    return budget_left(recorded(sli.bad), recorded(sli.whole))
-
-
-def _by_store(name: str, window: str = PERIOD) -> str:
-    return f"sum by (store) ({of_target(f'{name}:{window}', STORE)})"
-
-
-def _burn(sli: Sli, window: str) -> str:
-    bad, whole = (recorded(name, f"rate{window}") for name in (sli.bad, sli.whole))
-    return f"{bad} / ({whole} > 0) / (1 - $objective)"
+def _records(sli: Sli, window: str = PERIOD, by: str = "") -> tuple[str, str]:
+    """What is bad and the whole, as they were recorded."""
+    return recorded(sli.bad, window, by), recorded(sli.whole, window, by)
 
 
 def _burns(sli: Sli, answers: str, when_bad: str) -> Panel:
@@ -38,7 +26,7 @@ def _burns(sli: Sli, answers: str, when_bad: str) -> Panel:
         answers,
         when_bad,
         "none",
-        tuple(Query(_burn(sli, window), window) for window in WINDOWS),
+        tuple(Query(burn(*_records(sli, f"rate{window}")), window) for window in WINDOWS),
         width=12,
         height=9,
         thresholds=((None, "transparent"), (1.0, ORANGE), (FASTEST_BURN, RED)),
@@ -46,61 +34,40 @@ def _burns(sli: Sli, answers: str, when_bad: str) -> Panel:
 
 
 def _compliance(sli: Sli, title: str, answers: str, when_bad: str) -> Panel:
-    return Panel(
-        title,
-        answers,
-        when_bad,
-        "percentunit",
-        (Query(_good(sli)),),
-        kind="stat",
-        width=4,
-        height=5,
-        thresholds=PLAIN,
-        decimals=3,
-        empty=NO_OPERATIONS,
-    )
+    return figure(title, answers, when_bad, "percentunit", Query(good(*_records(sli))), height=5, decimals=3)
 
 
 def _left(sli: Sli) -> Panel:
-    return Panel(
+    return figure(
         f"Budget left, {sli.name}",
         f"How much of what the objective allows in 30 days is still to be had, of {sli.name}?",
         "Below zero the objective is missed: no risky change until it has recovered.",
         "percentunit",
-        (Query(_budget(sli)),),
-        kind="stat",
-        width=4,
+        Query(budget_left(*_records(sli))),
         height=5,
         thresholds=BUDGET,
         lowest=None,
-        empty=NO_OPERATIONS,
     )
 
 
 OBJECTIVE = Section(
     "Objective",
     (
-        Panel(
+        figure(
             "Objective",
             "Which share of the operations must succeed, and which share of the answers must be fast enough?",
             "It is set by `encore dashboards --objective`: too high and everything alerts, too low and nothing does.",
             "percentunit",
-            (Query("vector($objective)"),),
-            kind="stat",
-            width=4,
+            Query("vector($objective)"),
             height=5,
-            thresholds=PLAIN,
         ),
-        Panel(
+        figure(
             "Latency target",
             "Within which time is an answer fast enough?",
             "It is set by `encore dashboards --latency-target`, and is an edge of the duration's buckets.",
             "s",
-            (Query("vector($latency_target)"),),
-            kind="stat",
-            width=4,
+            Query("vector($latency_target)"),
             height=5,
-            thresholds=PLAIN,
         ),
         _compliance(
             AVAILABILITY,
@@ -128,7 +95,10 @@ BUDGETS = Section(
             "A step down is an incident, a slope is a fault that stays; a rise is an old incident that leaves the 30 "
             "days.",
             "percentunit",
-            (Query(_budget(AVAILABILITY), "availability"), Query(_budget(LATENCY), "latency")),
+            (
+                Query(budget_left(*_records(AVAILABILITY)), "availability"),
+                Query(budget_left(*_records(LATENCY)), "latency"),
+            ),
             width=24,
             lowest=None,
             thresholds=((None, RED), (0.0, "transparent")),
@@ -157,10 +127,10 @@ ALERTS = Section(
             "Begin with the lowest budget; its name leads to its own dashboard.",
             "percentunit",
             (
-                Query(f"1 - {_by_store(AVAILABILITY.bad)} / ({_by_store(AVAILABILITY.whole)} > 0)"),
-                Query(budget_left(_by_store(AVAILABILITY.bad), _by_store(AVAILABILITY.whole))),
-                Query(f"1 - {_by_store(LATENCY.bad)} / ({_by_store(LATENCY.whole)} > 0)"),
-                Query(budget_left(_by_store(LATENCY.bad), _by_store(LATENCY.whole))),
+                Query(good(*_records(AVAILABILITY, by="store"))),
+                Query(budget_left(*_records(AVAILABILITY, by="store"))),
+                Query(good(*_records(LATENCY, by="store"))),
+                Query(budget_left(*_records(LATENCY, by="store"))),
             ),
             kind="table",
             width=12,

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dashboards.builder.header import NO_OPERATIONS, PLAIN, RATIO
-from dashboards.builder.health import OUTCOME_COLOURS, ROLLBACK_RATIO, TRANSACTIONS_BY_OUTCOME
+from dataclasses import replace
+
+from dashboards.builder.activity import ERRORS_BY_KIND, KEYS_CHANGED, MEAN_VALUE_SIZE
+from dashboards.builder.figures import ERROR_RATIO_NOW, OPERATIONS_NOW, P99_NOW, figure
+from dashboards.builder.health import OPERATIONS_PER_TRANSACTION, ROLLBACK_RATIO, TRANSACTIONS_BY_OUTCOME
 from dashboards.builder.model import GREEN, ORANGE, RED, Board, Panel, Query, Section
-from dashboards.builder.promql import ANSWERED, error_ratio, errors, mean, of, operations, quantile, rate
+from dashboards.builder.promql import ANSWERED, error_ratio, of, operations, quantile, rate
 from encore_storage.subscribers.catalogue import (
-    KEY_CHANGES,
     LAST_SUCCESS,
     OPERATION_DURATION,
     OPERATION_OLDEST,
     OPERATIONS_IN_PROGRESS,
     TRANSACTION_DURATION,
-    TRANSACTION_OPERATIONS,
     TRANSFERRED_BYTES,
-    VALUE_SIZE,
 )
 
 OPERATION = 'operation=~"$operation"'
@@ -23,97 +23,35 @@ OPERATION = 'operation=~"$operation"'
 NOW = Section(
     "$store",
     (
-        Panel(
-            "Operations",
-            "How many operations end in a second?",
-            "Zero: nobody asks, or what was asked hangs; see Oldest in flight.",
-            "ops",
-            (Query(operations()),),
-            kind="stat",
-            width=4,
-            height=4,
-            thresholds=PLAIN,
-        ),
-        Panel(
-            "Error ratio",
-            "Which share of the operations fails right now?",
-            "The rows below say which operation, and with what.",
-            "percentunit",
-            (Query(error_ratio()),),
-            kind="stat",
-            width=4,
-            height=4,
-            thresholds=RATIO,
-            empty=NO_OPERATIONS,
-        ),
-        Panel(
-            "p99 latency",
-            "Within which time do 99 of 100 answers arrive, to the last byte?",
-            "The rows below say which operation it is.",
-            "s",
-            (Query(quantile(0.99, OPERATION_DURATION, ANSWERED)),),
-            kind="stat",
-            width=4,
-            height=4,
-            thresholds=PLAIN,
-            empty=NO_OPERATIONS,
-        ),
-        Panel(
+        OPERATIONS_NOW,
+        ERROR_RATIO_NOW,
+        P99_NOW,
+        figure(
             "Throughput",
             "How many bytes are read and written in a second?",
             "One of them at zero, where both should move: see the operations of that direction.",
             "Bps",
-            (Query(rate(TRANSFERRED_BYTES, by="direction"), "{{direction}}"),),
-            kind="stat",
-            width=4,
-            height=4,
-            thresholds=PLAIN,
+            Query(rate(TRANSFERRED_BYTES, by="direction"), "{{direction}}"),
         ),
-        Panel(
+        figure(
             "Oldest in flight",
             "How long ago did the oldest operation start that has not ended?",
             "Minutes and growing: it hangs, and may hold a transaction or a lock.",
             "s",
-            (Query(f"max({of(OPERATION_OLDEST)})"),),
-            kind="stat",
-            width=4,
-            height=4,
+            Query(f"max({of(OPERATION_OLDEST)})"),
             thresholds=((None, GREEN), (60.0, ORANGE), (600.0, RED)),
         ),
-        Panel(
+        figure(
             "Since the last success",
             "When were bytes last read and written with success?",
             "Longer than its usual pause: nothing succeeds any more, or nobody asks.",
             "s",
-            (Query(f"time() - max by (direction) ({of(LAST_SUCCESS)})", "{{direction}}"),),
-            kind="stat",
-            width=4,
-            height=4,
-            thresholds=PLAIN,
+            Query(f"time() - max by (direction) ({of(LAST_SUCCESS)})", "{{direction}}"),
+            empty="never",
         ),
-        Panel(
-            "Keys changed",
-            "How many keys are set, updated and deleted for good, in a second?",
-            "Many updates of few keys are a hot spot; many deletes may be a mistake under way.",
-            "ops",
-            (Query(rate(KEY_CHANGES, by="action"), "{{action}}"),),
-            stacked=True,
-        ),
-        Panel(
-            "Mean value size",
-            "How large is a value on average?",
-            "Compare with the latency: large values take long.",
-            "bytes",
-            (Query(mean(VALUE_SIZE, by="direction"), "{{direction}}"),),
-        ),
-        Panel(
-            "Errors by kind",
-            "What goes wrong, and how often?",
-            "The log has the exception of each: `store.operation.ended` with the same error_type.",
-            "ops",
-            (Query(errors("error_type"), "{{error_type}}"),),
-            stacked=True,
-        ),
+        KEYS_CHANGED,
+        MEAN_VALUE_SIZE,
+        replace(ERRORS_BY_KIND, width=8),
     ),
 )
 
@@ -131,17 +69,9 @@ TRANSACTIONS = Section(
                 Query(quantile(share, TRANSACTION_DURATION, by="outcome"), f"{{{{outcome}}}} {name}")
                 for share, name in ((0.5, "p50"), (0.99, "p99"))
             ),
+            empty="no transactions",
         ),
-        Panel(
-            "Operations for each transaction",
-            "How much is done in one transaction, on average?",
-            "About 1 means that batches are not used; thousands, that a failure throws a lot away.",
-            "short",
-            (Query(mean(TRANSACTION_OPERATIONS, by="outcome"), "{{outcome}}"),),
-            colours=OUTCOME_COLOURS,
-            width=24,
-            height=6,
-        ),
+        replace(OPERATIONS_PER_TRANSACTION, width=24, height=6),
     ),
 )
 
