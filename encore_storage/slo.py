@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 from encore_events.errors import EncoreError
 from encore_storage.subscribers.catalogue import SECONDS
@@ -71,7 +72,7 @@ class Slo:
     @property
     def objective_ratio(self) -> str:
         """The objective between 0 and 1, as it stands in a query."""
-        return f"{self.objective / 100:.10g}"
+        return f"{Decimal(str(self.objective)) / 100:f}"
 
     @property
     def latency_edge(self) -> str:

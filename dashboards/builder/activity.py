@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dashboards.builder.figures import NO_OPERATIONS
 from dashboards.builder.model import GREEN, ORANGE, RED, Column, Panel, Query, Section
 from dashboards.builder.promql import (
     ANSWERED,
@@ -85,7 +86,7 @@ TRAFFIC = Section(
             (
                 Query(operations(by="store, operation")),
                 Query(error_ratio("store, operation")),
-                Query(quantile(0.99, OPERATION_DURATION, ANSWERED, by="store, operation")),
+                Query(f"{quantile(0.99, OPERATION_DURATION, ANSWERED, by='store, operation')} >= 0"),
                 Query(rate(TRANSFERRED_BYTES, by="store, operation")),
             ),
             kind="table",
@@ -126,6 +127,7 @@ ERRORS = Section(
             "percentunit",
             (Query(error_ratio("operation"), "{{operation}}"),),
             width=6,
+            empty=NO_OPERATIONS,
         ),
         ERRORS_BY_KIND,
         Panel(
@@ -161,7 +163,7 @@ LATENCY = Section(
             "Look up a dot's operation_id in the log: that line has the key, the bytes and the transaction.",
             "s",
             tuple(
-                Query(quantile(share, OPERATION_DURATION, ANSWERED), name, exemplars=True)
+                Query(quantile(share, OPERATION_DURATION, ANSWERED), name, exemplars=name == "p99")
                 for share, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
             ),
             width=12,
@@ -188,7 +190,7 @@ LATENCY = Section(
         ),
         Panel(
             "Slower than the target",
-            "Which share of the answers takes longer than the objective's latency target of $latency_target s?",
+            "Which share of the answers takes longer than latency target of the objective?",
             "Above what the objective allows, the latency alerts are on their way: see the SLO dashboard.",
             "percentunit",
             (Query(slow_ratio("operation"), "{{operation}}"),),

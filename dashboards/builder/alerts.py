@@ -180,7 +180,8 @@ _TRANSACTIONS = (
         "`rollback_failed`: neither worked, so what the store holds is not known.",
         "The log lines `store.transaction.commit_failed` and `.rollback_failed` have the error: most often a full "
         "disk, a lost connection or a database that somebody else has locked. After a `rollback_failed` check the data "
-        "of that transaction, whose notes are in the line, before anything else writes there.",
+        "of that transaction, whose notes are in the line, before anything else writes there. After a pause in "
+        "scraping, or when Prometheus is new, failures from before are told as if they had just happened.",
     ),
 )
 
@@ -261,10 +262,10 @@ _OBSERVER = (
     Alert(
         "EncoreMetricsAbsent",
         f"group by (job) (present_over_time({_PRESENT}[1d])) unless group by (job) ({_PRESENT})\n"
-        f"or\nabsent_over_time({_PRESENT}[1d])",
+        f'or\nlabel_replace(absent_over_time({_PRESENT}[1d]), "job", "any job", "", "")',
         "5m",
         "warning",
-        "There are no metrics of Encore{{ with $labels.job }} from {{ . }}{{ end }}",
+        "There are no metrics of Encore from {{ $labels.job }}",
         "Nothing is known of any store there for 5 minutes, and none of the other alerts can fire.",
         "no instance of a job that had Encore's metrics within a day has them, or none ever had",
         "Prometheus reaches no instance of a job that had Encore's metrics within the last day, or has never had any.",

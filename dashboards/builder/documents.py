@@ -34,7 +34,8 @@ $ encore dashboards monitoring --objective 99.5 --latency-target 1
 - **Prometheus**: add `encore-recording.yml` and `encore-alerts.yml` to `rule_files`, and scrape your program's
   `monitor(port=...)`. Start it with `--enable-feature=exemplar-storage`, and the latency panels show single operations.
 - **Grafana**: import the three JSON files, or provision them. The data source, jobs, instances and stores are chosen at
-  the top. The SLO dashboard, and the error budget on the overview, need the recording rules.
+  the top. The SLO dashboard, and the error budget on the overview, need the recording rules. The data source that is
+  provisioned is the default one: leave `provisioning/datasources` out where there is one already.
 - **Alerts** carry `severity` (critical, warning, info), `job`, `store` where there is one, and `runbook_url`
   (`--runbook-url` says where your runbook is; by default `docs/runbook.md`, which is written, too). Those about all
   instances of a job together say `instance="all"`.
@@ -85,22 +86,11 @@ def _board(board: Board) -> Iterator[str]:
 
 def _section(section: Section) -> Iterator[str]:
     each = ", for each operation" if section.repeat else ""
-    yield f"**{_plain(section.title)}**{each}\n"
+    yield f"**{section.title.replace('$', 'the ')}**{each}\n"
     yield "| panel | which question it answers | when it looks bad |"
     yield "|---|---|---|"
-    yield from (f"| {panel.title} | {_plain(panel.answers)} | {_plain(panel.when_bad)} |" for panel in section.panels)
+    yield from (f"| {panel.title} | {panel.answers} | {panel.when_bad} |" for panel in section.panels)
     yield ""
-
-
-def _plain(text: str) -> str:
-    """The text without Grafana's variables."""
-    return (
-        text.replace("$store", "The store")
-        .replace("$operation", "The operation")
-        .replace("of The", "of the")
-        .replace("$latency_target s", "the latency target")
-        .replace("latency target of the latency target", "latency target")
-    )
 
 
 def _alert(alike: list[Alert]) -> Iterator[str]:

@@ -10,7 +10,6 @@ from encore_storage.subscribers.catalogue import OPERATION_DURATION
 NO_OPERATIONS = "no operations"
 
 PLAIN = ((None, BLUE),)
-RATIO = ((None, GREEN), (0.001, ORANGE), (0.01, RED))
 BUDGET = ((None, RED), (0.0, ORANGE), (0.25, GREEN))
 
 
@@ -80,7 +79,6 @@ ERROR_RATIO_NOW = figure(
     "See Errors by kind: not_found and invalid are mostly the caller's, connection and timeout the store's.",
     "percentunit",
     Query(error_ratio()),
-    thresholds=RATIO,
 )
 
 P99_NOW = figure(
@@ -88,5 +86,5 @@ P99_NOW = figure(
     "Within which time do 99 of 100 answers arrive, to the last byte?",
     "See the latency by operation for which one it is, and the heatmap of the overview for whether it is all or a few.",
     "s",
-    Query(quantile(0.99, OPERATION_DURATION, ANSWERED)),
+    Query(f"{quantile(0.99, OPERATION_DURATION, ANSWERED)} >= 0"),
 )

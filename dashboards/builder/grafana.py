@@ -44,7 +44,7 @@ def rendered(board: Board, slo: Slo) -> str:
         .refresh("30s")
         .timezone("browser")
         .tooltip(models.DashboardCursorSync.CROSSHAIR)
-        .variables(variables(slo, repeats=[section.repeat for section in board.sections if section.repeat]))
+        .variables(variables(board, slo))
         .link(
             dashboard.DashboardLink("Encore")
             .type(models.DashboardLinkType.DASHBOARDS)
@@ -65,6 +65,8 @@ def rendered(board: Board, slo: Slo) -> str:
     document = json.loads(JSONEncoder(sort_keys=True).encode(built.build()))
     for shown in (*document["links"], *document["annotations"]["list"]):
         del shown["placement"]  # the builders hide links and annotations in a menu
+    for variable in document["templating"]["list"]:
+        variable["skipUrlSync"] = variable["type"] == "constant"  # an old address would bring back an old objective
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -75,7 +77,7 @@ def _panel(panel: Panel) -> Builder:
     built.height(panel.height).span(panel.width).unit(panel.unit).no_value(panel.empty)
     for letter, query in zip(ascii_uppercase, panel.queries, strict=False):
         built.with_target(_target(panel, query, letter))
-    if panel.lowest is not None and panel.kind != "heatmap":
+    if panel.lowest is not None and panel.kind != "heatmap" and not panel.logarithmic:
         built.min(panel.lowest)
     if panel.decimals is not None:
         built.decimals(panel.decimals)
@@ -91,6 +93,8 @@ def _target(panel: Panel, query: Query, letter: str) -> prometheus.Dataquery:
     target = prometheus.Dataquery().datasource(DATASOURCE).expr(query.expr).ref_id(letter)
     if panel.kind == "table":
         return target.instant().format(PromQueryFormat.TABLE)
+    if panel.kind == "stat":  # over a range, the last value that there was would be taken for what is now
+        return target.instant().legend_format(query.legend or panel.title)
     if panel.kind == "heatmap":
         target.format(PromQueryFormat.HEATMAP)
     return target.range().legend_format(query.legend or panel.title).exemplar(query.exemplars)
@@ -105,7 +109,7 @@ def _stat(panel: Panel) -> Builder:
         .reduce_options(last)
         .text_mode(text)
         .color_mode(common_models.BigValueColorMode.VALUE)
-        .graph_mode(common_models.BigValueGraphMode.AREA)
+        .graph_mode(common_models.BigValueGraphMode.NONE)
         .color_scheme(dashboard.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
     )
 
@@ -186,11 +190,16 @@ def _table(panel: Panel) -> Builder:
                 },
             )
         )
-        .sort_by([common.TableSortByFieldState().display_name(panel.columns[letters[0]].name).desc(True)])
+        .sort_by([_sorting(panel, letters[0])])
     )
     for column in panel.columns.values():
         built.override_by_name(column.name, list(_column(column)))
     return built
+
+
+def _sorting(panel: Panel, first: str) -> common.TableSortByFieldState:
+    highest = common.TableSortByFieldState().display_name(panel.columns[first].name).desc(True)
+    return common.TableSortByFieldState().display_name(panel.rising).desc(False) if panel.rising else highest
 
 
 def _column(column: Column) -> Iterator[models.DynamicConfigValue]:

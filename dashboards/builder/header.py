@@ -14,11 +14,11 @@ from dashboards.builder.figures import (
     recorded,
 )
 from dashboards.builder.model import GREEN, RED, Query, Section
-from dashboards.builder.promql import COUNTED, FIRING, increase, of, rate, ratio
+from dashboards.builder.promql import COUNTED, FAILED, FIRING, increase, of, rate, ratio
 from dashboards.builder.recording import ERRORS, OPERATIONS
 from encore_storage.subscribers.catalogue import OPERATION_DURATION, OPERATIONS_IN_PROGRESS, TRANSFERRED_BYTES
 
-_FAILED = increase(OPERATION_DURATION, 'outcome="error"', suffix="_count")
+_FAILED = increase(OPERATION_DURATION, FAILED, suffix="_count")
 _COUNTED = increase(OPERATION_DURATION, COUNTED, suffix="_count")
 
 HEADER = Section(
@@ -35,7 +35,8 @@ HEADER = Section(
         ),
         figure(
             "Error budget left",
-            "How much of the failures that the objective allows in 30 days are still to be had?",
+            "How many of the failures that the objective allows in 30 days are still to be had? Slow answers have a "
+            "budget of their own, on the SLO dashboard.",
             "At zero the objective is missed: stop what is risky, and see the SLO dashboard for when it was spent.",
             "percentunit",
             Query(budget_left(recorded(ERRORS), recorded(OPERATIONS))),

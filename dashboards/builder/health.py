@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dashboards.builder.model import GREEN, ORANGE, RED, Panel, Query, Section
-from dashboards.builder.promql import mean, of, of_target, quantile, rate, ratio
+from dashboards.builder.promql import OBSERVED, increase, mean, of, of_programs, of_target, quantile, rate, ratio
 from encore_storage.subscribers.catalogue import (
     DROPPED,
     LABEL_OVERFLOW,
@@ -158,7 +158,12 @@ LIBRARY = Section(
             "Which instances does Prometheus reach?",
             "Down: the process has ended, or its port is another one. What happened meanwhile is not in these figures.",
             "bool_on_off",
-            (Query(of_target("up"), "{{job}} {{instance}}"),),
+            (
+                Query(
+                    f"{of_target('up')} and on (job, instance) {increase(LABEL_OVERFLOW, by='job, instance')}",
+                    "{{job}} {{instance}}",
+                ),
+            ),
             kind="state-timeline",
             states={"0": ("down", RED), "1": ("up", GREEN)},
         ),
@@ -167,14 +172,14 @@ LIBRARY = Section(
             "How long does it take to collect the metrics?",
             "Near the scrape timeout, samples get lost: scrape less often, or have fewer series.",
             "s",
-            (Query(of_target("scrape_duration_seconds"), "{{job}} {{instance}}"),),
+            (Query(of_programs("scrape_duration_seconds"), "{{job}} {{instance}}"),),
         ),
         Panel(
             "Series",
             "How many samples does one scrape have?",
             "Growth without end is a label with too many values: see Label overflow.",
             "short",
-            (Query(of_target("scrape_samples_scraped"), "{{job}} {{instance}}"),),
+            (Query(of_programs("scrape_samples_scraped"), "{{job}} {{instance}}"),),
         ),
     ),
 )
@@ -187,14 +192,19 @@ PROCESS = Section(
             "How many processors does the program keep busy?",
             "Near 1 and a Python program is at its limit: the latency of every store grows with it.",
             "short",
-            (Query(f"rate({of_target('process_cpu_seconds_total')}[$__rate_interval])", "{{job}} {{instance}}"),),
+            (
+                Query(
+                    f"rate({of_target('process_cpu_seconds_total')}[$__rate_interval]) {OBSERVED}",
+                    "{{job}} {{instance}}",
+                ),
+            ),
         ),
         Panel(
             "Resident memory",
             "How much memory does the program hold?",
             "Growing with In flight: streams that are open hold their buffers.",
             "bytes",
-            (Query(of_target("process_resident_memory_bytes"), "{{job}} {{instance}}"),),
+            (Query(of_programs("process_resident_memory_bytes"), "{{job}} {{instance}}"),),
         ),
         Panel(
             "File descriptors",
@@ -203,7 +213,7 @@ PROCESS = Section(
             "percentunit",
             (
                 Query(
-                    f"{of_target('process_open_fds')} / {of_target('process_max_fds')}",
+                    f"{of_target('process_open_fds')} / {of_target('process_max_fds')} {OBSERVED}",
                     "{{job}} {{instance}}",
                 ),
             ),

@@ -59,6 +59,7 @@ class Panel:
         empty: what a panel says where there is nothing to show.
         stacked: whether the series add up to something.
         columns: of a table: labels first by their names, then a column for each query.
+        rising: of a table: the column whose lowest comes first; by default, the highest of the first query.
         states: of a timeline: what its values are called, and their colours.
         logarithmic: whether the axis is.
         colours: of series whose names say what they are, by name.
@@ -78,6 +79,7 @@ class Panel:
     empty: str = "no data"
     stacked: bool = False
     columns: Mapping[str, Column] = field(default_factory=dict)
+    rising: str = ""
     states: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     logarithmic: bool = False
     colours: Mapping[str, str] = field(default_factory=dict)

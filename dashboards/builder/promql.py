@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from encore_storage.subscribers.catalogue import OPERATION_DURATION, OPERATION_ERRORS, Metric
+from encore_storage.subscribers.catalogue import LABEL_OVERFLOW, OPERATION_DURATION, OPERATION_ERRORS, Metric
 
 TARGET = 'job=~"$job", instance=~"$instance"'
 """What every selector says: whose metrics."""
@@ -13,6 +13,8 @@ STORE = 'store=~"$store"'
 
 COUNTED = 'outcome!="cancelled"'
 """Operations that an objective is about: whoever cancels one has had no answer, so neither a good nor a bad one."""
+
+FAILED = 'outcome="error"'
 
 ANSWERED = 'outcome=~"ok|miss"'
 """Operations whose latency is one: an error may be quick, and says nothing of how long an answer takes."""
@@ -29,6 +31,9 @@ def of_target(name: str, *matchers: str) -> str:
     return f"{name}{{{', '.join((TARGET, *matchers))}}}"
 
 
+OBSERVED = f"and on (job, instance) rate({of_target(LABEL_OVERFLOW.name)}[$__rate_interval])"
+"""That a target has Encore's metrics: this one it has from the start, whatever its value."""
+
 FIRING = of_target("ALERTS", 'alertname=~"Encore.+"', 'alertstate="firing"')
 PENDING = of_target("ALERTS", 'alertname=~"Encore.+"', 'alertstate="pending"')
 
@@ -38,14 +43,19 @@ def of(metric: Metric, *matchers: str, suffix: Suffix = "") -> str:
     return of_target(metric.name + suffix, *([STORE] if "store" in metric.labels else []), *matchers)
 
 
+def of_programs(name: str) -> str:
+    """The series `name` of those chosen targets that are programs with Encore, since All means any job there is."""
+    return f"{of_target(name)} {OBSERVED}"
+
+
 def rate(metric: Metric, *matchers: str, by: str = "", suffix: Suffix = "") -> str:
     """How much the metric grows in a second, for each value of the labels `by`."""
     return _sum(f"rate({of(metric, *matchers, suffix=suffix)}[$__rate_interval])", by)
 
 
-def increase(metric: Metric, *matchers: str, by: str = "", suffix: Suffix = "", over: str = "$__range") -> str:
+def increase(metric: Metric, *matchers: str, by: str = "", suffix: Suffix = "") -> str:
     """How much the metric has grown over the time range that is shown."""
-    return _sum(f"increase({of(metric, *matchers, suffix=suffix)}[{over}])", by)
+    return _sum(f"increase({of(metric, *matchers, suffix=suffix)}[$__range])", by)
 
 
 def operations(*matchers: str, by: str = "") -> str:
@@ -72,7 +82,7 @@ def ratio(part: str, whole: str) -> str:
 
 def error_ratio(by: str = "", *matchers: str) -> str:
     """How much of the operations that were not cancelled have failed."""
-    return ratio(operations('outcome="error"', *matchers, by=by), operations(COUNTED, *matchers, by=by))
+    return ratio(operations(FAILED, *matchers, by=by), operations(COUNTED, *matchers, by=by))
 
 
 def slow_ratio(by: str = "", *matchers: str) -> str:

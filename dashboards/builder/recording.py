@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dashboards.builder.promql import ANSWERED, COUNTED
+from dashboards.builder.promql import ANSWERED, COUNTED, FAILED
 from encore_storage.slo import Slo
 from encore_storage.subscribers.catalogue import OPERATION_DURATION
 
@@ -19,6 +19,11 @@ OPERATIONS = "job_instance_store:encore_storage_operations"
 ERRORS = "job_instance_store:encore_storage_operation_errors"
 ANSWERS = "job_instance_store:encore_storage_answers"
 SLOW = "job_instance_store:encore_storage_slow_answers"
+
+_QUICK = ("5m", "30m", "1h")
+
+SELDOM = {"interval": "1m"}
+"""How often long windows are looked at: they cost more, and change less."""
 
 _SECONDS = {"5m": 300, "3d": 3 * 86_400}
 
@@ -49,14 +54,15 @@ LATENCY = Sli("latency", SLOW, ANSWERS)
 def recording_rules(slo: Slo) -> dict[str, Any]:
     """The groups of recording rules, as Prometheus reads them."""
     groups = [_rates(window, slo) for window in WINDOWS]
-    return {"groups": [*groups, {"name": "encore-slo-30d", "rules": [_period(name) for name in _RECORDS]}]}
+    month = {"name": "encore-slo-30d", **SELDOM, "rules": [_period(name) for name in _RECORDS]}
+    return {"groups": [*groups, month]}
 
 
 def _rates(window: str, slo: Slo) -> dict[str, Any]:
     """What happens in a second, over the window: for each instance, which dashboards choose by, and the ratios."""
     count = f"{OPERATION_DURATION.name}_count"
     whole, answers = _rate(count, COUNTED, window), _rate(count, ANSWERED, window)
-    failed = _rate(count, 'outcome="error"', window)
+    failed = _rate(count, FAILED, window)
     fast = _rate(f"{OPERATION_DURATION.name}_bucket", f'{ANSWERED}, le="{slo.latency_edge}"', window)
     rules = [
         _record(f"{OPERATIONS}:rate{window}", whole),
@@ -65,7 +71,8 @@ def _rates(window: str, slo: Slo) -> dict[str, Any]:
         _record(f"{SLOW}:rate{window}", f"{answers}\n-\n{fast}"),
         *(_record(sli.ratio(window), _ratio(sli, window)) for sli in (AVAILABILITY, LATENCY)),
     ]
-    return {"name": f"encore-slo-{window}", "rules": rules}
+    seldom = {} if window in _QUICK else SELDOM
+    return {"name": f"encore-slo-{window}", **seldom, "rules": rules}
 
 
 def _rate(series: str, matchers: str, window: str) -> str:

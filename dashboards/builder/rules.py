@@ -9,9 +9,7 @@ from typing import Any
 import yaml
 
 from dashboards.builder.alerts import Alert
-
-RUNBOOK = "docs/runbook.md"
-"""Where the runbook is, in the annotations of the alerts; `encore dashboards --runbook-url` says where else."""
+from encore_storage.cli.dashboards import RUNBOOK
 
 _HEAD = "# Built by `python -m dashboards.builder`; what is changed here is lost with the next build.\n"
 

@@ -9,7 +9,7 @@ from dashboards.builder.promql import FIRING, PENDING
 from dashboards.builder.recording import AVAILABILITY, LATENCY, PERIOD, WINDOWS, Sli
 from encore_storage.slo import FASTEST_BURN
 
-_ALERT = ("alertname", "store", "window", "instance")
+_ALERT = ("alertname", "job", "store", "window", "instance")
 _OF = ", ".join(
     f'"{label}"' for label in _ALERT[1:]
 )  # not every alert has all of them, and a legend names what there is
@@ -79,7 +79,7 @@ OBJECTIVE = Section(
         _compliance(
             LATENCY,
             "Fast enough, 30 days",
-            "Which share of the answers has arrived within $latency_target s?",
+            "Which share of the answers has arrived within the latency target?",
             "Below the objective: the table below says which store; see the latency by operation on its dashboard.",
         ),
         _left(LATENCY),
@@ -142,6 +142,7 @@ ALERTS = Section(
                 "C": Column("Fast enough", "percentunit"),
                 "D": Column("Budget left, latency", "percentunit"),
             },
+            rising="Budget left, availability",
         ),
         Panel(
             "Alert states",

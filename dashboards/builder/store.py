@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dashboards.builder.activity import ERRORS_BY_KIND, KEYS_CHANGED, MEAN_VALUE_SIZE
-from dashboards.builder.figures import ERROR_RATIO_NOW, OPERATIONS_NOW, P99_NOW, figure
+from dashboards.builder.figures import ERROR_RATIO_NOW, NO_OPERATIONS, OPERATIONS_NOW, P99_NOW, figure
 from dashboards.builder.health import OPERATIONS_PER_TRANSACTION, ROLLBACK_RATIO, TRANSACTIONS_BY_OUTCOME
 from dashboards.builder.model import GREEN, ORANGE, RED, Board, Panel, Query, Section
 from dashboards.builder.promql import ANSWERED, error_ratio, of, operations, quantile, rate
@@ -95,6 +95,7 @@ EACH_OPERATION = Section(
             "percentunit",
             (Query(error_ratio("", OPERATION), "errors"),),
             width=6,
+            empty=NO_OPERATIONS,
         ),
         Panel(
             "Latency",
@@ -102,11 +103,12 @@ EACH_OPERATION = Section(
             "p50 and p99 apart: look at the heatmap of the overview for a second crowd.",
             "s",
             tuple(
-                Query(quantile(share, OPERATION_DURATION, ANSWERED, OPERATION), name, exemplars=True)
+                Query(quantile(share, OPERATION_DURATION, ANSWERED, OPERATION), name, exemplars=name == "p99")
                 for share, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
             ),
             width=6,
             colours={"p50": GREEN, "p95": ORANGE, "p99": RED},
+            empty=NO_OPERATIONS,
         ),
         Panel(
             "In flight",

@@ -7,8 +7,8 @@ from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.common import DataSourceRef
 
-from dashboards.builder.model import BLUE, RED
-from dashboards.builder.promql import FIRING, of, of_target
+from dashboards.builder.model import BLUE, RED, Board
+from dashboards.builder.promql import FIRING, OBSERVED, of, of_target
 from encore_storage.slo import Slo
 from encore_storage.subscribers.catalogue import LABEL_OVERFLOW, OPERATION_DURATION, STORE_INFO
 
@@ -27,15 +27,20 @@ _QUERIES = {
 Variable = Builder[models.VariableModel]
 
 
-def variables(slo: Slo, *, repeats: list[str]) -> list[Variable]:
-    """The data source, whose metrics, which stores, and the objective; `repeats` are those that sections repeat by."""
+def variables(board: Board, slo: Slo) -> list[Variable]:
+    """The data source, whose metrics, which stores, what sections repeat by, and what queries ask of the objective."""
+    constants = {"objective": slo.objective_ratio, "latency_target": slo.latency_edge}
+    asked = " ".join(query.expr for panel in board.panels for query in panel.queries)
     return [
         dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"),
         *(_choice(name) for name in ("job", "instance", "store")),
-        *(_choice(name).hide(models.VariableHide.HIDE_VARIABLE) for name in repeats),
-        _constant("objective", slo.objective_ratio),
-        _constant("latency_target", slo.latency_edge),
+        *(_choice(name).hide(models.VariableHide.HIDE_VARIABLE) for name in _repeats(board)),
+        *(dashboard.ConstantVariable(name).value(value) for name, value in constants.items() if f"${name}" in asked),
     ]
+
+
+def _repeats(board: Board) -> list[str]:
+    return [section.repeat for section in board.sections if section.repeat]
 
 
 def _choice(name: str) -> dashboard.QueryVariable:
@@ -54,17 +59,13 @@ def _choice(name: str) -> dashboard.QueryVariable:
     )
 
 
-def _constant(name: str, value: str) -> dashboard.ConstantVariable:
-    return dashboard.ConstantVariable(name).value(value)
-
-
 ANNOTATIONS = (
     dashboard.AnnotationQuery()
     .name("Restarts")
     .datasource(DATASOURCE)
     .enable(True)
     .icon_color(BLUE)
-    .expr(f"changes({of_target('process_start_time_seconds')}[$__rate_interval]) > 0")
+    .expr(f"changes({of_target('process_start_time_seconds')}[$__rate_interval]) > 0 {OBSERVED}")
     .title_format("Restart")
     .text_format("{{job}} {{instance}} has started again")
     .tag_keys("job,instance"),
@@ -75,6 +76,6 @@ ANNOTATIONS = (
     .icon_color(RED)
     .expr(FIRING)
     .title_format("{{alertname}}")
-    .text_format("{{store}} {{window}}")
+    .text_format("{{job}} {{store}} {{window}}")
     .tag_keys("severity,store"),
 )

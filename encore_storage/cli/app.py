@@ -11,7 +11,7 @@ import typer
 
 from encore_events import EncoreError
 from encore_storage.cli.copying import CopyJob, CopyReport
-from encore_storage.cli.dashboards import RUNBOOK, write_dashboards
+from encore_storage.cli.dashboards import RUNBOOK, RunbookUrlError, write_dashboards
 from encore_storage.cli.demo import run_demo
 from encore_storage.cli.names import SCHEMES, StoreName, StoreNameError
 from encore_storage.cli.session import Session, session
@@ -37,7 +37,7 @@ def run(arguments: list[str]) -> int:
         context = getattr(error, "ctx", None)
         command = "encore" if context is None else context.command_path
         return _complain(f"{error.format_message().rstrip('.')}; see {command} --help", UNUSABLE)
-    except (StoreNameError, SloError) as error:
+    except (StoreNameError, SloError, RunbookUrlError) as error:
         return _complain(error, UNUSABLE)
     except (KeyboardInterrupt, typer.Abort):  # newer versions of typer give the status instead
         status = INTERRUPTED
@@ -98,21 +98,19 @@ def dashboards(
         Slo.latency_target
     ),
     runbook_url: Annotated[str, typer.Option(help="Where the alerts say that the runbook is.")] = RUNBOOK,
-    force: Annotated[bool, typer.Option("--force", help="Replace what you have changed, too.")] = False,  # noqa: FBT002
+    force: Annotated[bool, typer.Option("--force", help="Replace configuration, too.")] = False,  # noqa: FBT002
 ) -> None:
     """Write Grafana dashboards, Prometheus rules and alerts, and how to run them together.
 
-    Dashboards and rules are written anew each time; configuration that you have changed is left alone.
+    Dashboards and rules are written anew each time; configuration and runbook, which may be yours by now, are kept.
     """
     slo = Slo(objective, latency_target)
     written = write_dashboards(directory, slo, runbook_url=runbook_url, force=force)
     for name in written.files:
         typer.echo(directory / name)
     for name in written.kept:
-        typer.echo(f"kept, since you have changed it: {directory / name}")
-    typer.echo(
-        f"objective: {slo.objective:g} % of operations succeed, and answers arrive within {slo.latency_target:g} s"
-    )
+        typer.echo(f"kept, since it is not what this version writes (--force replaces it): {directory / name}")
+    typer.echo(f"objective: {slo.objective} % of operations succeed, and answers arrive within {slo.latency_target} s")
 
 
 def _copy(

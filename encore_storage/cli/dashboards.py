@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
 
+from encore_events.errors import EncoreError
 from encore_storage.slo import Slo
 
 RUNBOOK = "docs/runbook.md"
 """Where the runbook is written, and what the alerts say of where it is unless they are told otherwise."""
+
+
+_LINKABLE = re.compile(r"[\w./~][\w./~:?&=%+@-]*")  # it stands in YAML as it is, and gets a fragment
+
+
+class RunbookUrlError(EncoreError, ValueError):
+    """The alerts can't link to such an address."""
+
+    def __init__(self, runbook_url: str) -> None:
+        """Say which `runbook_url` it was, and what is wrong with it."""
+        super().__init__(
+            f"a runbook at {runbook_url!r} can't be linked to: give a URL or a path, without spaces, quotes, brackets "
+            "and without a fragment, since each alert adds its own"
+        )
+        self.runbook_url = runbook_url
 
 
 @dataclass
@@ -21,7 +38,7 @@ class Written:
 
     Attributes:
         files: those that are there now as they should be.
-        kept: those that somebody has changed, and that were left alone.
+        kept: those that were there, and are not what would have been written; they were left alone.
     """
 
     files: list[str] = field(default_factory=list)
@@ -32,8 +49,11 @@ def write_dashboards(directory: Path, slo: Slo, *, runbook_url: str = RUNBOOK, f
     """Write everything; dashboards and rules anew, and what operators change only where it isn't yet, unless forced.
 
     Raises:
+        RunbookUrlError: nothing can be linked to there (a ValueError).
         OSError: the directory, or a file in it, can't be written.
     """
+    if not _LINKABLE.fullmatch(runbook_url):
+        raise RunbookUrlError(runbook_url)
     written = Written()
     for name, source in sorted(_packaged()):
         text = _adapted(name, source.read_text(encoding="utf-8"), slo, runbook_url)

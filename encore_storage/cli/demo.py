@@ -87,11 +87,12 @@ def _keep_busy(run: Session, source: AbstractStore, archive: AbstractStore) -> N
     keys = itertools.cycle(list(archive.query_keys()))
     for turn in itertools.count(1):
         time.sleep(_PAUSE)
-        with contextlib.suppress(DemonstratedError, KeyError), archive.transaction("going on"):
+        if turn % 20 == 0:
+            with contextlib.suppress(KeyError):
+                archive.get_data("no/such/module.py")
+        with contextlib.suppress(DemonstratedError), archive.transaction("going on"):
             for key in itertools.islice(keys, 5):
                 archive.set(key, source.get(key))
                 archive.to_bytes(key)
-            if turn % 20 == 0:
-                archive.get_data("no/such/module.py")
             if turn % 50 == 0:
                 raise DemonstratedError("something of the demonstration fails now and then")

@@ -93,7 +93,10 @@ def test_what_somebody_has_changed_is_kept_and_what_is_built_is_written_anew(enc
 
     done = encore("dashboards", tmp_path)
 
-    assert f"kept, since you have changed it: {tmp_path}/alertmanager/alertmanager.yml" in done.out.splitlines()
+    kept = [
+        line for line in done.out.splitlines() if line.startswith("kept, since it is not what this version writes ")
+    ]
+    assert [line.split()[-1] for line in kept] == [f"{tmp_path}/alertmanager/alertmanager.yml"]
     assert (tmp_path / "alertmanager/alertmanager.yml").read_text(encoding="utf-8") == "mine"
     assert (tmp_path / "prometheus/encore-alerts.yml").read_text(encoding="utf-8") != "old"
 
@@ -118,6 +121,19 @@ def test_the_alerts_say_where_the_runbook_is(encore: Encore, tmp_path: Path) -> 
 
     alerts = (tmp_path / "prometheus/encore-alerts.yml").read_text(encoding="utf-8")
     assert alerts.count("runbook_url: https://wiki.example/encore#encore") == alerts.count("runbook_url: ") > 10
+
+
+@pytest.mark.parametrize(
+    "url", ["", "a b", "https://wiki/x #a", "https://wiki/p#sec", "a: b", "[x]", "@x", "{{ $x }}", '"x"']
+)
+def test_a_runbook_that_nobody_can_be_led_to_is_refused(url: str, encore: Encore, tmp_path: Path) -> None:
+    done = encore("dashboards", tmp_path / "out", f"--runbook-url={url}")
+
+    assert done.status == 2
+    assert done.err.startswith(
+        f"encore: a runbook at {' '.join(repr(url).split())} can't be linked to: give a URL or a path"
+    )
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_file_where_the_directory_should_be_is_told(encore: Encore, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from tests.dashboards.conftest import RULES
+from tests.dashboards.conftest import RULES, hurried
 from tests.dashboards.scenario_process import Scenario
 from tests.dashboards.servers import Alertmanager, Prometheus, Webhook, prometheus_config
 
@@ -23,14 +23,6 @@ def alertmanager_config(webhook: str) -> dict[str, Any]:
     return config
 
 
-def impatient_rules(folder: Path) -> list[Path]:
-    """What is shipped, but that a burn rate of two minutes is one of two seconds."""
-    for name in ("encore-recording.yml", "encore-alerts.yml"):
-        text = (RULES / name).read_text(encoding="utf-8")
-        (folder / name).write_text(text.replace("for: 2m\n", "for: 2s\n"), encoding="utf-8")
-    return [folder / "encore-recording.yml", folder / "encore-alerts.yml"]
-
-
 def is_of_the_archive(post: dict[str, Any]) -> bool:
     return bool(post["groupLabels"] == {"alertname": "EncoreErrorBudgetBurn", "job": "encore", "store": "archive"})
 
@@ -42,7 +34,7 @@ def test_a_store_that_breaks_is_told_to_somebody(tmp_path: Path) -> None:
         Scenario() as scenario,
         Prometheus(
             prometheus_config(
-                {"encore": [scenario.target]}, rule_files=impatient_rules(tmp_path), alertmanager=alertmanager.target
+                {"encore": [scenario.target]}, rule_files=hurried(tmp_path), alertmanager=alertmanager.target
             )
         ) as prometheus,
     ):
