@@ -9,15 +9,20 @@ from dashboards.builder.promql import FIRING, PENDING
 from dashboards.builder.recording import AVAILABILITY, LATENCY, PERIOD, WINDOWS, Sli
 from encore_storage.slo import FASTEST_BURN
 
-_ALERT = ("alertname", "job", "store", "window", "instance")
-_OF = ", ".join(
-    f'"{label}"' for label in _ALERT[1:]
-)  # not every alert has all of them, and a legend names what there is
+_WHOSE = ("job", "store", "window", "instance")
+"""What alerts are told apart by; not all have all of them, so a legend joins those that there are."""
 
 
 def _records(sli: Sli, window: str = PERIOD, by: str = "") -> tuple[str, str]:
     """What is bad and the whole, as they were recorded."""
     return recorded(sli.bad, window, by), recorded(sli.whole, window, by)
+
+
+def _alert_states() -> str:
+    """1 for an alert that is pending, 2 for one that is firing."""
+    states = f"max by (alertname, {', '.join(_WHOSE)}) (2 * {FIRING} or {PENDING})"
+    labels = ", ".join(f'"{label}"' for label in _WHOSE)
+    return f'label_join({states}, "of", " ", {labels})'
 
 
 def _burns(sli: Sli, answers: str, when_bad: str) -> Panel:
@@ -152,7 +157,7 @@ ALERTS = Section(
             "short",
             (
                 Query(
-                    f'label_join(max by ({", ".join(_ALERT)}) (2 * {FIRING} or {PENDING}), "of", " ", {_OF})',
+                    _alert_states(),
                     "{{alertname}} {{of}}",
                 ),
             ),
