@@ -7,7 +7,6 @@ from dashboards.builder.model import GREEN, ORANGE, RED, Column, Panel, Query, S
 from dashboards.builder.promql import (
     ANSWERED,
     error_ratio,
-    errors,
     mean,
     of,
     operations,
@@ -18,6 +17,7 @@ from dashboards.builder.promql import (
 from encore_storage.subscribers.catalogue import (
     KEY_CHANGES,
     OPERATION_DURATION,
+    OPERATION_ERRORS,
     STORE_INFO,
     TRANSFERRED_BYTES,
     VALUE_SIZE,
@@ -28,6 +28,17 @@ TO_STORE = (
     "&var-store=${__value.raw:percentencode}"
 )
 """Where the name of a store leads: to its own dashboard, with the same time range and variables."""
+
+LATENCY_COLOURS = {"p50": GREEN, "p95": ORANGE, "p99": RED}
+
+
+def latency_queries(*matchers: str) -> tuple[Query, ...]:
+    """How long answers take: half of them, most, nearly all; with single operations, on one of the lines."""
+    return tuple(
+        Query(quantile(share, OPERATION_DURATION, ANSWERED, *matchers), name, exemplars=name == "p99")
+        for share, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
+    )
+
 
 KEYS_CHANGED = Panel(
     "Keys changed",
@@ -44,7 +55,7 @@ ERRORS_BY_KIND = Panel(
     "What goes wrong, and how often?",
     "The log has the exception of each: `store.operation.ended` with the same error_type.",
     "ops",
-    (Query(errors("error_type"), "{{error_type}}"),),
+    (Query(rate(OPERATION_ERRORS, by="error_type"), "{{error_type}}"),),
     width=6,
     stacked=True,
     empty="no errors",
@@ -162,12 +173,9 @@ LATENCY = Section(
             "operation_id.",
             "Look up a dot's operation_id in the log: that line has the key, the bytes and the transaction.",
             "s",
-            tuple(
-                Query(quantile(share, OPERATION_DURATION, ANSWERED), name, exemplars=name == "p99")
-                for share, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
-            ),
+            latency_queries(),
             width=12,
-            colours={"p50": GREEN, "p95": ORANGE, "p99": RED},
+            colours=LATENCY_COLOURS,
         ),
         Panel(
             "p99 by operation",
@@ -190,7 +198,7 @@ LATENCY = Section(
         ),
         Panel(
             "Slower than the target",
-            "Which share of the answers takes longer than latency target of the objective?",
+            "Which share of the answers takes longer than the latency target of the objective?",
             "Above what the objective allows, the latency alerts are on their way: see the SLO dashboard.",
             "percentunit",
             (Query(slow_ratio("operation"), "{{operation}}"),),

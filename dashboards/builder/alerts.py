@@ -73,6 +73,21 @@ class Burn:
     spent: str
 
 
+@dataclass(frozen=True)
+class Happening:
+    """What goes wrong, as sentences need it.
+
+    Attributes:
+        of_the_store: what a store does, as in 'fails too often'.
+        in_the_past: what has happened, as in 'operations failed'.
+        in_general: what happens, as in 'operations fail'.
+    """
+
+    of_the_store: str
+    in_the_past: str
+    in_general: str
+
+
 # Google's SRE Workbook, chapter 5, "Alerting on SLOs", with a budget of 30 days.
 BURNS = (
     Burn("5m", "1h", FASTEST_BURN, "2m", "critical", "2 % of the budget of 30 days in an hour"),
@@ -87,9 +102,23 @@ def alerts(slo: Slo) -> tuple[Alert, ...]:
     return (*_availability(slo), *_latency(slo), *_TRANSACTIONS, *_STORES, *_OBSERVER)
 
 
-def _burning(sli: Sli, burn: Burn, slo: Slo) -> str:
-    threshold = f"> {burn.factor:g} * (1 - {slo.objective_ratio})"
-    return f"{sli.ratio(burn.short)} {threshold}\nand\n{sli.ratio(burn.long)} {threshold}"
+def _burning(sli: Sli, slo: Slo, name: str, happens: Happening, *, means: str, do: str) -> Iterator[Alert]:
+    """An alert for each pair of windows in which the budget of the indicator can be spent too fast."""
+    for burn in BURNS:
+        threshold = f"> {burn.factor:g} * (1 - {slo.objective_ratio})"
+        yield Alert(
+            name,
+            f"{sli.ratio(burn.short)} {threshold}\nand\n{sli.ratio(burn.long)} {threshold}",
+            burn.holds,
+            burn.severity,
+            f"Store {{{{ $labels.store }}}} of {{{{ $labels.job }}}} {happens.of_the_store} for its objective",
+            f"{{{{ $value | humanizePercentage }}}} of its {happens.in_the_past} in the last {burn.short}, "
+            f"and too many in the last {burn.long}, too: at this rate, {burn.spent}.",
+            f"{happens.in_general} {_often(burn)}",
+            means,
+            do,
+            {**OF_THE_JOB, "window": f"{burn.short}/{burn.long}"},
+        )
 
 
 def _often(burn: Burn) -> str:
@@ -99,45 +128,33 @@ def _often(burn: Burn) -> str:
 
 
 def _availability(slo: Slo) -> Iterator[Alert]:
-    for burn in BURNS:
-        yield Alert(
-            "EncoreErrorBudgetBurn",
-            _burning(AVAILABILITY, burn, slo),
-            burn.holds,
-            burn.severity,
-            "Store {{ $labels.store }} of {{ $labels.job }} fails too often for its objective",
-            f"{{{{ $value | humanizePercentage }}}} of its operations failed in the last {burn.short}, "
-            f"and too many in the last {burn.long}, too: at this rate, {burn.spent}.",
-            f"operations fail {_often(burn)}",
-            "Operations fail so often that the objective will be missed, if it goes on. The label `window` says how "
-            "fast: `5m/1h` is an outage, `6h/3d` a fault that has been there for days.",
-            "Open the dashboard of the store: the rows say which operation fails, Errors by kind with what. "
-            "`connection` and `timeout` are the store's or the network's, `quota_exceeded` and `read_only` need room "
-            "or rights, `invalid` and `not_found` are the caller's. The log line `store.operation.ended` has the "
-            "exception.",
-            {**OF_THE_JOB, "window": f"{burn.short}/{burn.long}"},
-        )
+    return _burning(
+        AVAILABILITY,
+        slo,
+        "EncoreErrorBudgetBurn",
+        Happening("fails too often", "operations failed", "operations fail"),
+        means="Operations fail so often that the objective will be missed, if it goes on. The label `window` says how "
+        "fast: `5m/1h` is an outage, `6h/3d` a fault that has been there for days.",
+        do="Open the dashboard of the store: the rows say which operation fails, Errors by kind with what. "
+        "`connection` and `timeout` are the store's or the network's, `quota_exceeded` and `read_only` need room "
+        "or rights, `invalid` and `not_found` are the caller's. The log line `store.operation.ended` has the "
+        "exception.",
+    )
 
 
 def _latency(slo: Slo) -> Iterator[Alert]:
-    for burn in BURNS:
-        yield Alert(
-            "EncoreLatencyBudgetBurn",
-            _burning(LATENCY, burn, slo),
-            burn.holds,
-            burn.severity,
-            "Store {{ $labels.store }} of {{ $labels.job }} answers too slowly for its objective",
-            "{{ $value | humanizePercentage }} of its answers took longer than the latency target in the last "
-            f"{burn.short}, and too many in the last {burn.long}, too: at this rate, {burn.spent}.",
-            f"answers are too slow {_often(burn)}",
-            "Answers take longer than the latency target so often that the objective will be missed, if it goes on. An "
-            "answer is an operation that found or did what it should, or that told that the key is missing; it ends "
-            "with the last byte.",
-            "Open the dashboard of the store: is it one operation, and are the values larger than usual? A reader that "
-            "takes its time counts, too, since the stream ends when it is read to the end or closed. If all stores are "
-            "slow, look at the CPU of the process.",
-            {**OF_THE_JOB, "window": f"{burn.short}/{burn.long}"},
-        )
+    return _burning(
+        LATENCY,
+        slo,
+        "EncoreLatencyBudgetBurn",
+        Happening("answers too slowly", "answers took longer than the latency target", "answers are too slow"),
+        means="Answers take longer than the latency target so often that the objective will be missed, if it goes on. "
+        "An answer is an operation that found or did what it should, or that told that the key is missing; it ends "
+        "with the last byte.",
+        do="Open the dashboard of the store: is it one operation, and are the values larger than usual? A reader that "
+        "takes its time counts, too, since the stream ends when it is read to the end or closed. If all stores are "
+        "slow, look at the CPU of the process.",
+    )
 
 
 def _counted(selector: str, by: str) -> str:

@@ -102,8 +102,8 @@ def _target(panel: Panel, query: Query, letter: str) -> prometheus.Dataquery:
 
 def _stat(panel: Panel) -> Builder:
     last = common.ReduceDataOptions().calcs(["lastNotNull"]).values(False)
-    several = len(panel.queries) > 1 or any(query.legend for query in panel.queries)
-    text = common_models.BigValueTextMode.VALUE_AND_NAME if several else common_models.BigValueTextMode.VALUE
+    modes = common_models.BigValueTextMode
+    text = modes.VALUE_AND_NAME if panel.has_several_series else modes.VALUE
     return (
         stat.Panel()
         .reduce_options(last)
@@ -209,9 +209,8 @@ def _column(column: Column) -> Iterator[models.DynamicConfigValue]:
 
 
 def _legend(panel: Panel) -> Builder:
-    """Shown where there may be more than one series: where they are named by what they are of."""
-    several = len(panel.queries) > 1 or any("{{" in query.legend for query in panel.queries)
-    legend = common.VizLegendOptions().placement(common_models.LegendPlacement.BOTTOM).show_legend(several)
+    legend = common.VizLegendOptions().placement(common_models.LegendPlacement.BOTTOM)
+    legend.show_legend(panel.has_several_series)
     if panel.kind != "timeseries":
         return legend.display_mode(common_models.LegendDisplayMode.LIST)
     return legend.display_mode(common_models.LegendDisplayMode.TABLE).calcs(["lastNotNull", "max"])

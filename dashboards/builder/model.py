@@ -86,6 +86,11 @@ class Panel:
     decimals: int | None = None
 
     @property
+    def has_several_series(self) -> bool:
+        """Whether there may be more than one series: where they are named by what they are of."""
+        return len(self.queries) > 1 or any("{{" in query.legend for query in self.queries)
+
+    @property
     def description(self) -> str:
         """What Grafana shows behind the panel's i."""
         return f"{self.answers} {self.when_bad}"

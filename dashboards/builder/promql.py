@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from encore_storage.subscribers.catalogue import LABEL_OVERFLOW, OPERATION_DURATION, OPERATION_ERRORS, Metric
+from encore_storage.subscribers.catalogue import LABEL_OVERFLOW, OPERATION_DURATION, Metric
 
 TARGET = 'job=~"$job", instance=~"$instance"'
 """What every selector says: whose metrics."""
@@ -90,11 +90,6 @@ def slow_ratio(by: str = "", *matchers: str) -> str:
     fast = rate(OPERATION_DURATION, ANSWERED, 'le="$latency_target"', *matchers, by=by, suffix="_bucket")
     answered = operations(ANSWERED, *matchers, by=by)
     return f"1 - {fast} / ({answered} > 0)"
-
-
-def errors(by: str, *matchers: str) -> str:
-    """Failed operations in a second, by what went wrong."""
-    return rate(OPERATION_ERRORS, *matchers, by=by)
 
 
 def _sum(expression: str, by: str) -> str:

@@ -14,29 +14,23 @@ from encore_storage.cli.dashboards import RUNBOOK
 _HEAD = "# Built by `python -m dashboards.builder`; what is changed here is lost with the next build.\n"
 
 
-class _Text(str):
-    """A text of several lines, which YAML is to keep as they are."""
-
-    __slots__ = ()
-
-
 class _Dumper(yaml.SafeDumper):
     """YAML that is meant to be read: in the order given, with lines that are not folded."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 (whatever it is)
         """Say everything in its place, however often."""
-        return data is not None
+        return True
 
 
 _Dumper.add_representer(
-    _Text,
+    str,
     lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
 )
 
 
 def rendered(groups: dict[str, Any]) -> str:
     """A rule file."""
-    return _HEAD + yaml.dump(_readable(groups), Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True)
+    return _HEAD + yaml.dump(groups, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True)
 
 
 def alert_rules(alerts: Iterable[Alert]) -> dict[str, Any]:
@@ -66,11 +60,3 @@ def _rule(alert: Alert) -> dict[str, Any]:
             "runbook_url": f"{RUNBOOK}#{anchor(alert.name)}",
         },
     }
-
-
-def _readable(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {key: _readable(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_readable(value) for value in node]
-    return _Text(node) if isinstance(node, str) else node

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dashboards.builder.activity import ERRORS_BY_KIND, KEYS_CHANGED, MEAN_VALUE_SIZE
+from dashboards.builder.activity import ERRORS_BY_KIND, KEYS_CHANGED, LATENCY_COLOURS, MEAN_VALUE_SIZE, latency_queries
 from dashboards.builder.figures import ERROR_RATIO_NOW, NO_OPERATIONS, OPERATIONS_NOW, P99_NOW, figure
 from dashboards.builder.health import OPERATIONS_PER_TRANSACTION, ROLLBACK_RATIO, TRANSACTIONS_BY_OUTCOME
 from dashboards.builder.model import GREEN, ORANGE, RED, Board, Panel, Query, Section
-from dashboards.builder.promql import ANSWERED, error_ratio, of, operations, quantile, rate
+from dashboards.builder.promql import error_ratio, of, operations, quantile, rate
 from encore_storage.subscribers.catalogue import (
     LAST_SUCCESS,
-    OPERATION_DURATION,
     OPERATION_OLDEST,
     OPERATIONS_IN_PROGRESS,
     TRANSACTION_DURATION,
@@ -102,12 +101,9 @@ EACH_OPERATION = Section(
             "How long does it take, from the call to the last byte?",
             "p50 and p99 apart: look at the heatmap of the overview for a second crowd.",
             "s",
-            tuple(
-                Query(quantile(share, OPERATION_DURATION, ANSWERED, OPERATION), name, exemplars=name == "p99")
-                for share, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
-            ),
+            latency_queries(OPERATION),
             width=6,
-            colours={"p50": GREEN, "p95": ORANGE, "p99": RED},
+            colours=LATENCY_COLOURS,
             empty=NO_OPERATIONS,
         ),
         Panel(
