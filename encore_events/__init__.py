@@ -11,6 +11,7 @@ from encore_events.errors import (
     NoRunningLoopError,
     NotConnectedError,
     ProgressError,
+    StreamError,
 )
 from encore_events.events import BaseEvent, EventsDroppedEvent, ListenerErrorEvent
 from encore_events.hold import Hold
@@ -23,6 +24,7 @@ from encore_events.progress import (
     ProgressStartEvent,
     ProgressStepEvent,
 )
+from encore_events.stream import EventStream
 from encore_events.subscription import EventInfo, Subscription
 from encore_events.worker import EmitHandle
 
@@ -36,6 +38,7 @@ __all__ = [
     "EventError",
     "EventInfo",
     "EventManager",
+    "EventStream",
     "EventsDroppedEvent",
     "Hold",
     "InvalidListenerError",
@@ -49,6 +52,7 @@ __all__ = [
     "ProgressManager",
     "ProgressStartEvent",
     "ProgressStepEvent",
+    "StreamError",
     "Subscription",
     "get_event_manager",
     "set_event_manager",

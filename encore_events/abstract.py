@@ -6,9 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TypeVar
 
+from encore_events.buffer import Policy
 from encore_events.events import BaseEvent, check_event_class
 from encore_events.hold import Hold
 from encore_events.listeners import Filter, Where
+from encore_events.stream import EventStream
 from encore_events.subscription import Subscription
 from encore_events.worker import EmitHandle
 
@@ -81,3 +83,32 @@ class BaseEventManager(ABC):
             return func
 
         return connect
+
+    def stream(
+        self,
+        cls: type[E],
+        filter: Filter | None = None,  # noqa: A002 (the name is part of the API)
+        *,
+        where: Where | None = None,
+        capacity: int = 10_000,
+        policy: Policy = "drop_oldest",
+        name: str = "stream",
+    ) -> EventStream[E]:
+        """The events of `cls` from now on, subclasses included, to be iterated over: `for` or `async for`.
+
+        Args:
+            cls: the event class.
+            filter: what attributes must be, by their dotted names, as in `connect`.
+            where: a predicate of the event, as in `connect`.
+            capacity: how many events may wait to be read.
+            policy: what happens where more would have to wait: 'drop_oldest' and 'drop_newest' drop events and tell
+                how many, 'block' has the emitter wait.
+            name: how drops are counted: the `queue` of the EventsDroppedEvent, and the label of the metric.
+
+        Raises:
+            EventError: `cls` is no event class (a TypeError).
+            InvalidListenerError: filter or where can't be used (a TypeError).
+            StreamError: there is no such policy, or the capacity isn't a whole number of at least 1 (a ValueError).
+            ManagerClosedError: the manager has been closed.
+        """
+        return EventStream(self, cls, filter, where=where, capacity=capacity, policy=policy, name=name)

@@ -8,6 +8,7 @@ EncoreError
 ├── NoRunningLoopError         a coroutine listener, emitted to where no loop runs (RuntimeError)
 ├── ManagerClosedError         connect() after close() (RuntimeError)
 ├── DefaultManagerError        a second default event manager (ValueError)
+├── StreamError                stream() with a policy or a capacity that there isn't (ValueError)
 └── ProgressError              a start, step or end out of turn (RuntimeError)
 ```
 
@@ -80,6 +81,17 @@ class DefaultManagerError(EncoreError, ValueError):
             "call set_event_manager() once, before anything asks for the default"
         )
         self.current = current
+
+
+class StreamError(EncoreError, ValueError):
+    """`stream` was asked for a policy that there isn't, or for a capacity that is none."""
+
+    def __init__(self, argument: str, value: object, expected: str) -> None:
+        """Say which `argument` was refused, and what was `expected`."""
+        super().__init__(f"cannot make a stream with {argument}={value!r}: it must be {expected}")
+        self.argument = argument
+        self.value = value
+        self.expected = expected
 
 
 class ProgressError(EncoreError, RuntimeError):

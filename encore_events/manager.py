@@ -28,6 +28,7 @@ from encore_events.hold import Hold, hold_filter, is_held, taken
 from encore_events.listeners import Filter, Listener, Where, identity_of
 from encore_events.owner import current_loop
 from encore_events.plan import Plan
+from encore_events.stream import end_stream
 from encore_events.subscription import EventInfo, Subscription
 from encore_events.trouble import OnError, tell_dropped, tell_listener_error
 from encore_events.worker import EmitHandle, Worker
@@ -263,9 +264,12 @@ class EventManager(BaseEventManager):
         worker = self._workers.get(os.getpid())
         if worker is not None:
             worker.close(timeout)
+        for listener in list(self._connected.values()):
+            end_stream(listener.func)  # while those who count what was dropped are still connected
         self._closed = True
         self._workers = {}
         for listener in list(self._connected.values()):
+            end_stream(listener.func)
             self._remove(listener)
         self._plans = {}
 

@@ -1,0 +1,202 @@
+"""The events that wait in a stream, between threads that emit and threads and loops that read.
+
+No lock is taken, so an emitter may be a finalizer within a garbage collection, or the only thread that a
+fork has left. Where two things must happen as one (an event is taken out, and the drops before it are
+read off; an event is dropped, and counted), they are one call into C, which no other thread can divide:
+`next()` of a `map` over iterators that call what is to be done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import math
+import operator
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, Literal, TypeVar
+
+from encore_events.drops import Drops
+from encore_events.events import BaseEvent, EventsDroppedEvent
+from encore_events.gates import Gates, LoopGate, ThreadGate, open_all, open_one
+
+E = TypeVar("E", bound=BaseEvent)
+
+Policy = Literal["block", "drop_oldest", "drop_newest"]
+
+
+class Buffer(Generic[E]):
+    """A queue of events and the time of their emits, of which the oldest are dropped when there are too many.
+
+    Attributes:
+        drops: counts what is dropped, and tells of it.
+        closed: whether it takes no more events.
+    """
+
+    def __init__(self, capacity: float, drops: Drops) -> None:
+        """Make an empty buffer; `capacity` is how many events may wait before some are dropped."""
+        self.drops = drops
+        self.closed = False
+        self._capacity = capacity
+        self._events: deque[tuple[float, E, int | None]] = deque()
+        self._told_about: deque[tuple[float, E]] = deque()
+        self._readers: Gates = {}
+        self._emitters: Gates = {}
+        self._left_when_told = operator.length_hint(drops.left)
+        self._reader = threading.get_ident()  # until somebody reads, whoever made it is the only one who can
+        self._lefts = map(operator.length_hint, itertools.repeat(drops.left))
+        self._sizes = map(len, itertools.repeat(self._events))
+        self._oldest = iter(self._events.popleft, None)
+        self._victims = self._oldest
+        self._taken = map(slice, self._lefts, self._oldest)  # a slice is what C makes of any two things
+        self._is_too_many = functools.partial(operator.lt, capacity)
+
+    def __len__(self) -> int:
+        """How many events wait."""
+        return len(self._events) + len(self._told_about)
+
+    def put(self, event: E) -> None:
+        """Add an event. For the event manager to call."""
+        self._add((time.time(), event, None))
+
+    def put_unless_notice(self, event: E) -> None:
+        """Add an event, if it doesn't tell of what was dropped here."""
+        if not self.drops.is_notice(event):
+            self.put(event)
+
+    def take(self) -> tuple[float, E | EventsDroppedEvent] | None:
+        """What comes next, an event or word of those that are missing before it; None if nothing waits."""
+        self._reader = threading.get_ident()
+        if self.drops.owed:
+            self.drops.settle()
+        if self._told_about:
+            with contextlib.suppress(IndexError):  # another reader has it
+                return self._told_about.popleft()
+        left = operator.length_hint(self.drops.left)  # read first: later drops have their place after later events
+        try:
+            taken = next(self._taken)
+        except IndexError:
+            open_all(self._emitters)  # an emitter that was let in but interrupted may have kept others waiting
+            count = self.drops.untold(left)
+            return (time.time(), self.drops.notice(count)) if count else None
+        if self._emitters:
+            open_one(self._emitters)
+        at, event, left_then = taken.stop
+        left = taken.start if left_then is None else left_then
+        if left == self._left_when_told:
+            return at, event
+        count = self.drops.untold(left)
+        self._left_when_told = left
+        if not count:
+            return at, event
+        self._told_about.append((at, event))  # not back among the others, where it might be dropped in its turn
+        return at, self.drops.notice(count)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until there is something to take, for `timeout` seconds or until it is closed; whether there is."""
+        self._reader = threading.get_ident()
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        while (is_ready := self._is_ready()) is None:
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            gate = ThreadGate()
+            self._readers[gate] = None
+            try:
+                if self._is_ready() is None:
+                    gate.wait(left)
+            finally:
+                self._readers.pop(gate, None)
+        return is_ready
+
+    async def wait_async(self) -> bool:
+        """The same for a task of the running event loop, without an end of its own."""
+        while (is_ready := self._is_ready()) is None:
+            gate = LoopGate()
+            self._readers[gate] = None
+            try:
+                if self._is_ready() is None:
+                    await gate.wait()
+            finally:
+                self._readers.pop(gate, None)
+        return is_ready
+
+    def close(self) -> None:
+        """Take no more events, and let everyone go who waits; what is there can still be taken."""
+        self.closed = True
+        open_all(self._readers)
+        open_all(self._emitters)
+
+    def _add(self, entry: tuple[float, E, int | None]) -> None:
+        if self.closed:
+            return
+        try:
+            self._events.append(entry)
+            if len(self._events) > self._capacity:
+                self._drop_excess()
+            if self._readers:
+                open_all(self._readers)
+        except BaseException:  # an interrupt of the emitter must leave no reader asleep beside the event
+            open_all(self._readers)
+            raise
+
+    def _drop_excess(self) -> None:
+        too_many = itertools.takewhile(self._is_too_many, self._sizes)
+        for _ in map(slice, too_many, self._victims, self.drops.left):
+            self.drops.happened()
+        if self.closed:  # meanwhile, and what was told at the end did not include this
+            self.drops.finish()
+
+    def _is_ready(self) -> bool | None:
+        """Whether there is something to take; None if that is to be waited for."""
+        closed = self.closed  # read first: what was emitted before it was closed is there by now
+        if self._events or self._told_about or self.drops.is_untold:
+            return True
+        return False if closed else None
+
+
+class DropNewest(Buffer[E]):
+    """A buffer that drops what comes when it is full."""
+
+    def __init__(self, capacity: float, drops: Drops) -> None:
+        """Make an empty buffer."""
+        super().__init__(capacity, drops)
+        self._victims = iter(self._events.pop, None)
+
+    def put(self, event: E) -> None:
+        """Add an event, which knows how many are missing before it."""
+        self._add((time.time(), event, operator.length_hint(self.drops.left)))
+
+
+class Block(Buffer[E]):
+    """A buffer that has emitters wait for a place, all but the thread that reads."""
+
+    def __init__(self, capacity: float, drops: Drops) -> None:
+        """Make an empty buffer."""
+        super().__init__(math.inf, drops)
+        self._places = capacity
+
+    def put(self, event: E) -> None:
+        """Add an event when there is a place for it."""
+        while self._must_wait():
+            gate = ThreadGate()
+            self._emitters[gate] = None
+            try:
+                if self._must_wait():
+                    gate.wait()
+            finally:
+                self._emitters.pop(gate, None)
+        super().put(event)
+
+    def _must_wait(self) -> bool:
+        return len(self._events) >= self._places and not self.closed and self._reader != threading.get_ident()
+
+
+BUFFERS: dict[Policy, Callable[[float, Drops], Buffer[BaseEvent]]] = {
+    "block": Block,
+    "drop_oldest": Buffer,
+    "drop_newest": DropNewest,
+}

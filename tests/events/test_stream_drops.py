@@ -1,0 +1,321 @@
+"""What a stream drops is told where it is missing, and counted exactly."""
+
+import itertools
+import logging
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from encore_events import BaseEvent, EventManager, EventsDroppedEvent, EventStream
+from encore_events.testing import EventRecorder
+from encore_storage.subscribers import MetricsSubscriber
+
+
+class Opened(BaseEvent):
+    number: int
+
+
+Dropping = Literal["drop_oldest", "drop_newest"]
+POLICIES: tuple[Dropping, ...] = ("drop_oldest", "drop_newest")
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self, step: float = 0.0) -> None:
+        self.now = 100.0
+        self.step = step
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+def emit_some(manager: EventManager, *some: int) -> None:
+    for number in some:
+        manager.emit(Opened(number=number))
+
+
+def told(stream: EventStream[Any], events: Iterable[Any]) -> list[int | str]:
+    """The numbers of the events, and in words how many are missing between them."""
+    return [f"{event.count} missing" if is_told_by(stream, event) else event.number for event in events]
+
+
+def is_told_by(stream: EventStream[Any], event: BaseEvent) -> bool:
+    return isinstance(event, EventsDroppedEvent) and event.source is stream
+
+
+def drained(stream: EventStream[Any]) -> list[int | str]:
+    return told(stream, (event for _, event in stream.drain()))
+
+
+def notices(recorder: EventRecorder, stream: EventStream[Any]) -> list[int]:
+    return [event.count for event in recorder.of(EventsDroppedEvent) if event.source is stream]
+
+
+def test_the_oldest_that_were_dropped_are_told_before_those_that_are_left(manager: EventManager) -> None:
+    stream = manager.stream(Opened, capacity=3)
+
+    emit_some(manager, *range(5))
+    assert told(stream, (stream.get(0),)) == ["2 missing"]
+    emit_some(manager, *range(5, 8))
+
+    assert drained(stream) == [2, "2 missing", 5, 6, 7]
+    assert stream.dropped == 4
+
+
+def test_the_newest_that_were_dropped_are_told_where_they_would_have_been(manager: EventManager) -> None:
+    stream = manager.stream(Opened, capacity=3, policy="drop_newest")
+
+    emit_some(manager, *range(5))
+    assert told(stream, (stream.get(0),)) == [0]
+    emit_some(manager, *range(5, 8))
+
+    assert drained(stream) == [1, 2, "2 missing", 5, "2 missing"]
+    assert drained(stream) == []
+    assert stream.dropped == 4
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_what_was_dropped_says_where_it_was_and_why(manager: EventManager, policy: Dropping) -> None:
+    stream = manager.stream(Opened, capacity=1, policy=policy, name="page")
+    emit_some(manager, 1, 2, 3)
+
+    (event,) = [event for _, event in stream.drain() if isinstance(event, EventsDroppedEvent)]
+
+    assert (event.source, event.queue, event.reason, event.count) == (stream, "page", "full", 2)
+
+
+def test_a_reader_that_is_always_too_slow_still_reads_events(manager: EventManager) -> None:
+    stream = manager.stream(Opened, capacity=2)
+    emit_some(manager, 0, 1)
+
+    got = []
+    for number in range(2, 8):
+        emit_some(manager, number)
+        got.append(stream.get(0))
+
+    assert told(stream, got) == ["1 missing", 1, "1 missing", 3, "1 missing", 5]
+
+
+def test_what_is_dropped_last_is_waited_for_as_an_event_is(manager: EventManager) -> None:
+    stream = manager.stream(Opened, capacity=1, policy="drop_newest")
+    emit_some(manager, 1, 2)
+    stream.close()
+
+    assert stream.get() is not None
+    assert stream.wait()
+    assert told(stream, stream) == ["1 missing"]
+    assert not stream.wait()
+
+
+def test_a_slow_reader_takes_nothing_from_another(manager: EventManager) -> None:
+    slow, quick = manager.stream(Opened, capacity=2), manager.stream(Opened, capacity=2)
+    got: list[int | str] = []
+
+    for number in range(10):
+        emit_some(manager, number)
+        got += drained(quick)
+
+    assert got == list(range(10))
+    assert drained(slow) == ["8 missing", 8, 9]
+
+
+ACTIONS = st.lists(st.one_of(st.integers(1, 6), st.sampled_from(["get", "drain", "a second"])), max_size=40)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@given(actions=ACTIONS, capacity=st.integers(1, 4))
+def test_every_event_is_read_or_told_as_missing_in_its_place(
+    policy: Dropping, actions: list[int | str], capacity: int
+) -> None:
+    manager, clock, number = EventManager(), Clock(), itertools.count()
+    recorder = EventRecorder(manager, EventsDroppedEvent)
+    stream = EventStream(manager, Opened, capacity=capacity, policy=policy, clock=clock)
+    read: list[Any] = []
+
+    for action in actions:
+        if isinstance(action, int):
+            emit_some(manager, *itertools.islice(number, action))
+        elif action == "get":
+            read += [event for event in (stream.get(0),) if event is not None]
+        elif action == "drain":
+            read += [event for _, event in stream.drain()]
+        else:
+            clock.now += 1
+        assert len(stream) <= capacity + 1  # one may have been taken out for the reader, who is told of drops first
+    manager.close()
+    read += stream
+
+    assert in_place(stream, read) == next(number)
+    assert sum(notices(recorder, stream)) == stream.dropped
+
+
+def in_place(stream: EventStream[Any], events: Iterable[Any]) -> int:
+    """How many there were in all, once that was seen to be so in each place: numbers go up, but for what is missing."""
+    expected = 0
+    for event in events:
+        if is_told_by(stream, event):
+            assert event.count > 0
+            expected += event.count
+        else:
+            assert event.number == expected
+            expected += 1
+    return expected
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_manager_is_told_at_once_and_then_once_a_second(manager: EventManager, policy: Dropping) -> None:
+    clock, recorder = Clock(), EventRecorder(manager, EventsDroppedEvent)
+    stream = EventStream(manager, Opened, capacity=1, policy=policy, name="page", clock=clock)
+
+    emit_some(manager, *range(10))
+    assert notices(recorder, stream) == [1]
+    clock.now += 0.9
+    emit_some(manager, *range(10))
+    assert notices(recorder, stream) == [1]
+    clock.now += 0.1
+    emit_some(manager, *range(10))
+
+    assert notices(recorder, stream) == [1, 19]
+    notice = recorder.of(EventsDroppedEvent)[0]
+    assert (notice.source, notice.queue, notice.reason) == (stream, "page", "full")
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_manager_is_told_the_rest_at_the_next_read(manager: EventManager, policy: Dropping) -> None:
+    recorder = EventRecorder(manager, EventsDroppedEvent)
+    stream = manager.stream(Opened, capacity=1, policy=policy)
+    emit_some(manager, *range(10))
+
+    stream.get()
+    assert notices(recorder, stream) == [1, 8]
+    stream.drain()
+
+    assert notices(recorder, stream) == [1, 8]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("is_closed_itself", [True, False])
+def test_the_manager_is_told_the_rest_at_the_end(
+    manager: EventManager, policy: Dropping, *, is_closed_itself: bool
+) -> None:
+    recorder = EventRecorder(manager, EventsDroppedEvent)
+    stream = manager.stream(Opened, capacity=1, policy=policy)
+    emit_some(manager, *range(10))
+
+    closed: EventStream[Opened] | EventManager = stream if is_closed_itself else manager
+    closed.close()
+    closed.close()
+
+    assert notices(recorder, stream) == [1, 8]
+
+
+def test_drops_are_counted_by_the_metrics(manager: EventManager) -> None:
+    registry = CollectorRegistry()
+    stream = manager.stream(Opened, capacity=2, name="page")
+
+    with MetricsSubscriber(registry=registry).connect(manager):
+        emit_some(manager, *range(10))
+        stream.drain()
+
+    assert registry.get_sample_value("encore_events_dropped_total", {"queue": "page", "reason": "full"}) == 8
+
+
+def test_a_stream_of_everything_has_no_word_of_its_own_drops_among_its_events(manager: EventManager) -> None:
+    stream = EventStream(manager, BaseEvent, capacity=2, clock=Clock(step=10))
+
+    emit_some(manager, *range(5))
+    stream.close()
+
+    assert told(stream, stream) == ["3 missing", 3, 4]
+
+
+def test_a_stream_of_drops_tells_those_of_another(manager: EventManager) -> None:
+    full = manager.stream(Opened, capacity=1)
+    of_drops = manager.stream(EventsDroppedEvent)
+
+    emit_some(manager, 1, 2)
+
+    assert [(event.source, event.count) for _, event in of_drops.drain()] == [(full, 1)]
+
+
+def test_two_full_streams_of_everything_do_not_tell_each_other_for_ever(manager: EventManager) -> None:
+    clock, recorder = Clock(step=10), EventRecorder(manager, EventsDroppedEvent)
+    streams = [EventStream(manager, BaseEvent, capacity=1, name=name, clock=clock) for name in "ab"]
+
+    emit_some(manager, *range(5))
+    for stream in streams * 3:
+        while stream.wait(0):
+            stream.get()
+    assert len(recorder.events) < 20
+    assert [stream.wait(0) for stream in streams] == [False, False]
+
+    manager.close()
+    for stream in streams:
+        assert sum(notices(recorder, stream)) == stream.dropped
+
+
+def test_a_listener_that_emits_at_each_notice_is_not_called_for_ever(manager: EventManager) -> None:
+    recorder = EventRecorder(manager, EventsDroppedEvent)
+    stream = EventStream(manager, Opened, capacity=1, clock=Clock(step=10))
+    manager.connect(EventsDroppedEvent, lambda event: emit_some(manager, 7, 8))
+
+    emit_some(manager, 1, 2)
+    assert notices(recorder, stream) == [1]
+    assert stream.dropped == 3
+    stream.close()
+
+    assert sum(notices(recorder, stream)) == stream.dropped
+
+
+@pytest.mark.parametrize("end", [EventStream.get, EventStream.close])
+def test_a_listener_of_notices_may_read_and_close_the_stream(manager: EventManager, end: Any) -> None:
+    recorder = EventRecorder(manager, EventsDroppedEvent)
+    stream = EventStream(manager, Opened, capacity=1, clock=Clock(step=10))
+    manager.connect(EventsDroppedEvent, lambda event: end(stream))
+
+    emit_some(manager, *range(5))
+    manager.close()
+
+    assert sum(notices(recorder, stream)) == stream.dropped
+
+
+@pytest.fixture
+def strict() -> Iterator[EventManager]:
+    manager = EventManager(strict=True)
+    yield manager
+    manager.close()
+
+
+def test_what_goes_wrong_in_telling_of_drops_reaches_neither_emitter_nor_reader(
+    strict: EventManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream = strict.stream(Opened, capacity=1)
+
+    def fail(_: BaseEvent) -> None:
+        raise OSError("disk full")
+
+    strict.connect(EventsDroppedEvent, fail)
+
+    emit_some(strict, 1, 2, 3)
+    assert drained(stream) == ["2 missing", 3]
+
+    failed = [record for record in caplog.records if record.getMessage() == "telling of 1 dropped events failed"]
+    assert [record.levelno for record in failed] == [logging.ERROR] * 2
+
+
+def test_a_stream_that_dies_while_events_are_dropped_tells_nothing(manager: EventManager) -> None:
+    recorder = EventRecorder(manager, EventsDroppedEvent)
+    stream = manager.stream(Opened, capacity=1)
+    emit_some(manager, 1)
+    put = stream._buffer.put
+
+    del stream
+    put(Opened(number=2))
+
+    assert recorder.events == []

@@ -1,0 +1,315 @@
+"""Whatever comes between two steps of an emit, a read or a close: no wake-up is lost, and every drop is told."""
+
+import asyncio
+import contextlib
+import itertools
+import math
+import threading
+from collections.abc import Callable
+from typing import Any, Literal, Self
+
+import pytest
+
+from encore_events import BaseEvent, EventManager, EventsDroppedEvent, EventStream
+from encore_events.gates import LoopGate, ThreadGate
+from encore_events.testing import EventRecorder
+from tests.events.stepping import Step, begin, elsewhere, end, steps_of
+
+Dropping = Literal["drop_oldest", "drop_newest"]
+Policy = Literal["block", "drop_oldest", "drop_newest"]
+POLICIES: tuple[Dropping, ...] = ("drop_oldest", "drop_newest")
+
+
+class Opened(BaseEvent):
+    number: int
+
+
+class Scene:
+    """A stream, and what was emitted to it and read from it."""
+
+    def __init__(self, policy: Policy = "drop_oldest", *, capacity: int = 2) -> None:
+        self.manager = EventManager()
+        self.recorder = EventRecorder(self.manager, EventsDroppedEvent)
+        self.stream: EventStream[Any] = self.manager.stream(Opened, capacity=capacity, policy=policy)
+        self.number = itertools.count()
+        self.read: list[Any] = []
+
+    def filled(self, how_many: int) -> Self:
+        for _ in range(how_many):
+            self.emit()
+        return self
+
+    def emit(self) -> None:
+        self.manager.emit(Opened(number=next(self.number)))
+
+    def emit_three(self) -> None:
+        self.filled(3)
+
+    def close(self) -> None:
+        self.stream.close()
+
+    def get(self, timeout: float | None = None) -> None:
+        self.read += [event for event in (self.stream.get(timeout),) if event is not None]
+
+    def get_in_a_loop(self) -> None:
+        async def get() -> None:
+            self.read.append(await anext(self.stream))
+
+        asyncio.run(get())
+
+    def get_what_waits(self) -> None:
+        self.get(0)
+
+    def wait(self) -> None:
+        self.stream.wait()
+
+    def drain(self) -> None:
+        self.read += [event for _, event in self.stream.drain()]
+
+    def numbers(self) -> list[int]:
+        return [event.number for event in self.read if isinstance(event, Opened)]
+
+    def missing(self) -> int:
+        return sum(event.count for event in self.read if isinstance(event, EventsDroppedEvent))
+
+    def finish(self) -> None:
+        """Close, read the rest, and see that whatever was dropped was told to all."""
+        self.manager.close()
+        self.read += self.stream
+        assert self.missing() == self.stream.dropped
+        assert sum(event.count for event in self.recorder.of(EventsDroppedEvent)) == self.stream.dropped
+
+    def is_in_place(self) -> bool:
+        """Whether numbers go up by one, but for what is told as missing just there."""
+        expected = 0
+        for event in self.read:
+            if isinstance(event, EventsDroppedEvent):
+                expected += event.count
+            elif event.number != expected:
+                return False
+            else:
+                expected += 1
+        return expected == next(self.number)
+
+
+@pytest.fixture
+def asleep(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set when somebody begins to wait at a gate; only what comes from then on can end the wait."""
+    begun = threading.Event()
+
+    class Told(ThreadGate):
+        def wait(self, timeout: float = math.inf) -> None:
+            begun.set()
+            self._lock.acquire()
+
+    class ToldLoop(LoopGate):
+        async def wait(self) -> None:
+            begun.set()
+            await self._opened
+
+    monkeypatch.setattr("encore_events.buffer.ThreadGate", Told)
+    monkeypatch.setattr("encore_events.buffer.LoopGate", ToldLoop)
+    return begun
+
+
+def also(asleep: threading.Event, func: Callable[[Scene], object]) -> Callable[[Scene], None]:
+    """What runs `func` in another thread, and then has the test go on."""
+
+    def interrupt(scene: Scene) -> None:
+        elsewhere(func, scene)
+        asleep.set()
+
+    return interrupt
+
+
+@pytest.mark.parametrize("read", [Scene.get, Scene.get_in_a_loop, Scene.wait])
+def test_no_reader_sleeps_beside_an_event_that_came_at_any_step(
+    read: Callable[[Scene], None], asleep: threading.Event
+) -> None:
+    for step in steps_of(also(asleep, Scene.emit), at_least=100):
+        scene = Scene()
+        asleep.clear()
+        reader = begin(step.within, read, scene)
+        assert asleep.wait(20)
+        if not step.came:
+            scene.emit()
+        end(reader)
+        scene.finish()
+        assert scene.is_in_place()
+
+
+@pytest.mark.parametrize("read", [Scene.get, Scene.wait])
+def test_no_reader_sleeps_in_a_stream_that_was_closed_at_any_step(
+    read: Callable[[Scene], None], asleep: threading.Event
+) -> None:
+    for step in steps_of(also(asleep, Scene.close), at_least=80):
+        scene = Scene()
+        asleep.clear()
+        reader = begin(step.within, read, scene)
+        assert asleep.wait(20)
+        if not step.came:
+            scene.close()
+        end(reader)
+        assert scene.read == []
+
+
+def emit_and_close(scene: Scene) -> None:
+    scene.emit()
+    scene.close()
+
+
+@pytest.mark.parametrize("read", [Scene.get, Scene.get_in_a_loop])
+def test_what_was_emitted_just_before_a_close_at_any_step_is_read(
+    read: Callable[[Scene], None], asleep: threading.Event
+) -> None:
+    for step in steps_of(also(asleep, emit_and_close), at_least=100):
+        scene = Scene()
+        asleep.clear()
+        reader = begin(step.within, read, scene)
+        assert asleep.wait(20)
+        if not step.came:
+            emit_and_close(scene)
+        end(reader)
+        assert scene.numbers() == [0]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("filled", range(5))
+@pytest.mark.parametrize("interrupt", [Scene.get_what_waits, Scene.drain])
+def test_whatever_is_read_between_the_steps_of_an_emit_every_event_is_given_or_told(
+    policy: Dropping, filled: int, interrupt: Callable[[Scene], None]
+) -> None:
+    for step in steps_of(interrupt, at_least=20):
+        scene = Scene(policy).filled(filled)
+        step.within(Scene.emit, scene)
+        scene.emit()
+        scene.finish()
+        assert scene.is_in_place()
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("filled", range(5))
+@pytest.mark.parametrize("read", [Scene.get_what_waits, Scene.drain])
+@pytest.mark.parametrize("interrupt", [Scene.emit, Scene.emit_three])
+def test_whatever_is_emitted_between_the_steps_of_a_read_is_told_in_its_place(
+    policy: Dropping, filled: int, read: Callable[[Scene], None], interrupt: Callable[[Scene], None]
+) -> None:
+    for step in steps_of(interrupt, at_least=20):
+        scene = Scene(policy).filled(filled)
+        step.within(read, scene)
+        scene.emit()
+        scene.finish()
+        assert scene.is_in_place()
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("call", [Scene.get_what_waits, Scene.drain, Scene.emit, Scene.close])
+@pytest.mark.parametrize("interrupt", [Scene.get_what_waits, Scene.drain, Scene.emit_three, Scene.close])
+def test_two_that_do_anything_at_once_lose_no_count(
+    policy: Dropping, call: Callable[[Scene], None], interrupt: Callable[[Scene], None]
+) -> None:
+    for step in steps_of(interrupt, at_least=20):
+        scene = Scene(policy).filled(4)
+        step.within(call, scene)
+        scene.finish()
+        if Scene.close not in (call, interrupt):
+            assert len(scene.numbers()) + scene.stream.dropped == next(scene.number)
+
+
+def test_the_newest_event_is_never_dropped_to_make_room() -> None:
+    for step in steps_of(Scene.get_what_waits, at_least=20):
+        scene = Scene(capacity=1).filled(1)
+        step.within(Scene.emit, scene)
+        scene.finish()
+        assert scene.numbers()[-1] == 1
+
+
+def test_no_emitter_sleeps_beside_a_place_that_was_made_at_any_step(asleep: threading.Event) -> None:
+    for step in steps_of(also(asleep, Scene.get_what_waits), at_least=50):
+        scene = Scene("block", capacity=1)
+        elsewhere(scene.emit)
+        asleep.clear()
+        emitter = begin(step.within, Scene.emit, scene)
+        assert asleep.wait(20)
+        if not step.came:
+            scene.get()
+        end(emitter)
+        scene.finish()
+        assert scene.is_in_place()
+
+
+def test_no_emitter_sleeps_at_a_stream_that_was_closed_at_any_step(asleep: threading.Event) -> None:
+    for step in steps_of(also(asleep, Scene.close), at_least=50):
+        scene = Scene("block", capacity=1)
+        elsewhere(scene.emit)
+        asleep.clear()
+        emitter = begin(step.within, Scene.emit, scene)
+        assert asleep.wait(20)
+        if not step.came:
+            scene.close()
+        end(emitter)
+        scene.finish()
+        assert scene.numbers()[0] == 0
+
+
+def stop(_: Scene) -> None:
+    raise KeyboardInterrupt
+
+
+def interrupted(step: Step[Scene], call: Callable[[Scene], None], scene: Scene) -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        step.within(call, scene)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("call", [Scene.get_what_waits, Scene.drain, Scene.emit, Scene.close])
+def test_a_keyboard_interrupt_at_any_step_leaves_the_stream_usable(
+    policy: Dropping, call: Callable[[Scene], None]
+) -> None:
+    for step in steps_of(stop, at_least=3, when="at signals"):
+        scene = Scene(policy).filled(4)
+        elsewhere(interrupted, step, call, scene)
+
+        scene.drain()
+        scene.emit()
+        assert scene.stream.closed or scene.stream.get(0) is not None
+        scene.close()
+        assert scene.stream.drain() == []
+        assert not scene.stream.wait()
+
+
+def test_an_emitter_that_is_interrupted_at_any_step_leaves_no_reader_beside_its_event(asleep: threading.Event) -> None:
+    for step in steps_of(stop, at_least=5, when="at signals"):
+        scene = Scene()
+        asleep.clear()
+        reader = begin(scene.get)
+        assert asleep.wait(20)
+
+        elsewhere(interrupted, step, Scene.emit, scene)
+        if not len(scene.stream):
+            scene.emit()  # it was interrupted before its event was there; or the reader has it
+        end(reader)
+        assert scene.numbers() in ([0], [1])
+
+
+def test_an_emitter_that_is_interrupted_at_any_step_keeps_no_other_waiting(asleep: threading.Event) -> None:
+    def interrupt(_: Scene) -> None:
+        asleep.set()
+        raise KeyboardInterrupt
+
+    for step in steps_of(interrupt, at_least=10, when="at signals"):
+        scene = Scene("block", capacity=1)
+        elsewhere(scene.emit)
+        asleep.clear()
+        emitters = [begin(interrupted, step, Scene.emit, scene)]
+        assert asleep.wait(20)
+        asleep.clear()
+        emitters.append(begin(scene.emit))
+        assert asleep.wait(20)
+        scene.get()
+        scene.get()
+        for emitter in emitters:
+            scene.get_what_waits()
+            end(emitter)
+        scene.finish()
+        assert sorted(scene.numbers()) in ([0, 2], [0, 1, 2])
