@@ -1,0 +1,115 @@
+"""A JSON Schema for each type of CloudEvent: `python -m encore_storage.codec.schemas DIRECTORY` writes them all."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from encore_events.events import BaseEvent
+from encore_storage.codec.fields import Field, fields_of, summary_of
+from encore_storage.codec.messages import VERSION
+from encore_storage.codec.plans import QUOTING
+from encore_storage.codec.types import TYPES
+from encore_storage.errors import ERROR_TYPES
+from encore_storage.events import StoreEvent, StoreTransactionEndEvent
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+Schema = dict[str, Any]
+
+_ADDED = {"description": "an attribute that a program has added", "type": ["string", "number", "boolean", "null"]}
+_ERROR: Schema = {
+    "type": "object",
+    "properties": {
+        "type": {"type": "string", "minLength": 1, "description": "the name of its class"},
+        "message": {"type": "string", "description": "its words; where keys are redacted, what the system says"},
+        "error_type": {
+            "description": "the word for it in metrics and logs; null for what is no Exception",
+            "enum": [*ERROR_TYPES, None],
+        },
+        "errno": {"type": "integer", "description": "the number that the system has for it"},
+    },
+    "required": ["type", "error_type"],
+    "additionalProperties": False,
+}
+
+
+def schema_of(type_: str) -> Schema:
+    """The JSON Schema (draft 2020-12) of the messages of a type of Encore's own.
+
+    >>> schema_of("encore.events.dropped")["properties"]["data"]["required"]
+    ['queue', 'reason', 'count']
+
+    Raises:
+        KeyError: there is no such type.
+    """
+    cls = TYPES[type_]
+    return {
+        "$schema": DIALECT,
+        "title": cls.__name__,
+        "description": summary_of(cls),
+        "type": "object",
+        "properties": {
+            "specversion": {"const": VERSION},
+            "id": {"type": "string", "minLength": 1},
+            "source": {"type": "string", "minLength": 1, "format": "uri-reference"},
+            "type": {"const": type_},
+            "time": {"type": "string", "format": "date-time", "description": "when it was told"},
+            "datacontenttype": {"const": "application/json"},
+            "data": _data(cls),
+        },
+        "required": ["specversion", "id", "source", "type", "time", "datacontenttype", "data"],
+    }
+
+
+def schema_files() -> Mapping[str, str]:
+    """What `docs/schemas` has, by the names of the files."""
+    return {f"{name}.json": json.dumps(schema_of(name), indent=2, ensure_ascii=False) + "\n" for name in TYPES}
+
+
+def write_schemas(directory: Path) -> None:
+    """Write a file for each type, and remove those of types that there aren't any more."""
+    directory.mkdir(parents=True, exist_ok=True)
+    files = schema_files()
+    for path in directory.glob("encore.*.json"):
+        if path.name not in files:
+            path.unlink()
+    for name, text in files.items():
+        (directory / name).write_text(text, encoding="utf-8")
+
+
+def _data(cls: type[BaseEvent]) -> Schema:
+    fields = fields_of(cls)
+    properties = {field.name: _attribute(field) for field in fields.values()}
+    if issubclass(cls, StoreTransactionEndEvent):
+        word = {"description": "the word for the error, as within it", "enum": [*ERROR_TYPES, None]}
+        properties["error_type"] = word
+    if issubclass(cls, StoreEvent):
+        backend = {"description": "what kind of store it is", "type": ["string", "null"]}
+        properties["backend"] = backend
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": [field.name for field in fields.values() if field.is_required and field.name not in QUOTING],
+        "additionalProperties": _ADDED,
+    }
+
+
+def _attribute(field: Field) -> Schema:
+    described = {"description": field.meaning} if field.meaning else {}
+    nullable = "null" in field.kinds
+    if field.words:
+        return described | {"enum": [*field.words, None] if nullable else list(field.words)}
+    if "any" in field.kinds:
+        return described
+    if "error" in field.kinds:
+        return described | ({"anyOf": [_ERROR, {"type": "null"}]} if nullable else _ERROR)
+    kinds = sorted(field.kinds - {"null"}) + ["null"] * nullable
+    return described | {"type": kinds if len(kinds) > 1 else kinds[0]}
+
+
+if __name__ == "__main__":
+    write_schemas(Path(sys.argv[1]))

@@ -1,0 +1,47 @@
+"""What is told of errors and listeners: words and names, whatever a program's own methods do."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import Any
+
+from encore_storage.errors import error_type_of
+
+
+def text_of(value: object) -> str:
+    """What `str` says of the value, or the name of its class where that fails."""
+    try:
+        return str.__str__(str(value))
+    except Exception:  # noqa: BLE001 (a program's own method; what it raises must keep no event from being told)
+        return f"<{type(value).__name__}>"
+
+
+def told_error(error: BaseException, *, words: bool = True) -> dict[str, Any]:
+    """The type of the error, its words, and the word that metrics have for it: None for what is no Exception.
+
+    Without words, what it says is left out, and what the system says of its number is told instead.
+    """
+    told: dict[str, Any] = {"type": type(error).__name__}
+    number = _errno(error)
+    if words:
+        told["message"] = text_of(error)
+    elif number is not None:
+        told["message"] = os.strerror(number)
+    told["error_type"] = error_type_of(error) if isinstance(error, Exception) else None
+    if number is not None:
+        told["errno"] = number
+    return told
+
+
+def qualified_name(listener: object) -> str:
+    """Module and name of a function, partials unwrapped; of any other object, those of its class."""
+    while isinstance(listener, functools.partial):
+        listener = listener.func
+    named = listener if hasattr(listener, "__qualname__") else type(listener)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _errno(error: BaseException) -> int | None:
+    number = getattr(error, "errno", None)
+    return number if isinstance(number, int) and abs(number) < 2**31 else None
