@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 APT := RUNLEVEL=1 SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive apt-get --yes --no-install-recommends -o Acquire::Retries=0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test servers prometheus prometheus-alertmanager lint bench dashboards clean
+.PHONY: help demo test servers prometheus prometheus-alertmanager chromium lint bench dashboards clean
 
 help:
 	@echo 'make demo    watch real files move through real stores (KEEP=1 serves the metrics until Ctrl-C)'
@@ -24,15 +24,18 @@ demo: .venv/.demo
 test: .venv/.dev servers
 	@$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal --cov --cov-report=term $(ARGS)
 
-# What the tests of dashboards and rules ask. The programs are wanted, not the services: these are never started, nor at boot.
-servers: prometheus prometheus-alertmanager
+# What the tests of dashboards, rules and page ask. The programs are wanted, not the services: these are never started, nor at boot.
+servers: prometheus prometheus-alertmanager chromium
 prometheus: TOOL := promtool
 prometheus-alertmanager: TOOL := amtool
+chromium: TOOL := chromium
 prometheus-alertmanager: | prometheus # one apt-get at a time
-prometheus prometheus-alertmanager: | $(BIN)/python
+chromium: | prometheus-alertmanager
+prometheus prometheus-alertmanager chromium: | $(BIN)/python
 	@command -v $(TOOL) >/dev/null || { \
 		test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo 'Installing $@, which tests ask ...' && \
-		{ $(APT) install $@ || { $(APT) update && $(APT) install $@; }; } >/dev/null 2>&1 && update-rc.d $@ disable; \
+		{ $(APT) install $@ || { $(APT) update && $(APT) install $@; }; } >/dev/null 2>&1 && \
+		{ test ! -e /etc/init.d/$@ || update-rc.d $@ disable; }; \
 	} || { \
 		echo 'Tests that ask $@ are skipped: install the package $@ (Debian, Ubuntu) to have them run' >&2; \
 		test "$$ENCORE_REQUIRE_SERVERS" != 1; \

@@ -1,24 +1,26 @@
-"""The one line of wiring: logs, metrics, bars, and a place to scrape the metrics from."""
+"""The one line of wiring: logs, metrics, bars, and a page on a port."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from encore_events.abstract import BaseEventManager
 from encore_events.default import checked_event_manager, get_event_manager
 from encore_storage.subscribers.bars import ProgressBars
 from encore_storage.subscribers.base import Subscriber
-from encore_storage.subscribers.errors import AddressError
-from encore_storage.subscribers.logs import LogSubscriber
+from encore_storage.subscribers.logs import LogSubscriber, Redaction
 from encore_storage.subscribers.metrics import MetricsSubscriber
 
+if TYPE_CHECKING:  # it brings an extra
+    from encore_storage.server.publishing import Served
+
 HOST = "127.0.0.1"
-"""Where metrics are served: on this machine alone."""
+"""Where the page and the metrics are served: on this machine alone."""
 
 
 class Monitor:
@@ -26,25 +28,32 @@ class Monitor:
 
     Attributes:
         event_manager: whose events are observed.
+        page: where a page shows them live, such as 'http://127.0.0.1:9464/', or None.
         address: where the metrics are served, such as 'http://127.0.0.1:9464/metrics', or None.
     """
 
-    def __init__(self, event_manager: BaseEventManager, address: str | None, connections: ExitStack) -> None:
+    def __init__(self, event_manager: BaseEventManager, served: Served | None, connections: ExitStack) -> None:
         """Take over `connections`; for `monitor`."""
         self.event_manager = event_manager
-        self.address = address
+        self.page = None if served is None else served.page
+        self.address = None if served is None else f"{served.page}metrics"
+        self._served = served
         self._connections = connections
         self._closed = False
 
     def __repr__(self) -> str:
-        """Whom it observes, and where the metrics are."""
-        place = "" if self.address is None else f", metrics at {self.address}"
+        """Whom it observes, and where that is shown."""
+        place = "" if self.page is None else f", shown at {self.page}"
         return f"<Monitor of {self.event_manager!r}{place}{', closed' * self._closed}>"
 
     def close(self) -> None:
         """Serve and observe no more; doing so twice does nothing."""
         self._closed = True
         self._connections.close()
+
+    def new_login(self) -> str | None:
+        """A link that logs one browser in, once, within ten minutes; the page itself where no token is asked for."""
+        return None if self._served is None else self._served.new_login()
 
     def __enter__(self) -> Self:
         """Give the monitor."""
@@ -57,7 +66,7 @@ class Monitor:
         self.close()
 
 
-def monitor(
+def monitor(  # noqa: PLR0913 (one line of wiring has a word for each wire)
     event_manager: BaseEventManager | None = None,
     *,
     logs: Any = True,
@@ -65,8 +74,12 @@ def monitor(
     progress: bool | ProgressBars = False,
     port: int | None = None,
     registry: CollectorRegistry | None = None,
+    keys: bool | Redaction = True,
+    host: str = HOST,
+    token: str | None = None,
+    allowed_hosts: Collection[str] = (),
 ) -> Monitor:
-    """Logs, metrics and progress bars of every store that emits on the event manager, from now on.
+    """Logs, metrics, progress bars and a live page of every store that emits on the event manager, from now on.
 
     >>> from encore_events import EventManager
     >>> with monitor(EventManager(), logs=False, registry=CollectorRegistry()) as observed:
@@ -78,43 +91,50 @@ def monitor(
         logs: whether to log; or a LogSubscriber, or the structlog logger to log with.
         metrics: whether to count; or a MetricsSubscriber.
         progress: whether to draw bars on a terminal; or ProgressBars.
-        port: serve `registry` under /metrics on this port of 127.0.0.1; 0 takes one that is free.
+        port: serve the page, the events and the metrics on this port; 0 takes one that is free.
         registry: where the metrics are exposed; by default, the one of prometheus_client.
+        keys: True to tell keys in logs and on the port, False to leave them out, or a function of a key that gives
+            what is told in its place. Bars show them on the terminal all the same.
+        host: the address to serve on. Any but this machine's own needs a token.
+        token: what is asked of whoever looks: `Authorization: Bearer <token>`, or a link of `Monitor.new_login`.
+        allowed_hosts: further names that the server may be asked by, in the Host header.
 
     Raises:
         TypeError: what was given is no event manager, or no port.
         AddressError: the port is taken, or can't be had (an OSError).
-        MissingExtraError: bars need rich, which is not installed (an ImportError).
+        TokenError: the token is missing, or too short (a ValueError).
+        MissingExtraError: bars need rich, a port needs Starlette and uvicorn, and it isn't installed (an ImportError).
     """
     manager = get_event_manager() if event_manager is None else checked_event_manager(event_manager)
     if port is not None and not isinstance(port, int):
         raise TypeError(f"port must be an int, not {port!r}")
     exposed = REGISTRY if registry is None else registry
     with ExitStack() as connections:
-        for subscriber in _subscribers(logs=logs, metrics=metrics, progress=progress, registry=exposed):
+        for subscriber in _subscribers(logs=logs, metrics=metrics, progress=progress, registry=exposed, keys=keys):
             connections.enter_context(subscriber.connect(manager))
-        address = None if port is None else _serve(exposed, port, connections)
-        return Monitor(manager, address, connections.pop_all())
+        served = None
+        if port is not None:
+            from encore_storage.server.publishing import publish  # noqa: PLC0415 (an extra)
+
+            served = connections.enter_context(
+                publish(manager, exposed, host, port, token=token, allowed_hosts=allowed_hosts, keys=keys)
+            )
+        return Monitor(manager, served, connections.pop_all())
 
 
 def _subscribers(
-    *, logs: Any, metrics: bool | MetricsSubscriber, progress: bool | ProgressBars, registry: CollectorRegistry
+    *,
+    logs: Any,
+    metrics: bool | MetricsSubscriber,
+    progress: bool | ProgressBars,
+    registry: CollectorRegistry,
+    keys: bool | Redaction,
 ) -> Iterator[Subscriber]:
     if metrics is not False:
         yield MetricsSubscriber(registry=registry) if metrics is True else metrics
     if logs is not False:
-        yield logs if isinstance(logs, LogSubscriber) else LogSubscriber(logger=None if logs is True else logs)
+        yield (
+            logs if isinstance(logs, LogSubscriber) else LogSubscriber(logger=None if logs is True else logs, keys=keys)
+        )
     if progress is not False:
         yield ProgressBars() if progress is True else progress
-
-
-def _serve(registry: CollectorRegistry, port: int, connections: ExitStack) -> str:
-    """The address of a new server, whose end is left to `connections`."""
-    try:
-        server, thread = start_http_server(port, HOST, registry)
-    except (OSError, OverflowError) as error:
-        raise AddressError(HOST, port, getattr(error, "strerror", None) or str(error)) from error
-    connections.callback(thread.join)
-    connections.callback(server.server_close)
-    connections.callback(server.shutdown)
-    return f"http://{HOST}:{server.server_port}/metrics"

@@ -29,6 +29,7 @@ def run_demo(*, port: int | None, keep_serving: bool) -> int:
     folder = Path(tempfile.mkdtemp(prefix="encore-demo-"))
     log_file = folder / "encore.log"
     with session(log_file=log_file, log_format="json", log_level="debug", port=port, progress=True) as run:
+        run.say(f"to see it live: {run.page}")
         library = Path(sysconfig.get_path("stdlib"))
         with (
             FileSystemStore(library, create=False, name="library", event_manager=run.manager) as source,
@@ -37,9 +38,8 @@ def run_demo(*, port: int | None, keep_serving: bool) -> int:
             is_complete = _demonstrate(run, library, source, archive)
             run.show_summary()
             run.say(f"log: {log_file}")
-            run.say(
-                f"metrics: {run.metrics_address}" + ("" if keep_serving else " (until now; --keep-serving to keep)")
-            )
+            run.say(f"metrics: {run.metrics_address}")
+            run.say(f"page: {run.page}" + ("" if keep_serving else " (until now; --keep-serving to keep)"))
             if keep_serving:
                 run.say("serving until Ctrl-C")
                 with contextlib.suppress(KeyboardInterrupt):

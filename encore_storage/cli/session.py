@@ -31,6 +31,7 @@ class Session:
         console: where a person reads.
         manager: what all stores of the run emit on.
         summary: what happened so far.
+        page: where a page shows it live, or None.
         metrics_address: where the metrics are served, or None.
         log: what writes the log file, or None.
     """
@@ -38,6 +39,7 @@ class Session:
     console: Console
     manager: EventManager = field(default_factory=EventManager)
     summary: SummarySubscriber = field(default_factory=SummarySubscriber)
+    page: str | None = None
     metrics_address: str | None = None
     log: LogSubscriber | None = None
     _started: float = field(default_factory=time.monotonic)
@@ -86,8 +88,8 @@ def session(
             logger = stack.enter_context(_logger(run, log_file, log_format, log_level))
             run.log = stack.enter_context(LogSubscriber(logger=logger).connect(run.manager))
         if port is not None:
-            metrics = stack.enter_context(monitor(run.manager, logs=False, port=port))
-            run.metrics_address = metrics.address
+            served = stack.enter_context(monitor(run.manager, logs=False, port=port))
+            run.page, run.metrics_address = served.page, served.address
         if progress and console.is_terminal and not console.is_dumb_terminal:
             stack.enter_context(ProgressBars(console=console).connect(run.manager))
         elif progress:

@@ -5,7 +5,8 @@ EncoreError
 └── SubscriberError
     ├── AlreadyConnectedError     connected to another event manager (RuntimeError)
     ├── MissingExtraError         an optional dependency isn't installed (ImportError)
-    └── AddressError              nothing can be served at that address (OSError)
+    ├── AddressError              nothing can be served at that address (OSError)
+    └── TokenError                a token is missing, or could be guessed (ValueError)
 ```
 """
 
@@ -50,9 +51,20 @@ class AddressError(SubscriberError, OSError):
     def __init__(self, host: str, port: int, reason: str) -> None:
         """Say why nothing can be served on `port` of `host`, and what to do."""
         super().__init__(
-            f"metrics cannot be served on port {port} of {host}: {reason}; "
+            f"nothing can be served on port {port} of {host}: {reason}; "
             "choose another port, or port=0 for one that is free"
         )
         self.host = host
         self.port = port
+        self.reason = reason
+
+
+class TokenError(SubscriberError, ValueError):
+    """What others can reach is served to those with a token, and the token can't be guessed."""
+
+    def __init__(self, reason: str) -> None:
+        """Say what is wrong, and what to do."""
+        super().__init__(
+            f"{reason}: pass token=... with something like secrets.token_urlsafe(32), or serve on 127.0.0.1 alone"
+        )
         self.reason = reason

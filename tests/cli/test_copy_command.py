@@ -247,7 +247,9 @@ class TestTellsAsItGoes:
         target = f"sqlite:{tmp_path / 'a.db'}"
         process = start("copy", source, target, "--transaction-size", 300, "--port", 0, "--log-file", slow_log.path)
         assert process.stdout is not None
-        address = process.stdout.readline().removeprefix("metrics: ").strip()
+        page, metrics = process.stdout.readline(), process.stdout.readline()
+        address = metrics.removeprefix("metrics: ").strip()
+        assert page == f"page: {address.removesuffix('metrics')}\n"
         for key in ("000", "001"):  # the first has been counted once the second is logged
             slow_log.wait_for("store.operation.ended", operation="set", key=key)
 
@@ -265,11 +267,12 @@ class TestTellsAsItGoes:
         assert sets
         assert 1 <= float(sets[1]) < 300
 
-    def test_the_address_of_the_metrics_is_told(self, encore: Encore, source: Path) -> None:
+    def test_the_addresses_of_the_page_and_the_metrics_are_told(self, encore: Encore, source: Path) -> None:
         with_port = encore("copy", source, "memory:", "--port", 0)
         without = encore("copy", source, "memory:")
 
-        assert re.match(r"metrics: http://127\.0\.0\.1:\d+/metrics\n", with_port.out)
+        assert re.match(r"page: (http://127\.0\.0\.1:\d+/)\nmetrics: \1metrics\n", with_port.out)
+        assert "page" not in without.out
         assert "metrics" not in without.out
 
 

@@ -90,12 +90,15 @@ def test_one_key_is_missing(demo: Demo) -> None:
     assert re.search(r"^ *archive +get +[\d,]+ +1 +0 ", demo.plain.out, re.MULTILINE)
 
 
-def test_it_ends_with_the_summary_the_log_and_the_address(demo: Demo) -> None:
-    *_, line, log, metrics = demo.plain.out.splitlines()
+def test_it_ends_with_the_summary_the_log_and_the_addresses(demo: Demo) -> None:
+    first, *_, line, log, metrics, page = demo.plain.out.splitlines()
+    address = metrics_of(demo.plain.out).removesuffix("metrics")
 
     assert line.startswith("commits: ")
     assert log.startswith("log: ")
-    assert metrics == f"metrics: {metrics_of(demo.plain.out)} (until now; --keep-serving to keep)"
+    assert metrics == f"metrics: {address}metrics"
+    assert page == f"page: {address} (until now; --keep-serving to keep)"
+    assert first == f"to see it live: {address}"
 
 
 def test_the_log_tells_of_the_rollback_and_the_miss(demo: Demo) -> None:
@@ -112,6 +115,12 @@ def test_the_log_tells_of_the_slow_reader(demo: Demo) -> None:
 
     assert slowest["store"] == "archive"
     assert slowest["duration"] >= 2
+
+
+def test_while_it_serves_it_ends_by_naming_the_page(demo: Demo) -> None:
+    *_, page = demo.serving.out.splitlines()
+
+    assert page == f"page: {metrics_of(demo.serving.out).removesuffix('metrics')}"
 
 
 def test_it_serves_its_metrics_until_somebody_ends_it(demo: Demo) -> None:

@@ -128,10 +128,14 @@ def test_two_monitors_may_share_a_registry(
 
 
 def test_without_a_port_there_is_no_address(manager: EventManager, registry: CollectorRegistry) -> None:
-    assert monitor(manager, logs=False, registry=registry).address is None
+    observed = monitor(manager, logs=False, registry=registry)
+
+    assert observed.address is None
+    assert observed.page is None
+    assert observed.new_login() is None
 
 
-def test_metrics_are_served_until_the_close_which_ends_the_thread(
+def test_metrics_are_served_until_the_close_which_ends_the_threads(
     manager: EventManager, registry: CollectorRegistry, store: DictMemoryStore
 ) -> None:
     before = set(threading.enumerate())
@@ -142,11 +146,13 @@ def test_metrics_are_served_until_the_close_which_ends_the_thread(
             assert b"encore_storage_store_info" in response.read()
         assert address.startswith("http://127.0.0.1:")
         assert address.endswith("/metrics")
-        assert repr(observed) == f"<Monitor of {manager!r}, metrics at {address}>"
+        assert observed.page == address.removesuffix("metrics")
+        assert observed.new_login() == observed.page
+        assert repr(observed) == f"<Monitor of {manager!r}, shown at {observed.page}>"
 
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(address)
-    assert not [thread for thread in set(threading.enumerate()) - before if "serve_forever" in thread.name]
+    assert not [thread for thread in set(threading.enumerate()) - before if "encore" in thread.name]
 
 
 @pytest.mark.parametrize("metrics", [True, False])

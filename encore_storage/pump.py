@@ -1,0 +1,58 @@
+"""A thread that takes events out of a stream in batches, for those who do more with them than a store may wait for."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Callable
+
+from encore_events.events import BaseEvent
+from encore_events.stream import EventStream
+
+Batch = list[tuple[float, BaseEvent]]
+
+
+class Pump:
+    """Gives what a stream receives to `consume`, in order and in batches, in a thread of its own.
+
+    While nothing happens it sleeps; while much happens it takes a batch each `interval` seconds, so that emitters
+    hardly ever have to wake it. It ends with the stream, or with `stop()`, which the interpreter calls at its exit.
+
+    Args:
+        stream: what to read; nobody else should.
+        consume: takes a list of (seconds since the epoch, event); what it raises ends the pump.
+        interval: seconds between two batches.
+        name: the name of the thread.
+    """
+
+    def __init__(
+        self, stream: EventStream[BaseEvent], consume: Callable[[Batch], object], *, interval: float, name: str
+    ) -> None:
+        """Make a pump that is not started."""
+        self._stream = stream
+        self._consume = consume
+        self._interval = interval
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def __repr__(self) -> str:
+        """What it reads, and whether it does."""
+        return f"<Pump of {self._stream!r}{', running' * self._thread.is_alive()}>"
+
+    def start(self) -> None:
+        """Begin."""
+        atexit.register(self.stop)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close the stream, have all consumed that it still holds, and end; doing so twice does nothing."""
+        atexit.unregister(self.stop)
+        self._stream.close()
+        self._stopping.set()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while self._stream.wait():
+            self._consume(self._stream.drain())
+            self._stopping.wait(self._interval)

@@ -1,0 +1,163 @@
+"""What goes on at this moment, and what ended or failed last."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+from encore_events.abstract import BaseEventManager
+from encore_storage.events import (
+    StoreProgressEndEvent,
+    StoreProgressEvent,
+    StoreProgressStartEvent,
+    StoreProgressStepEvent,
+    StoreTransactionEndEvent,
+    StoreTransactionStartEvent,
+)
+from encore_storage.subscribers.base import listen
+
+KEPT = 100
+"""How many of the latest operations, and of the latest failures, are remembered."""
+
+SHOWN = 100
+"""How many of the operations in flight are told, the oldest first."""
+
+FAILURES = frozenset({"error", "cancelled", "rolled_back", "commit_failed", "rollback_failed"})
+"""The outcomes of operations and transactions that are failures."""
+
+Told = dict[str, Any]
+StoreEnd = StoreProgressEndEvent | StoreTransactionEndEvent
+
+_IN_FLIGHT = ("operation_id", "store", "operation", "direction", "key", "transaction_id")
+_OPERATION = (*_IN_FLIGHT[1:], "outcome", "bytes", "duration", "error_type", "error")
+_TRANSACTION_IN_FLIGHT = ("transaction_id", "store", "notes")
+_TRANSACTION = (*_TRANSACTION_IN_FLIGHT, "outcome", "duration", "operations", "held", "error_type", "error")
+
+
+class _InFlight(NamedTuple):
+    """The last event of something that is under way, and since when it is, in seconds since the epoch."""
+
+    event: Any
+    since: float
+
+
+class Latest:
+    """The latest of what was told, newest last. One thread adds, others read, and none waits."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        """Start with nothing."""
+        self.total = 0
+        self._items: deque[tuple[int, Told]] = deque(maxlen=kept)
+
+    def add(self, told: Told) -> None:
+        """Remember one more."""
+        self._items.append((self.total + 1, told))
+        self.total += 1
+
+    def since(self, seen: int, stores: Collection[str], limit: int) -> tuple[list[Told], int]:
+        """Those that came after the first `seen`, newest first, at most `limit`; and how many more there were.
+
+        What is not remembered any more counts among the latter, whatever its store.
+        """
+        items = self._items.copy()
+        forgotten = max((items[0][0] if items else 1) - 1 - seen, 0)
+        new = [told for number, told in reversed(items) if number > seen and (not stores or told["store"] in stores)]
+        return new[:limit], len(new[limit:]) + forgotten
+
+
+class Activity:
+    """What is in flight, and what ended last.
+
+    The emitting threads themselves keep the former up to date, so that nothing stays there whose end was dropped.
+
+    Args:
+        data_of: what may be told of an event, as the codec encodes it.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, data_of: Callable[[Any], Told], clock: Callable[[], float]) -> None:
+        """Start with nothing."""
+        self.recent = Latest()
+        self.failures = Latest()
+        self._data_of = data_of
+        self._clock = clock
+        self._operations: dict[object, _InFlight] = {}
+        self._transactions: dict[object, _InFlight] = {}
+
+    def __repr__(self) -> str:
+        """How much is in flight."""
+        return f"<Activity: {len(self._operations)} operations, {len(self._transactions)} transactions in flight>"
+
+    def follow(self, event_manager: BaseEventManager) -> ExitStack:
+        """Follow what is in flight there; closing what it gives ends that."""
+        return listen(
+            event_manager,
+            {
+                StoreProgressStartEvent: self._operation_moved,
+                StoreProgressStepEvent: self._operation_moved,
+                StoreProgressEndEvent: self._operation_left,
+                StoreTransactionStartEvent: self._transaction_began,
+                StoreTransactionEndEvent: self._transaction_left,
+            },
+        )
+
+    def ended(self, event: StoreEnd, event_id: str, time: float) -> None:
+        """Remember what has ended: an operation, or a transaction that failed."""
+        is_operation = isinstance(event, StoreProgressEndEvent)
+        is_failure = event.outcome in FAILURES
+        if not (is_operation or is_failure):
+            return
+        data = self._data_of(event)
+        told = {"id": event_id, "time": time, "what": "operation" if is_operation else "transaction"}
+        told |= {name: data.get(name) for name in (_OPERATION if is_operation else _TRANSACTION)}
+        if is_operation:
+            self.recent.add(told)
+        if is_failure:
+            self.failures.add(told)
+
+    def in_flight(self, stores: Collection[str] = (), limit: int = SHOWN) -> Told:
+        """What is under way in these stores (without any, in all), as the page and the API tell it."""
+        now = self._clock()
+        operations = _of(stores, self._operations)
+        shown = operations[:limit]
+        return {
+            "in_flight": [self._operation_told(one, now) for one in shown],
+            "in_flight_total": len(operations),
+            "transactions_in_flight": [
+                self._told(one, now, _TRANSACTION_IN_FLIGHT) for one in _of(stores, self._transactions)[:limit]
+            ],
+        }
+
+    def _operation_told(self, one: _InFlight, now: float) -> Told:
+        steps = one.event.steps
+        told = self._told(one, now, _IN_FLIGHT)
+        return told | {"bytes": getattr(one.event, "step", 0), "expected": steps if steps >= 0 else None}
+
+    def _told(self, one: _InFlight, now: float, names: tuple[str, ...]) -> Told:
+        data = self._data_of(one.event)
+        told = {name: data.get(name) for name in names}
+        return told | {"started": one.event.timestamp, "age": max(now - one.since, 0.0)}
+
+    def _operation_moved(self, event: StoreProgressEvent) -> None:
+        known = self._operations.get(event.operation_id)
+        self._operations[event.operation_id] = _InFlight(event, self._since(event) if known is None else known.since)
+
+    def _operation_left(self, event: StoreProgressEndEvent) -> None:
+        self._operations.pop(event.operation_id, None)
+
+    def _transaction_began(self, event: StoreTransactionStartEvent) -> None:
+        self._transactions[event.transaction_id] = _InFlight(event, self._since(event))
+
+    def _transaction_left(self, event: StoreTransactionEndEvent) -> None:
+        self._transactions.pop(event.transaction_id, None)
+
+    def _since(self, event: Any) -> float:
+        """Since when it is under way: of what is replayed, since it was emitted again."""
+        return self._clock() if hasattr(event, "recorded_at") else float(event.timestamp)
+
+
+def _of(stores: Collection[str], in_flight: dict[object, _InFlight]) -> list[_InFlight]:
+    found = [one for one in list(in_flight.values()) if not stores or one.event.store in stores]
+    return sorted(found, key=lambda one: one.since)

@@ -1,0 +1,187 @@
+"""The web application: metrics, events and what goes on, for programs; and a page of it, for people."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Collection
+from pathlib import Path
+from typing import Any
+
+from encore_storage.subscribers.errors import MissingExtraError
+
+try:
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.requests import Request
+    from starlette.responses import FileResponse, HTMLResponse, Response, StreamingResponse
+    from starlette.routing import Mount, Route
+    from starlette.staticfiles import StaticFiles
+except ModuleNotFoundError as error:
+    raise MissingExtraError("serving a page", (error.name or "starlette").partition(".")[0], "server") from error
+
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from encore_events.abstract import BaseEventManager
+from encore_events.default import checked_event_manager, get_event_manager
+from encore_storage.codec import dumps
+from encore_storage.server.access import COOKIE, SESSION_SECONDS, Access
+from encore_storage.server.activity import KEPT
+from encore_storage.server.feed import CAPACITY, EventFeed
+from encore_storage.server.guard import LOOPBACK, Guard, refusal
+from encore_storage.server.query import QueryError, parse_position, parse_query, parse_view
+from encore_storage.server.sse import EventStreams
+from encore_storage.server.ticker import Ticker
+from encore_storage.subscribers.logs import Redaction
+
+MAX_CLIENTS = 1000
+"""How many streams of events are written at once."""
+
+PAGE = Path(__file__).with_name("page")
+
+
+def create_app(
+    event_manager: BaseEventManager | None = None,
+    *,
+    feed: EventFeed | None = None,
+    registry: CollectorRegistry | None = None,
+    token: str | None = None,
+    allowed_hosts: Collection[str] = LOOPBACK,
+    keys: bool | Redaction = True,
+    capacity: int = CAPACITY,
+) -> Starlette:
+    """A Starlette application that shows what the stores of an event manager do; to be served, or mounted in another.
+
+    It listens from now on, until `app.state.feed.disconnect()`, or until its lifespan ends.
+
+    >>> from encore_events import EventManager
+    >>> app = create_app(EventManager())
+    >>> [route.path for route in app.routes]
+    ['/', '/events', '/api/operations', '/metrics', '/healthz', '/login', '/page']
+    >>> app.state.feed.disconnect()
+
+    Args:
+        event_manager: by default, `get_event_manager()`.
+        feed: what to show, of an event manager that it is connected to; by default, a new one.
+        registry: what /metrics exposes; by default, the registry of prometheus_client.
+        token: what programs must send, and what links for browsers stand for; None lets everybody in.
+        allowed_hosts: the names that the server may be asked by in the Host header, without a port.
+        keys: True to tell keys, False to leave them out, or a function that gives what is told in their place.
+        capacity: how many of the latest events can be asked for again.
+
+    Raises:
+        MissingExtraError: Starlette is not installed (an ImportError; raised when this module is imported).
+    """
+    shown = feed
+    if shown is None:
+        manager = get_event_manager() if event_manager is None else checked_event_manager(event_manager)
+        shown = EventFeed(capacity=capacity, keys=keys).connect(manager)
+    access = Access(token)
+    endpoints = _Endpoints(shown, REGISTRY if registry is None else registry, access)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        endpoints.close()
+        if feed is None:
+            shown.disconnect()
+
+    app = Starlette(
+        routes=[
+            Route("/", endpoints.page),
+            Route("/events", endpoints.events),
+            Route("/api/operations", endpoints.operations),
+            Route("/metrics", endpoints.metrics),
+            Route("/healthz", endpoints.health),
+            Route("/login", endpoints.login),
+            Mount("/page", StaticFiles(directory=PAGE)),
+        ],
+        middleware=[Middleware(Guard, access=access, hosts=allowed_hosts)],
+        lifespan=lifespan,
+    )
+    app.state.feed, app.state.access, app.state.close = shown, access, endpoints.close
+    return app
+
+
+class _Endpoints:
+    """What answers each kind of request."""
+
+    def __init__(self, feed: EventFeed, registry: CollectorRegistry, access: Access) -> None:
+        self._feed = feed
+        self._registry = registry
+        self._access = access
+        self._ticker = Ticker(lambda: feed.ring.last)
+        self._streams = EventStreams(feed, self._ticker)
+        self._clients = 0
+
+    def close(self) -> None:
+        """End all streams; from any thread."""
+        self._ticker.close()
+
+    async def page(self, _request: Request) -> Response:
+        return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+
+    async def events(self, request: Request) -> Response:
+        pairs = request.query_params.multi_items()
+        try:
+            query, view = parse_query(pairs), parse_view(pairs)
+            position = parse_position(pairs, request.headers.get("last-event-id"))
+        except QueryError as error:
+            return refusal(400, str(error))
+        if self._clients >= MAX_CLIENTS:
+            return refusal(503, f"there are {MAX_CLIENTS} clients already: try again later", {"Retry-After": "10"})
+        streams = self._streams
+        stream = streams.summaries(query.stores, position) if view == "summary" else streams.events(query, position)
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(self._counted(stream), media_type="text/event-stream", headers=headers)
+
+    async def operations(self, request: Request) -> Response:
+        pairs = request.query_params.multi_items()
+        if any(name != "store" for name, _ in pairs):
+            return refusal(400, "the only parameter here is store, the name of a store")
+        return Response(dumps(self._operations([value for _, value in pairs])), media_type="application/json")
+
+    async def metrics(self, request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(self._registry), headers={"Content-Type": content_type})
+
+    async def health(self, _request: Request) -> Response:
+        return Response(dumps({"status": "ok"}), media_type="application/json")
+
+    async def login(self, request: Request) -> Response:
+        session = self._access.new_session(request.query_params.get("code", ""))
+        if session is None:
+            return refusal(401, "this link has been used, or is too old: ask the program for another one")
+        # Not a redirect: a browser that comes from another site would leave a strict cookie behind on its way.
+        answer = HTMLResponse('<!doctype html><meta http-equiv="refresh" content="0;url=./"><a href="./">go on</a>')
+        answer.set_cookie(
+            COOKIE,
+            session,
+            max_age=int(SESSION_SECONDS),
+            path=request.scope.get("root_path", "") or "/",
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="strict",
+        )
+        return answer
+
+    def _operations(self, stores: list[str]) -> dict[str, Any]:
+        feed = self._feed
+        return {
+            "now": feed.clock(),
+            "started": feed.started,
+            "last_event_id": feed.id_of(feed.ring.last),
+            "stores": feed.history.stores,
+            "totals": feed.totals(stores),
+            **feed.activity.in_flight(stores),
+            "recent": feed.activity.recent.since(0, stores, KEPT)[0],
+            "failures": feed.activity.failures.since(0, stores, KEPT)[0],
+        }
+
+    async def _counted(self, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        self._clients += 1
+        try:
+            async for piece in stream:
+                yield piece
+        finally:
+            self._clients -= 1

@@ -1,0 +1,155 @@
+"""What happens in the stores, made ready for whoever asks for it over the network: encoded once, counted once."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection
+from contextlib import ExitStack
+from typing import Any
+
+from encore_events.abstract import BaseEventManager
+from encore_events.events import BaseEvent, EventsDroppedEvent, ListenerErrorEvent
+from encore_events.ids import new_id
+from encore_events.stream import EventStream
+from encore_events.trouble import tell_listener_error
+from encore_storage.codec import EventCodec
+from encore_storage.events import (
+    StoreEvent,
+    StoreProgressEndEvent,
+    StoreProgressStepEvent,
+    StoreTransactionEndEvent,
+)
+from encore_storage.pump import Batch, Pump
+from encore_storage.server.activity import Activity
+from encore_storage.server.history import History
+from encore_storage.server.ring import Entry, Ring
+from encore_storage.subscribers.base import Subscriber
+from encore_storage.subscribers.logs import Redaction
+
+logger = logging.getLogger("encore_storage")
+
+CAPACITY = 10_000
+"""How many of the latest events can be asked for."""
+
+BATCH_SECONDS = 0.05
+"""How long events are gathered before they are encoded, together, in a thread of their own."""
+
+HIDDEN = "(hidden)"
+"""What is told of a key for which the redaction failed."""
+
+_WAITING = 20_000  # events: a second's worth, where ten thousand operations a second go on
+
+
+class EventFeed(Subscriber):
+    """The latest events as CloudEvents, ten minutes of counts, and what is in flight.
+
+    The stores only put their events into a stream; all else is done in a thread of the feed's own, which begins
+    with `connect` and ends with `disconnect`. What it could not keep up with is counted as missed.
+
+    Args:
+        capacity: how many of the latest events are held.
+        keys: True to tell keys as they are, False to leave them out, or a function of a key that gives what is
+            told in its place.
+        clock: seconds since the epoch.
+
+    Attributes:
+        run: what the ids of the events begin with; another one in each run of the program.
+        ring: the latest events.
+        history: counts by the second.
+        activity: what is in flight, and what ended last.
+        missed: how many events it could not keep up with.
+        started: since when it listens, in seconds since the epoch.
+    """
+
+    def __init__(self, *, capacity: int = CAPACITY, keys: bool | Redaction = True, clock: Any = time.time) -> None:
+        """Make a feed that is not connected."""
+        super().__init__()
+        self.run = new_id()[:8]
+        self.ring = Ring(capacity)
+        self.history = History()
+        self.codec = EventCodec(keys=_isolated(keys))
+        self.activity = Activity(self.codec.data_of, clock)
+        self.missed = 0
+        self.clock = clock
+        self.started: float = clock()
+        self._stream: EventStream[BaseEvent] | None = None
+
+    def id_of(self, number: int) -> str:
+        """The id of the event with that number."""
+        return f"{self.run}-{number}"
+
+    def totals(self, stores: Collection[str] = ()) -> dict[str, int]:
+        """All counts since the start, of these stores; without any, of all."""
+        return {**self.history.totals(stores), "missed": self.missed}
+
+    def _listen(self, event_manager: BaseEventManager) -> ExitStack:
+        with ExitStack() as connection:
+            connection.enter_context(self.activity.follow(event_manager))
+            self._stream = event_manager.stream(BaseEvent, capacity=_WAITING, name="feed")
+            pump = Pump(self._stream, self._consume, interval=BATCH_SECONDS, name="encore-feed")
+            pump.start()
+            connection.callback(pump.stop)
+            return connection.pop_all()
+
+    def _consume(self, batch: Batch) -> None:
+        for at, event in batch:
+            if isinstance(event, EventsDroppedEvent) and event.source is self._stream:
+                self.missed += event.count
+                self.ring.skip(event.count)
+                continue
+            try:
+                self._tell(at, event)
+            except Exception as error:  # noqa: BLE001 (a program's own events may lack anything: isolated as in a listener)
+                self._failed(event, error)
+
+    def _tell(self, at: float, event: BaseEvent) -> None:
+        number = self.ring.last + 1
+        event_id = self.id_of(number)
+        recorded: float = getattr(event, "recorded_at", at)
+        frame = b"id: %b\ndata: %b\n\n" % (event_id.encode(), self.codec.encode(event, id=event_id, time=recorded))
+        self._count(at, event)
+        if isinstance(event, StoreProgressEndEvent | StoreTransactionEndEvent):
+            self.activity.ended(event, event_id, recorded)
+        self.ring.append(
+            Entry(
+                number,
+                recorded,
+                self.codec.type_of(event),
+                event.store if isinstance(event, StoreEvent) else None,
+                getattr(event, "operation", None),
+                getattr(event, "outcome", None),
+                frame,
+            )
+        )
+
+    def _failed(self, event: BaseEvent, error: Exception) -> None:
+        self.missed += 1
+        self.ring.skip(1)
+        if isinstance(event, ListenerErrorEvent) or self._event_manager is None:
+            logger.error("%r could not be told", event, exc_info=error)
+            return
+        tell_listener_error(self._event_manager, None, event, self._tell, error)
+
+    def _count(self, at: float, event: BaseEvent) -> None:
+        if isinstance(event, StoreProgressStepEvent | StoreProgressEndEvent):
+            self.history.bytes_moved(at, event.store, event.direction, event.delta)
+        if isinstance(event, StoreProgressEndEvent):
+            self.history.operation_ended(at, event)
+        elif isinstance(event, StoreTransactionEndEvent):
+            self.history.transaction_ended(at, event)
+
+
+def _isolated(keys: bool | Redaction) -> bool | Redaction:  # noqa: FBT001 (as it is given)
+    """The redaction, whose failure hides the key and nothing else."""
+    if isinstance(keys, bool):
+        return keys
+
+    def redact(key: str) -> str:
+        try:
+            return str(keys(key))
+        except Exception as error:
+            logger.error("redaction %r failed", keys, exc_info=error)  # noqa: TRY400 (isolated as listeners are)
+            return HIDDEN
+
+    return redact

@@ -1,0 +1,135 @@
+"""What every request has to pass, and every answer to carry: hosts, methods, tokens, and headers for browsers."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection
+from http.cookies import CookieError, SimpleCookie
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from encore_storage.server.access import COOKIE, Access
+
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'"
+"""The Content-Security-Policy: everything comes from here, and nothing is inline."""
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""The names under which a server is asked that listens on this machine alone."""
+
+OPEN_PATHS = ("/login", "/healthz")
+"""What can be asked without a token: it tells nothing."""
+
+_HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+class Guard:
+    """Lets through what is asked by its right name, with GET, by somebody who may look.
+
+    The Host header is compared with the names that are allowed, so that no name which an attacker has pointed at
+    this machine (DNS rebinding) reads anything.
+
+    Args:
+        app: what is guarded.
+        access: who may look.
+        hosts: the names and addresses that the server may be asked by, without a port. '0.0.0.0' or '::' among them
+            stands for every address (rebinding takes a name), '*' for everything.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access, hosts: Collection[str]) -> None:
+        """Guard the application."""
+        self._app = app
+        self._access = access
+        self._hosts = frozenset(host.lower() for host in hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or let somebody else do so."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        await (self._refusal(scope) or self._app)(scope, receive, send_guarded)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        host = _host_of(headers.getlist("host"))
+        if host is None or not self._allows(host):
+            return refusal(400, "this server is not known by that Host: use one of its own names, or allow this one")
+        if scope["method"] != "GET":
+            return refusal(405, "there is nothing to change here: use GET", {"Allow": "GET"})
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if path in OPEN_PATHS or self._access.allows(_bearer_of(headers), _session_of(headers)):
+            return None
+        return refusal(
+            401,
+            "send the token as 'Authorization: Bearer ...', or log in with the link that the program has told",
+            {"WWW-Authenticate": "Bearer"},
+        )
+
+    def _allows(self, host: str) -> bool:
+        if host in self._hosts or "*" in self._hosts:
+            return True
+        return _is_address(host) and not self._hosts.isdisjoint({"0.0.0.0", "::"})  # noqa: S104 (compared with)
+
+
+def refusal(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
+    """An answer that says why there is no other."""
+    return JSONResponse({"error": sentence}, status, headers)
+
+
+def _host_of(values: list[str]) -> str | None:
+    """The name or address in a Host header, without its port; None where it isn't one."""
+    if len(values) != 1:
+        return None
+    name, _, port = values[0].partition(":")
+    if values[0].startswith("["):
+        name, bracket, port = values[0][1:].partition("]")
+        if not bracket or port[:1] not in {"", ":"}:
+            return None
+        port = port[1:]
+    if port and not port.isdecimal():
+        return None
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return name.lower().rstrip(".")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _bearer_of(headers: Headers) -> str | None:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _session_of(headers: Headers) -> str | None:
+    try:
+        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return None
+    return None if cookie is None else cookie.value

@@ -1,0 +1,86 @@
+"""What is shown of an event manager, on a port: who may ask for it, and by which name."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry
+
+from encore_events.abstract import BaseEventManager
+from encore_storage.server.app import create_app
+from encore_storage.server.guard import LOOPBACK
+from encore_storage.server.serving import Server
+from encore_storage.subscribers.errors import TokenError
+from encore_storage.subscribers.logs import Redaction
+
+SHORTEST_TOKEN = 16
+"""How many characters a token has at least."""
+
+
+class Served(NamedTuple):
+    """Something that is served on a port.
+
+    Attributes:
+        page: the address of its root.
+        new_login: gives a link that logs one browser in; the page itself where no token is asked for.
+    """
+
+    page: str
+    new_login: Callable[[], str]
+
+
+@contextlib.contextmanager
+def publish(
+    event_manager: BaseEventManager,
+    registry: CollectorRegistry,
+    host: str,
+    port: int,
+    *,
+    token: str | None,
+    allowed_hosts: Collection[str],
+    keys: bool | Redaction,
+) -> Iterator[Served]:
+    """A block in which the application for `event_manager` is served; see `monitor` for the arguments.
+
+    Raises:
+        AddressError: the port is taken, or can't be had.
+        TokenError: the token is missing, or too short.
+    """
+    _check(token, host)
+    hosts = (*LOOPBACK, host, socket.gethostname(), *allowed_hosts)
+    app = create_app(event_manager, registry=registry, token=token, allowed_hosts=hosts, keys=keys)
+    try:
+        server = Server(app, host, port)
+    except BaseException:
+        app.state.feed.disconnect()
+        raise
+
+    def new_login() -> str:
+        access = app.state.access
+        return server.address if access.is_open else f"{server.address}login?code={access.new_code()}"
+
+    try:
+        yield Served(server.address, new_login)
+    finally:
+        app.state.close()
+        server.close()
+        app.state.feed.disconnect()
+
+
+def _check(token: str | None, host: str) -> None:
+    if token is None and not _is_own(host):
+        raise TokenError(f"serving on {host!r} shows whoever can reach it what the stores do")
+    if token is not None and (len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable()):
+        raise TokenError(f"a token is at least {SHORTEST_TOKEN} printable ASCII characters long")
+
+
+def _is_own(host: str) -> bool:
+    """Whether only this machine can reach that address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,161 @@
+"""What a client asks for: which events, of which stores, since when."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import get_args
+
+from encore_events.errors import EncoreError
+from encore_storage.events import Operation, Outcome, TransactionOutcome
+from encore_storage.server.ring import Entry
+
+OPERATIONS: tuple[str, ...] = get_args(Operation)
+OUTCOMES: tuple[str, ...] = (*get_args(Outcome), *get_args(TransactionOutcome))
+VIEWS = ("events", "summary")
+
+_NAMES = ("type", "store", "operation", "outcome", "since", "view")
+_PATTERN = re.compile(r"[\w.*-]{1,200}")
+_EVENT_ID = re.compile(r"([0-9a-f]{8})-(\d{1,18})")
+_SHOWN = 100
+
+Pairs = Iterable[tuple[str, str]]
+
+
+class QueryError(EncoreError, ValueError):
+    """A query that can't be answered; the sentence says what can be asked."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """After which event to go on: the run of the program that told it, and its number; or since when, in seconds."""
+
+    run: str = ""
+    number: int = 0
+    time: float | None = None
+
+
+@dataclass(frozen=True)
+class Query:
+    """Which events a client wants; what isn't given leaves nothing out.
+
+    Attributes:
+        types: patterns, in which `*` stands for anything, dots included.
+        stores: names of stores.
+        operations: names of operations; what is no event of an operation is left out.
+        outcomes: how operations or transactions ended; what has not ended is left out.
+    """
+
+    types: tuple[str, ...] = ()
+    stores: tuple[str, ...] = ()
+    operations: tuple[str, ...] = ()
+    outcomes: tuple[str, ...] = ()
+
+    def accepts(self, entry: Entry) -> bool:
+        """Whether the client wants this event."""
+        return (
+            (not self.stores or entry.store in self.stores)
+            and (not self.operations or entry.operation in self.operations)
+            and (not self.outcomes or entry.outcome in self.outcomes)
+            and (not self.types or any(_matches(pattern, entry.type) for pattern in self.types))
+        )
+
+
+def _matches(pattern: str, type: str) -> bool:  # noqa: A002 (what CloudEvents call it)
+    """Whether the pieces between the asterisks occur in that order; in linear time, whatever the pattern."""
+    first, *others = pattern.split("*")
+    if not others:
+        return pattern == type
+    *middle, last = others
+    if not (type.startswith(first) and type.endswith(last) and len(first) + len(last) <= len(type)):
+        return False
+    start, end = len(first), len(type) - len(last)
+    for piece in middle:
+        found = type.find(piece, start, end)
+        if found < 0:
+            return False
+        start = found + len(piece)
+    return True
+
+
+def parse_query(pairs: Pairs) -> Query:
+    """The query that these parameters ask for.
+
+    Raises:
+        QueryError: a parameter is unknown, or its value can't be used.
+    """
+    given: dict[str, list[str]] = {}
+    for name, value in pairs:
+        if name not in _NAMES:
+            raise QueryError(f"there is no parameter {_shown(name)}: there are {', '.join(_NAMES)}")
+        given.setdefault(name, []).append(value)
+    for pattern in given.get("type", ()):
+        if not _PATTERN.fullmatch(pattern):
+            raise QueryError(
+                f"type {_shown(pattern)} is no pattern: letters, digits, '.', '_', '-', and '*' for anything"
+            )
+    return Query(
+        types=tuple(given.get("type", ())),
+        stores=tuple(given.get("store", ())),
+        operations=_known("operation", given.get("operation", ()), OPERATIONS),
+        outcomes=_known("outcome", given.get("outcome", ()), OUTCOMES),
+    )
+
+
+def parse_view(pairs: Pairs) -> str:
+    """'events' or 'summary'.
+
+    Raises:
+        QueryError: it is neither.
+    """
+    views = _known("view", [value for name, value in pairs if name == "view"], VIEWS)
+    return views[-1] if views else "events"
+
+
+def parse_position(pairs: Pairs, last_event_id: str | None) -> Position | None:
+    """Where the client left off: what `Last-Event-ID` says, else what `since` says; None for from now on.
+
+    Raises:
+        QueryError: it is neither an id of an event nor a time.
+    """
+    since = [value for name, value in pairs if name == "since"]
+    if last_event_id:
+        return _position("Last-Event-ID", last_event_id)
+    return _position("since", since[-1]) if since else None
+
+
+def _position(name: str, text: str) -> Position:
+    found = _EVENT_ID.fullmatch(text)
+    if found:
+        return Position(found[1], int(found[2]))
+    if name == "since":
+        time = _time(text)
+        if time is not None:
+            return Position(time=time)
+    wanted = "the id of an event" + (
+        ", seconds since the epoch, or a time such as 2026-11-24T16:30:00Z" * (name == "since")
+    )
+    raise QueryError(f"{name} {_shown(text)} is not {wanted}")
+
+
+def _time(text: str) -> float | None:
+    if re.fullmatch(r"\d{1,12}(\.\d{1,9})?", text):
+        return float(text)
+    try:
+        moment = datetime.fromisoformat(text.replace(" ", "+"))  # a plus that nobody quoted has become a blank
+    except ValueError:
+        return None
+    return None if moment.tzinfo is None else moment.timestamp()
+
+
+def _known(name: str, values: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    for value in values:
+        if value not in known:
+            raise QueryError(f"there is no {name} {_shown(value)}: there are {', '.join(known)}")
+    return tuple(values)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")

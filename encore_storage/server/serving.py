@@ -1,0 +1,80 @@
+"""An application on a port, in a thread of its own."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Any
+
+from encore_storage.subscribers.errors import AddressError, MissingExtraError
+
+try:
+    import uvicorn
+except ModuleNotFoundError as error:
+    raise MissingExtraError("serving on a port", (error.name or "uvicorn").partition(".")[0], "server") from error
+
+_LAST_PORT = 65535
+_GRACE = 2  # seconds that open connections get at the end
+
+
+class Server:
+    """Serves an ASGI application until `close()`, in a daemon thread.
+
+    Args:
+        app: what to serve.
+        host: the address to listen on.
+        port: 0 takes one that is free.
+
+    Attributes:
+        port: where it listens.
+
+    Raises:
+        AddressError: the port is taken, or can't be had (an OSError).
+    """
+
+    def __init__(self, app: Any, host: str, port: int) -> None:
+        """Listen; whoever connects before the thread runs is answered as soon as it does."""
+        self.host = host
+        self._socket = _listening(host, port)
+        self.port: int = self._socket.getsockname()[1]
+        config = uvicorn.Config(
+            app,
+            log_config=None,  # how a program logs is its own affair
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._socket]}, name="encore-server", daemon=True
+        )
+        self._thread.start()
+
+    def __repr__(self) -> str:
+        """Where it serves."""
+        return f"<Server at {self.address}>"
+
+    @property
+    def address(self) -> str:
+        """Its root, such as 'http://127.0.0.1:9464/'."""
+        host = "127.0.0.1" if self.host in {"", "0.0.0.0"} else "::1" if self.host == "::" else self.host  # noqa: S104 (compared with)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+
+    def close(self) -> None:
+        """Serve no more; doing so twice does nothing."""
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= _LAST_PORT:
+        raise AddressError(host, port, f"a port is a number from 0 to {_LAST_PORT}")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        raise AddressError(host, port, error.strerror or str(error)) from error

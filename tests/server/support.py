@@ -1,0 +1,154 @@
+"""What the tests of the server share: the real server, asked over real sockets."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Self, TypeVar
+from urllib.parse import urlsplit
+
+from encore_storage.server.serving import Server
+
+T = TypeVar("T")
+
+LONG = 30.0
+"""Seconds that a test waits for another thread: never spent, unless it fails."""
+
+
+class Answer(NamedTuple):
+    """What a server has answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+    @property
+    def error(self) -> str:
+        """The sentence of a refusal."""
+        return str(self.json["error"])
+
+
+class Message(NamedTuple):
+    """One message of an event stream, read by the rules of the HTML standard."""
+
+    event: str
+    id: str
+    data: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.data)
+
+
+def ask(page: str, path: str, *, method: str = "GET", headers: Mapping[str, str] | None = None) -> Answer:
+    """What the server whose page is there answers; headers may replace those that are usual."""
+    place = urlsplit(page)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=LONG)
+    try:
+        given = {"Host": place.netloc, **(headers or {})}
+        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        for name, value in given.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        response = connection.getresponse()
+        return Answer(response.status, dict(response.headers.items()), response.read().decode())
+    finally:
+        connection.close()
+
+
+class Client:
+    """Somebody who reads an event stream, for a block.
+
+    Attributes:
+        status: of the answer.
+        headers: of the answer.
+    """
+
+    def __init__(self, page: str, path: str, headers: Mapping[str, str] | None = None) -> None:
+        """Ask for the stream, and wait for the beginning of the answer."""
+        place = urlsplit(page)
+        self._connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=LONG)
+        self._connection.request("GET", path, headers=dict(headers or {}))
+        self._response = self._connection.getresponse()
+        self.status = self._response.status
+        self.headers = dict(self._response.headers.items())
+        self.retry = 0
+        self.comments = 0
+        self._last_id = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+        self._response.close()
+
+    def messages(self) -> Iterator[Message]:
+        """The messages, until the stream ends."""
+        event, data = "message", list[str]()
+        for raw in self._response:
+            line = raw.decode().rstrip("\n")
+            name, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            if line == "":
+                if data:
+                    yield Message(event, self._last_id, "\n".join(data))
+                event, data = "message", []
+            elif name == "":
+                self.comments += 1
+            elif name == "event":
+                event = value
+            elif name == "id":
+                self._last_id = value
+            elif name == "data":
+                data.append(value)
+            elif name == "retry":
+                self.retry = int(value)
+            else:
+                raise AssertionError(f"no field of an event stream: {line!r}")
+
+    def next(self) -> Message:
+        """The next message."""
+        return next(self.messages())
+
+    def take(self, count: int) -> list[Message]:
+        """The next messages."""
+        return [self.next() for _ in range(count)]
+
+
+@contextmanager
+def serving(app: Any, host: str = "127.0.0.1", port: int = 0) -> Iterator[Server]:
+    """The application, served for a block."""
+    server = Server(app, host, port)
+    try:
+        yield server
+    finally:
+        app.state.close()
+        server.close()
+
+
+def until(condition: Callable[[], T], timeout: float = LONG) -> T:
+    """What the condition gives as soon as that is true."""
+    deadline = time.monotonic() + timeout
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it never came true"
+        threading.Event().wait(0.005)
+    return found
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])

@@ -1,0 +1,194 @@
+"""What is told of what goes on: /api/operations, the summaries, the metrics, the health."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from encore_events import EventManager
+from encore_storage import DictMemoryStore
+from encore_storage.progress import StoreProgressManager
+from encore_storage.server import EventFeed, create_app
+from tests.server.support import Client, ask, serving, until
+
+
+class DiskFullError(Exception):
+    pass
+
+
+def operations(page: str, count: int, query: str = "") -> Any:
+    """What the API tells once it has counted that many operations."""
+    until(lambda: ask(page, "/api/operations").json["totals"]["operations"] >= count)
+    return ask(page, f"/api/operations{query}").json
+
+
+def test_what_has_ended_is_counted_and_told_newest_first(page: str, store: DictMemoryStore) -> None:
+    store.from_bytes("a", b"hello")
+    store.to_bytes("a")
+    told = operations(page, 2)
+
+    assert told["totals"] == {
+        "operations": 2,
+        "cancelled": 0,
+        "errors": 0,
+        "read": 5,
+        "written": 5,
+        "commits": 0,
+        "rollbacks": 0,
+        "missed": 0,
+    }
+    assert [one["operation"] for one in told["recent"]] == ["get", "set"]
+    assert told["stores"] == ["archive"]
+    assert told["failures"] == []
+
+
+def test_failures_are_told_with_their_errors(page: str, store: DictMemoryStore) -> None:
+    with pytest.raises(DiskFullError), store.transaction("import"):
+        store.from_bytes("a", b"1")
+        raise DiskFullError("the disk is full")
+    with pytest.raises(TypeError):
+        store.set_metadata("a", {"bad": object()})
+    told = operations(page, 2)
+    failed, rolled_back = told["failures"]
+
+    assert rolled_back["what"] == "transaction"
+    assert rolled_back["outcome"] == "rolled_back"
+    assert rolled_back["notes"] == "import"
+    assert rolled_back["error"]["message"] == "the disk is full"
+    assert failed["operation"] == "set_metadata"
+    assert failed["error_type"] == "invalid"
+
+
+def test_what_is_in_flight_is_told_with_its_age_and_size(
+    page: str, store: DictMemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StoreProgressManager, "min_interval", 0)
+    store.from_bytes("a", b"x" * 1000)
+    with store.transaction("import"), store.get_data("a") as data:
+        data.read(10)
+        data.read(10)
+        told = ask(page, "/api/operations").json
+        (one,) = told["in_flight"]
+        (transaction,) = told["transactions_in_flight"]
+
+    assert (one["operation"], one["key"], one["expected"], one["direction"]) == ("get", "a", 1000, "read")
+    assert one["age"] >= 0
+    assert transaction["notes"] == "import"
+    assert transaction["transaction_id"] == one["transaction_id"]
+    assert ask(page, "/api/operations").json["in_flight"] == []
+    assert ask(page, "/api/operations").json["transactions_in_flight"] == []
+
+
+def test_stores_can_be_asked_for_by_name(page: str, store: DictMemoryStore, manager: EventManager) -> None:
+    store.from_bytes("a", b"1")
+    DictMemoryStore(name="other", event_manager=manager).from_bytes("b", b"22")
+
+    told = operations(page, 2, "?store=other")
+
+    assert told["totals"]["written"] == 2
+    assert [one["store"] for one in told["recent"]] == ["other"]
+    assert told["stores"] == ["archive", "other"]
+
+
+def test_a_summary_begins_with_the_history_and_goes_on_each_second(page: str, store: DictMemoryStore) -> None:
+    store.from_bytes("a", b"hello")
+    operations(page, 1)
+
+    with Client(page, "/events?view=summary") as client:
+        history, *summaries = client.take(3)
+        told = [history.json, *(message.json for message in summaries)]
+        store.to_bytes("a")
+        while "get" not in [one["operation"] for one in told[-1]["recent"]]:
+            told.append(client.next().json)
+        while sum(sum(one["seconds"]["operations"]) for one in told) < 2:
+            told.append(client.next().json)
+
+    assert history.event == "history"
+    assert {message.event for message in summaries} == {"summary"}
+    assert history.json["totals"]["written"] == 5
+    assert [one["operation"] for one in history.json["recent"]] == ["set"]
+    assert told[-1]["totals"]["operations"] == 2
+    times = [time for one in told for time in one["seconds"]["time"]]
+    assert times == sorted(set(times))
+
+
+def test_a_summary_can_be_of_one_store(page: str, store: DictMemoryStore, manager: EventManager) -> None:
+    store.from_bytes("a", b"hello")
+    DictMemoryStore(name="other", event_manager=manager).from_bytes("b", b"22")
+    operations(page, 2)
+
+    with Client(page, "/events?view=summary&store=other") as client:
+        history = client.next().json
+
+    assert history["totals"]["written"] == 2
+    assert [one["key"] for one in history["recent"]] == ["b"]
+
+
+def test_a_summary_that_goes_on_tells_what_was_missed(manager: EventManager) -> None:
+    feed = EventFeed(capacity=10).connect(manager)
+    store = DictMemoryStore(event_manager=manager)
+    with serving(create_app(feed=feed)) as server:
+        with Client(server.address, "/events?view=summary") as client:
+            last = client.next()
+        for number in range(20):
+            store.from_bytes(f"{number}", b"1")
+        until(lambda: feed.ring.last == 60)
+        with Client(server.address, "/events?view=summary", {"Last-Event-ID": last.id}) as client:
+            gap, history = client.take(2)
+
+    assert gap.json == {"missed": 50, "reason": "buffer"}
+    assert history.json["totals"]["operations"] == 20
+    feed.disconnect()
+
+
+def test_metrics_come_in_both_formats(page: str, store: DictMemoryStore) -> None:
+    store.from_bytes("a", b"hello")
+
+    plain = ask(page, "/metrics")
+    modern = ask(page, "/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+
+    assert plain.headers["content-type"].startswith("text/plain")
+    assert modern.headers["content-type"].startswith("application/openmetrics-text")
+    for families in (parse_text(plain.text), parse_openmetrics(modern.text)):  # type: ignore[no-untyped-call]  # the library's
+        samples = [sample for family in families for sample in family.samples]
+        moved = [one for one in samples if one.name == "encore_storage_transferred_bytes_total"]
+        assert [one.value for one in moved] == [5]
+
+
+def test_health_says_that_it_is_there(page: str) -> None:
+    assert ask(page, "/healthz").json == {"status": "ok"}
+
+
+def test_redacted_keys_are_told_nowhere(manager: EventManager) -> None:
+    feed = EventFeed(keys=False).connect(manager)
+    store = DictMemoryStore(event_manager=manager)
+    with serving(create_app(feed=feed)) as server, Client(server.address, "/events") as client:
+        with pytest.raises(KeyError), store.transaction("secret notes"):
+            store.from_bytes("secret/key", b"1")
+            store.to_bytes("secret/missing")
+        until(lambda: feed.activity.failures.total)
+        store.from_bytes("secret/key", b"1")
+        with store.transaction("secret notes"), store.get_data("secret/key"):
+            told = ask(server.address, "/api/operations").text
+        events = "".join(message.data for message in client.take(6))
+
+    assert "secret" not in told + events
+    feed.disconnect()
+
+
+def test_a_redaction_that_fails_hides_the_key(manager: EventManager) -> None:
+    def redact(key: str) -> str:
+        raise RuntimeError(key)
+
+    feed = EventFeed(keys=redact).connect(manager)
+    DictMemoryStore(event_manager=manager).set("secret", (io.BytesIO(b"1"), {}))
+    with serving(create_app(feed=feed)) as server:
+        until(lambda: feed.ring.last == 3)
+        told = ask(server.address, "/api/operations").json
+
+    assert told["recent"][0]["key"] == "(hidden)"
+    feed.disconnect()

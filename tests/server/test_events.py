@@ -1,0 +1,199 @@
+"""Subscribing from outside: what a client of /events reads, and where it goes on."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from encore_events import BaseEvent, EventManager
+from encore_storage import DictMemoryStore, KeyNotFoundError
+from encore_storage.server import EventFeed, create_app
+from encore_storage.server import sse as module
+from tests.server.support import Client, ask, serving, until
+
+ENDED = "encore.storage.operation.ended"
+
+
+class DiskFullError(Exception):
+    pass
+
+
+def types(client: Client, count: int) -> list[str]:
+    return [message.json["type"] for message in client.take(count)]
+
+
+def test_a_client_reads_what_happens_from_now_on(page: str, store: DictMemoryStore) -> None:
+    store.from_bytes("before", b"1")
+    until(lambda: ask(page, "/api/operations").json["totals"]["operations"])
+
+    with Client(page, "/events") as client:
+        store.from_bytes("a", b"hello")
+        started, ended, changed = client.take(3)
+
+    assert client.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert client.retry == 1000
+    assert started.json["type"] == "encore.storage.operation.started"
+    assert ended.json["data"]["bytes"] == 5
+    assert changed.json["type"] == "encore.storage.key.set"
+    assert changed.json["data"]["key"] == "a"
+    assert started.id == started.json["id"]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (
+            "type=encore.storage.transaction.*",
+            ["encore.storage.transaction.started", "encore.storage.transaction.ended"],
+        ),
+        (f"type={ENDED}&operation=get", [ENDED, ENDED]),
+        (f"type={ENDED}&outcome=miss", [ENDED]),
+        ("outcome=rolled_back&outcome=miss", ["encore.storage.transaction.ended", ENDED]),
+        ("type=*.set&type=*.deleted&store=other", ["encore.storage.key.set"]),
+    ],
+)
+def test_a_client_reads_only_what_it_asked_for(
+    page: str, store: DictMemoryStore, manager: EventManager, query: str, expected: list[str]
+) -> None:
+    with Client(page, f"/events?{query}") as client:
+        with pytest.raises(DiskFullError), store.transaction("import"):
+            store.from_bytes("a", b"1")
+            raise DiskFullError
+        DictMemoryStore(name="other", event_manager=manager).from_bytes("b", b"2")
+        store.from_bytes("b", b"2")
+        store.to_bytes("b")
+        with pytest.raises(KeyNotFoundError):
+            store.to_bytes("missing")
+        manager.emit(BaseEvent(word="last"))
+        read = types(client, len(expected))
+
+    assert read == expected
+
+
+def test_a_client_goes_on_after_the_last_event_that_it_saw(page: str, store: DictMemoryStore) -> None:
+    with Client(page, "/events?type=*.set") as client:
+        store.from_bytes("a", b"1")
+        last = client.next()
+    store.from_bytes("b", b"2")
+    store.from_bytes("c", b"3")
+
+    with Client(page, "/events?type=*.set", {"Last-Event-ID": last.id}) as client:
+        keys = [message.json["data"]["key"] for message in client.take(2)]
+
+    assert keys == ["b", "c"]
+
+
+def test_since_begins_in_the_past(page: str, store: DictMemoryStore) -> None:
+    store.from_bytes("a", b"1")
+    middle = time.time()
+    store.from_bytes("b", b"2")
+
+    for since, keys in ((f"{middle}", ["b"]), ("2026-01-01T00:00:00Z", ["a", "b"])):
+        with Client(page, f"/events?type=*.set&since={since}") as client:
+            assert [message.json["data"]["key"] for message in client.take(len(keys))] == keys
+
+
+def test_what_the_ring_has_no_more_is_told_as_a_gap(manager: EventManager) -> None:
+    feed = EventFeed(capacity=10).connect(manager)
+    with serving(create_app(feed=feed)) as server:
+        for number in range(25):
+            manager.emit(BaseEvent(number=number))
+        until(lambda: feed.ring.last == 25)
+
+        with Client(server.address, "/events", {"Last-Event-ID": feed.id_of(5)}) as client:
+            gap, *others = client.take(11)
+
+    assert gap.event == "gap"
+    assert gap.json == {"missed": 10, "reason": "buffer"}
+    assert gap.id == feed.id_of(15)
+    assert [message.json["data"]["number"] for message in others] == list(range(15, 25))
+    feed.disconnect()
+
+
+def test_a_time_before_all_that_is_held_is_told_as_an_unknown_gap(manager: EventManager) -> None:
+    feed = EventFeed(capacity=10).connect(manager)
+    with serving(create_app(feed=feed)) as server:
+        for number in range(25):
+            manager.emit(BaseEvent(number=number))
+        until(lambda: feed.ring.last == 25)
+
+        with Client(server.address, "/events?since=1000") as client:
+            gap, first = client.take(2)
+
+    assert gap.json == {"missed": None, "reason": "buffer"}
+    assert first.json["data"]["number"] == 15
+    feed.disconnect()
+
+
+def test_an_id_of_another_run_is_told_as_a_restart(page: str, store: DictMemoryStore) -> None:
+    store.from_bytes("a", b"1")
+
+    with Client(page, "/events?type=*.set", {"Last-Event-ID": "00000000-7"}) as client:
+        gap, changed = client.take(2)
+
+    assert gap.json == {"missed": None, "reason": "restart"}
+    assert changed.json["data"]["key"] == "a"
+
+
+def test_an_id_that_has_not_come_yet_waits_for_what_comes(page: str, store: DictMemoryStore) -> None:
+    run = ask(page, "/api/operations").json["last_event_id"].partition("-")[0]
+
+    with Client(page, "/events?type=*.set", {"Last-Event-ID": f"{run}-999"}) as client:
+        store.from_bytes("a", b"1")
+        assert client.next().json["data"]["key"] == "a"
+
+
+def test_a_client_that_waits_hears_that_the_connection_lives(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.0)
+
+    with Client(page, "/events?type=nothing") as client:
+        line = b""
+        while not line.startswith(b":"):
+            line = client._response.readline()
+
+    assert line == b": still here\n"
+
+
+def test_a_client_that_reads_nothing_is_not_waited_for(manager: EventManager) -> None:
+    feed = EventFeed(capacity=500).connect(manager)
+    text = "x" * 10_000
+    with serving(create_app(feed=feed)) as server, Client(server.address, "/events") as client:
+        first_round = 4_000  # 40 MB: more than all buffers on the way to the client hold
+        for number in range(first_round):
+            manager.emit(BaseEvent(number=number, text=text))
+        until(lambda: feed.ring.last == first_round)
+        numbers, missed = [], 0
+        for message in client.messages():
+            if message.event == "gap":
+                missed += message.json["missed"]
+                continue
+            numbers.append(message.json["data"]["number"])
+            if numbers[-1] == first_round - 1:
+                break
+
+    assert numbers == sorted(numbers)
+    assert missed > 0
+    assert len(numbers) + missed == first_round
+    feed.disconnect()
+
+
+def test_the_end_of_the_server_ends_the_streams(manager: EventManager, feed: EventFeed) -> None:
+    with serving(create_app(feed=feed)) as server:
+        client = Client(server.address, "/events")
+
+    assert list(client.messages()) == []
+    client.close()
+
+
+def test_a_server_that_comes_back_goes_on_where_it_was(manager: EventManager, feed: EventFeed) -> None:
+    with serving(create_app(feed=feed)) as server, Client(server.address, "/events") as client:
+        manager.emit(BaseEvent(number=1))
+        last = client.next()
+    manager.emit(BaseEvent(number=2))
+
+    with (
+        serving(create_app(feed=feed), port=server.port) as again,
+        Client(again.address, "/events", {"Last-Event-ID": last.id}) as client,
+    ):
+        assert client.next().json["data"]["number"] == 2

@@ -1,0 +1,119 @@
+"""What the feed makes of events: exact counts, whatever a program's own events look like."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from encore_events import BaseEvent, EventManager, ListenerErrorEvent
+from encore_events.testing import EventRecorder
+from encore_storage import DictMemoryStore
+from encore_storage.events import StoreProgressEndEvent
+from encore_storage.server import EventFeed
+from encore_storage.server import feed as module
+from encore_storage.subscribers import MetricsSubscriber
+from encore_storage.subscribers.errors import AlreadyConnectedError
+from tests.server.support import until
+
+
+def test_counts_are_those_of_the_metrics(manager: EventManager, feed: EventFeed, store: DictMemoryStore) -> None:
+    registry = CollectorRegistry()
+    MetricsSubscriber(registry=registry).connect(manager)
+    threads = [threading.Thread(target=work, args=(store, str(number))) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    feed.disconnect()
+    ends = [
+        sample.value
+        for family in registry.collect()
+        for sample in family.samples
+        if sample.name == "encore_storage_operation_duration_seconds_count"
+    ]
+
+    assert feed.totals()["operations"] == sum(ends) == 4 * 200
+    assert feed.totals()["written"] == 4 * 100 * 5
+    assert feed.totals()["read"] == 4 * 100 * 5
+    assert feed.totals()["missed"] == 0
+
+
+def work(store: DictMemoryStore, name: str) -> None:
+    for _ in range(100):
+        store.from_bytes(name, b"hello")
+        store.to_bytes(name)
+
+
+def test_an_event_that_cannot_be_told_is_reported_and_the_next_one_is_told(
+    manager: EventManager, feed: EventFeed, recorder: EventRecorder
+) -> None:
+    manager.emit(StoreProgressEndEvent(store="archive", operation_id="1"))  # without all that such an event has
+    manager.emit(BaseEvent(word="next"))
+    until(lambda: feed.ring.last >= 3)
+    feed.disconnect()
+
+    (failed,) = recorder.of(ListenerErrorEvent)
+    assert isinstance(failed.error, AttributeError)
+    assert feed.missed == 1
+    assert feed.ring.after(0).missed == 1
+    assert b'"word":"next"' in b"".join(entry.frame for entry in feed.ring.after(0).entries)
+
+
+def test_what_it_could_not_keep_up_with_is_counted_and_missing_in_the_ring(
+    manager: EventManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_WAITING", 10)
+    feed = EventFeed()
+    gate, entered = threading.Event(), threading.Event()
+    tell = feed._tell
+
+    def slow(at: float, event: BaseEvent) -> None:
+        entered.set()
+        gate.wait()
+        tell(at, event)
+
+    monkeypatch.setattr(feed, "_tell", slow)
+    feed.connect(manager)
+    manager.emit(BaseEvent(number=0))
+    entered.wait()
+    for number in range(1, 31):
+        manager.emit(BaseEvent(number=number))
+    gate.set()
+    feed.disconnect()
+    found = feed.ring.after(0)
+
+    assert feed.missed == 20
+    assert found.missed == 20
+    assert [entry.number for entry in found.entries] == [1, *range(22, 32)]
+
+
+def test_it_listens_to_one_event_manager_at_a_time(feed: EventFeed) -> None:
+    with pytest.raises(AlreadyConnectedError):
+        feed.connect(EventManager())
+
+
+def test_operations_that_began_before_it_listened_are_in_flight_once_they_move(
+    manager: EventManager, recorder: EventRecorder, store: DictMemoryStore
+) -> None:
+    store.from_bytes("a", b"x" * 100)
+    data = store.get_data("a")
+    with EventFeed().connect(manager) as feed:
+        assert feed.activity.in_flight()["in_flight"] == []
+        data.read()
+        data.close()
+
+    assert feed.totals()["operations"] == 1
+
+
+def test_a_store_past_the_limit_of_what_is_shown_is_counted(manager: EventManager, feed: EventFeed) -> None:
+    store = DictMemoryStore(event_manager=manager)
+    for number in range(150):
+        store.from_bytes(str(number), b"1")
+    feed.disconnect()
+    told, omitted = feed.activity.recent.since(0, (), 20)
+
+    assert [one["key"] for one in told[:2]] == ["149", "148"]
+    assert (len(told), omitted) == (20, 130)
+    assert feed.activity.recent.since(149, (), 20)[1] == 0

@@ -1,0 +1,55 @@
+"""Five hundred clients at once, two hundred events a second, and some clients that never read."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from encore_events import BaseEvent, EventManager
+from encore_storage.server import EventFeed, create_app
+from tests.server.support import serving, until
+
+CLIENTS = 500
+STALLED = 20
+RATE = 200  # events a second
+EVENTS = 1000
+FULL = 200  # events: what the ring holds, a second's worth
+PROGRAM = Path(__file__).with_name("many_clients.py")
+
+
+def resident() -> int:
+    """The memory of this process, in bytes."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the memory of a process is read from /proc")
+def test_five_hundred_clients_miss_nothing_and_cost_no_memory(manager: EventManager) -> None:
+    feed = EventFeed(capacity=FULL * 5).connect(manager)
+    with serving(create_app(feed=feed)) as server:
+        command = [sys.executable, str(PROGRAM), "127.0.0.1", str(server.port), str(CLIENTS), str(STALLED)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as clients:
+            assert clients.stdout is not None
+            assert json.loads(clients.stdout.readline()) == {"connected": CLIENTS}
+            memory = 0
+            for number in range(EVENTS):
+                manager.emit(BaseEvent(number=number, text="x" * 200))
+                threading.Event().wait(1 / RATE)
+                if number == EVENTS // 2:
+                    memory = resident()
+            grown = resident() - memory
+            manager.emit(BaseEvent(word="last"))
+            counts = json.loads(clients.stdout.readline())
+
+    assert counts == [[EVENTS + 1, 0]] * CLIENTS
+    assert grown < 20_000_000
+    feed.disconnect()
+    until(lambda: not [one for one in threading.enumerate() if one.name.startswith("encore")])

@@ -1,0 +1,83 @@
+"""Serving on a port: what is taken, what is let go, what is missing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from encore_events import EventManager
+from encore_storage import DictMemoryStore, monitor
+from encore_storage.server import EventFeed, create_app
+from encore_storage.server.serving import Server
+from encore_storage.subscribers.errors import AddressError
+from tests.server.support import ask, serving, until
+
+WITHOUT = """
+import sys
+
+sys.modules[sys.argv[1]] = None  # importing it is an ImportError
+from encore_events import EventManager
+from encore_storage import monitor
+
+try:
+    monitor(EventManager(), logs=False, port=0)
+except ImportError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("package", ["starlette", "uvicorn"])
+def test_without_its_extra_a_port_says_which_to_install(package: str) -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT, package], capture_output=True, text=True, check=True)
+
+    assert f"needs the package {package!r}" in done.stdout
+    assert "pip install 'encore-observability[server]'" in done.stdout
+
+
+def test_a_port_that_is_taken_leaves_nothing_running(manager: EventManager, feed: EventFeed) -> None:
+    feed.disconnect()
+    with serving(create_app(feed=feed)) as server:
+        before = set(threading.enumerate())
+        with pytest.raises(AddressError, match=f"nothing can be served on port {server.port} of 127"):
+            monitor(manager, logs=False, registry=CollectorRegistry(), port=server.port)
+
+        assert set(threading.enumerate()) <= before
+        assert repr(manager) == "<EventManager: 0 listeners>"
+
+
+def test_closing_twice_does_nothing(feed: EventFeed) -> None:
+    server = Server(create_app(feed=feed), "127.0.0.1", 0)
+
+    server.close()
+    server.close()
+
+    assert repr(server) == f"<Server at http://127.0.0.1:{server.port}/>"
+
+
+def test_it_serves_ipv6(feed: EventFeed) -> None:
+    with serving(create_app(feed=feed), host="::1") as server:
+        assert server.address == f"http://[::1]:{server.port}/"
+        assert ask(server.address, "/healthz").status == 200
+
+
+@pytest.mark.parametrize(("host", "shown"), [("0.0.0.0", "127.0.0.1"), ("", "127.0.0.1"), ("::", "[::1]")])
+def test_its_address_is_one_that_a_browser_can_open(feed: EventFeed, host: str, shown: str) -> None:
+    with serving(create_app(feed=feed), host=host) as server:
+        assert server.address == f"http://{shown}:{server.port}/"
+        assert ask(server.address, "/healthz").status == 200
+
+
+def test_the_end_of_the_event_manager_ends_the_feed(manager: EventManager) -> None:
+    before = set(threading.enumerate())
+    feed = EventFeed().connect(manager)
+    DictMemoryStore(event_manager=manager).from_bytes("a", b"1")
+
+    manager.close()
+    until(lambda: set(threading.enumerate()) <= before)
+
+    assert feed.ring.last == 3
+    feed.disconnect()

@@ -1,0 +1,127 @@
+"""The clock of all clients: who waits is woken together, when there is news."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from encore_storage.server import ticker as module
+from encore_storage.server.ticker import Ticker
+
+
+class News:
+    """How much there is to write."""
+
+    count = 0
+
+    def __call__(self) -> int:
+        return self.count
+
+
+@pytest.fixture
+def news() -> News:
+    return News()
+
+
+@pytest.fixture
+def ticker(news: News, monkeypatch: pytest.MonkeyPatch) -> Ticker:
+    monkeypatch.setattr(module, "TICK_SECONDS", 0.001)
+    monkeypatch.setattr(module, "IDLE_SECONDS", 3600.0)
+    return Ticker(news)
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), timeout=30))
+
+
+async def looked(ticker: Ticker, times: int) -> None:
+    """Until it has looked that many times whether there is something new."""
+    news = ticker._news
+    left = asyncio.Event()
+    seen = 0
+
+    def counted() -> int:
+        nonlocal seen
+        seen += 1
+        if seen == times:
+            left.set()
+        return news()
+
+    ticker._news = counted
+    await left.wait()
+    ticker._news = news
+
+
+def test_everyone_who_waits_is_woken_by_the_same_tick(ticker: Ticker, news: News) -> None:
+    ticker._woken = 1e12  # just now, as far as it knows
+
+    async def test() -> None:
+        waiting = [asyncio.create_task(ticker.next()) for _ in range(5)]
+        await looked(ticker, 3)
+        news.count += 1
+        await asyncio.gather(*waiting)
+
+    run(test)
+    assert ticker.count == 1
+
+
+def test_without_news_nobody_is_woken(ticker: Ticker, news: News) -> None:
+    ticker._woken = 1e12
+
+    async def test() -> None:
+        waiting = asyncio.create_task(ticker.next())
+        await looked(ticker, 5)
+        assert not waiting.done()
+        ticker._woken = -1e12  # long ago
+        await waiting
+
+    run(test)
+
+
+def test_closing_wakes_everyone(ticker: Ticker) -> None:
+    ticker._woken = 1e12
+
+    async def test() -> None:
+        waiting = asyncio.create_task(ticker.next())
+        await looked(ticker, 2)
+        await asyncio.to_thread(ticker.close)
+        await waiting
+
+    run(test)
+    assert ticker.closed
+
+
+def test_the_timer_ends_when_nobody_waits_any_more(ticker: Ticker) -> None:
+    ticker._woken = 1e12
+
+    async def test() -> None:
+        waiting = asyncio.create_task(ticker.next())
+        await looked(ticker, 2)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await looked(ticker, 1)
+        assert ticker._tick is None
+
+    run(test)
+
+
+def test_who_comes_after_a_tick_waits_for_the_next(ticker: Ticker, news: News) -> None:
+    async def test() -> None:
+        for _ in range(3):
+            news.count += 1
+            await ticker.next()
+
+    run(test)
+    assert ticker.count == 3
+
+
+def test_a_late_timer_makes_the_next_one_later(ticker: Ticker, news: News) -> None:
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        ticker._look(loop.time() - 0.2)
+
+    run(test)
+    assert 0.4 <= ticker._rest <= 3600
