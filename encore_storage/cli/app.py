@@ -10,18 +10,22 @@ from typing import Annotated, Any, Literal
 import typer
 
 from encore_events import EncoreError
+from encore_storage.cli.address import EXAMPLE, EventsAddress, EventsAddressError, RefusedError
 from encore_storage.cli.copying import CopyJob, CopyReport
 from encore_storage.cli.dashboards import RUNBOOK, RunbookUrlError, write_dashboards
 from encore_storage.cli.demo import run_demo
 from encore_storage.cli.names import SCHEMES, StoreName, StoreNameError
+from encore_storage.cli.replay import run_replay
 from encore_storage.cli.session import Session, session
 from encore_storage.cli.status import FAILED, INTERRUPTED, UNUSABLE
+from encore_storage.cli.tail import run_tail
 from encore_storage.slo import Slo, SloError
+from encore_storage.subscribers.errors import MissingExtraError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 Port = Annotated[
-    int | None, typer.Option(min=0, max=65535, help="Serve metrics on this port of 127.0.0.1; 0 for any that is free.")
+    int | None, typer.Option(min=0, max=65535, help="Serve a live page and metrics on this port of 127.0.0.1; 0: any.")
 ]
 
 
@@ -37,7 +41,7 @@ def run(arguments: list[str]) -> int:
         context = getattr(error, "ctx", None)
         command = "encore" if context is None else context.command_path
         return _complain(f"{error.format_message().rstrip('.')}; see {command} --help", UNUSABLE)
-    except (StoreNameError, SloError, RunbookUrlError) as error:
+    except (StoreNameError, SloError, RunbookUrlError, EventsAddressError, RefusedError, MissingExtraError) as error:
         return _complain(error, UNUSABLE)
     except (KeyboardInterrupt, typer.Abort):  # newer versions of typer give the status instead
         status = INTERRUPTED
@@ -91,6 +95,56 @@ def demo(
 
 
 @app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="What a Recorder has written.", show_default=False)],
+    speed: Annotated[float, typer.Option(help="How many times as fast as it happened; inf doesn't wait.")] = 1.0,
+    log_file: Annotated[Path | None, typer.Option(help="Append a line for each operation to this file.")] = None,
+    log_format: Annotated[Literal["json", "console"], typer.Option(help="How those lines are written.")] = "json",
+    port: Port = None,
+    keep_serving: Annotated[bool, typer.Option("--keep-serving", help="Go on until Ctrl-C.")] = False,  # noqa: FBT002
+) -> int:
+    """Have a recording happen again: events at the pace and with the times that they had.
+
+    Logs, metrics and the page show it as if it were now; files that the recording moved aside come first.
+    """
+    if not speed > 0:
+        raise typer.BadParameter(f"--speed must be above 0, not {speed:g}")
+    with session(
+        log_file=log_file, log_format=log_format, port=0 if keep_serving and port is None else port, progress=True
+    ) as run_:
+        return run_replay(run_, file, speed, keep_serving=keep_serving)
+
+
+@app.command()
+def tail(
+    url: Annotated[str, typer.Argument(help=f"The address of a page, such as {EXAMPLE}.", show_default=False)],
+    type_: Annotated[
+        list[str] | None, typer.Option("--type", metavar="PATTERN", help="Only these types; * matches anything.")
+    ] = None,
+    store: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only events of these stores.")] = None,
+    operation: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only these operations.")] = None,
+    outcome: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only what ended like this.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", help="Begin in the past: a time (2026-11-24T16:30:00Z), seconds, or an event id."),
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(envvar="ENCORE_TOKEN", help="What the program asks for.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write each event as it came: one line of JSON.")] = False,  # noqa: FBT002
+) -> int:
+    """Follow the events of another program, a line for each, until Ctrl-C.
+
+    Lines tell how operations and transactions ended, not how they began or how far they are: --type '*' shows all.
+    Where the connection is lost, it tries again, and goes on after the last event that it saw. What was missed, and
+    all else that is no event, is told on standard error.
+    """
+    asked = {"type": type_, "store": store, "operation": operation, "outcome": outcome, "since": since and [since]}
+    query = [(name, value) for name, values in asked.items() for value in values or ()]
+    return run_tail(EventsAddress.parse(url), query, token=token or None, as_json=as_json)
+
+
+@app.command()
 def dashboards(
     directory: Annotated[Path, typer.Argument(help="Where to write them.")] = Path("encore-dashboards"),
     objective: Annotated[float, typer.Option(help="Per cent of operations that must succeed.")] = Slo.objective,
@@ -119,7 +173,8 @@ def _copy(
     if source.files() and source.files() == target.files():
         raise StoreNameError(f"{source.text!r} and {target.text!r} are the same store")
     own = source.keys_of([*target.files(), *([] if log_file is None else [log_file.resolve()])])
-    if run_.metrics_address is not None:
+    if run_.page is not None:
+        run_.say(f"page: {run_.page}")
         run_.say(f"metrics: {run_.metrics_address}")
     with source.open_source(run_.manager) as from_, target.open_target(run_.manager) as to:
         job = CopyJob(from_, to, transaction_size=size, verify=verify)

@@ -10,3 +10,6 @@ UNUSABLE = 2
 
 INTERRUPTED = 130
 """Ctrl-C, as shells tell it: 128 and the number of the signal."""
+
+CLOSED = 141
+"""Nobody reads what it writes, as shells tell it: 128 and the number of the signal for a broken pipe."""

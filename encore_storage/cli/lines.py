@@ -1,0 +1,159 @@
+"""One readable line for each event: when, where, what, which key, how much, how long, and how it ended."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from rich.cells import cell_len
+from rich.filesize import decimal
+from rich.text import Text
+
+from encore_storage.cli.report import duration
+
+STORAGE = "encore.storage."
+QUIET = (".started", ".progress")
+"""What types of Encore's own end with that are told only to those who ask for types."""
+
+_BEGINS = {"store": 8, "what": 12, "key": 24}  # columns; each grows with what it has to show
+_ENDS = {"store": 20, "what": 16, "key": 48}
+_NUMBERS = 8
+
+_STYLES = {
+    "ok": "green",
+    "committed": "green",
+    "miss": "yellow",
+    "cancelled": "yellow",
+    "error": "red",
+    "rolled_back": "red",
+    "commit_failed": "red",
+    "rollback_failed": "red",
+}
+_SOLUTIONS = {"committed": "commit", "commit_failed": "commit"}
+
+Event = Mapping[str, Any]
+
+
+class EventLines:
+    """Makes lines that stand below each other; the columns grow with what there is to show, up to a point.
+
+    Args:
+        now: the local time, for whoever reads; the date is only told of other days.
+    """
+
+    def __init__(self, now: Callable[[], datetime] = datetime.now) -> None:
+        """Start with narrow columns."""
+        self._now = now
+        self._widths = dict(_BEGINS)
+
+    def line(self, event: Event) -> Text:
+        """The line for one CloudEvent."""
+        type_, data = str(event.get("type")), event.get("data")
+        known = data if isinstance(data, dict) else {}
+        if type_.startswith(f"{STORAGE}operation."):
+            line = self._operation(type_, known)
+        elif type_.startswith(f"{STORAGE}transaction."):
+            line = self._transaction(type_, known)
+        elif type_.startswith(f"{STORAGE}key."):
+            line = self._line(known, type_.removeprefix(STORAGE).replace(".", " "), _text(known, "key"))
+        else:
+            line = Text.assemble(printable(type_), "  ", (_as_json(data), "dim"))
+        line = Text.assemble((self._time(event.get("time")), "dim"), "  ", line)
+        line.rstrip()
+        if is_quiet(type_):
+            line.stylize("dim")
+        return line
+
+    def _operation(self, type_: str, data: Event) -> Text:
+        has_bytes = data.get("direction") is not None
+        count = data.get("bytes", data.get("step")) if has_bytes else None
+        outcome = _text(data, "outcome") or type_.rpartition(".")[2]
+        return self._line(data, _text(data, "operation"), _text(data, "key"), _bytes(count), outcome)
+
+    def _transaction(self, type_: str, data: Event) -> Text:
+        outcome = _text(data, "outcome")
+        if not outcome:
+            return self._line(data, "begin", _text(data, "notes"), "", type_.rpartition(".")[2])
+        count = data.get("operations")
+        operations = f"{count:,} operation{'s' * (count != 1)}" if isinstance(count, int) else ""
+        solution = _SOLUTIONS.get(outcome, "rollback")
+        return self._line(data, solution, _text(data, "notes"), "", outcome, operations)
+
+    def _line(self, data: Event, what: str, key: str, count: str = "", outcome: str = "", more: str = "") -> Text:
+        error = _error(data)
+        return Text.assemble(
+            self._column("store", _text(data, "store")),
+            (self._column("what", what), "bold"),
+            self._column("key", key),
+            f"{count:>{_NUMBERS}}  {_duration(data.get('duration')):>{_NUMBERS}}  ",
+            (outcome, _STYLES.get(outcome, "")),
+            f"  {more}" * bool(more),
+            (f"  {error}" * bool(error), "red"),
+        )
+
+    def _column(self, name: str, text: str) -> str:
+        width = cell_len(text)
+        self._widths[name] = max(self._widths[name], min(width, _ENDS[name]))
+        return text + " " * (max(self._widths[name] - width, 0) + 2)
+
+    def _time(self, text: Any) -> str:
+        try:
+            moment = datetime.fromisoformat(text).astimezone()
+        except (TypeError, ValueError, OverflowError, OSError):  # years that this machine can't tell
+            return "--:--:--.---"
+        is_today = moment.date() == self._now().date()
+        return moment.isoformat(" ", "milliseconds")[11 * is_today : 23]
+
+
+def is_quiet(type: str) -> bool:  # noqa: A002 (what CloudEvents call it)
+    """Whether only those who ask for types want to see it: the beginning of something that will be told at its end.
+
+    >>> is_quiet("encore.storage.operation.started"), is_quiet("encore.storage.operation.ended")
+    (True, False)
+    """
+    return type.startswith("encore.") and type.endswith(QUIET)
+
+
+def printable(text: str) -> str:
+    r"""The text as it does nothing to a terminal, and stays on its line.
+
+    >>> print(printable("a\nb\x1b[2J"))
+    a\nb\x1b[2J
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+
+
+def _text(data: Event, name: str) -> str:
+    value = data.get(name)
+    return "" if value is None else printable(value if isinstance(value, str) else _as_json(value))
+
+
+def _bytes(count: Any) -> str:
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        return ""
+    return f"{count} B" if count < 1000 else decimal(count)  # noqa: PLR2004 (a kilobyte)
+
+
+def _duration(seconds: Any) -> str:
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds < 0:
+        return ""
+    return duration(seconds)
+
+
+def _error(data: Event) -> str:
+    error = data.get("error")
+    if not isinstance(error, dict):
+        return _text(data, "error")
+    return ": ".join(filter(None, (_text(error, "type"), _text(error, "message"))))
+
+
+def _as_json(value: Any) -> str:
+    try:
+        return printable(json.dumps(value, ensure_ascii=False))
+    except (ValueError, RecursionError):
+        return "..."

@@ -1,0 +1,156 @@
+"""The line that a person reads of an event."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from encore_storage.cli.lines import EventLines
+
+STORAGE = "encore.storage"
+
+
+@pytest.fixture(autouse=True)
+def time_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "UTC-1")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.fixture
+def lines() -> EventLines:
+    return EventLines(now=lambda: datetime(2026, 11, 24, 23))  # noqa: DTZ001 (the local time)
+
+
+def line(lines: EventLines, kind: str, /, **data: Any) -> str:
+    return lines.line({"type": kind, "time": "2026-11-24T16:30:00.123456Z", "data": data}).plain
+
+
+def ended(lines: EventLines, /, **data: Any) -> str:
+    told = {"store": "archive", "operation": "get", "direction": "read", "key": "reports/q3", "outcome": "ok", **data}
+    return line(lines, f"{STORAGE}.operation.ended", **told)
+
+
+def test_an_operation_that_ended_is_told_in_columns(lines: EventLines) -> None:
+    assert ended(lines, bytes=11, duration=0.00042) == (
+        "17:30:00.123  archive   get           reports/q3                    11 B    420 µs  ok"
+    )
+
+
+def test_an_error_is_told_at_the_end(lines: EventLines) -> None:
+    error = {"type": "OSError", "message": "disk full", "error_type": "other"}
+
+    assert ended(lines, bytes=1_500_000, duration=75, outcome="error", error=error) == (
+        "17:30:00.123  archive   get           reports/q3                  1.5 MB    75.0 s  error  OSError: disk full"
+    )
+
+
+def test_an_error_whose_message_is_hidden_is_told_by_its_type(lines: EventLines) -> None:
+    assert ended(lines, outcome="error", error={"type": "OSError"}).endswith("  error  OSError")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "operations", "told"),
+    [
+        ("committed", 1, "commit import 2 ms committed 1 operation"),
+        ("rolled_back", 0, "rollback import 2 ms rolled_back 0 operations"),
+        ("commit_failed", 2000, "commit import 2 ms commit_failed 2,000 operations"),
+        ("rollback_failed", 2, "rollback import 2 ms rollback_failed 2 operations"),
+    ],
+)
+def test_a_transaction_that_ended_is_told_with_its_notes(
+    lines: EventLines, outcome: str, operations: int, told: str
+) -> None:
+    data = {"store": "archive", "outcome": outcome, "operations": operations, "notes": "import", "duration": 0.002}
+
+    assert line(lines, f"{STORAGE}.transaction.ended", **data).split() == ["17:30:00.123", "archive", *told.split()]
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "told"),
+    [
+        ("operation.started", {"operation": "get", "key": "a"}, "get a started"),
+        (
+            "operation.progress",
+            {"operation": "get", "key": "a", "direction": "read", "step": 99},
+            "get a 99 B progress",
+        ),
+        ("transaction.started", {"notes": "import"}, "begin import started"),
+        ("key.updated", {"key": "a", "action": "update"}, "key updated a"),
+    ],
+)
+def test_what_else_stores_tell_has_its_line(lines: EventLines, kind: str, data: dict[str, Any], told: str) -> None:
+    shown = line(lines, f"{STORAGE}.{kind}", store="archive", **data)
+
+    assert shown.split() == ["17:30:00.123", "archive", *told.split()]
+
+
+def test_what_moves_no_bytes_has_none(lines: EventLines) -> None:
+    assert " B " not in ended(lines, operation="exists", direction=None, bytes=0)
+    assert " 0 B " in ended(lines, bytes=0)
+
+
+def test_an_unknown_type_is_told_with_all_that_it_has(lines: EventLines) -> None:
+    assert line(lines, "python.shop.Sold", what="é\n", count=2) == (
+        '17:30:00.123  python.shop.Sold  {"what": "é\\n", "count": 2}'
+    )
+
+
+def test_columns_grow_and_stay_aligned(lines: EventLines) -> None:
+    first, *others = (ended(lines, key=key, bytes=11) for key in ("k" * 30, "short", "日本", "x" * 99))
+    short, wide, long = others
+
+    assert first.index("11 B") == short.index("11 B") == wide.index("11 B") + 2  # those take two columns each
+    assert f"{'x' * 99}      11 B" in long
+
+
+def test_the_date_is_told_of_other_days() -> None:
+    lines = EventLines(now=lambda: datetime(2026, 11, 26))  # noqa: DTZ001 (the local time)
+
+    assert ended(lines).startswith("2026-11-24 17:30:00.123  archive")
+
+
+@pytest.mark.parametrize("moment", [None, 5, "yesterday", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59Z"])
+def test_a_time_that_is_none_is_no_trouble(lines: EventLines, moment: object) -> None:
+    assert lines.line({"type": "a.b", "time": moment, "data": {}}).plain == "--:--:--.---  a.b  {}"
+
+
+def test_a_hostile_key_stays_on_its_line_and_does_nothing(lines: EventLines) -> None:
+    shown = ended(lines, key="a\nb\r\x1b[2J\x07\u202e\ud800[red]x[/red]", store="s\tt")
+
+    assert shown.isprintable()
+    assert r"a\nb\r\x1b[2J\x07\u202e\ud800[red]x[/red]" in shown
+    assert r"s\tt" in shown
+
+
+@pytest.mark.parametrize("value", [None, True, -1, 1e400, float("nan"), "11", [], {"a": ["\n"]}])
+@pytest.mark.parametrize("name", ["store", "operation", "direction", "key", "bytes", "duration", "outcome", "error"])
+def test_data_that_is_not_what_it_should_be_is_no_trouble(lines: EventLines, name: str, value: object) -> None:
+    assert ended(lines, **{name: value}).isprintable()
+
+
+@pytest.mark.parametrize("data", [None, 5, "text", ["a"]])
+@pytest.mark.parametrize("kind", [f"{STORAGE}.operation.ended", f"{STORAGE}.transaction.ended", "a.b"])
+def test_an_event_without_data_is_no_trouble(lines: EventLines, kind: str, data: object) -> None:
+    assert lines.line({"type": kind, "time": None, "data": data}).plain.startswith("--:--:--.---")
+
+
+def test_data_without_end_is_not_told(lines: EventLines) -> None:
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+
+    assert line(lines, "a.b", deep=deep).endswith("a.b  ...")
+
+
+def test_beginnings_are_dim_and_outcomes_have_their_colour(lines: EventLines) -> None:
+    event = {"type": f"{STORAGE}.operation.ended", "time": None, "data": {"outcome": "error"}}
+
+    assert "red" in {str(span.style) for span in lines.line(event).spans}
+    assert str(lines.line({**event, "type": f"{STORAGE}.operation.started"}).spans[-1].style) == "dim"
