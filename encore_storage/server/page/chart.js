@@ -1,0 +1,160 @@
+// One chart: uPlot in a frame that gives its size, with a cursor for the mouse and for the keyboard.
+
+import uPlot from "./vendor/uPlot/uPlot.esm.js";
+import { clock } from "./format.js";
+import { SECONDS } from "./model.js";
+
+const STEPS = { ArrowLeft: -1, ArrowRight: 1, PageUp: -30, PageDown: 30, Home: -Infinity, End: Infinity };
+
+const EDGE = 20; // seconds
+
+const styles = getComputedStyle(document.documentElement);
+export const colour = (name) => styles.getPropertyValue(`--${name}`).trim();
+
+/** The rows at which a series has a value and no neighbour, which no line would show. */
+function lonely(plot, index) {
+  const values = plot.data[index];
+  return values.flatMap((value, row) =>
+    value !== null && (values[row - 1] ?? null) === null && (values[row + 1] ?? null) === null ? [row] : [],
+  );
+}
+
+/** A line, or with `fill` an area, in the colour of that name. */
+export function line(name, { width = 1.5, fill = null, ...others } = {}) {
+  return {
+    stroke: () => colour(name),
+    fill: fill ? () => colour(fill) : undefined,
+    width,
+    points: { show: false, filter: lonely, size: 4, fill: () => colour(name) },
+    ...others,
+  };
+}
+
+export class Chart {
+  /**
+   * `spec` has series, scale, axis (`splits`, `values`), `columns(snapshot)`, perhaps bands and `draw(plot, snapshot)`.
+   * `onpoint(time)` gets the time that is pointed at, or null.
+   */
+  constructor(frame, spec, onpoint) {
+    this._frame = frame;
+    this._spec = spec;
+    this._onpoint = onpoint;
+    this._snapshot = null;
+    this._plot = null;
+    this._fontSize = null;
+    new ResizeObserver(() => this._fit()).observe(frame);
+    frame.addEventListener("keydown", (event) => this._step(event));
+    frame.addEventListener("focusout", () => this._point(null));
+  }
+
+  show(snapshot) {
+    this._snapshot = snapshot;
+    if (this._plot) this._plot.setData(this._data());
+    else this._fit();
+  }
+
+  /** Draws again what is shown, in the colours as they are now. */
+  redraw() {
+    this._plot?.redraw(false);
+  }
+
+  _data() {
+    return [this._snapshot.time, ...this._spec.columns(this._snapshot)];
+  }
+
+  _fit() {
+    const { clientWidth: width, clientHeight: height } = this._frame;
+    if (!this._snapshot || width === 0 || height === 0) return;
+    const fontSize = Math.round(parseFloat(styles.fontSize) * 0.7);
+    if (this._plot && fontSize === this._fontSize) {
+      this._plot.setSize({ width, height });
+      return;
+    }
+    this._plot?.destroy();
+    this._fontSize = fontSize;
+    this._plot = new uPlot(this._options(width, height, fontSize), this._data(), this._frame);
+  }
+
+  _options(width, height, fontSize) {
+    const { series, scale, axis, bands } = this._spec;
+    const font = `${fontSize}px ${styles.fontFamily}`;
+    const grid = { stroke: () => colour("grid"), width: 1 };
+    const drawn = { font, stroke: () => colour("soft"), grid, ticks: { show: false } };
+    return {
+      width,
+      height,
+      padding: [fontSize * 0.75, fontSize, 0, 0],
+      legend: { show: false },
+      cursor: {
+        y: false,
+        drag: { x: false, y: false },
+        sync: { key: "encore", scales: ["x", null] },
+        points: { size: 7, width: 1.5, fill: () => colour("card") },
+      },
+      scales: { x: { time: true, range: () => this._window() }, y: scale },
+      bands,
+      series: [{}, ...series],
+      axes: [
+        {
+          ...drawn,
+          grid: { show: false },
+          size: fontSize * 2,
+          gap: fontSize * 0.4,
+          space: fontSize * 4.5,
+          incrs: [120, 300],
+          values: (_, times) => this._timesOfDay(times),
+        },
+        { ...drawn, size: fontSize * 4.6, gap: fontSize * 0.5, space: fontSize * 2.6, ...axis },
+      ],
+      hooks: {
+        draw: [(plot) => this._spec.draw?.(plot, this._snapshot), (plot) => drawRestarts(plot, this._snapshot)],
+        setCursor: [(plot) => this._onpoint(plot.cursor.idx == null ? null : plot.data[0][plot.cursor.idx])],
+      },
+    };
+  }
+
+  /** A label that an edge would cut, or push into another, is left out. */
+  _timesOfDay(times) {
+    const [start, end] = this._window();
+    return times.map((time) => (time < start + EDGE || time > end - EDGE ? "" : clock(time).slice(0, 5)));
+  }
+
+  _window() {
+    const { end } = this._snapshot;
+    return [end - SECONDS + 1, end];
+  }
+
+  _step(event) {
+    const step = STEPS[event.key];
+    if (event.key === "Escape") this._point(null);
+    if (step === undefined || !this._plot) return;
+    event.preventDefault();
+    const last = SECONDS - 1;
+    const from = this._plot.cursor.idx ?? (step < 0 ? last + 1 : -1);
+    this._point(Math.min(last, Math.max(0, from + step)));
+  }
+
+  /** Puts the cursor of this chart, and of those that go with it, at that row. */
+  _point(row) {
+    if (!this._plot) return;
+    const left = row === null ? -10 : this._plot.valToPos(this._plot.data[0][row], "x");
+    this._plot.setCursor({ left, top: row === null ? -10 : 0 }, true, true);
+  }
+}
+
+/** A line at each time at which another run of the program began. */
+function drawRestarts(plot, { restarts }) {
+  const { ctx, bbox } = plot;
+  ctx.save();
+  ctx.strokeStyle = colour("soft");
+  ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
+  ctx.lineWidth = devicePixelRatio;
+  for (const time of restarts) {
+    const x = Math.round(plot.valToPos(time, "x", true)) + 0.5;
+    ctx.beginPath();
+    ctx.moveTo(x, bbox.top);
+    ctx.lineTo(x, bbox.top + bbox.height);
+    ctx.stroke();
+  }
+  ctx.restore();
+}

@@ -1,0 +1,220 @@
+// The five charts: what each one draws, which figures stand above it, and what it says to those who don't see it.
+
+import { Chart, colour, line } from "./chart.js";
+import { setAttribute, setText } from "./dom.js";
+import { bytes, clock, count, duration, joined, percent, plural, rate } from "./format.js";
+
+const TOLD_EVERY = 30_000; // ms between two texts of a chart, or a screen reader would never be done with them
+const LAST_MINUTE = 60;
+const INTEGERS = Array.from({ length: 12 }, (_, power) => [1, 2, 5].map((one) => one * 10 ** power)).flat();
+
+const known = (values) => values.filter((value) => value !== null);
+const last = (values) => values.at(-1) ?? null;
+const lastKnown = (values) => values.findLast((value) => value !== null) ?? null;
+const sum = (values) => values.reduce((total, value) => total + (value ?? 0), 0);
+const peak = (values) => Math.max(0, ...known(values));
+const upTo = (least, room = 1.08) => (_, __, max) => [0, Math.max(least, (max ?? 0) * room)];
+
+/** The share of operations that failed among those of the rows. */
+function ratio({ operations, errors }, from, until) {
+  const total = sum(operations.slice(from, until));
+  return total > 0 ? sum(errors.slice(from, until)) / total : null;
+}
+
+const worst = ({ operations, errors }) => peak(operations.map((total, row) => (total ? errors[row] / total : 0)));
+
+/** Decades, and the halves between them where there are few. */
+function logarithmic(_, __, min, max) {
+  const decades = Math.log10(max / min);
+  const steps = decades < 1.5 ? [1, 2, 5] : [1];
+  const marks = [];
+  const skip = decades > 5 ? 2 : 1;
+  for (let power = Math.floor(Math.log10(min)); power <= Math.log10(max); power += skip) {
+    marks.push(...steps.map((step) => Number((step * 10 ** power).toPrecision(3))));
+  }
+  return marks.filter((mark) => mark >= min && mark <= max);
+}
+
+function logRange(_, min, max) {
+  if (min === null || max === null) return [0.0001, 1];
+  return [Math.max(min, 1e-9) / 1.5, Math.max(max * 1.5, min * 8)];
+}
+
+/** Stems from the top, the longer the more, with a triangle at the end: seconds with something rare that matters. */
+function drawStems(plot, values, name) {
+  const { ctx, bbox } = plot;
+  const most = peak(values);
+  const size = 3.5 * devicePixelRatio;
+  ctx.save();
+  ctx.strokeStyle = ctx.fillStyle = colour(name);
+  ctx.lineWidth = 1.5 * devicePixelRatio;
+  values.forEach((value, row) => {
+    if (!value) return;
+    const x = plot.valToPos(plot.data[0][row], "x", true);
+    const y = bbox.top + bbox.height * (0.1 + (0.2 * value) / most);
+    ctx.beginPath();
+    ctx.moveTo(x, bbox.top);
+    ctx.lineTo(x, y - size);
+    ctx.stroke();
+    ctx.beginPath();
+    ctx.moveTo(x - size, y - size);
+    ctx.lineTo(x + size, y - size);
+    ctx.lineTo(x, y + size);
+    ctx.fill();
+  });
+  ctx.restore();
+}
+
+/** The line from which one series goes up and the other down. */
+function drawZero(plot) {
+  const { ctx, bbox } = plot;
+  const y = Math.round(plot.valToPos(0, "y", true)) + 0.5;
+  ctx.save();
+  ctx.strokeStyle = colour("soft");
+  ctx.lineWidth = devicePixelRatio;
+  ctx.beginPath();
+  ctx.moveTo(bbox.left, y);
+  ctx.lineTo(bbox.left + bbox.width, y);
+  ctx.stroke();
+  ctx.restore();
+}
+
+const CHARTS = {
+  operations: {
+    columns: (s) => [s.operations],
+    series: [line("ink", { fill: "ink-fill" })],
+    scale: { range: upTo(5) },
+    axis: { incrs: INTEGERS, values: (_, marks) => marks.map((mark) => joined(rate(mark, ""))) },
+    figures: {
+      operations: { now: (s) => rate(last(s.operations)), at: (s, row) => rate(s.operations[row]) },
+    },
+    aside: (s) => `peak ${joined(rate(peak(s.operations)))}`,
+    text: (s) =>
+      `Operations a second over the last ten minutes: now ${count(last(s.operations) ?? 0)}, ` +
+      `at most ${count(peak(s.operations))}.`,
+  },
+  bytes: {
+    columns: (s) => [s.read, s.written.map((value) => (value === null ? null : -value))],
+    series: [line("read", { fill: "read-fill" }), line("write", { fill: "write-fill" })],
+    scale: { range: (_, min, max) => [Math.min(-1000, (min ?? 0) * 1.08), Math.max(1000, (max ?? 0) * 1.08)] },
+    axis: { values: (_, marks) => marks.map((mark) => joined(bytes(Math.abs(mark)))) },
+    figures: {
+      read: { now: (s) => bytes(last(s.read), "/s"), at: (s, row) => bytes(s.read[row], "/s") },
+      written: { now: (s) => bytes(last(s.written), "/s"), at: (s, row) => bytes(s.written[row], "/s") },
+    },
+    draw: drawZero,
+    aside: () => "",
+    text: (s) =>
+      "Bytes a second over the last ten minutes: " +
+      `read now ${joined(bytes(last(s.read) ?? 0))}, at most ${joined(bytes(peak(s.read)))}; ` +
+      `written now ${joined(bytes(last(s.written) ?? 0))}, at most ${joined(bytes(peak(s.written)))}.`,
+  },
+  latency: {
+    columns: (s) => [s.p50, s.p99],
+    series: [line("ink"), line("soft", { width: 1 })],
+    bands: [{ series: [2, 1], fill: () => colour("ink-fill") }],
+    scale: { distr: 3, log: 10, range: logRange },
+    axis: {
+      splits: logarithmic,
+      filter: (_, marks) => marks,
+      values: (_, marks) => marks.map((mark) => joined(duration(mark))),
+    },
+    figures: {
+      p50: { now: (s) => duration(lastKnown(s.p50)), at: (s, row) => duration(s.p50[row]) },
+      p99: { now: (s) => duration(lastKnown(s.p99)), at: (s, row) => duration(s.p99[row]) },
+    },
+    aside: () => "log scale",
+    text: (s) =>
+      known(s.p99).length === 0
+        ? "Latency over the last ten minutes: no operation has ended."
+        : "Latency over the last ten minutes: " +
+          `half of the operations now take at most ${joined(duration(lastKnown(s.p50)))}, ` +
+          `99 % at most ${joined(duration(lastKnown(s.p99)))}; the latter was ${joined(duration(peak(s.p99)))} at worst.`,
+  },
+  errors: {
+    columns: (s) => [s.operations.map((total, row) => (total ? s.errors[row] / total : total))],
+    series: [line("error", { fill: "error-fill" })],
+    scale: { range: upTo(0.01) },
+    axis: { values: (_, marks) => marks.map((mark) => joined(percent(mark))) },
+    figures: {
+      "error-ratio": { now: (s) => percent(ratio(s, -LAST_MINUTE)), at: (s, row) => percent(ratio(s, row, row + 1)) },
+      "failed": { now: (s) => [count(sum(s.errors)), ""], at: (s, row) => [count(s.errors[row] ?? 0), ""] },
+    },
+    aside: () => "",
+    text: (s) =>
+      sum(s.operations) === 0
+        ? "Error ratio over the last ten minutes: no operation has ended."
+        : `Error ratio over the last ten minutes: ${joined(percent(ratio(s, 0)))} of the operations; ` +
+          `highest in one second ${joined(percent(worst(s)))}.`,
+  },
+  transactions: {
+    columns: (s) => [s.commits],
+    series: [line("commit", { fill: "commit-fill" })],
+    scale: { range: upTo(5, 1.4) },
+    axis: { incrs: INTEGERS, values: (_, marks) => marks.map((mark) => joined(rate(mark, ""))) },
+    draw: (plot, s) => drawStems(plot, s.rollbacks, "rollback"),
+    figures: {
+      commits: { now: (s) => rate(last(s.commits)), at: (s, row) => rate(s.commits[row]) },
+      rollbacks: { now: (s) => [count(sum(s.rollbacks)), ""], at: (s, row) => [count(s.rollbacks[row] ?? 0), ""] },
+    },
+    aside: () => "",
+    text: (s) =>
+      `Transactions over the last ten minutes: ${plural(sum(s.commits), "commit")}, ` +
+      `${plural(sum(s.rollbacks), "rollback")}.`,
+  },
+};
+
+export class Charts {
+  /** Finds its frames and figures by their `data-chart` and `data-figure`. */
+  constructor(root) {
+    this._root = root;
+    this._snapshot = null;
+    this._pointed = null; // the time that is pointed at
+    this._toldAt = -Infinity;
+    this._cards = Object.entries(CHARTS).map(([name, spec]) => {
+      const card = root.querySelector(`[data-chart="${name}"]`);
+      const frame = card.querySelector(".plot");
+      const figures = Object.entries(spec.figures).map(([figure, tell]) => ({
+        tell,
+        node: card.querySelector(`[data-figure="${figure}"]`),
+      }));
+      const chart = new Chart(frame, spec, (time) => this._point(time));
+      return { spec, frame, figures, chart, aside: card.querySelector(".aside") };
+    });
+    const scheme = matchMedia("(prefers-color-scheme: dark)");
+    scheme.addEventListener("change", () => this._cards.forEach(({ chart }) => chart.redraw()));
+  }
+
+  show(snapshot) {
+    this._snapshot = snapshot;
+    for (const { chart } of this._cards) chart.show(snapshot);
+    this._showFigures();
+    if (performance.now() - this._toldAt < TOLD_EVERY) return;
+    this._toldAt = performance.now();
+    for (const { frame, spec } of this._cards) setAttribute(frame, "aria-label", spec.text(snapshot));
+  }
+
+  /** Has the texts told anew with what is shown next. */
+  tellAnew() {
+    this._toldAt = -Infinity;
+  }
+
+  _point(time) {
+    if (time === this._pointed) return;
+    this._pointed = time;
+    this._showFigures();
+  }
+
+  _showFigures() {
+    const row = this._snapshot.time.indexOf(this._pointed);
+    this._root.toggleAttribute("data-pointed", row >= 0); // the figures are of one second then, not of a period
+    for (const { spec, figures, aside } of this._cards) {
+      for (const { node, tell } of figures) {
+        const [figure, unit] = row < 0 ? tell.now(this._snapshot) : tell.at(this._snapshot, row);
+        setText(node.querySelector(".number"), figure);
+        setText(node.querySelector(".unit"), unit);
+      }
+      setText(aside, row < 0 ? spec.aside(this._snapshot) : `at ${clock(this._pointed)}`);
+    }
+  }
+}

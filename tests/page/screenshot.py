@@ -1,0 +1,151 @@
+"""Makes docs/images/page.png: real stores at work for ten minutes, and the page that shows them.
+
+python -m tests.page.screenshot [SECONDS light|dark FILE]
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import math
+import random
+import sys
+import sysconfig
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from encore_events import EventManager
+from encore_storage import FileSystemStore, SqliteStore, Value, monitor
+from encore_storage.store import AbstractStore
+from tests.page.support import Screen, chromium
+
+SECONDS = 615
+FILE = Path(__file__).parents[2] / "docs" / "images" / "page.png"
+SIZE = (1280, 900)
+
+_BATCH = 8
+_PACE = 0.1  # seconds between two batches, on average
+_NAMES = ("harbour-at-dawn", "opening-night", "rehearsal", "the-second-act")
+
+
+class Upload(io.RawIOBase):
+    """What comes in over a slow line, until work is over; some lines break."""
+
+    def __init__(self, over: threading.Event, size: int, *, breaks: bool) -> None:
+        """Nothing has come yet."""
+        self._over = over
+        self._rest = size
+        self._breaks_at = size // 3 if breaks else -1
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]  # a buffer that can be written is asked for
+        """Bytes, after a while."""
+        self._over.wait(random.uniform(0.02, 0.08))
+        if self._rest < self._breaks_at:
+            raise ConnectionResetError(104, "Connection reset by peer")
+        count = min(self._rest, len(buffer), 65_536)
+        buffer[:count] = random.randbytes(count)
+        self._rest -= count
+        return count
+
+
+class Work:
+    """What goes on in the stores, for a block."""
+
+    def __init__(self, library: AbstractStore, archive: AbstractStore, uploads: AbstractStore) -> None:
+        """Make it; nothing goes on yet."""
+        self._library, self._archive, self._uploads = library, archive, uploads
+        self._over = threading.Event()
+        jobs = (self._import, self._upload, self._upload, self._download, self._download)
+        self._threads = [threading.Thread(target=job) for job in jobs]
+
+    def __enter__(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def __exit__(self, *_error: object) -> None:
+        """End."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _turns(self) -> Iterator[int]:
+        return itertools.takewhile(lambda _turn: not self._over.is_set(), itertools.count())
+
+    def _import(self) -> None:
+        """Copy batches, in waves; some fail, and more of them for a while."""
+        keys = itertools.cycle([key for key in self._library.glob("*.py") if not key.startswith("site-packages/")])
+        for turn in self._turns():
+            wave = 1 + 0.6 * math.sin(time.monotonic() / 40) + 0.25 * math.sin(time.monotonic() / 9)
+            self._over.wait(_PACE / max(wave, 0.15) * random.uniform(0.5, 1.5))
+            is_bad_time = turn % 3000 > 2700
+            with contextlib.suppress(OSError), self._archive.transaction("nightly import"):
+                for key in itertools.islice(keys, _BATCH):
+                    self._archive.set(key, self._library.get(key))
+                    self._archive.exists(key)
+                if turn % (25 if is_bad_time else 400) == 0:
+                    raise OSError(28, "No space left on device")
+            if turn % (3 if is_bad_time else 300) == 0:
+                with contextlib.suppress(OSError):
+                    self._archive.set("manifest.json", Value(Upload(self._over, 50_000, breaks=True)))
+
+    def _upload(self) -> None:
+        for turn in self._turns():
+            size = random.randint(3_000_000, 20_000_000)
+            data = Upload(self._over, size, breaks=turn % 7 == 6)
+            with contextlib.suppress(OSError):
+                self._uploads.set(f"films/{random.choice(_NAMES)}.mp4", Value(data, size=size))
+
+    def _download(self) -> None:
+        for _ in self._turns():
+            self._over.wait(random.uniform(0.5, 2))
+            with contextlib.suppress(OSError, KeyError):
+                self._read(f"films/{random.choice(_NAMES)}.mp4")
+
+    def _read(self, key: str) -> None:
+        with self._uploads.get(key) as value:
+            for _ in value.iterdata(buffer_size=131_072):
+                self._over.wait(random.uniform(0.05, 0.1))
+
+
+def main(seconds: float = SECONDS, scheme: str = "dark", file: Path = FILE, port: int = 9464) -> None:
+    """Work, look, and end."""
+    random.seed(4)
+    manager = EventManager()
+    standard = Path(sysconfig.get_path("stdlib"))
+    with (
+        tempfile.TemporaryDirectory(prefix="encore-screenshot-") as folder,
+        FileSystemStore(standard, create=False, name="library", event_manager=manager) as library,
+        SqliteStore(f"{folder}/archive.db", name="archive", event_manager=manager) as archive,
+        FileSystemStore(Path(folder, "uploads"), name="uploads", event_manager=manager) as uploads,
+        monitor(manager, logs=False, registry=CollectorRegistry(), port=port) as observed,
+        chromium() as browser,
+        Work(library, archive, uploads),
+    ):
+        assert observed.page is not None
+        screen = Screen(browser, width=SIZE[0], height=SIZE[1], scheme=scheme)
+        screen.open(observed.page)
+        screen.page.wait_for_timeout(seconds * 1000)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        screen.page.screenshot(path=file)
+        screen.close()
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case []:
+            main()
+        case [seconds, scheme, file]:
+            main(float(seconds), scheme, Path(file))
+        case _:
+            sys.exit(__doc__)

@@ -1,0 +1,185 @@
+"""What the page shows of stores at work is what happened."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from encore_events import EventManager
+from encore_events.testing import EventRecorder
+from encore_storage import DictMemoryStore
+from encore_storage.events import StoreProgressEndEvent
+from encore_storage.progress import StoreProgressManager
+from encore_storage.server import create_app
+from encore_storage.server.serving import Server
+from tests.page.support import Screen, operations
+
+
+def work(store: DictMemoryStore, count: int = 20) -> None:
+    """Commits of a few writes and reads each."""
+    for number in range(count):
+        with store.transaction("work"):
+            store.from_bytes(f"reports/{number}", bytes(1000))
+            store.to_bytes(f"reports/{number}")
+
+
+def fail(store: DictMemoryStore, message: str = "disk full") -> None:
+    """A transaction that is rolled back."""
+    with pytest.raises(OSError, match=re.escape(message)), store.transaction("nightly import"):
+        store.from_bytes("half", b"1")
+        raise OSError(message)
+
+
+def test_the_charts_are_drawn_and_move(screen: Screen, address: str, store: DictMemoryStore) -> None:
+    screen.open(address)
+    assert screen.pixels("bytes", "read") == 0
+    work(store)
+    fail(store)
+    for chart, colour in (
+        ("bytes", "read"),
+        ("bytes", "write"),
+        ("transactions", "commit"),
+        ("transactions", "rollback"),
+    ):
+        screen.until(lambda chart=chart, colour=colour: screen.pixels(chart, colour))  # type: ignore[misc]  # bound now
+    before = {chart: screen.picture(chart) for chart in ("operations", "bytes", "latency", "transactions")}
+    work(store, count=50)
+    for chart, picture in before.items():
+        screen.until(lambda chart=chart: screen.picture(chart), lambda now, picture=picture: now != picture)  # type: ignore[misc]
+
+
+def test_the_totals_are_those_of_the_api(
+    screen: Screen, address: str, store: DictMemoryStore, recorder: EventRecorder
+) -> None:
+    screen.open(address)
+    work(store)
+    fail(store)
+    ended = len(recorder.of(StoreProgressEndEvent))
+    told = screen.until(lambda: operations(address)["totals"], lambda totals: totals["operations"] == ended)
+    assert (told["written"], told["commits"], told["rollbacks"]) == (20_001, 20, 1)
+    screen.shows(told)
+    expect(screen.total("written")).to_have_text("20\u202fkB")
+
+
+def test_a_rollback_appears_with_its_error(screen: Screen, address: str, store: DictMemoryStore) -> None:
+    screen.open(address)
+    expect(screen.page.locator("#failures .empty")).to_be_visible()
+    fail(store)
+    row = screen.rows("failures").filter(has_text="rolled back")
+    expect(row).to_have_count(1)
+    for words in ("archive", "nightly import", "1 operation", "OSError: disk full"):
+        expect(row).to_contain_text(words)
+    expect(row.locator("time")).to_have_attribute("datetime", re.compile(r"^20\d\d-"))
+    expect(screen.figure("rollbacks")).to_have_text("1")
+    expect(screen.page.locator("#failures .empty")).to_be_hidden()
+
+
+def test_a_transfer_in_flight_has_a_bar_and_an_age(
+    screen: Screen, address: str, store: DictMemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StoreProgressManager, "min_interval", 0)
+    store.from_bytes("big", bytes(1_000_000))
+    screen.open(address)
+    expect(screen.page.locator("#in-flight .empty")).to_be_visible()
+    with store.transaction("slow"), store.get_data("big") as data:
+        data.read(250_000)
+        row = screen.rows("in-flight").filter(has_text="big")
+        bar = row.get_by_role("progressbar", name="get big in archive")
+        expect(bar).to_have_attribute("max", "1000000")
+        expect(bar).to_have_attribute("value", "250000")
+        expect(row).to_contain_text("25% of 1\u202fMB")
+        expect(row.locator(".age")).to_have_text(re.compile(r"^[1-9]\d*\u202fs$"))
+        expect(screen.rows("in-flight").filter(has_text="slow")).to_contain_text("transaction")
+    expect(screen.rows("in-flight")).to_have_count(0)
+    expect(screen.page.locator("#in-flight .empty")).to_be_visible()
+
+
+def test_what_ended_last_comes_first(screen: Screen, address: str, store: DictMemoryStore) -> None:
+    screen.open(address)
+    work(store, count=60)
+    store.from_bytes("the last one", b"12345")
+    first = screen.rows("recent").first
+    expect(first).to_contain_text("the last one")
+    for words in ("set", "archive", "ok", "5\u202fB"):
+        expect(first).to_contain_text(words)
+    assert screen.rows("recent").count() <= 50
+
+
+def test_the_error_ratio_counts_errors_among_operations(screen: Screen, address: str, store: DictMemoryStore) -> None:
+    screen.open(address)
+    for _ in range(3):
+        store.exists("a")
+
+    class Broken:
+        def read(self, size: int = -1) -> bytes:
+            raise ConnectionResetError("reset by peer")
+
+        def close(self) -> None:
+            pass
+
+    with pytest.raises(ConnectionResetError):
+        store.set("a", (Broken(), {}))
+    expect(screen.figure("error-ratio")).to_have_text("25")
+    expect(screen.figure("failed")).to_have_text("1")
+    expect(screen.rows("failures")).to_contain_text("ConnectionResetError: reset by peer")
+    assert screen.until(lambda: screen.pixels("errors", "error"))
+
+
+def test_one_store_can_be_looked_at(
+    screen: Screen, address: str, store: DictMemoryStore, manager: EventManager
+) -> None:
+    other = DictMemoryStore(name="a & b=c", event_manager=manager)
+    work(store, count=3)
+    work(other, count=5)
+    screen.open(address)
+    select = screen.page.get_by_label("Store")
+    expect(select.locator("option")).to_have_text(["All stores", "a & b=c", "archive"])
+    expect(screen.total("commits")).to_have_attribute("value", "8")
+
+    select.select_option("a & b=c")
+    expect(screen.total("commits")).to_have_attribute("value", "5")
+    screen.shows(operations(address, "?store=a%20%26%20b%3Dc")["totals"])
+    expect(screen.rows("recent").filter(has_text="archive")).to_have_count(0)
+
+    screen.page.reload()
+    expect(select).to_have_value("=a & b=c")
+    expect(screen.total("commits")).to_have_attribute("value", "5")
+    screen.page.go_back()
+    expect(screen.total("commits")).to_have_attribute("value", "8")
+
+
+def test_pausing_freezes_what_is_shown_and_not_what_is_known(
+    screen: Screen, address: str, store: DictMemoryStore
+) -> None:
+    work(store, count=2)
+    screen.open(address)
+    expect(screen.total("commits")).to_have_attribute("value", "2")
+    screen.page.get_by_role("button", name="Pause").click()
+    painted = screen.painted()
+    work(store, count=3)
+    expect(screen.page.locator("#state")).to_have_text(re.compile(r"^Paused, [1-9]\d*\u202fs behind$"))
+    assert (screen.painted(), screen.total("commits").get_attribute("value")) == (painted, "2")
+    assert operations(address)["totals"]["commits"] == 5
+    screen.page.get_by_role("button", name="Resume").click()
+    expect(screen.total("commits")).to_have_attribute("value", "5")
+    expect(screen.page.locator("#state")).to_have_text("Live")
+
+
+def test_it_can_be_mounted_in_another_application(
+    screen: Screen, manager: EventManager, store: DictMemoryStore
+) -> None:
+    shown = create_app(manager, registry=CollectorRegistry())
+    server = Server(Starlette(routes=[Mount("/tools/encore", shown)]), "127.0.0.1", 0)
+    try:
+        work(store, count=2)
+        screen.open(f"{server.address}tools/encore/")
+        expect(screen.total("commits")).to_have_attribute("value", "2")
+    finally:
+        shown.state.close()
+        server.close()
+        shown.state.feed.disconnect()

@@ -1,0 +1,59 @@
+"""However much happens, the page has little to do."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+
+import pytest
+from playwright.sync_api import expect
+
+from encore_storage import DictMemoryStore
+from encore_storage.progress import StoreProgressManager
+from tests.page.support import Screen, operations
+
+OPERATIONS = 40_000
+
+_FRAMES = """() => new Promise((done) => {
+    let frames = 0;
+    const count = () => (++frames === 20 ? done(frames) : requestAnimationFrame(count));
+    requestAnimationFrame(count);
+})"""
+
+
+def test_many_operations_do_not_freeze_the_page(screen: Screen, address: str, store: DictMemoryStore) -> None:
+    screen.open(address)
+    screen.page.evaluate("""() => {
+        window.times = [];
+        new MutationObserver(() => window.times.push(performance.now()))
+            .observe(document.documentElement, { attributeFilter: ["data-painted"] });
+    }""")
+    busy = threading.Thread(target=lambda: [store.exists(f"key {number}") for number in range(OPERATIONS)])
+    busy.start()
+    screen.painted_again()
+    assert screen.page.evaluate(_FRAMES) == 20
+    screen.page.get_by_role("button", name="Pause").click()
+    screen.page.get_by_role("button", name="Resume").click()
+    busy.join()
+    told = screen.until(
+        lambda: operations(address),
+        lambda told: told["last_event_id"].endswith(f"-{2 * OPERATIONS}"),  # of each, the start and the end
+    )
+    screen.shows(told["totals"])
+    expect(screen.page.locator("#state")).to_have_text("Live")
+    assert screen.page.locator("#lists tbody tr").count() <= 50 + 100 + 100
+    times = screen.page.evaluate("window.times")
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert [gap for gap in gaps if gap < 900] == []  # from the end of one to the end of the next
+
+
+def test_nothing_moves_between_two_messages(
+    screen: Screen, address: str, store: DictMemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StoreProgressManager, "min_interval", 0)
+    store.from_bytes("big", bytes(1_000_000))
+    screen.open(address)
+    with store.get_data("big") as data:
+        data.read(1000)
+        expect(screen.page.get_by_role("progressbar")).to_have_count(1)
+        assert screen.page.evaluate("document.getAnimations().length") == 0  # each would be painted all the time

@@ -1,0 +1,131 @@
+"""Whoever looks, with whatever: a keyboard, a screen reader, a telephone, a wall."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+
+import pytest
+from playwright.sync_api import expect
+from prometheus_client import CollectorRegistry
+
+from encore_events import EventManager
+from encore_storage import DictMemoryStore, monitor
+from encore_storage.progress import StoreProgressManager
+from tests.page.conftest import Open
+from tests.page.support import Screen
+
+LONG_NAME = "reports/" * 40
+
+
+def fill(store: DictMemoryStore) -> None:
+    """Something for each list."""
+    store.from_bytes(LONG_NAME, bytes(100_000))
+    store.exists("no such key")
+    with suppress(OSError), store.transaction(LONG_NAME):
+        store.from_bytes("a", b"1")
+        raise OSError(LONG_NAME * 2)
+    with suppress(KeyError):
+        store.to_bytes("no such key")
+
+
+def test_axe_finds_nothing_wrong_with_data_and_paused(
+    screen: Screen, address: str, store: DictMemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StoreProgressManager, "min_interval", 0)
+    fill(store)
+    with store.transaction("open"), store.get_data(LONG_NAME) as data:
+        data.read(1000)
+        screen.open(address)
+        expect(screen.rows("in-flight")).to_have_count(2)
+        screen.check("light", "dark")
+        screen.page.get_by_role("button", name="Pause").click()
+        screen.check("light", "dark")
+
+
+def test_axe_finds_nothing_wrong_without_a_connection(
+    screen: Screen, manager: EventManager, store: DictMemoryStore
+) -> None:
+    with monitor(manager, logs=False, registry=CollectorRegistry(), port=0) as observed:
+        assert observed.page is not None
+        fill(store)
+        screen.open(observed.page)
+    screen.becomes("lost")
+    expect(screen.page.locator("#connection-text")).to_contain_text("Nobody answers")
+    screen.check("light", "dark")
+
+
+def test_all_can_be_reached_and_done_with_the_keyboard(screen: Screen, address: str, store: DictMemoryStore) -> None:
+    fill(store)
+    screen.open(address)
+    expect(screen.rows("failures")).to_have_count(1)
+    keyboard = screen.page.keyboard
+    keyboard.press("Tab")
+    expect(screen.page.get_by_role("link", name="Skip to the charts")).to_be_focused()
+    keyboard.press("Enter")
+    expect(screen.page.locator("main")).to_be_focused()
+    for chart in ("operations", "bytes", "latency", "errors", "transactions"):
+        keyboard.press("Tab")
+        expect(screen.chart(chart).get_by_role("img")).to_be_focused()
+    keyboard.press("Tab")
+    expect(screen.page.locator("#failures .scroll")).to_be_focused()
+    keyboard.press("Tab")
+    expect(screen.page.locator("#failures summary")).to_be_focused()
+    keyboard.press("Enter")
+    expect(screen.page.locator("#failures details p")).to_be_visible()
+    for _ in range(7):
+        keyboard.press("Shift+Tab")
+    expect(screen.page.get_by_role("button", name="Pause")).to_be_focused()
+    keyboard.press("Space")
+    expect(screen.page.get_by_role("button", name="Resume")).to_be_focused()
+    keyboard.press("Shift+Tab")
+    expect(screen.page.get_by_label("Store")).to_be_focused()
+    keyboard.press("ArrowDown")
+    expect(screen.page).to_have_url(re.compile("#store=archive$"))
+
+
+def test_the_keyboard_points_at_seconds_as_the_mouse_does(screen: Screen, address: str, store: DictMemoryStore) -> None:
+    screen.open(address)
+    for _ in range(7):
+        store.exists("a")
+    expect(screen.total("operations")).to_have_attribute("value", "7")
+    frame = screen.chart("bytes").get_by_role("img")
+    aside, figure = screen.chart("operations").locator(".aside"), screen.figure("operations")
+    frame.focus()
+    screen.page.keyboard.press("Home")
+    expect(aside).to_have_text(re.compile(r"^at \d\d:\d\d:\d\d$"))
+    expect(figure).to_have_text("\u2013")
+    screen.page.keyboard.press("Escape")
+    expect(aside).to_contain_text("peak")
+    screen.chart("latency").locator(".u-over").hover()
+    expect(aside).to_have_text(re.compile(r"^at \d\d:\d\d:\d\d$"))
+
+
+def test_charts_say_in_words_what_they_show(screen: Screen, address: str, store: DictMemoryStore) -> None:
+    screen.page.clock.install()
+    screen.open(address)
+    for _ in range(2):
+        with suppress(OSError), store.transaction():
+            raise OSError
+    expect(screen.figure("rollbacks")).to_have_text("2")
+    screen.page.clock.fast_forward(30_000)  # told seldom
+    chart = screen.page.get_by_role(
+        "img", name=re.compile("^Transactions over the last ten minutes: 0 commits, 2 rollbacks")
+    )
+    expect(chart).to_be_visible()
+
+
+def test_both_schemes_draw_in_their_own_colours(new_screen: Open, address: str, store: DictMemoryStore) -> None:
+    screen = new_screen(scheme="dark")
+    store.from_bytes("a", bytes(1000))
+    screen.open(address)
+    screen.until(lambda: screen.pixels("bytes", "write"))
+    screen.page.emulate_media(color_scheme="light")
+    screen.until(lambda: screen.pixels("bytes", "write"))
+
+
+def test_on_a_wall_all_is_seen_at_once(new_screen: Open, address: str, store: DictMemoryStore) -> None:
+    fill(store)
+    screen = new_screen(width=2000, height=1125)
+    screen.open(address)
+    assert screen.page.evaluate("document.documentElement.scrollHeight - innerHeight") <= 0
