@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
+import weakref
 from collections.abc import Callable
 
 from encore_events.events import BaseEvent
@@ -11,12 +13,16 @@ from encore_events.stream import EventStream
 
 Batch = list[tuple[float, BaseEvent]]
 
+_running: weakref.WeakSet[Pump] = weakref.WeakSet()
+_watching_forks = threading.Lock()
+
 
 class Pump:
     """Gives what a stream receives to `consume`, in order and in batches, in a thread of its own.
 
     While nothing happens it sleeps; while much happens it takes a batch each `interval` seconds, so that emitters
-    hardly ever have to wake it. It ends with the stream, or with `stop()`, which the interpreter calls at its exit.
+    hardly ever have to wake it. It ends with the stream, or with `stop()`, which the interpreter calls at its exit. A
+    forked child has no such thread, so there the stream is closed.
 
     Args:
         stream: what to read; nobody else should.
@@ -41,6 +47,9 @@ class Pump:
 
     def start(self) -> None:
         """Begin."""
+        if _watching_forks.acquire(blocking=False):  # once, and for good
+            os.register_at_fork(after_in_child=_close_all)
+        _running.add(self)
         atexit.register(self.stop)
         self._thread.start()
 
@@ -52,7 +61,17 @@ class Pump:
         if self._thread is not threading.current_thread():
             self._thread.join()
 
+    def close(self) -> None:
+        """Take no more events; what the stream still holds is consumed, if the thread is there."""
+        self._stream.close()
+
     def _run(self) -> None:
         while self._stream.wait():
             self._consume(self._stream.drain())
             self._stopping.wait(self._interval)
+
+
+def _close_all() -> None:
+    """Take no more events where nobody is left to take them out."""
+    for pump in list(_running):
+        pump.close()

@@ -7,8 +7,10 @@ import secrets
 import time
 from collections.abc import Callable
 
-COOKIE = "encore_session"
-"""The name of the cookie that a browser gets for its link."""
+from encore_storage.subscribers.errors import TokenError
+
+SHORTEST_TOKEN = 16
+"""How many characters a token has at least."""
 
 CODE_SECONDS = 600.0
 """For how long a link can be used."""
@@ -26,10 +28,15 @@ class Access:
     Args:
         token: what programs send as `Authorization: Bearer <token>`; None lets everybody in.
         clock: monotonic seconds, for what expires.
+
+    Raises:
+        TokenError: the token could be guessed, or never be sent (a ValueError).
     """
 
     def __init__(self, token: str | None, clock: Callable[[], float] = time.monotonic) -> None:
         """Make it; nobody is logged in."""
+        if token is not None and (len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable()):
+            raise TokenError(f"a token is at least {SHORTEST_TOKEN} printable ASCII characters long")
         self._token = token
         self._clock = clock
         self._codes: dict[str, float] = {}

@@ -25,10 +25,10 @@ from prometheus_client.exposition import choose_encoder
 from encore_events.abstract import BaseEventManager
 from encore_events.default import checked_event_manager, get_event_manager
 from encore_storage.codec import dumps
-from encore_storage.server.access import COOKIE, SESSION_SECONDS, Access
+from encore_storage.server.access import SESSION_SECONDS, Access
 from encore_storage.server.activity import KEPT
 from encore_storage.server.feed import CAPACITY, EventFeed
-from encore_storage.server.guard import LOOPBACK, Guard, refusal
+from encore_storage.server.guard import LOOPBACK, Guard, cookie_name, refusal
 from encore_storage.server.query import QueryError, parse_position, parse_query, parse_view
 from encore_storage.server.sse import EventStreams
 from encore_storage.server.ticker import Ticker
@@ -70,6 +70,7 @@ def create_app(
         capacity: how many of the latest events can be asked for again.
 
     Raises:
+        TokenError: the token is too short (a ValueError).
         MissingExtraError: Starlette is not installed (an ImportError; raised when this module is imported).
     """
     shown = feed
@@ -141,9 +142,11 @@ class _Endpoints:
             return refusal(400, "the only parameter here is store, the name of a store")
         return Response(dumps(self._operations([value for _, value in pairs])), media_type="application/json")
 
-    async def metrics(self, request: Request) -> Response:
+    def metrics(self, request: Request) -> Response:  # no coroutine: it may take long, and so runs beside the loop
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(self._registry), headers={"Content-Type": content_type})
+        names = request.query_params.getlist("name[]")
+        registry = self._registry.restricted_registry(names) if names else self._registry
+        return Response(encode(registry), headers={"Content-Type": content_type})
 
     async def health(self, _request: Request) -> Response:
         return Response(dumps({"status": "ok"}), media_type="application/json")
@@ -155,7 +158,7 @@ class _Endpoints:
         # Not a redirect: a browser that comes from another site would leave a strict cookie behind on its way.
         answer = HTMLResponse('<!doctype html><meta http-equiv="refresh" content="0;url=./"><a href="./">go on</a>')
         answer.set_cookie(
-            COOKIE,
+            cookie_name(request.scope),
             session,
             max_age=int(SESSION_SECONDS),
             path=request.scope.get("root_path", "") or "/",

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from encore_storage.server.access import COOKIE, Access
+from encore_storage.server.access import Access
 
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'"
 """The Content-Security-Policy: everything comes from here, and nothing is inline."""
@@ -77,7 +77,7 @@ class Guard:
         if scope["method"] != "GET":
             return refusal(405, "there is nothing to change here: use GET", {"Allow": "GET"})
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if path in OPEN_PATHS or self._access.allows(_bearer_of(headers), _session_of(headers)):
+        if path in OPEN_PATHS or self._access.allows(_bearer_of(headers), _session_of(headers, cookie_name(scope))):
             return None
         return refusal(
             401,
@@ -89,6 +89,12 @@ class Guard:
         if host in self._hosts or "*" in self._hosts:
             return True
         return _is_address(host) and not self._hosts.isdisjoint({"0.0.0.0", "::"})  # noqa: S104 (compared with)
+
+
+def cookie_name(scope: Scope) -> str:
+    """The name of the cookie of a browser that is logged in: browsers don't tell the ports of a host apart."""
+    _, port = scope.get("server") or ("", None)
+    return f"encore_session_{port}"
 
 
 def refusal(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
@@ -127,9 +133,9 @@ def _bearer_of(headers: Headers) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
-def _session_of(headers: Headers) -> str | None:
+def _session_of(headers: Headers, name: str) -> str | None:
     try:
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        cookie = SimpleCookie(headers.get("cookie", "")).get(name)
     except CookieError:
         return None
     return None if cookie is None else cookie.value

@@ -159,6 +159,14 @@ def test_metrics_come_in_both_formats(page: str, store: DictMemoryStore) -> None
         assert [one.value for one in moved] == [5]
 
 
+def test_single_metrics_can_be_asked_for(page: str, store: DictMemoryStore) -> None:
+    store.from_bytes("a", b"hello")
+
+    text = ask(page, "/metrics?name[]=encore_storage_store_info").text
+
+    assert {family.name for family in parse_text(text)} == {"encore_storage_store_info"}
+
+
 def test_health_says_that_it_is_there(page: str) -> None:
     assert ask(page, "/healthz").json == {"status": "ok"}
 

@@ -187,9 +187,9 @@ def test_what_is_no_request_is_refused_and_the_server_lives(page: str, request_:
         {"Authorization": TOKEN},
         {"Authorization": "Bearer"},
         {"Authorization": f"Bearer {TOKEN}x"},
-        {"Cookie": "encore_session=guess"},
-        {"Cookie": f"encore_session={TOKEN}"},
-        {"Cookie": "encore_session"},
+        {"Cookie": "encore_session_80=guess"},
+        {"Cookie": f"encore_session_80={TOKEN}"},
+        {"Cookie": "encore_session_80"},
         {"Cookie": "\xff=;;;"},
     ],
 )
@@ -221,7 +221,7 @@ def test_a_link_logs_one_browser_in(guarded: Monitor, closed: str) -> None:
     path = link.removeprefix(closed.rstrip("/"))
 
     answer = ask(closed, path)
-    morsel = SimpleCookie(answer.headers["set-cookie"])["encore_session"]
+    morsel = SimpleCookie(answer.headers["set-cookie"])[f"encore_session_{urlsplit(closed).port}"]
 
     assert answer.status == 200
     assert morsel["httponly"]

@@ -1,0 +1,120 @@
+"""What takes events out of a stream in batches: nothing is lost at its end, and a child is not left with it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+from encore_events import BaseEvent, EventManager
+from encore_storage.pump import Batch, Pump
+
+AT_EXIT = """
+from encore_events import BaseEvent, EventManager
+from encore_storage.pump import Pump
+
+def consume(batch):
+    for _, event in batch:
+        print(event.number, flush=True)
+
+manager = EventManager()
+pump = Pump(manager.stream(BaseEvent), consume, interval=3600, name="pump")
+pump.start()
+for number in range(100):
+    manager.emit(BaseEvent(number=number))
+"""
+
+
+class Consumer:
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.events: list[BaseEvent] = []
+        self.batches = 0
+        self.threads: set[str] = set()
+
+    def __call__(self, batch: Batch) -> None:
+        self.events.extend(event for _, event in batch)
+        self.batches += 1
+        self.threads.add(threading.current_thread().name)
+
+
+def pumping(manager: EventManager, consumer: Consumer, interval: float = 0.0) -> Pump:
+    pump = Pump(manager.stream(BaseEvent), consumer, interval=interval, name="pump")
+    pump.start()
+    return pump
+
+
+def test_all_is_consumed_in_order_in_a_thread_of_its_own(manager: EventManager) -> None:
+    consumer = Consumer()
+    pump = pumping(manager, consumer)
+    for number in range(1000):
+        manager.emit(BaseEvent(number=number))
+    pump.stop()
+
+    assert [vars(event)["number"] for event in consumer.events] == list(range(1000))
+    assert consumer.threads == {"pump"}
+
+
+def test_what_waits_at_the_stop_is_consumed_at_once(manager: EventManager) -> None:
+    consumer = Consumer()
+    pump = pumping(manager, consumer, interval=3600)
+    for number in range(10):
+        manager.emit(BaseEvent(number=number))
+
+    pump.stop()
+    pump.stop()
+
+    assert len(consumer.events) == 10
+    assert consumer.batches <= 3
+    assert repr(pump) == "<Pump of <EventStream of BaseEvent: 0 waiting, 0 dropped, closed>>"
+
+
+def test_it_ends_with_the_event_manager(manager: EventManager) -> None:
+    consumer = Consumer()
+    pump = pumping(manager, consumer)
+    manager.emit(BaseEvent(number=1))
+
+    manager.close()
+    pump.stop()
+
+    assert len(consumer.events) == 1
+
+
+def test_it_can_be_stopped_by_what_it_calls(manager: EventManager) -> None:
+    stopped = threading.Event()
+
+    def consume(batch: Batch) -> None:
+        pump.stop()
+        stopped.set()
+
+    pump = Pump(manager.stream(BaseEvent), consume, interval=0.0, name="pump")
+    pump.start()
+    manager.emit(BaseEvent())
+
+    assert stopped.wait(30)
+    pump.stop()
+
+
+def test_the_exit_of_the_interpreter_waits_for_what_was_emitted() -> None:
+    done = subprocess.run([sys.executable, "-c", AT_EXIT], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == [str(number) for number in range(100)]
+
+
+def test_a_forked_child_takes_no_more_events(manager: EventManager) -> None:
+    consumer = Consumer()
+    pump = pumping(manager, consumer)
+    child = os.fork()
+    if child == 0:
+        manager.emit(BaseEvent(word="in the child"))
+        pump.stop()
+        os._exit(0 if not consumer.events and not manager.has_listeners(BaseEvent) else 1)
+
+    _, status = os.waitpid(child, 0)
+    manager.emit(BaseEvent(word="in the parent"))
+    pump.stop()
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert [vars(event)["word"] for event in consumer.events] == ["in the parent"]
