@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import bus, metrics, progress, streams
+from benchmarks import bus, codec, metrics, progress, streams
 from benchmarks.harness import measure
 from benchmarks.report import heading, row, save
 
@@ -13,7 +13,13 @@ from benchmarks.report import heading, row, save
 def main() -> None:
     """Run what the command line asks for."""
     options = _parser().parse_args()
-    benches = [*bus.benches(), *progress.benches(), *streams.benches(quick=options.quick), *metrics.benches()]
+    benches = [
+        *bus.benches(),
+        *progress.benches(),
+        *streams.benches(quick=options.quick),
+        *metrics.benches(),
+        *codec.benches(),
+    ]
     print(heading(), flush=True)  # noqa: T201 (the table is the product)
     figures = []
     for bench in benches:

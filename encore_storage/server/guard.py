@@ -76,6 +76,8 @@ class Guard:
             return refusal(400, "this server is not known by that Host: use one of its own names, or allow this one")
         if scope["method"] != "GET":
             return refusal(405, "there is nothing to change here: use GET", {"Allow": "GET"})
+        if not scope["path"].isprintable():
+            return refusal(404, "there is nothing of that name")  # nor should anybody try to open it
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if path in OPEN_PATHS or self._access.allows(_bearer_of(headers), _session_of(headers, cookie_name(scope))):
             return None

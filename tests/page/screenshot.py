@@ -15,7 +15,7 @@ import sysconfig
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -61,8 +61,11 @@ class Upload(io.RawIOBase):
 class Work:
     """What goes on in the stores, for a block."""
 
-    def __init__(self, library: AbstractStore, archive: AbstractStore, uploads: AbstractStore) -> None:
+    def __init__(
+        self, library: AbstractStore, archive: AbstractStore, uploads: AbstractStore, keys: Sequence[str]
+    ) -> None:
         """Make it; nothing goes on yet."""
+        self._keys = keys
         self._library, self._archive, self._uploads = library, archive, uploads
         self._over = threading.Event()
         jobs = (self._import, self._upload, self._upload, self._download, self._download)
@@ -84,7 +87,7 @@ class Work:
 
     def _import(self) -> None:
         """Copy batches, in waves; some fail, and more of them for a while."""
-        keys = itertools.cycle([key for key in self._library.glob("*.py") if not key.startswith("site-packages/")])
+        keys = itertools.cycle(self._keys)
         for turn in self._turns():
             wave = 1 + 0.6 * math.sin(time.monotonic() / 40) + 0.25 * math.sin(time.monotonic() / 9)
             self._over.wait(_PACE / max(wave, 0.15) * random.uniform(0.5, 1.5))
@@ -130,7 +133,7 @@ def main(seconds: float = SECONDS, scheme: str = "dark", file: Path = FILE, port
         FileSystemStore(Path(folder, "uploads"), name="uploads", event_manager=manager) as uploads,
         monitor(manager, logs=False, registry=CollectorRegistry(), port=port) as observed,
         chromium() as browser,
-        Work(library, archive, uploads),
+        Work(library, archive, uploads, [path.name for path in sorted(standard.glob("*.py"))]),
     ):
         assert observed.page is not None
         screen = Screen(browser, width=SIZE[0], height=SIZE[1], scheme=scheme)

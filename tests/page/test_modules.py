@@ -69,7 +69,7 @@ def test_ages_have_at_most_two_parts(page: Screen) -> None:
 
 
 def history(now: float, *, run: str = "a", started: float = 1000, **columns: list[object]) -> dict[str, Any]:
-    names = ("time", "operations", "errors", "read", "written", "p50", "p99", "commits", "rollbacks")
+    names = ("time", "operations", "cancelled", "errors", "read", "written", "p50", "p99", "commits", "rollbacks")
     rows = len(columns.get("time", []))
     seconds = {name: columns.get(name, [0] * rows) for name in names}
     told: dict[str, Any] = {"now": now, "run": run, "started": started, "stores": [], "totals": {}, "seconds": seconds}

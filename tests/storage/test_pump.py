@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import warnings
 
 from encore_events import BaseEvent, EventManager
 from encore_storage.pump import Batch, Pump
@@ -106,7 +107,9 @@ def test_the_exit_of_the_interpreter_waits_for_what_was_emitted() -> None:
 def test_a_forked_child_takes_no_more_events(manager: EventManager) -> None:
     consumer = Consumer()
     pump = pumping(manager, consumer)
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking where there are threads: what is tested
+        child = os.fork()
     if child == 0:
         manager.emit(BaseEvent(word="in the child"))
         pump.stop()

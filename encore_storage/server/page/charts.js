@@ -15,13 +15,16 @@ const sum = (values) => values.reduce((total, value) => total + (value ?? 0), 0)
 const peak = (values) => Math.max(0, ...known(values));
 const upTo = (least, room = 1.08) => (_, __, max) => [0, Math.max(least, (max ?? 0) * room)];
 
+/** How many operations were not cancelled, row by row: those that errors are a share of, as in the dashboards. */
+const counted = (s) => s.operations.map((total, row) => (total ? total - s.cancelled[row] : total));
+
 /** The share of operations that failed among those of the rows. */
-function ratio({ operations, errors }, from, until) {
-  const total = sum(operations.slice(from, until));
-  return total > 0 ? sum(errors.slice(from, until)) / total : null;
+function ratio(s, from, until) {
+  const total = sum(counted(s).slice(from, until));
+  return total > 0 ? sum(s.errors.slice(from, until)) / total : null;
 }
 
-const worst = ({ operations, errors }) => peak(operations.map((total, row) => (total ? errors[row] / total : 0)));
+const worst = (s) => peak(counted(s).map((total, row) => (total ? s.errors[row] / total : 0)));
 
 /** Decades, and the halves between them where there are few. */
 function logarithmic(_, __, min, max) {
@@ -132,7 +135,7 @@ const CHARTS = {
           `99 % at most ${joined(duration(lastKnown(s.p99)))}; the latter was ${joined(duration(peak(s.p99)))} at worst.`,
   },
   errors: {
-    columns: (s) => [s.operations.map((total, row) => (total ? s.errors[row] / total : total))],
+    columns: (s) => [counted(s).map((total, row) => (total ? s.errors[row] / total : total))],
     series: [line("error", { fill: "error-fill" })],
     scale: { range: upTo(0.01) },
     axis: { values: (_, marks) => marks.map((mark) => joined(percent(mark))) },

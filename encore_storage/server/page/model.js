@@ -4,7 +4,7 @@ export const SECONDS = 600;
 
 const FAILURES = 100;
 const RECENT = 50;
-const COLUMNS = ["operations", "errors", "read", "written", "p50", "p99", "commits", "rollbacks"];
+const COLUMNS = ["operations", "cancelled", "errors", "read", "written", "p50", "p99", "commits", "rollbacks"];
 const MEASURED = new Set(["p50", "p99"]); // unknown where nothing ended; the others are 0 then
 
 export class Model {
