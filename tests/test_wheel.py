@@ -1,4 +1,4 @@
-"""What is installed from a wheel writes the same files as the checkout."""
+"""What is installed from a wheel has, and writes, the same files as the checkout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 from encore_storage.cli.dashboards import write_dashboards
 from encore_storage.slo import Slo
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
+PAGE = Path("encore_storage", "server", "page")
 
 
 def run(*command: object, **environment: str) -> str:
@@ -54,3 +55,7 @@ def test_the_wheel_has_the_packages_and_nothing_beside_them(installed: Path) -> 
 
     assert there == {"bin", "encore_events", "encore_storage"}
     assert not list(installed.rglob("builder"))
+
+
+def test_an_installed_wheel_has_the_whole_page(installed: Path) -> None:
+    assert files(installed / PAGE) == files(ROOT / PAGE)
