@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import bus, codec, metrics, progress, streams
+from benchmarks import bus, codec, metrics, progress, server, streams
 from benchmarks.harness import measure
 from benchmarks.report import heading, row, save
 
@@ -19,6 +19,7 @@ def main() -> None:
         *streams.benches(quick=options.quick),
         *metrics.benches(),
         *codec.benches(),
+        *server.benches(),
     ]
     print(heading(), flush=True)  # noqa: T201 (the table is the product)
     figures = []

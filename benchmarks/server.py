@@ -1,0 +1,43 @@
+"""What being shown on a page adds to a get."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry
+
+from benchmarks.harness import Bench, Snippet
+from encore_events import EventManager
+from encore_storage.server import EventFeed
+from encore_storage.stores import DictMemoryStore
+from encore_storage.subscribers import MetricsSubscriber
+
+SIZE = 4096
+
+
+def benches() -> Iterator[Bench]:
+    """The row of the page."""
+    yield Bench("a page added to a get of 4 KiB, in the thread of the store, against metrics added to it", added, 0.5)
+
+
+def added() -> tuple[Snippet, Snippet]:
+    """A get that metrics and page are told of, less one of metrics alone; and that, less one where nobody listens.
+
+    The page is fed by a thread of its own, which takes its turns between the rounds whose times are the least: what is
+    compared is what the store waits for.
+    """
+    shown, counted = _watched(), _watched()
+    EventFeed().connect(shown)
+    return _get(shown, less=_get(counted)), _get(counted, less=_get(EventManager()))
+
+
+def _watched() -> EventManager:
+    manager = EventManager()
+    MetricsSubscriber(registry=CollectorRegistry()).connect(manager)
+    return manager
+
+
+def _get(manager: EventManager, less: Snippet | None = None) -> Snippet:
+    store = DictMemoryStore(name="bench", event_manager=manager)
+    store.from_bytes("key", bytes(SIZE))
+    return Snippet("store.get_data('key').read()", less=less, store=store)
