@@ -1,0 +1,156 @@
+"""A file of lines that is never left with half of one, and makes room by moving aside."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from encore_storage.recording.errors import RecordingBusyError, RecordingFileError
+
+_MODE = 0o600  # keys and the words of errors are for those who run the program
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+
+
+class Appended(NamedTuple):
+    """How many of the lines have been appended, and what kept the others from it."""
+
+    lines: int
+    error: OSError | None
+
+
+class LineFile:
+    """A file that lines are appended to, and which is moved aside when it is full.
+
+    It becomes `path.1` then, what was that becomes `path.2`, and so on. While it is open, no other LineFile can have
+    it, in this process or another one.
+
+    Args:
+        path: where.
+        max_bytes: how long a file may become; a line that is longer has a file of its own.
+        backups: how many older files are kept. With 0 it is begun anew.
+    """
+
+    def __init__(self, path: Path, *, max_bytes: int, backups: int) -> None:
+        """Make one that is not open."""
+        self.path = path
+        self._max_bytes = max_bytes
+        self._backups = backups
+        self._fd: int | None = None
+        self._process = os.getpid()
+        self._size = 0
+        self._is_torn = False
+
+    def open(self) -> None:
+        """Open it to append, or make it; only the user can read it.
+
+        Raises:
+            RecordingBusyError: somebody else has it open.
+            RecordingFileError: it isn't a file, or one of something else.
+            OSError: it can't be opened.
+        """
+        fd = os.open(self.path, _FLAGS, _MODE)
+        try:
+            _claim(fd, self.path)
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd, self._size, self._is_torn = fd, os.fstat(fd).st_size, False
+        self._process = os.getpid()
+        if self._size and os.pread(fd, 1, self._size - 1) != b"\n":
+            self._make_room()  # whoever wrote it was killed: half a line is the end of a file, never its middle
+
+    def close(self) -> None:
+        """Let go of it; doing so twice does nothing."""
+        fd, self._fd = self._fd, None
+        if fd is None:
+            return
+        if self._process == os.getpid():
+            fcntl.flock(fd, fcntl.LOCK_UN)  # at once, though forked children have it open, too
+        os.close(fd)
+
+    def append(self, lines: Sequence[bytes]) -> Appended:
+        """Append lines, which end with a newline, by one write for each file that they go to."""
+        count = 0
+        try:
+            self._make_ready()
+            while count < len(lines):
+                fitting = self._fitting(lines[count:])
+                self._write(b"".join(fitting))
+                count += len(fitting)
+        except OSError as error:
+            return Appended(count, error)
+        return Appended(count, None)
+
+    def _make_ready(self) -> None:
+        """Have it open, at its place and without half a line, whatever has happened since."""
+        if self._fd is not None and not _is_at(self.path, self._fd):
+            self.close()
+        if self._fd is None:
+            self.open()
+        if self._is_torn:
+            os.ftruncate(self._open_fd, self._size)
+            self._is_torn = False
+        self._size = os.fstat(self._open_fd).st_size
+
+    def _fitting(self, lines: Sequence[bytes]) -> Sequence[bytes]:
+        """The lines that fit into the file, one at least: into the next file, where there is no room left in this."""
+        if self._size and self._size + len(lines[0]) > self._max_bytes:
+            self._make_room()
+        size = self._size
+        for count, line in enumerate(lines):
+            size += len(line)
+            if size > self._max_bytes and count:
+                return lines[:count]
+        return lines
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(self._open_fd, rest) :]
+        except OSError:
+            self._is_torn = True
+            os.ftruncate(self._open_fd, self._size)
+            self._is_torn = False
+            raise
+        self._size += len(data)
+
+    def _make_room(self) -> None:
+        places = [self.path, *(self.path.with_name(f"{self.path.name}.{n}") for n in range(1, self._backups + 1))]
+        free = next((n for n, place in enumerate(places) if not place.exists()), self._backups)
+        if not self._backups:
+            self.path.unlink(missing_ok=True)
+        for n in range(free, 0, -1):
+            places[n - 1].replace(places[n])
+        self.close()
+        self.open()
+
+    @property
+    def _open_fd(self) -> int:
+        if self._fd is None:  # pragma: no cover (never between _make_ready and the end of append)
+            raise ValueError("it is not open")
+        return self._fd
+
+
+def _claim(fd: int, path: Path) -> None:
+    """Have the open file for oneself, if it is one that may be appended to."""
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        raise RecordingFileError(path, "is not a file")
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RecordingBusyError(path) from None
+    if status.st_size and os.pread(fd, 1, 0) != b"{":
+        raise RecordingFileError(path, "has something else in it than events: choose another file")
+
+
+def _is_at(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,79 @@
+"""Keys, ids and values that JSON, or its encoders, have no words for."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import enum
+import math
+import uuid
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from encore_storage.codec import EventCodec
+from encore_storage.events import StoreProgressStartEvent, StoreSetEvent
+from tests.codec.support import SilentError, data
+
+
+class Key(str):
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+CASES: list[tuple[object, object]] = [
+    ("\ud83d", "\ud83d"),
+    ('a\u2028"\\\x00ä😀', 'a\u2028"\\\x00ä😀'),
+    (Key("sub"), "sub"),
+    (2**64, 2**64),
+    (-(2**100), -(2**100)),
+    (10**5000, None),
+    (math.nan, None),
+    (-math.inf, None),
+    ([math.nan, 2**64, True, None], [None, 2**64, True, None]),
+    ({Key("sub"): 1, 2: Colour.RED}, {"sub": 1, "2": "red"}),
+    (MappingProxyType({"a": (1, 2)}), {"a": [1, 2]}),
+    (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+    (dt.datetime(2026, 11, 24, 16, 30, tzinfo=dt.UTC), "2026-11-24T16:30:00Z"),
+    (dt.date(2026, 11, 24), "2026-11-24"),
+    (decimal.Decimal("1.50"), "1.50"),
+    (Path("a/b"), "a/b"),
+    (Colour.RED, "red"),
+    ([b"x", object], [None, "<class 'object'>"]),
+    (SilentError(), {"type": "SilentError", "message": "<SilentError>", "error_type": "other"}),
+]
+
+
+@pytest.mark.parametrize("case", range(len(CASES)))
+def test_nothing_keeps_an_event_from_being_told(encoder: str, case: int) -> None:
+    value, expected = CASES[case]
+    event = StoreProgressStartEvent(store="a", operation_id=value, message="m")
+
+    assert data(event)["operation_id"] == expected
+
+
+def test_what_is_nested_too_deep_is_told_as_far_as_that_goes(encoder: str) -> None:
+    line = EventCodec().encode(StoreProgressStartEvent(store="a", operation_id=nested(5000)))
+
+    assert EventCodec().decode(line).event.source.name == "a"  # and it can be read
+
+
+def test_keys_of_any_kind_come_through(codec: EventCodec, encoder: str) -> None:
+    for key in ("\ud800/lone", Key("sub"), "\x00", "\U0001d542" * 1000):
+        event = codec.decode(codec.encode(StoreSetEvent(store="a", key=key))).event
+        assert vars(event)["key"] == str.__str__(key)

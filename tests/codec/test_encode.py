@@ -1,0 +1,189 @@
+"""What is written of an event."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from encore_events import BaseEvent, EventsDroppedEvent, ListenerErrorEvent
+from encore_storage import DictMemoryStore
+from encore_storage.codec import TYPES, CodecError, EventCodec, GenericEvent
+from encore_storage.events import (
+    StoreEvent,
+    StoreProgressEndEvent,
+    StoreSetEvent,
+    StoreTransactionEndEvent,
+)
+from tests.codec.support import Measured, Opened, SilentError, data, told
+
+
+def test_a_message_has_what_a_cloud_event_has(encoder: str) -> None:
+    store = DictMemoryStore(name="archive")
+    event = StoreSetEvent(store, store="archive", key="a", metadata={"x": 1}, transaction_id=None, action="set")
+
+    line = EventCodec().encode(event, id="1", time=1790000000.25)
+
+    assert b"\n" not in line
+    assert json.loads(line) == {
+        "specversion": "1.0",
+        "id": "1",
+        "source": "/stores/archive",
+        "type": "encore.storage.key.set",
+        "time": "2026-09-21T14:13:20.250000Z",
+        "datacontenttype": "application/json",
+        "data": {"store": "archive", "key": "a", "transaction_id": None, "action": "set", "backend": "memory"},
+    }
+
+
+def test_every_message_has_an_id_and_a_time_of_its_own(codec: EventCodec) -> None:
+    one, other = (told(StoreSetEvent(store="a"), codec) for _ in range(2))
+
+    assert one["id"] != other["id"]
+    assert abs(dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(one["time"])) < dt.timedelta(minutes=10)
+
+
+def test_an_event_that_was_recorded_keeps_its_time(codec: EventCodec) -> None:
+    message = told(StoreSetEvent(store="a", recorded_at=0.5), codec)
+
+    assert message["time"] == "1970-01-01T00:00:00.500000Z"
+    assert "recorded_at" not in message["data"]
+
+
+def test_a_time_that_cannot_be_written_is_an_error(codec: EventCodec) -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        codec.encode(StoreSetEvent(store="a"), time=math.nan)
+
+
+@pytest.mark.parametrize(("name", "cls"), TYPES.items())
+def test_each_type_is_one_class(codec: EventCodec, name: str, cls: type[BaseEvent]) -> None:
+    assert codec.type_of(cls) == codec.type_of(cls()) == name
+    assert EventCodec(types={"acme.opened": Opened}).type_of(Opened(door="front")) == "acme.opened"
+
+
+def test_a_class_of_a_program_is_told_by_its_place(codec: EventCodec) -> None:
+    class Special(StoreSetEvent):
+        pass
+
+    assert codec.type_of(Opened) == "python.tests.codec.support.Opened"
+    assert codec.type_of(Special(store="a")) == f"python.{__name__}.{Special.__qualname__}"
+    assert told(Special(store="a"), codec)["source"] == "/stores/a"
+    assert data(Special(store="a"), codec)["action"] == "set"
+    assert codec.type_of(GenericEvent(type="acme.new", data=1)) == "acme.new"
+
+
+def test_a_type_of_encore_cannot_be_taken() -> None:
+    with pytest.raises(CodecError, match=r"'encore.storage.key.set' can't be that of Opened"):
+        EventCodec(types={"encore.storage.key.set": Opened})
+    with pytest.raises(TypeError, match="not an event class"):
+        EventCodec(types={"acme.int": int})  # type: ignore[dict-item]  # the mistake
+
+
+@pytest.mark.parametrize(
+    ("event", "source"),
+    [
+        (StoreEvent(store="ä/b c"), "/stores/%C3%A4%2Fb%20c"),
+        (StoreEvent(store="\ud800"), "/stores/%ED%A0%80"),
+        (StoreEvent(DictMemoryStore(name="from its source")), "/stores/from%20its%20source"),
+        (StoreEvent(store=5), "/stores/5"),
+        (StoreEvent(), "/sources/unknown"),
+        (BaseEvent(), "/sources/unknown"),
+        (BaseEvent("me"), "/sources/str/me"),
+        (BaseEvent(Path("/tmp/a b")), "/sources/PosixPath/a%20b"),  # it has a name
+        (BaseEvent(object()), "/sources/object"),
+    ],
+)
+def test_the_source_says_where_it_comes_from(codec: EventCodec, event: BaseEvent, source: str) -> None:
+    assert told(event, codec)["source"] == source
+
+
+def test_the_store_of_an_event_may_be_known_by_its_source_alone(codec: EventCodec) -> None:
+    assert data(StoreEvent(DictMemoryStore(name="archive")), codec) == {"store": "archive", "backend": "memory"}
+
+
+def test_a_source_that_has_no_backend_is_told_as_in_metrics(codec: EventCodec) -> None:
+    assert data(StoreEvent("me", store="a"), codec)["backend"] == "str"
+    assert data(StoreEvent(store="a"), codec)["backend"] is None
+    assert data(StoreEvent(store="a", backend="mine"), codec)["backend"] == "mine"
+
+
+def test_what_a_program_has_added_is_told_if_it_is_plain(codec: EventCodec) -> None:
+    added = {"user": "ada", "tries": 3, "share": 0.5, "is_last": True, "note": None}
+    event = StoreSetEvent(store="a", **added, things=[1], words={"a": 1}, blob=b"x", _private=1, thing=object())
+
+    assert data(event, codec) == {"store": "a", "action": "set", "backend": None, **added}
+
+
+def test_what_a_program_has_declared_is_told_if_json_has_it(codec: EventCodec) -> None:
+    assert data(Opened(door="front", contents=["a", {"b": 1}]), codec) == {"door": "front", "contents": ["a", {"b": 1}]}
+    assert data(Opened(door="front", contents=object()), codec) == {"door": "front"}
+    assert data(Opened(door="front", contents=b"x"), codec) == {"door": "front"}
+    assert data(Measured(2.0), codec) == {"width": 2.0, "unit": "m"}
+
+
+def test_bytes_are_told_if_they_are_asked_for() -> None:
+    codec = EventCodec(values=True)
+
+    assert data(Opened(door="front", contents=bytearray(b"\x00\xff")), codec)["contents"] == "AP8="
+    assert data(BaseEvent(blob=memoryview(b"a")), codec) == {"blob": "YQ=="}
+
+
+def test_metadata_is_told_if_it_is_asked_for() -> None:
+    metadata = {"author": "Ada", "tags": ["a", 1, None, {"b": 0.5}]}
+    event = StoreSetEvent(store="a", key="k", metadata=metadata)
+
+    assert data(event, EventCodec(metadata=True))["metadata"] == metadata
+    assert "metadata" not in data(event)
+    assert "Ada" not in EventCodec().encode(event).decode()
+
+
+def test_an_error_is_told_by_its_type_and_its_words(codec: EventCodec, encoder: str) -> None:
+    end = StoreProgressEndEvent(store="a", error=FileNotFoundError(2, "No such file", "x"), error_type="not_found")
+    transaction = StoreTransactionEndEvent(store="a", error=ZeroDivisionError("by zero"))
+
+    assert data(end, codec)["error"] == {
+        "type": "FileNotFoundError",
+        "message": "[Errno 2] No such file: 'x'",
+        "error_type": "not_found",
+        "errno": 2,
+    }
+    assert data(transaction, codec)["error"] == {
+        "type": "ZeroDivisionError",
+        "message": "by zero",
+        "error_type": "other",
+    }
+    assert data(transaction, codec)["error_type"] == "other"
+    assert data(StoreProgressEndEvent(error=KeyboardInterrupt()))["error"]["error_type"] is None
+    assert data(StoreProgressEndEvent(error=SilentError()))["error"]["message"] == "<SilentError>"
+    assert data(StoreProgressEndEvent(error="in words"))["error"] == "in words"
+    assert data(Opened(door="front", contents=ValueError("x")))["contents"]["type"] == "ValueError"
+
+
+def test_a_listener_that_failed_is_told_by_its_name(codec: EventCodec) -> None:
+    event = ListenerErrorEvent(
+        event=StoreSetEvent(store="a"), listener=test_a_type_of_encore_cannot_be_taken, error=SilentError()
+    )
+
+    assert data(event, codec) == {
+        "event": "encore.storage.key.set",
+        "listener": f"{__name__}.test_a_type_of_encore_cannot_be_taken",
+        "error": {"type": "SilentError", "message": "<SilentError>", "error_type": "other"},
+    }
+    assert data(EventsDroppedEvent(queue="worker", reason="exit", count=3)) == {
+        "queue": "worker",
+        "reason": "exit",
+        "count": 3,
+    }
+
+
+def test_a_codec_forgets_classes_when_there_are_too_many(codec: EventCodec) -> None:
+    classes = [type(f"Event{number}", (BaseEvent,), {}) for number in range(1001)]
+
+    assert {data(cls(a=1), codec)["a"] for cls in classes} == {1}
+
+
+def test_a_codec_says_what_it_tells() -> None:
+    assert repr(EventCodec(metadata=True)) == "<EventCodec: keys=True, metadata=True, values=False>"

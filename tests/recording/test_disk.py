@@ -1,0 +1,154 @@
+"""Disks that are full, and come back."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from encore_events import EventManager, EventsDroppedEvent
+from encore_events.testing import EventRecorder
+from encore_storage.events import StoreSetEvent
+from encore_storage.recording import Recorder, Recording, replay
+from tests.recording.support import emit, keys, lines, until
+
+ROOT = Path(__file__).parents[2]
+
+FULL = """
+import functools, json, os, resource, sys, threading
+from encore_events import EventManager, EventsDroppedEvent
+from encore_storage.recording import Recorder
+from tests.recording import support
+from tests.recording.support import until
+
+limit, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+manager, told, heard = EventManager(), [], threading.Event()
+manager.connect(EventsDroppedEvent, lambda event: (told.append([event.queue, event.reason, event.count]), heard.set()))
+recorder = Recorder(sys.argv[1]).connect(manager)
+emit = functools.partial(support.emit, manager)
+emit(10, 0)
+until(lambda: recorder.recorded == 10)
+room = os.stat(sys.argv[1]).st_size + 100
+resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))  # as if the disk were full
+emit(100, 10)
+assert heard.wait(30)
+until(lambda: recorder.lost == 100)
+emit(5, 110)
+until(lambda: recorder.lost == 105)
+heard.clear()
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+emit(5, 115)
+assert heard.wait(30)
+recorder.disconnect()
+json.dump({"told": told, "recorded": recorder.recorded, "lost": recorder.lost}, sys.stdout)
+"""
+
+
+def test_a_full_disk_is_told_once_and_recording_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", FULL, str(path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    seen: dict[str, Any] = json.loads(done.stdout)
+    assert [told[:2] for told in seen["told"]] == [["recorder", "disk"], ["recorder", "disk"]]
+    assert sum(told[2] for told in seen["told"]) == seen["lost"] == 105
+    numbers = [*range(10), *range(115, 120)]
+    assert keys(path) == [f"{number:04}" for number in numbers]
+    assert seen["recorded"] == 15
+    (gap,) = [number for number, message in enumerate(lines(path)) if message["type"] == "encore.events.dropped"]
+    assert (gap, lines(path)[gap]["data"]) == (10, {"queue": "recorder", "reason": "disk", "count": 105})
+    assert replay(path, EventManager(), math.inf).events == 16
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Path:
+    """A directory where nothing can be made or moved, since a file stands in the way of the backup."""
+    (tmp_path / "events.jsonl.1").mkdir()
+    return tmp_path / "events.jsonl"
+
+
+def test_trouble_with_moving_aside_is_trouble_with_the_disk(
+    manager: EventManager, recorder: EventRecorder, read_only: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        caplog.at_level(logging.WARNING, "encore_events"),
+        Recorder(read_only, max_bytes=1, backups=1).connect(manager) as recording,
+    ):
+        emit(manager, 1)
+        until(lambda: recording.recorded == 1)
+        emit(manager, 3, 1)
+        until(lambda: recording.lost == 3)
+        (read_only.parent / "events.jsonl.1").rmdir()
+        emit(manager, 1, 4)
+
+    assert [keys(file) for file in Recording(read_only).files] == [[], ["0004"]]
+    assert sum(event.count for event in recorder.of(EventsDroppedEvent)) == recording.lost == 3
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+    assert "Is a directory" in caplog.text
+
+
+def test_what_is_missing_at_the_end_is_told_at_the_end(
+    manager: EventManager, recorder: EventRecorder, read_only: Path
+) -> None:
+    with Recorder(read_only, max_bytes=1, backups=1).connect(manager) as recording:
+        emit(manager, 1)
+        until(lambda: recording.recorded == 1)
+        emit(manager, 1, 1)
+        until(lambda: recording.lost == 1)
+        emit(manager, 1, 2)
+        until(lambda: recording.lost == 2)
+
+    assert sum(event.count for event in recorder.of(EventsDroppedEvent)) == 2
+    assert keys(read_only) == ["0000"]
+
+
+def test_nobody_needs_to_hear_of_it_nor_has_it_to_go_well(read_only: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def failing(_event: EventsDroppedEvent) -> None:
+        raise ZeroDivisionError
+
+    for connected in (False, True):
+        manager = EventManager(strict=True)
+        if connected:
+            manager.connect(EventsDroppedEvent, failing)
+        with Recorder(read_only, max_bytes=1, backups=1).connect(manager) as recording:
+            manager.emit(StoreSetEvent(store="a", key="first"))
+            manager.emit(StoreSetEvent(store="a", key="second"))
+        assert recording.lost >= 1
+    assert "telling of" in caplog.text
+
+
+def test_half_a_line_is_taken_back_even_if_that_fails_at_first(
+    manager: EventManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, write = tmp_path / "events.jsonl", os.write
+
+    def half(fd: int, data: bytes) -> int:
+        if path.stat().st_size:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(fd, data[:50])
+
+    def fails(fd: int, size: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with Recorder(path).connect(manager) as recording:
+        with monkeypatch.context() as full:
+            full.setattr(os, "write", half)
+            full.setattr(os, "ftruncate", fails)
+            emit(manager, 1)
+            until(lambda: recording.lost == 1)
+        assert path.stat().st_size == 50
+        emit(manager, 1, 1)
+
+    assert [message["type"] for message in lines(path)] == ["encore.events.dropped", "encore.storage.key.set"]
+    assert (recording.recorded, recording.lost) == (1, 1)

@@ -1,0 +1,303 @@
+"""What a recorder writes, where, and what becomes of full files."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from encore_events import (
+    BaseEvent,
+    EncoreError,
+    EventManager,
+    EventsDroppedEvent,
+    ListenerErrorEvent,
+    ManagerClosedError,
+)
+from encore_events.testing import EventRecorder
+from encore_storage import DictMemoryStore
+from encore_storage.codec import EventCodec
+from encore_storage.events import StoreSetEvent
+from encore_storage.recording import Recorder, Recording, RecordingBusyError, RecordingFileError
+from tests.recording.support import emit, keys, lines, until, write
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "events.jsonl"
+
+
+def test_every_event_is_a_line(manager: EventManager, path: Path) -> None:
+    with Recorder(path).connect(manager) as recorder:
+        DictMemoryStore(name="archive", event_manager=manager).from_bytes("a", b"x")
+        manager.emit(BaseEvent(word="hello"))
+
+    assert [message["type"].rpartition(".")[2] for message in lines(path)] == ["started", "ended", "set", "BaseEvent"]
+    assert (recorder.recorded, recorder.lost) == (4, 0)
+    assert repr(recorder) == f"<Recorder of {str(path)!r}: 4 events, 0 lost>"
+
+
+def test_lines_are_there_while_it_goes_on(manager: EventManager, path: Path) -> None:
+    with Recorder(path).connect(manager):
+        emit(manager, 1)
+        until(path.read_bytes)
+
+        assert keys(path) == ["0000"]
+
+
+def test_only_the_user_can_read_it(manager: EventManager, path: Path) -> None:
+    before = os.umask(0)
+    try:
+        Recorder(path).connect(manager).disconnect()
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_events_are_added_to_what_is_there(manager: EventManager, path: Path) -> None:
+    for first in (0, 1):
+        with Recorder(path).connect(manager):
+            emit(manager, 1, first)
+
+    assert keys(path) == ["0000", "0001"]
+
+
+def test_what_is_told_is_up_to_the_codec(manager: EventManager, path: Path) -> None:
+    with Recorder(path, codec=EventCodec(keys=False)).connect(manager):
+        emit(manager, 1)
+
+    assert keys(path) == []
+
+
+def test_nothing_is_heard_after_the_end(manager: EventManager, path: Path) -> None:
+    recorder = Recorder(path).connect(manager)
+    recorder.disconnect()
+    recorder.disconnect()
+    emit(manager, 1)
+
+    assert lines(path) == []
+    assert not manager.has_listeners(BaseEvent)
+
+
+def test_a_recorder_can_be_connected_again(manager: EventManager, path: Path) -> None:
+    recorder = Recorder(path)
+    for first in (0, 1):
+        with recorder.connect(manager):
+            emit(manager, 1, first)
+
+    assert keys(path) == ["0000", "0001"]
+
+
+def test_the_end_of_the_event_manager_loses_nothing(path: Path) -> None:
+    manager = EventManager()
+    with Recorder(path).connect(manager):
+        emit(manager, 100)
+        manager.close()
+        until(lambda: len(lines(path)) == 100)
+
+
+def test_a_full_file_is_moved_aside_and_no_line_is_divided(manager: EventManager, path: Path) -> None:
+    with Recorder(path, max_bytes=1000, backups=3).connect(manager):
+        emit(manager, 20)
+
+    files = Recording(path).files
+    assert [file.name for file in files] == ["events.jsonl.3", "events.jsonl.2", "events.jsonl.1", "events.jsonl"]
+    assert all(0 < file.stat().st_size <= 1000 for file in files)
+    numbers = [int(key) for file in files for key in keys(file)]
+    assert numbers == list(range(numbers[0], 20))
+    assert numbers[0] > 0
+
+
+def test_files_are_moved_aside_in_the_same_way_from_run_to_run(manager: EventManager, path: Path) -> None:
+    for number in range(4):
+        with Recorder(path, max_bytes=1, backups=2).connect(manager):
+            emit(manager, 1, number)
+
+    assert [keys(file) for file in Recording(path).files] == [["0001"], ["0002"], ["0003"]]
+
+
+def test_a_backup_that_is_gone_makes_room(manager: EventManager, path: Path) -> None:
+    for number in range(4):
+        with Recorder(path, max_bytes=1, backups=3).connect(manager):
+            emit(manager, 1, number)
+    path.with_name("events.jsonl.2").unlink()
+
+    with Recorder(path, max_bytes=1, backups=3).connect(manager):
+        emit(manager, 1, 4)
+
+    assert [keys(file) for file in Recording(path).files] == [["0000"], ["0002"], ["0003"], ["0004"]]
+
+
+def test_without_backups_the_file_is_begun_anew(manager: EventManager, path: Path) -> None:
+    with Recorder(path, max_bytes=1, backups=0).connect(manager):
+        emit(manager, 3)
+
+    assert [keys(file) for file in Recording(path).files] == [["0002"]]
+
+
+def test_a_line_that_is_too_long_has_a_file_of_its_own(manager: EventManager, path: Path) -> None:
+    with Recorder(path, max_bytes=1000).connect(manager):
+        for key in ("a", "b" * 2000, "c"):
+            manager.emit(StoreSetEvent(store="a", key=key))
+
+    assert [[key[0] for key in keys(file)] for file in Recording(path).files] == [["a"], ["b"], ["c"]]
+
+
+def test_half_a_line_of_a_killed_program_stays_at_the_end_of_its_file(manager: EventManager, path: Path) -> None:
+    write(path, [1.0, 2.0], end=b'\n{"specversion":"1.0","id":"cut o')
+    before = path.read_bytes()
+
+    with Recorder(path).connect(manager):
+        emit(manager, 1)
+
+    assert path.with_name("events.jsonl.1").read_bytes() == before
+    recording = Recording(path)
+    assert [vars(message.event)["key"] for message in recording] == ["0", "1", "0000"]
+    assert recording.skipped == 1
+
+
+def test_a_file_that_is_taken_away_is_made_again(manager: EventManager, path: Path) -> None:
+    with Recorder(path).connect(manager) as recorder:
+        emit(manager, 1)
+        until(lambda: recorder.recorded == 1)
+        path.rename(path.with_name("elsewhere"))
+        emit(manager, 1, 1)
+        until(lambda: recorder.recorded == 2)
+        path.unlink()
+        emit(manager, 1, 2)
+
+    assert keys(path.with_name("elsewhere")) == ["0000"]
+    assert keys(path) == ["0002"]
+
+
+def test_one_file_has_one_recorder(manager: EventManager, path: Path) -> None:
+    with Recorder(path).connect(manager):
+        with pytest.raises(RecordingBusyError, match="is being recorded to by another recorder"):
+            Recorder(path).connect(manager)
+        emit(manager, 1)
+    with Recorder(path).connect(manager):
+        emit(manager, 1, 1)
+
+    assert keys(path) == ["0000", "0001"]
+
+
+def test_a_forked_child_neither_keeps_the_file_nor_lets_others_have_it(manager: EventManager, path: Path) -> None:
+    reader, writer = os.pipe()
+    recorder = Recorder(path).connect(manager)
+    recorder._file.append([b'{"of":"the parent"}\n'])
+    child = os.fork()
+    if child == 0:
+        recorder._file.close()  # as at the end of a block that the child leaves
+        os.read(reader, 1)
+        os._exit(0)
+    try:
+        with pytest.raises(RecordingBusyError):
+            Recorder(path).connect(manager)
+        recorder.disconnect()
+        Recorder(path).connect(manager).disconnect()
+    finally:
+        os.write(writer, b"x")
+        os.waitpid(child, 0)
+        os.close(reader)
+        os.close(writer)
+
+
+def test_a_path_that_cannot_be_written_is_an_error_at_once(manager: EventManager, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    os.mkfifo(tmp_path / "pipe")
+    for name, reason in (
+        ("missing/events.jsonl", "can't be recorded to: No such file or directory"),
+        ("", "can't be recorded to: Is a directory"),
+        ("pipe", "is not a file"),
+        ("notes.txt", "has something else in it than events: choose another file"),
+    ):
+        with pytest.raises(RecordingFileError) as error:
+            Recorder(tmp_path / name).connect(manager)
+        assert str(error.value) == f"{str(tmp_path / name)!r} {reason}"
+        assert isinstance(error.value, OSError)
+        assert isinstance(error.value, EncoreError)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert not manager.has_listeners(BaseEvent)
+
+
+def test_a_closed_event_manager_leaves_the_file_to_others(path: Path, manager: EventManager) -> None:
+    closed = EventManager()
+    closed.close()
+    with pytest.raises(ManagerClosedError):
+        Recorder(path).connect(closed)
+
+    with Recorder(path).connect(manager):
+        emit(manager, 1)
+
+
+@pytest.mark.parametrize("options", [{"max_bytes": 0}, {"backups": -1}, {"interval": 0}, {"interval": 2}])
+def test_numbers_that_cannot_be_are_refused(path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        Recorder(path, **options)
+
+
+def test_an_event_that_cannot_be_told_is_reported_and_the_others_are_recorded(
+    manager: EventManager, recorder: EventRecorder, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def redact(key: str) -> str:
+        return f"{1 / int(key):.1f}"
+
+    with Recorder(path, codec=EventCodec(keys=redact)).connect(manager) as recording:
+        emit(manager, 2)
+
+    (failed,) = recorder.of(ListenerErrorEvent)
+    assert isinstance(failed.error, ZeroDivisionError)
+    assert keys(path) == ["1.0"]
+    assert recording.lost == 1
+    assert "division by zero" in caplog.text
+
+
+def test_trouble_that_cannot_be_told_is_logged_and_goes_no_further(
+    manager: EventManager, recorder: EventRecorder, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Nameless:
+        def __getattr__(self, name: str) -> str:
+            raise ZeroDivisionError
+
+    with Recorder(path).connect(manager) as recording:
+        manager.emit(ListenerErrorEvent(event=BaseEvent(), listener=Nameless(), error=ValueError()))
+
+    assert recording.lost == 1
+    assert len(recorder.of(ListenerErrorEvent)) == 1
+    assert "could not be recorded" in caplog.text
+
+
+def test_what_came_too_fast_is_counted_and_told_in_its_place(
+    manager: EventManager, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("encore_storage.recording.recorder._WAITING", 10)
+    with Recorder(path, interval=1).connect(manager) as recording:
+        emit(manager, 1)
+        until(lambda: recording.recorded == 1)  # and now it waits for a second
+        emit(manager, 100, 1)
+
+    (dropped,) = [message["data"] for message in lines(path) if message["type"] == "encore.events.dropped"]
+    assert dropped == {"queue": "recorder", "reason": "full", "count": 90}
+    assert keys(path) == ["0000", *(f"{number:04}" for number in range(91, 101))]
+    assert recording.lost == 90
+
+
+def test_what_another_recorder_has_lost_is_not_its_own(manager: EventManager, path: Path) -> None:
+    with Recorder(path).connect(manager) as recording:
+        manager.emit(EventsDroppedEvent("another", queue="recorder", reason="disk", count=5))
+
+    assert (recording.recorded, recording.lost) == (1, 0)
+
+
+def test_a_recorder_logs_nothing_where_all_is_well(
+    manager: EventManager, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, "encore_events"), Recorder(path).connect(manager):
+        emit(manager, 3)
+
+    assert caplog.records == []

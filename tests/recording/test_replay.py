@@ -1,0 +1,208 @@
+"""Recordings that are read and emitted again."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from encore_events import EventManager
+from encore_events.testing import EventRecorder
+from encore_storage.codec import EventCodec, GenericEvent
+from encore_storage.events import StoreSetEvent
+from encore_storage.recording import (
+    MalformedRecordingError,
+    Recorder,
+    Recording,
+    RecordingFileError,
+    Replayed,
+    replay,
+)
+from tests.codec.support import Opened
+from tests.recording.support import emit, write
+
+
+class Clock:
+    """A clock that only goes on while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "events.jsonl"
+
+
+@pytest.mark.parametrize(("speed", "expected"), [(1, [0, 2, 2.5, 62.5]), (5, [0, 0.4, 0.5, 12.5]), (math.inf, [0] * 4)])
+def test_events_come_with_the_pauses_that_there_were(
+    manager: EventManager, path: Path, speed: float, expected: list[float]
+) -> None:
+    clock, at = Clock(), list[float]()
+    manager.connect(StoreSetEvent, lambda _: at.append(clock()))
+    write(path, [1000, 1002, 1002.5, 1062.5])
+
+    replayed = replay(path, manager, speed, sleep=clock.sleep, clock=clock)
+
+    assert at == pytest.approx(expected)
+    assert replayed == Replayed(events=4, seconds=62.5, skipped=0)
+
+
+def test_listeners_that_take_their_time_delay_nothing_that_comes_later(manager: EventManager, path: Path) -> None:
+    clock, at = Clock(), list[float]()
+
+    def slow(_event: StoreSetEvent) -> None:
+        at.append(clock())
+        clock.sleep(1.5)
+
+    manager.connect(StoreSetEvent, slow)
+    write(path, [1000, 1001, 1010])
+
+    replay(path, manager, sleep=clock.sleep, clock=clock)
+
+    assert at == [0, 1.5, 10]
+
+
+def test_a_clock_that_was_set_back_makes_nobody_wait(manager: EventManager, path: Path) -> None:
+    clock, at = Clock(), list[float]()
+    manager.connect(StoreSetEvent, lambda _: at.append(clock()))
+    write(path, [1000, 500, 1001])
+
+    assert replay(path, manager, sleep=clock.sleep, clock=clock).seconds == 1
+    assert at == [0, 0, 1]
+
+
+def test_events_have_the_times_that_they_had(manager: EventManager, recorder: EventRecorder, path: Path) -> None:
+    write(path, [1000.25])
+
+    replay(path, manager)
+
+    (event,) = recorder.events
+    assert (vars(event)["recorded_at"], event.source.name) == (1000.25, "a")
+
+
+def test_a_message_without_a_time_is_emitted_at_once(
+    manager: EventManager, recorder: EventRecorder, path: Path
+) -> None:
+    path.write_text('{"specversion":"1.0","id":"1","source":"/a","type":"acme.new"}\n')
+
+    assert replay(path, manager) == (1, 0.0, 0)
+    assert isinstance(recorder.events[0], GenericEvent)
+
+
+def test_what_a_replay_emits_can_be_recorded_with_its_times(manager: EventManager, path: Path) -> None:
+    write(path, [1000.25, 1001])
+    other = path.with_name("other.jsonl")
+
+    with Recorder(other).connect(manager):
+        replay(path, manager, math.inf)
+
+    assert [message.time for message in Recording(other)] == [1000.25, 1001]
+
+
+def test_a_program_has_its_own_events_back(manager: EventManager, recorder: EventRecorder, path: Path) -> None:
+    codec = EventCodec(types={"acme.opened": Opened})
+    with Recorder(path, codec=codec).connect(manager):
+        manager.emit(Opened(door="front"))
+    recorder.clear()
+
+    replay(path, manager, codec=codec)
+
+    assert recorder.one(Opened).door == "front"
+
+
+def test_files_that_were_moved_aside_come_first(manager: EventManager, recorder: EventRecorder, path: Path) -> None:
+    for number in range(12):
+        write(path.with_name(f"events.jsonl.{number}") if number else path, [1000.0 - number])
+    path.with_name("events.jsonl.bak").write_text("no recording")
+
+    replay(path, manager, math.inf)
+
+    assert [vars(event)["recorded_at"] for event in recorder.events] == [
+        1000.0 - number for number in range(11, -1, -1)
+    ]
+    assert repr(Recording(path)) == f"<Recording of {str(path)!r}>"
+
+
+def test_a_recorder_may_go_on_meanwhile(manager: EventManager, path: Path) -> None:
+    with Recorder(path, max_bytes=1).connect(manager):
+        emit(manager, 3)
+    seen = list[str]()
+    for message in Recording(path):
+        seen.append(vars(message.event)["key"])
+        with Recorder(path, max_bytes=1).connect(manager):
+            emit(manager, 1, 3 + len(seen))
+
+    assert seen == ["0000", "0001", "0002"]
+
+
+@pytest.mark.parametrize("tail", [b'{"specversion":"1.', b"\x00" * 1000, b"{"])
+def test_half_a_line_at_the_end_is_skipped_and_counted(manager: EventManager, path: Path, tail: bytes) -> None:
+    write(path, [1000, 1001], end=b"\n" + tail)
+
+    assert replay(path, manager, math.inf) == (2, 1.0, 1)
+
+
+def test_a_whole_line_that_lacks_its_newline_is_an_event(manager: EventManager, path: Path) -> None:
+    write(path, [1000, 1001], end=b"")
+
+    assert replay(path, manager, math.inf) == (2, 1.0, 0)
+
+
+def test_blank_lines_are_nothing(manager: EventManager, path: Path) -> None:
+    write(path, [1000], end=b"\n\n \r\n")
+
+    assert replay(path, manager) == (1, 0.0, 0)
+
+
+def test_a_malformed_line_is_named_and_what_came_before_it_was_emitted(
+    manager: EventManager, recorder: EventRecorder, path: Path
+) -> None:
+    write(path, [1000, 1001], end=b'\n{"specversion":"0.3"}\n')
+
+    with pytest.raises(MalformedRecordingError) as error:
+        replay(path, manager, math.inf)
+
+    reason = "specversion must be '1.0', not '0.3'"
+    assert str(error.value) == f"line 3 of {str(path)!r} is not an event: {reason}"
+    assert (error.value.path, error.value.line, error.value.reason) == (path, 3, reason)
+    assert isinstance(error.value, ValueError)
+    assert len(recorder.events) == 2
+
+
+def test_a_recording_that_cannot_be_read_is_an_error(manager: EventManager, path: Path) -> None:
+    (path.parent / "directory").mkdir()
+    for place, reason in (
+        (path, "can't be read: there is no such file"),
+        (path / "below" / "nothing", "can't be read: No such file or directory"),
+        (path.parent / "directory", "can't be read: Is a directory"),
+    ):
+        with pytest.raises(RecordingFileError) as error:
+            replay(place, manager)
+        assert str(error.value) == f"{str(place)!r} {reason}"
+
+
+@pytest.mark.parametrize("speed", [0, -1, math.nan])
+def test_a_speed_is_above_zero(manager: EventManager, path: Path, speed: float) -> None:
+    with pytest.raises(ValueError, match="speed must be a number above 0, not"):
+        replay(path, manager, speed)
+
+
+def test_an_interrupt_ends_it(manager: EventManager, recorder: EventRecorder, path: Path) -> None:
+    def interrupted(_seconds: float) -> Any:
+        raise KeyboardInterrupt
+
+    write(path, [1000, 1001])
+
+    with pytest.raises(KeyboardInterrupt):
+        replay(path, manager, sleep=interrupted)
+
+    assert len(recorder.events) == 1
