@@ -8,14 +8,15 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 APT := RUNLEVEL=1 SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive apt-get --yes --no-install-recommends -o Acquire::Retries=0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test servers prometheus prometheus-alertmanager chromium lint bench dashboards clean
+.PHONY: help demo test servers prometheus prometheus-alertmanager chromium lint bench dashboards schemas clean
 
 help:
-	@echo 'make demo    watch real files move through real stores (KEEP=1 serves the metrics until Ctrl-C)'
+	@echo 'make demo    watch real files move through real stores (KEEP=1 serves its page until Ctrl-C)'
 	@echo 'make test    the tests, with branch coverage'
 	@echo 'make lint    ruff, mypy and the import contracts'
 	@echo 'make bench   ours beside the peers, one table'
 	@echo 'make dashboards   build the dashboards, the rules and their documents again'
+	@echo 'make schemas   build the JSON Schemas of the events again'
 	@echo 'make clean   remove what the others made'
 
 demo: .venv/.demo
@@ -52,6 +53,9 @@ bench: .venv/.bench
 
 dashboards: .venv/.dev
 	@$(BIN)/python -m dashboards.builder
+
+schemas: .venv/.dev
+	@$(BIN)/python -m encore_storage.codec.schemas docs/schemas
 
 clean:
 	rm -rf .venv build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -36,6 +36,14 @@ def identity_of(func: Callable[..., object]) -> Hashable:
     return id(func)
 
 
+def qualified_name(listener: object) -> str:
+    """Module and name of a function, partials unwrapped; of any other object, those of its class."""
+    while isinstance(listener, functools.partial):
+        listener = listener.func
+    named = listener if hasattr(listener, "__qualname__") else type(listener)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
 def is_coroutine_listener(func: Callable[..., object]) -> bool:
     """Whether calling `func` gives a coroutine: partials and async `__call__` included."""
     while isinstance(func, functools.partial):

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from encore_events.events import BaseEvent, ListenerErrorEvent
+from encore_events.listeners import qualified_name
 from encore_storage.codec.fields import declared_names
-from encore_storage.codec.told import qualified_name, told_error
+from encore_storage.codec.told import told_error
 from encore_storage.codec.types import BUILT_IN
 from encore_storage.events import StoreEvent, StoreTransactionEndEvent
 

@@ -1,8 +1,7 @@
-"""What is told of errors and listeners: words and names, whatever a program's own methods do."""
+"""What is told of errors: their words, whatever a program's own methods do."""
 
 from __future__ import annotations
 
-import functools
 import os
 from typing import Any
 
@@ -32,14 +31,6 @@ def told_error(error: BaseException, *, words: bool = True) -> dict[str, Any]:
     if number is not None:
         told["errno"] = number
     return told
-
-
-def qualified_name(listener: object) -> str:
-    """Module and name of a function, partials unwrapped; of any other object, those of its class."""
-    while isinstance(listener, functools.partial):
-        listener = listener.func
-    named = listener if hasattr(listener, "__qualname__") else type(listener)
-    return f"{named.__module__}.{named.__qualname__}"
 
 
 def _errno(error: BaseException) -> int | None:

@@ -120,14 +120,20 @@ class LineFile:
         self._size += len(data)
 
     def _make_room(self) -> None:
-        places = [self.path, *(self.path.with_name(f"{self.path.name}.{n}") for n in range(1, self._backups + 1))]
-        free = next((n for n, place in enumerate(places) if not place.exists()), self._backups)
-        if not self._backups:
+        """Move the file aside, and those before it as far as there is no gap, and begin the next one."""
+        if self._backups:
+            free = 1
+            while free < self._backups and self._aside(free).exists():
+                free += 1
+            for number in range(free, 0, -1):
+                self._aside(number - 1).replace(self._aside(number))
+        else:
             self.path.unlink(missing_ok=True)
-        for n in range(free, 0, -1):
-            places[n - 1].replace(places[n])
         self.close()
         self.open()
+
+    def _aside(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{number}") if number else self.path
 
     @property
     def _open_fd(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -46,17 +47,20 @@ class Query:
         stores: names of stores.
         operations: names of operations; what is no event of an operation is left out.
         outcomes: how operations or transactions ended; what has not ended is left out.
+        since: when they were emitted at the earliest, in seconds since the epoch.
     """
 
     types: tuple[str, ...] = ()
     stores: tuple[str, ...] = ()
     operations: tuple[str, ...] = ()
     outcomes: tuple[str, ...] = ()
+    since: float = -math.inf
 
     def accepts(self, entry: Entry) -> bool:
         """Whether the client wants this event."""
         return (
-            (not self.stores or entry.store in self.stores)
+            entry.time >= self.since
+            and (not self.stores or entry.store in self.stores)
             and (not self.operations or entry.operation in self.operations)
             and (not self.outcomes or entry.outcome in self.outcomes)
             and (not self.types or any(_matches(pattern, entry.type) for pattern in self.types))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from typing import Any
@@ -77,4 +78,5 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
-        raise AddressError(host, port, error.strerror or str(error)) from error
+        reason = str(error) if error.errno is None else os.strerror(error.errno)
+        raise AddressError(host, port, reason) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 from encore_storage.codec import dumps
@@ -78,6 +79,8 @@ class EventStreams:
         A client that reads slowly is not waited for: it goes on after a gap.
         """
         begin, number = self._begin(position)  # at once: from now on means from before the answer
+        if position is not None and position.time is not None:
+            query = replace(query, since=position.time)  # for what was emitted before, and still has to arrive
         return self._events(begin, query, number)
 
     def summaries(self, stores: tuple[str, ...], position: Position | None) -> AsyncIterator[bytes]:

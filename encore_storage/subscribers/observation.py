@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 from collections.abc import Callable
 
 from encore_events.abstract import BaseEventManager
 from encore_events.errors import NotConnectedError
 from encore_events.events import EventsDroppedEvent, ListenerErrorEvent
+from encore_events.listeners import qualified_name
 from encore_storage.events import (
     StoreEvent,
     StoreModificationEvent,
@@ -142,7 +142,7 @@ class Observation:
 
     def _listener_failed(self, event: ListenerErrorEvent) -> None:
         name = self._families.label("event", type(event.event).__name__)
-        listener = self._families.label("listener", _qualified_name(event.listener))
+        listener = self._families.label("listener", qualified_name(event.listener))
         self._families.listener_errors.series(name, listener).inc()
 
     def _events_dropped(self, event: EventsDroppedEvent) -> None:
@@ -236,11 +236,3 @@ class _End:
         if len(operation_id) <= _LONGEST_ID:
             self._exemplar_due = now + EXEMPLAR_INTERVAL
             self._durations.exemplify(Exemplar(operation_id, event.duration, now))
-
-
-def _qualified_name(listener: object) -> str:
-    """Module and name of a function, partials unwrapped; of any other object, those of its class."""
-    while isinstance(listener, functools.partial):
-        listener = listener.func
-    named = listener if hasattr(listener, "__qualname__") else type(listener)
-    return f"{named.__module__}.{named.__qualname__}"

@@ -64,6 +64,14 @@ def test_the_figures_are_by_the_time_that_it_took_when_it_was_recorded(encore: E
     assert "in 86400.0 s" in told.out
 
 
+def test_the_page_is_named_first(encore: Encore, recording: Path) -> None:
+    told = encore("replay", recording, "--speed", "inf", "--port", "0")
+
+    page, metrics = told.out.splitlines()[:2]
+    assert re.fullmatch(r"page: http://127\.0\.0\.1:\d+/", page)
+    assert metrics == f"metrics: {page.removeprefix('page: ')}metrics"
+
+
 def test_a_recording_of_nothing_is_replayed(encore: Encore, tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").touch()
 

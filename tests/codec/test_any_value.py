@@ -5,7 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import enum
+import json
 import math
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 from types import MappingProxyType
@@ -20,9 +23,7 @@ from tests.codec.support import SilentError, data
 
 class Key(str):
     __slots__ = ()
-
-    def __str__(self) -> str:
-        raise RuntimeError("no words")
+    __str__ = SilentError.__str__  # it fails for whoever calls it
 
 
 class Colour(enum.Enum):
@@ -77,3 +78,21 @@ def test_keys_of_any_kind_come_through(codec: EventCodec, encoder: str) -> None:
     for key in ("\ud800/lone", Key("sub"), "\x00", "\U0001d542" * 1000):
         event = codec.decode(codec.encode(StoreSetEvent(store="a", key=key))).event
         assert vars(event)["key"] == str.__str__(key)
+
+
+WITHOUT_ORJSON = """
+import sys
+sys.modules["orjson"] = None
+from encore_storage.codec import EventCodec
+from encore_storage.events import StoreSetEvent
+print(EventCodec().encode(StoreSetEvent(store="ä", key="\\U0001d542"), id="1", time=0).decode())
+"""
+
+
+def test_the_standard_library_encodes_where_orjson_is_not_installed() -> None:
+    command = [sys.executable, "-W", "error", "-c", WITHOUT_ORJSON]
+    line = subprocess.run(command, capture_output=True, check=True).stdout.rstrip()
+
+    event = StoreSetEvent(store="ä", key="\U0001d542")
+    assert EventCodec().decode(line).event.source.name == "ä"
+    assert json.loads(line) == json.loads(EventCodec().encode(event, id="1", time=0))

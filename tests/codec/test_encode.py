@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -162,27 +163,28 @@ def test_an_error_is_told_by_its_type_and_its_words(codec: EventCodec, encoder: 
     assert data(Opened(door="front", contents=ValueError("x")))["contents"]["type"] == "ValueError"
 
 
-def test_a_listener_that_failed_is_told_by_its_name(codec: EventCodec) -> None:
-    event = ListenerErrorEvent(
-        event=StoreSetEvent(store="a"), listener=test_a_type_of_encore_cannot_be_taken, error=SilentError()
-    )
+@pytest.mark.parametrize("listener", [data, partial(partial(data), codec=None)])
+def test_a_listener_that_failed_is_told_by_its_name(codec: EventCodec, listener: object) -> None:
+    event = ListenerErrorEvent(event=StoreSetEvent(store="a"), listener=listener, error=SilentError())
 
     assert data(event, codec) == {
         "event": "encore.storage.key.set",
-        "listener": f"{__name__}.test_a_type_of_encore_cannot_be_taken",
+        "listener": "tests.codec.support.data",
         "error": {"type": "SilentError", "message": "<SilentError>", "error_type": "other"},
     }
-    assert data(EventsDroppedEvent(queue="worker", reason="exit", count=3)) == {
-        "queue": "worker",
-        "reason": "exit",
-        "count": 3,
-    }
+
+
+def test_events_that_were_dropped_are_counted(codec: EventCodec) -> None:
+    dropped = {"queue": "worker", "reason": "exit", "count": 3}
+
+    assert data(EventsDroppedEvent(**dropped), codec) == dropped
 
 
 def test_a_codec_forgets_classes_when_there_are_too_many(codec: EventCodec) -> None:
     classes = [type(f"Event{number}", (BaseEvent,), {}) for number in range(1001)]
 
     assert {data(cls(a=1), codec)["a"] for cls in classes} == {1}
+    assert codec.data_of(classes[-1](a=1)) == codec.data_of(classes[0](a=1)) == {"a": 1}
 
 
 def test_a_codec_says_what_it_tells() -> None:

@@ -25,16 +25,17 @@ from encore_storage.events import StoreSetEvent
 from encore_storage.recording import Recorder
 
 manager = EventManager()
-Recorder(sys.argv[1], max_bytes=50_000, backups=1000).connect(manager)
+Recorder(sys.argv[1], max_bytes=200_000, backups=100).connect(manager)
 for number in itertools.count():
     manager.emit(StoreSetEvent(store="a", key=str(number)))
     print(number, time.time(), flush=True)
+    time.sleep(0.0002)  # some thousand events a second
 """
 
 
 @pytest.fixture
 def programs(tmp_path: Path) -> Iterator[list[tuple[Path, subprocess.Popen[str]]]]:
-    """Programs that record as much as they can, and say so."""
+    """Programs that record, and say what."""
     started = []
     for number in range(PROGRAMS):
         path = tmp_path / f"{number}.jsonl"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,10 @@ from encore_storage import DictMemoryStore
 from encore_storage.codec import EventCodec
 from encore_storage.events import StoreSetEvent
 from encore_storage.recording import Recorder, Recording, RecordingBusyError, RecordingFileError
+from encore_storage.recording.files import LineFile
 from tests.recording.support import emit, keys, lines, until, write
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -186,25 +191,55 @@ def test_one_file_has_one_recorder(manager: EventManager, path: Path) -> None:
     assert keys(path) == ["0000", "0001"]
 
 
-def test_a_forked_child_neither_keeps_the_file_nor_lets_others_have_it(manager: EventManager, path: Path) -> None:
-    reader, writer = os.pipe()
-    recorder = Recorder(path).connect(manager)
-    recorder._file.append([b'{"of":"the parent"}\n'])
-    child = os.fork()
-    if child == 0:
-        recorder._file.close()  # as at the end of a block that the child leaves
-        os.read(reader, 1)
-        os._exit(0)
+FORKED = """
+import os, sys, warnings
+from pathlib import Path
+from encore_storage.recording.errors import RecordingBusyError
+from encore_storage.recording.files import LineFile
+
+def is_free():
+    other = LineFile(path, max_bytes=1, backups=1)
     try:
-        with pytest.raises(RecordingBusyError):
-            Recorder(path).connect(manager)
-        recorder.disconnect()
-        Recorder(path).connect(manager).disconnect()
-    finally:
-        os.write(writer, b"x")
-        os.waitpid(child, 0)
-        os.close(reader)
-        os.close(writer)
+        other.open()
+    except RecordingBusyError:
+        return False
+    other.close()
+    return True
+
+path = Path(sys.argv[1])
+file = LineFile(path, max_bytes=1, backups=1)
+file.open()
+child_is_done, parent_is_done = os.pipe(), os.pipe()
+for leaves in (True, False):  # the block in which the parent records
+    if os.fork() == 0:
+        if leaves:
+            file.close()
+        os.write(child_is_done[1], b"x")
+        os.read(parent_is_done[0], 1)
+        os._exit(0)
+    os.read(child_is_done[0], 1)
+assert not is_free()
+file.close()
+assert is_free()
+os.write(parent_is_done[1], b"xx")
+os.wait(), os.wait()
+"""
+
+
+def test_letting_go_of_a_file_twice_does_nothing(path: Path) -> None:
+    file = LineFile(path, max_bytes=1, backups=1)
+    file.open()
+    file.close()
+    file.close()
+
+    assert path.exists()
+
+
+def test_forked_children_neither_keep_the_file_nor_let_others_have_it(path: Path) -> None:
+    command = [sys.executable, "-W", "error", "-c", FORKED, str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_path_that_cannot_be_written_is_an_error_at_once(manager: EventManager, tmp_path: Path) -> None:
