@@ -16,7 +16,8 @@ import encore_events
 T = TypeVar("T")
 When = Literal["anywhere", "at signals"]
 
-STEPPED = [Path(encore_events.__file__).with_name(name) for name in ("stream.py", "buffer.py", "drops.py", "gates.py")]
+MODULES = ("stream.py", "buffer.py", "drops.py", "gates.py")
+STEPPED = {str(Path(encore_events.__file__).with_name(name)) for name in MODULES}
 LOOKS_FOR_SIGNALS = {code for name, code in dis.opmap.items() if name.startswith(("CALL", "JUMP_BACKWARD", "RESUME"))}
 SECONDS = 20
 
@@ -40,6 +41,7 @@ class Step(Generic[T]):
         """Make the call."""
         self._subject = subject
         before = sys.gettrace()
+        sys._getframe().f_trace_opcodes = True  # Python 3.12 looks for it here
         sys.settrace(self._enter)
         try:
             call(subject)
@@ -47,11 +49,10 @@ class Step(Generic[T]):
             sys.settrace(before)
 
     def _enter(self, frame: FrameType, event: str, argument: object) -> Any:
-        if Path(frame.f_code.co_filename) not in STEPPED:
+        if frame.f_code.co_filename not in STEPPED:
             return None
         self._before.pop(id(frame), None)
         frame.f_trace_opcodes = True
-        frame.f_trace_lines = False
         return self._step
 
     def _step(self, frame: FrameType, event: str, argument: object) -> Any:

@@ -3,7 +3,7 @@
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, assert_type
 
 import pytest
@@ -19,7 +19,7 @@ from encore_events import (
     ManagerClosedError,
     StreamError,
 )
-from tests.events.stepping import begin, elsewhere, end
+from tests.events.stepping import begin, end
 
 
 class Opened(BaseEvent):
@@ -359,21 +359,3 @@ def test_what_cannot_be_listened_to_is_refused_where_the_stream_is_made(manager:
     manager.close()
     with pytest.raises(ManagerClosedError):
         manager.stream(Opened)
-
-
-@pytest.mark.parametrize("read", [EventStream[Any].get, EventStream[Any].wait, lambda stream: next(iter(stream))])
-def test_an_interrupt_leaves_a_waiting_reader_usable(
-    manager: EventManager, read: Callable[[EventStream[Any]], object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stream = manager.stream(Opened)
-
-    def interrupt(gate: object, timeout: float) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("encore_events.gates.ThreadGate.wait", interrupt)
-        read(stream)
-
-    elsewhere(lambda: emit_some(manager, 1))
-    stream.close()
-    assert numbers(stream) == [1]

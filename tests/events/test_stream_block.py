@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from encore_events import BaseEvent, EventManager, EventStream
-from encore_events.gates import ThreadGate
+from encore_events.gates import Gates, ThreadGate, open_one
 from tests.events.stepping import begin, elsewhere, end
 
 
@@ -205,3 +205,14 @@ def test_the_worker_waits_for_a_place_too(manager: EventManager, blocked: thread
     got = [stream.get(20) for _ in range(3)]
 
     assert numbers(got) == [0, 1, 2]
+
+
+def test_a_place_goes_to_one_who_is_not_on_its_way_already() -> None:
+    first, second, third = ThreadGate(), ThreadGate(), ThreadGate()
+    gates: Gates = dict.fromkeys([first, second, third])
+    first.open()
+
+    open_one(gates)
+
+    assert gates == {third: None}
+    assert [gate.open() for gate in (second, third)] == [False, True]

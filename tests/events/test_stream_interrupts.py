@@ -1,0 +1,70 @@
+"""Keyboard interrupts: what they leave behind can still be read, and nobody waits for ever."""
+
+import math
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from encore_events import BaseEvent, EventManager, EventStream
+from encore_events.gates import Gates, ThreadGate, open_all
+from tests.events.stepping import begin, elsewhere, end
+
+
+class Opened(BaseEvent):
+    number: int
+
+
+def numbers(events: Iterable[Any]) -> list[int]:
+    return [event.number for event in events]
+
+
+def emit_some(manager: EventManager, *some: int) -> None:
+    for number in some:
+        manager.emit(Opened(number=number))
+
+
+@pytest.mark.parametrize("read", [EventStream[Any].get, EventStream[Any].wait, lambda stream: next(iter(stream))])
+def test_an_interrupt_leaves_a_waiting_reader_usable(
+    manager: EventManager, read: Callable[[EventStream[Any]], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = manager.stream(Opened)
+
+    def interrupt(gate: object, timeout: float) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("encore_events.gates.ThreadGate.wait", interrupt)
+        read(stream)
+
+    elsewhere(lambda: emit_some(manager, 1))
+    stream.close()
+    assert numbers(stream) == [1]
+
+
+def test_an_interrupted_emitter_leaves_no_reader_asleep_beside_its_event(
+    manager: EventManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = manager.stream(Opened)
+    begun = threading.Event()
+
+    class Told(ThreadGate):
+        def wait(self, timeout: float = math.inf) -> None:
+            begun.set()
+            super().wait(timeout)
+
+    def interrupt(gates: Gates) -> None:
+        monkeypatch.setattr("encore_events.buffer.open_all", open_all)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("encore_events.buffer.ThreadGate", Told)
+    got: list[BaseEvent | None] = []
+    reader = begin(lambda: got.append(stream.get()))
+    assert begun.wait(20)
+    monkeypatch.setattr("encore_events.buffer.open_all", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        emit_some(manager, 1)
+    end(reader)
+
+    assert numbers(got) == [1]
