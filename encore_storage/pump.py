@@ -66,9 +66,12 @@ class Pump:
         self._stream.close()
 
     def _run(self) -> None:
-        while self._stream.wait():
-            self._consume(self._stream.drain())
-            self._stopping.wait(self._interval)
+        try:
+            while self._stream.wait():
+                self._consume(self._stream.drain())
+                self._stopping.wait(self._interval)
+        finally:
+            self._stream.close()  # also where `consume` fails: nobody takes the rest
 
 
 def _close_all() -> None:

@@ -68,9 +68,9 @@ class Plan:
         self.is_of_store = issubclass(cls, StoreEvent)
         self._choice = choice
         self._has_error_type = issubclass(cls, StoreTransactionEndEvent)
-        declared = dict(declared_names(cls))
-        built_in = {name for name, base in declared.items() if base in BUILT_IN}
-        self._own = frozenset(declared).difference(built_in) if choice.keys is True else frozenset[str]()
+        declared = {name for name, _ in declared_names(cls)}
+        built_in = {name for name, base in declared_names(cls) if base in BUILT_IN}  # whoever declares it once more
+        self._own = frozenset(declared - built_in) if choice.keys is True else frozenset[str]()
         self._known = frozenset({*built_in, "source", "_handled"})
         self._left_out = ("source", "_handled", *(name for name in _hidden(choice) if name in built_in))
         static = {name: inspect.getattr_static(cls, name, None) for name in (*self._own, *built_in)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
@@ -23,6 +24,9 @@ KEPT = 100
 
 SHOWN = 100
 """How many of the operations in flight are told, the oldest first."""
+
+MOST_IN_FLIGHT = 10_000
+"""How many operations, and transactions, may be in flight."""
 
 FAILURES = frozenset({"error", "cancelled", "rolled_back", "commit_failed", "rollback_failed"})
 """The outcomes of operations and transactions that are failures."""
@@ -70,7 +74,8 @@ class Latest:
 class Activity:
     """What is in flight, and what ended last.
 
-    The emitting threads themselves keep the former up to date, so that nothing stays there whose end was dropped.
+    The emitting threads themselves keep the former up to date, whether the feed keeps up with them or not. What is
+    never told to have ended (while its class is disabled, say) goes when there is too much of it.
 
     Args:
         data_of: what may be told of an event, as the codec encodes it.
@@ -83,6 +88,7 @@ class Activity:
         self.failures = Latest()
         self._data_of = data_of
         self._clock = clock
+        self._ended: deque[object] = deque(maxlen=KEPT)
         self._operations: dict[object, _InFlight] = {}
         self._transactions: dict[object, _InFlight] = {}
 
@@ -131,31 +137,43 @@ class Activity:
         }
 
     def _operation_told(self, one: _InFlight, now: float) -> Told:
-        steps = one.event.steps
+        steps = getattr(one.event, "steps", -1)
         told = self._told(one, now, _IN_FLIGHT)
         return told | {"bytes": getattr(one.event, "step", 0), "expected": steps if steps >= 0 else None}
 
     def _told(self, one: _InFlight, now: float, names: tuple[str, ...]) -> Told:
         data = self._data_of(one.event)
         told = {name: data.get(name) for name in names}
-        return told | {"started": one.event.timestamp, "age": max(now - one.since, 0.0)}
+        return told | {"started": getattr(one.event, "timestamp", one.since), "age": max(now - one.since, 0.0)}
 
     def _operation_moved(self, event: StoreProgressEvent) -> None:
         known = self._operations.get(event.operation_id)
+        if known is None and isinstance(event, StoreProgressStepEvent) and event.operation_id in self._ended.copy():
+            return  # another thread was just about to tell it
         self._operations[event.operation_id] = _InFlight(event, self._since(event) if known is None else known.since)
+        _bound(self._operations)
 
     def _operation_left(self, event: StoreProgressEndEvent) -> None:
+        self._ended.append(event.operation_id)
         self._operations.pop(event.operation_id, None)
 
     def _transaction_began(self, event: StoreTransactionStartEvent) -> None:
         self._transactions[event.transaction_id] = _InFlight(event, self._since(event))
+        _bound(self._transactions)
 
     def _transaction_left(self, event: StoreTransactionEndEvent) -> None:
         self._transactions.pop(event.transaction_id, None)
 
     def _since(self, event: Any) -> float:
         """Since when it is under way: of what is replayed, since it was emitted again."""
-        return self._clock() if hasattr(event, "recorded_at") else float(event.timestamp)
+        return self._clock() if hasattr(event, "recorded_at") else float(getattr(event, "timestamp", self._clock()))
+
+
+def _bound(in_flight: dict[object, _InFlight]) -> None:
+    """Forget the oldest where there are too many: their ends were never told."""
+    if len(in_flight) > MOST_IN_FLIGHT:
+        with contextlib.suppress(RuntimeError, StopIteration):  # another thread changes it: the next one will
+            in_flight.pop(next(iter(in_flight)), None)
 
 
 def _of(stores: Collection[str], in_flight: dict[object, _InFlight]) -> list[_InFlight]:

@@ -28,7 +28,7 @@ from encore_storage.codec import dumps
 from encore_storage.server.access import SESSION_SECONDS, Access
 from encore_storage.server.activity import KEPT
 from encore_storage.server.feed import CAPACITY, EventFeed
-from encore_storage.server.guard import LOOPBACK, Guard, cookie_name, refusal
+from encore_storage.server.guard import LOOPBACK, Guard, cookie_name, failed, refusal
 from encore_storage.server.query import QueryError, parse_position, parse_query, parse_view
 from encore_storage.server.sse import EventStreams
 from encore_storage.server.ticker import Ticker
@@ -49,6 +49,7 @@ def create_app(
     allowed_hosts: Collection[str] = LOOPBACK,
     keys: bool | Redaction = True,
     capacity: int = CAPACITY,
+    open_to_all: bool = False,
 ) -> Starlette:
     """A Starlette application that shows what the stores of an event manager do; to be served, or mounted in another.
 
@@ -62,17 +63,24 @@ def create_app(
 
     Args:
         event_manager: by default, `get_event_manager()`.
-        feed: what to show, of an event manager that it is connected to; by default, a new one.
+        feed: what to show, of an event manager that it is connected to; by default, a new one. It has its own event
+            manager, keys and capacity.
         registry: what /metrics exposes; by default, the registry of prometheus_client.
-        token: what programs must send, and what links for browsers stand for; None lets everybody in.
+        token: what programs must send, and what links for browsers stand for; None lets everybody in who asks from
+            this machine.
         allowed_hosts: the names that the server may be asked by in the Host header, without a port.
         keys: True to tell keys, False to leave them out, or a function that gives what is told in their place.
         capacity: how many of the latest events can be asked for again.
+        open_to_all: let in without a token whoever can reach the server, wherever they are: for applications that
+            look after that themselves.
 
     Raises:
+        TypeError: a feed was given, and what it has itself.
         TokenError: the token is too short (a ValueError).
         MissingExtraError: Starlette is not installed (an ImportError; raised when this module is imported).
     """
+    if feed is not None and (event_manager is not None or keys is not True or capacity != CAPACITY):
+        raise TypeError("a feed has its own event_manager, keys and capacity: give them to EventFeed(), not beside it")
     shown = feed
     if shown is None:
         manager = get_event_manager() if event_manager is None else checked_event_manager(event_manager)
@@ -97,7 +105,8 @@ def create_app(
             Route("/login", endpoints.login),
             Mount("/page", StaticFiles(directory=PAGE)),
         ],
-        middleware=[Middleware(Guard, access=access, hosts=allowed_hosts)],
+        middleware=[Middleware(Guard, access=access, hosts=allowed_hosts, open_to_all=open_to_all)],
+        exception_handlers={Exception: failed},
         lifespan=lifespan,
     )
     app.state.feed, app.state.access, app.state.close = shown, access, endpoints.close
@@ -140,16 +149,25 @@ class _Endpoints:
         pairs = request.query_params.multi_items()
         if any(name != "store" for name, _ in pairs):
             return refusal(400, "the only parameter here is store, the name of a store")
-        return Response(dumps(self._operations([value for _, value in pairs])), media_type="application/json")
+        try:
+            stores = parse_query(pairs).stores
+        except QueryError as error:
+            return refusal(400, str(error))
+        return Response(dumps(self._operations(stores)), media_type="application/json")
 
     def metrics(self, request: Request) -> Response:  # no coroutine: it may take long, and so runs beside the loop
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        try:
+            encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        except (TypeError, ValueError):  # a version that is none
+            encode, content_type = choose_encoder("")
         names = request.query_params.getlist("name[]")
         registry = self._registry.restricted_registry(names) if names else self._registry
         return Response(encode(registry), headers={"Content-Type": content_type})
 
     async def health(self, _request: Request) -> Response:
-        return Response(dumps({"status": "ok"}), media_type="application/json")
+        if self._feed.is_listening:
+            return Response(dumps({"status": "ok"}), media_type="application/json")
+        return Response(dumps({"status": "the feed has ended"}), 503, media_type="application/json")
 
     async def login(self, request: Request) -> Response:
         session = self._access.new_session(request.query_params.get("code", ""))
@@ -168,7 +186,7 @@ class _Endpoints:
         )
         return answer
 
-    def _operations(self, stores: list[str]) -> dict[str, Any]:
+    def _operations(self, stores: tuple[str, ...]) -> dict[str, Any]:
         feed = self._feed
         return {
             "now": feed.clock(),

@@ -75,6 +75,11 @@ class EventFeed(Subscriber):
         self.started: float = clock()
         self._stream: EventStream[BaseEvent] | None = None
 
+    @property
+    def is_listening(self) -> bool:
+        """Whether it still hears of events, and its thread takes them."""
+        return self._stream is not None and not self._stream.closed
+
     def id_of(self, number: int) -> str:
         """The id of the event with that number."""
         return f"{self.run}-{number}"
@@ -129,7 +134,10 @@ class EventFeed(Subscriber):
         if isinstance(event, ListenerErrorEvent) or self._event_manager is None:
             logger.error("%r could not be told", event, exc_info=error)
             return
-        tell_listener_error(self._event_manager, None, event, self._tell, error)
+        try:
+            tell_listener_error(self._event_manager, None, event, self._tell, error)
+        except Exception:  # of a strict event manager, which has nobody to raise it to here
+            logger.exception("telling that %r could not be told failed", event)
 
     def _count(self, at: float, event: BaseEvent) -> None:
         if isinstance(event, StoreProgressStepEvent | StoreProgressEndEvent):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection
-from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request, cookie_parser
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -42,13 +42,15 @@ class Guard:
         access: who may look.
         hosts: the names and addresses that the server may be asked by, without a port. '0.0.0.0' or '::' among them
             stands for every address (rebinding takes a name), '*' for everything.
+        open_to_all: where no token is asked for, whether others than this machine may look, too.
     """
 
-    def __init__(self, app: ASGIApp, access: Access, hosts: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, access: Access, hosts: Collection[str], *, open_to_all: bool = False) -> None:
         """Guard the application."""
         self._app = app
         self._access = access
-        self._hosts = frozenset(host.lower() for host in hosts)
+        self._hosts = frozenset(_normal(host) for host in hosts)
+        self._open_to_all = open_to_all
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or let somebody else do so."""
@@ -61,10 +63,7 @@ class Guard:
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers[name] = value
-                headers.setdefault("Cache-Control", "no-store")
+                _add_headers(MutableHeaders(scope=message))
             await send(message)
 
         await (self._refusal(scope) or self._app)(scope, receive, send_guarded)
@@ -79,6 +78,8 @@ class Guard:
         if not scope["path"].isprintable():
             return refusal(404, "there is nothing of that name")  # nor should anybody try to open it
         path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if self._access.is_open and not (self._open_to_all or _is_near(scope)):
+            return refusal(403, "without a token, only programs on this machine may look: serve with a token")
         if path in OPEN_PATHS or self._access.allows(_bearer_of(headers), _session_of(headers, cookie_name(scope))):
             return None
         return refusal(
@@ -104,6 +105,28 @@ def refusal(status: int, sentence: str, headers: dict[str, str] | None = None) -
     return JSONResponse({"error": sentence}, status, headers)
 
 
+async def failed(_request: Request, _error: Exception) -> Response:
+    """The answer where there should have been another; the error itself is logged by the server."""
+    answer = refusal(500, "something is wrong here: the program's log says what")
+    _add_headers(answer.headers)
+    return answer
+
+
+def _add_headers(headers: MutableHeaders) -> None:
+    for name, value in _HEADERS.items():
+        headers[name] = value
+    headers.setdefault("Cache-Control", "no-store")
+
+
+def _is_near(scope: Scope) -> bool:
+    """Whether who asks is on this machine; what has no address of the network is."""
+    host, _ = scope.get("client") or ("", None)
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return True
+
+
 def _host_of(values: list[str]) -> str | None:
     """The name or address in a Host header, without its port; None where it isn't one."""
     if len(values) != 1:
@@ -116,10 +139,15 @@ def _host_of(values: list[str]) -> str | None:
         port = port[1:]
     if port and not port.isdecimal():
         return None
+    return _normal(name)
+
+
+def _normal(host: str) -> str:
+    """The one way to write it, by which hosts are compared."""
     try:
-        return str(ipaddress.ip_address(name))
+        return str(ipaddress.ip_address(host))
     except ValueError:
-        return name.lower().rstrip(".")
+        return host.lower().rstrip(".")
 
 
 def _is_address(host: str) -> bool:
@@ -136,8 +164,5 @@ def _bearer_of(headers: Headers) -> str | None:
 
 
 def _session_of(headers: Headers, name: str) -> str | None:
-    try:
-        cookie = SimpleCookie(headers.get("cookie", "")).get(name)
-    except CookieError:
-        return None
-    return None if cookie is None else cookie.value
+    # Not by http.cookies: that gives up on all of them where another program's cookie is not to its taste.
+    return cookie_parser(headers.get("cookie", "")).get(name)

@@ -85,6 +85,8 @@ class History:
         self._version = 0
         self._seconds: dict[int, dict[str, Second]] = {}
         self._totals: dict[str, Second] = {}
+        self._all_seconds: dict[int, Second] = {}
+        self._all_totals = Second()
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -127,8 +129,8 @@ class History:
     def totals(self, stores: Collection[str] = ()) -> dict[str, int]:
         """All counts since the start, of these stores; without any, of all."""
         with self._lock:
-            total = _sum(self._totals, stores)
-        return {name: getattr(total, name) for name in _COUNTS}
+            total = _sum(self._totals, stores) if stores else self._all_totals
+            return {name: getattr(total, name) for name in _COUNTS}
 
     def columns(self, until: float, stores: Collection[str] = (), told: ToldUntil = NOTHING) -> dict[str, list[Any]]:
         """The seconds that were over at `until`, as columns, ascending by `time`; the missing ones had nothing.
@@ -139,9 +141,9 @@ class History:
             told: what is known already: only what was over later, or has changed since, is given.
         """
         with self._lock:
-            over = [time for time in sorted(self._seconds) if time + 1 <= until]
-            new = [time for time in over if time + 1 > told.time or self._newest(time) > told.version]
-            told_now = {time: _sum(self._seconds[time], stores) for time in new}
+            over = [time for time in sorted(self._all_seconds) if time + 1 <= until]
+            new = [time for time in over if time + 1 > told.time or self._all_seconds[time].version > told.version]
+            told_now = {time: self._sum(time, stores) for time in new}
         columns: dict[str, list[Any]] = {"time": list(told_now)}
         for name in _COUNTS:
             columns[name] = [getattr(second, name) for second in told_now.values()]
@@ -150,23 +152,29 @@ class History:
         return columns
 
     def _places(self, time: float, store: str | None) -> Iterable[Second]:
-        """Where to count what happened at `time`, its second and the totals. With the lock."""
+        """Where to count what happened at `time`: its second and the totals, of the store and of all. With the lock."""
         name = str(store)
         if name not in self._totals and len(self._totals) >= MAX_STORES:
             name = OVERFLOW
         self._version += 1
-        second = self._second(int(time)).setdefault(name, Second())
-        second.version = self._version
-        return second, self._totals.setdefault(name, Second())
+        place = int(time)
+        if place not in self._all_seconds:
+            self._forget_before(max([place, *self._all_seconds]) - self._kept)
+        seconds = (
+            self._seconds.setdefault(place, {}).setdefault(name, Second()),
+            self._all_seconds.setdefault(place, Second()),
+        )
+        for second in seconds:
+            second.version = self._version
+        return *seconds, self._totals.setdefault(name, Second()), self._all_totals
 
-    def _second(self, time: int) -> dict[str, Second]:
-        if time not in self._seconds:
-            oldest = max([time, *self._seconds]) - self._kept
-            self._seconds = {known: second for known, second in self._seconds.items() if known > oldest}
-        return self._seconds.setdefault(time, {})
+    def _forget_before(self, oldest: int) -> None:
+        self._seconds = {time: stores for time, stores in self._seconds.items() if time > oldest}
+        self._all_seconds = {time: second for time, second in self._all_seconds.items() if time > oldest}
 
-    def _newest(self, time: int) -> int:
-        return max(second.version for second in self._seconds[time].values())
+    def _sum(self, time: int, stores: Collection[str]) -> Second:
+        """What is told of a second: a copy, or the sum of some stores. With the lock."""
+        return _sum(self._seconds[time], stores) if stores else _sum({"": self._all_seconds[time]}, ())
 
 
 def _sum(by_store: dict[str, Second], stores: Collection[str]) -> Second:

@@ -49,7 +49,8 @@ def publish(
     """
     if token is None and not _is_own(host):
         raise TokenError(f"serving on {host!r} shows whoever can reach it what the stores do")
-    hosts = (*LOOPBACK, host, socket.gethostname(), *allowed_hosts)
+    own = () if _is_own(host) else (host or "0.0.0.0", socket.gethostname())  # noqa: S104 (what '' stands for)
+    hosts = (*LOOPBACK, host, *own, *allowed_hosts)
     app = create_app(event_manager, registry=registry, token=token, allowed_hosts=hosts, keys=keys)
     try:
         server = Server(app, host, port)

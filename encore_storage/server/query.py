@@ -21,6 +21,8 @@ _NAMES = ("type", "store", "operation", "outcome", "since", "view")
 _PATTERN = re.compile(r"[\w.*-]{1,200}")
 _EVENT_ID = re.compile(r"([0-9a-f]{8})-(\d{1,18})")
 _SHOWN = 100
+_MOST_VALUES = 16
+_MOST_ASTERISKS = 8
 
 Pairs = Iterable[tuple[str, str]]
 
@@ -95,14 +97,20 @@ def parse_query(pairs: Pairs) -> Query:
         if name not in _NAMES:
             raise QueryError(f"there is no parameter {_shown(name)}: there are {', '.join(_NAMES)}")
         given.setdefault(name, []).append(value)
-    for pattern in given.get("type", ()):
+    for name, values in given.items():
+        if len(values) > _MOST_VALUES:
+            raise QueryError(f"{name} is given {len(values)} times: at most {_MOST_VALUES} can be asked for at once")
+    types = [re.sub(r"\*+", "*", pattern) for pattern in given.get("type", ())]
+    for pattern in types:
+        if pattern.count("*") > _MOST_ASTERISKS:
+            raise QueryError(f"type {_shown(pattern)} has more than {_MOST_ASTERISKS} asterisks")
         if not _PATTERN.fullmatch(pattern):
             raise QueryError(
                 f"type {_shown(pattern)} is no pattern: letters, digits, '.', '_', '-', and '*' for anything"
             )
     return Query(
-        types=tuple(given.get("type", ())),
-        stores=tuple(given.get("store", ())),
+        types=tuple(types),
+        stores=tuple(sorted(set(given.get("store", ())))),
         operations=_known("operation", given.get("operation", ()), OPERATIONS),
         outcomes=_known("outcome", given.get("outcome", ()), OUTCOMES),
     )

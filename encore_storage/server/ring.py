@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+MAX_BYTES = 64 * 1024 * 1024
+"""How long the frames may be together."""
+
 
 class Entry(NamedTuple):
     """One event that was told.
@@ -34,7 +37,7 @@ class Slice(NamedTuple):
     Attributes:
         missed: how many events came that are no longer, or never were, in the ring.
         entries: those that are, in order.
-        last: the number of the latest event, whether it is among them or not.
+        last: the number of the latest event that was looked at, whether it is among them or not.
     """
 
     missed: int
@@ -43,7 +46,9 @@ class Slice(NamedTuple):
 
 
 class Ring:
-    """The latest `capacity` events by their number. One thread writes, any number of others read, and none waits.
+    """The latest events by their number. One thread writes, any number of others read, and none waits.
+
+    At most `capacity` of them are held, and at most `max_bytes` of their frames; what is longer by itself is skipped.
 
     >>> ring = Ring(capacity=2)
     >>> for number in (1, 2, 3):
@@ -53,10 +58,13 @@ class Ring:
     (1, [1.0, 1.5])
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, max_bytes: int = MAX_BYTES) -> None:
         """Make an empty ring."""
         self.capacity = capacity
         self.last = 0
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._oldest = 1
         self._slots: list[Entry | None] = [None] * capacity
 
     def __len__(self) -> int:
@@ -68,7 +76,13 @@ class Ring:
         return f"<Ring: {len(self)} of {self.capacity}, last {self.last}>"
 
     def append(self, entry: Entry) -> None:
-        """Take the entry, whose number is the one after `last`; the oldest gives way."""
+        """Take the entry, whose number is the one after `last`; the oldest give way."""
+        if len(entry.frame) > self._max_bytes:
+            self.skip(1)
+            return
+        self._bytes += len(entry.frame)
+        while self._oldest <= entry.number - self.capacity or self._bytes > self._max_bytes:
+            self._drop_oldest()
         self._slots[entry.number % self.capacity] = entry
         self.last = entry.number  # only now may readers look for it
 
@@ -76,19 +90,36 @@ class Ring:
         """Leave out the numbers of `count` events that were lost before they arrived here."""
         self.last += count
 
-    def after(self, number: int) -> Slice:
-        """All that came after the event with that number."""
+    def after(self, number: int, limit: int | None = None) -> Slice:
+        """What came after the event with that number; with a limit, no more than so many that may be held."""
         last = self.last
         if number >= last:
             return Slice(0, [], last)
-        entries = list(self._held(max(number, last - self.capacity) + 1, last))
+        first = max(number, last - self.capacity) + 1
+        if limit is not None:
+            last = min(last, first + limit - 1)
+        entries = list(self._held(first, last))
         return Slice(last - number - len(entries), entries, last)
 
-    def before(self, time: float) -> int:
-        """The number after which all events come that were emitted at `time` or later, as far as they are held."""
+    def before(self, time: float) -> tuple[int, bool]:
+        """The number after which all held events come that were emitted at `time` or later; and whether those are all.
+
+        They may not be where nothing is held that is older: whatever was there before is gone.
+        """
         last = self.last
-        held = self._held(max(last - self.capacity, 0) + 1, last)
-        return next((entry.number - 1 for entry in held if entry.time >= time), last)
+        number = None
+        for entry in self._held(max(last - self.capacity, 0) + 1, last):
+            if entry.time >= time:
+                return (entry.number - 1, entry.number == 1) if number is None else (number, True)
+            number = entry.number
+        return last, number is not None or not last
+
+    def _drop_oldest(self) -> None:
+        entry = self._slots[self._oldest % self.capacity]
+        if entry is not None and entry.number == self._oldest:
+            self._slots[self._oldest % self.capacity] = None
+            self._bytes -= len(entry.frame)
+        self._oldest += 1
 
     def _held(self, first: int, last: int) -> Iterator[Entry]:
         for number in range(first, last + 1):

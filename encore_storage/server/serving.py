@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import weakref
 from typing import Any
 
 from encore_storage.subscribers.errors import AddressError, MissingExtraError
 
 try:
     import uvicorn
+
+    from encore_storage.server.connection import Connection
 except ModuleNotFoundError as error:
     raise MissingExtraError("serving on a port", (error.name or "uvicorn").partition(".")[0], "server") from error
 
 _LAST_PORT = 65535
+_running: weakref.WeakSet[Server] = weakref.WeakSet()
+_watching_forks = threading.Lock()
 _GRACE = 2  # seconds that open connections get at the end
 
 
@@ -40,6 +45,7 @@ class Server:
         self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
             app,
+            http=Connection,
             log_config=None,  # how a program logs is its own affair
             access_log=False,
             lifespan="off",
@@ -52,6 +58,9 @@ class Server:
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="encore-server", daemon=True
         )
+        if _watching_forks.acquire(blocking=False):  # once, and for good
+            os.register_at_fork(after_in_child=_let_go)
+        _running.add(self)
         self._thread.start()
 
     def __repr__(self) -> str:
@@ -69,6 +78,22 @@ class Server:
         self._server.should_exit = True
         self._thread.join()
         self._socket.close()
+
+    def let_go(self) -> None:
+        """Give up the sockets in a forked child, or they would stay open as long as it lives.
+
+        Their numbers stay taken: what thinks that it has to close one of them closes nothing else.
+        """
+        connections = [one.transport.get_extra_info("socket") for one in list(self._server.server_state.connections)]
+        with open(os.devnull, "rb") as nothing:  # noqa: PTH123 (a number of a file is all that is wanted)
+            for each in (self._socket, *connections):
+                if each.fileno() >= 0:
+                    os.dup2(nothing.fileno(), each.fileno(), inheritable=False)
+
+
+def _let_go() -> None:
+    for server in list(_running):
+        server.let_go()
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -5,6 +5,7 @@ The format is that of the HTML standard, section 9.2.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import time
 from collections.abc import AsyncIterator, Callable
@@ -102,8 +103,7 @@ class EventStreams:
             if text:
                 spoken, told = self._monotonic(), number
                 yield text
-            if not piece.is_full:
-                await self._ticker.next()
+            await (asyncio.sleep(0) if piece.is_full else self._ticker.next())
 
     async def _summaries(self, begin: bytes, stores: tuple[str, ...]) -> AsyncIterator[bytes]:
         yield begin
@@ -124,27 +124,24 @@ class EventStreams:
             number = ring.last
             return begin + b"id: %b\n\n" % self._id(number), number  # or whoever is cut off at once could not resume
         if position.time is not None:
-            number = ring.before(position.time)
-            is_older = number and number == ring.last - ring.capacity
-            return begin + (self._gap(None, "buffer", number) if is_older else b""), number
+            number, is_all = ring.before(position.time)
+            return begin + (b"" if is_all else self._gap(None, "buffer", number)), number
         if position.run != self._feed.run:
             return begin + self._gap(None, "restart", 0), 0
         return begin, min(position.number, ring.last)
 
     def _piece(self, query: Query, number: int) -> Piece:
-        found = self._feed.ring.after(number)
+        found = self._feed.ring.after(number, _AT_ONCE)
         texts = []
-        for entry in found.entries[:_AT_ONCE]:
+        for entry in found.entries:
             if entry.number > number + 1:
                 texts.append(self._gap(entry.number - number - 1, "buffer", entry.number - 1))
             if query.accepts(entry):
                 texts.append(entry.frame)
             number = entry.number
-        is_full = len(found.entries) > _AT_ONCE
-        if not is_full and number < found.last:
+        if number < found.last:
             texts.append(self._gap(found.last - number, "buffer", found.last))
-            number = found.last
-        return Piece(b"".join(texts), number, is_full)
+        return Piece(b"".join(texts), found.last, found.last < self._feed.ring.last)
 
     def _history(self, stores: tuple[str, ...]) -> tuple[bytes, Seen]:
         return self._told("history", stores, Seen(NOTHING, 0, 0), (_RECENT_AT_FIRST, KEPT))

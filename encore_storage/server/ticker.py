@@ -14,11 +14,20 @@ IDLE_SECONDS = 0.25
 _BUSY = 2  # how many times its own lateness the loop gets for other things
 
 
+class _Tick:
+    """One tick to come: who waits for it, in which loop."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.came = asyncio.Event()
+        self.waiters = 0
+
+
 class Ticker:
     """Wakes everyone who waits in `next`, at most each TICK_SECONDS, when there is news or IDLE_SECONDS have passed.
 
     It has no task: a timer runs while somebody waits. Where writing to all clients makes the timer late, they are
-    woken less often. All but `close` belongs to the one loop that serves them.
+    woken less often. All but `close` belongs to the one loop that serves them, and to its successor.
 
     Args:
         news: a number that grows with what there is to write.
@@ -36,37 +45,36 @@ class Ticker:
         self._told = 0
         self._rest = 0.0
         self._woken = 0.0
-        self._waiters = 0
-        self._tick: asyncio.Event | None = None
+        self._tick: _Tick | None = None
 
     async def next(self) -> None:
         """Wait for the next tick."""
-        if self._tick is None:
-            self._tick = asyncio.Event()
-            self._set_timer()
-        self._waiters += 1
+        tick = self._tick
+        if tick is None or tick.loop is not asyncio.get_running_loop():
+            tick = self._tick = _Tick()
+            self._set_timer(tick)
+        tick.waiters += 1
         try:
-            await self._tick.wait()
+            await tick.came.wait()
         finally:
-            self._waiters -= 1
+            tick.waiters -= 1
 
     def close(self) -> None:
         """Have all clients go at the next tick. For any thread."""
         self.closed = True
 
-    def _set_timer(self) -> None:
-        loop = asyncio.get_running_loop()
-        due = loop.time() + TICK_SECONDS + self._rest
-        loop.call_at(due, self._look, due)
+    def _set_timer(self, tick: _Tick) -> None:
+        due = tick.loop.time() + TICK_SECONDS + self._rest
+        tick.loop.call_at(due, self._look, tick, due)
 
-    def _look(self, due: float) -> None:
-        now, news = asyncio.get_running_loop().time(), self._news()
-        if news == self._told and now < self._woken + IDLE_SECONDS and not self.closed and self._waiters:
-            self._set_timer()
+    def _look(self, tick: _Tick, due: float) -> None:
+        now, news = tick.loop.time(), self._news()
+        if news == self._told and now < self._woken + IDLE_SECONDS and not self.closed and tick.waiters:
+            self._set_timer(tick)
             return
-        tick, self._tick = self._tick, None
-        if tick is not None:
-            tick.set()
+        if self._tick is tick:
+            self._tick = None
+        tick.came.set()
         self.count += 1
         self._told, self._woken = news, now
         self._rest = min(_BUSY * (now - due), IDLE_SECONDS)

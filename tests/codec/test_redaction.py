@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from encore_events import BaseEvent
 from encore_storage.codec import EventCodec, GenericEvent
 from encore_storage.errors import KeyNotFoundError
-from encore_storage.events import StoreKeyEvent, StoreProgressEndEvent, StoreTransactionEndEvent
+from encore_storage.events import StoreKeyEvent, StoreProgressEndEvent, StoreSetEvent, StoreTransactionEndEvent
 from tests.codec.support import Opened, data
 
 SECRET = "reports/secret"
@@ -80,3 +81,22 @@ def test_metadata_that_was_asked_for_is_told_all_the_same() -> None:
     codec = EventCodec(keys=False, metadata=True)
 
     assert data(end(metadata={"author": "Ada"}), codec)["metadata"] == {"author": "Ada"}
+
+
+class Redeclared(StoreSetEvent):
+    """A class of a program's own that says again what it inherits."""
+
+    store: str | None
+    key: str | None
+    metadata: Mapping[str, Any] | None = None
+
+
+@pytest.mark.parametrize("keys", [True, False, len])
+def test_what_a_program_declares_once_more_is_told_as_it_was(keys: Any) -> None:
+    event = Redeclared(store="archive", key="secret", metadata={"secret": 1})
+
+    data = EventCodec(keys=keys).data_of(event)
+
+    assert data["store"] == "archive"
+    assert "metadata" not in data
+    assert data.get("key") == {True: "secret", False: None, len: 6}[keys]

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from http.cookies import SimpleCookie
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from encore_events import EventManager
+from encore_events import BaseEvent, EventManager
 from encore_storage import monitor
 from encore_storage.monitor import Monitor
+from encore_storage.server import EventFeed, connection, create_app
+from encore_storage.server.query import Position, parse_query
+from encore_storage.server.sse import EventStreams
+from encore_storage.server.ticker import Ticker
 from encore_storage.subscribers.errors import TokenError
-from tests.server.support import Answer, ask
+from tests.server.support import Answer, ask, serving, until
 
 TOKEN = "correct-horse-battery-staple"
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'"
@@ -129,6 +135,37 @@ def test_a_malformed_query_gets_a_sentence(page: str, query: str) -> None:
     assert 20 < len(answer.error) < 400
 
 
+def test_no_query_keeps_the_others_waiting(manager: EventManager) -> None:
+    """One that accepts nothing of a full ring goes on piece by piece, and others have their turn in between."""
+    feed = EventFeed().connect(manager)
+    for number in range(10_000):
+        manager.emit(BaseEvent(number=number))
+    until(lambda: feed.ring.last == 10_000)
+    pieces = list[str]()
+
+    async def read() -> None:
+        ticker = Ticker(lambda: feed.ring.last)
+        streams = EventStreams(feed, ticker)
+        stream = streams.events(parse_query([("type", "nothing"), ("since", "0")]), Position(time=0.0))
+        reading = asyncio.ensure_future(count(stream))
+        for _ in range(20):
+            await asyncio.sleep(0)
+            pieces.append("another's turn")
+        ticker.close()
+        reading.cancel()
+
+    async def count(stream: AsyncIterator[bytes]) -> None:
+        async for _ in stream:
+            pieces.append("its turn")
+
+    asyncio.run(read())
+    feed.disconnect()
+
+    assert pieces[:2] == ["its turn", "another's turn"] or pieces[:2] == ["another's turn", "its turn"]
+    assert pieces.count("another's turn") == 20
+    assert pieces.index("another's turn", 5) < 12
+
+
 def test_a_malformed_last_event_id_gets_a_sentence(page: str) -> None:
     answer = ask(page, "/events", headers={"Last-Event-ID": "1; DROP TABLE events"})
 
@@ -194,7 +231,8 @@ def test_what_is_no_request_is_refused_and_the_server_lives(page: str, request_:
     ],
 )
 def test_without_the_token_nothing_is_told(closed: str, path: str, headers: dict[str, str]) -> None:
-    answer = ask(closed, path, headers=headers)
+    port = str(urlsplit(closed).port)
+    answer = ask(closed, path, headers={name: value.replace("_80", f"_{port}") for name, value in headers.items()})
 
     assert answer.status == 401
     assert answer.headers["www-authenticate"] == "Bearer"
@@ -232,6 +270,15 @@ def test_a_link_logs_one_browser_in(guarded: Monitor, closed: str) -> None:
     assert ask(closed, path).status == 401
 
 
+@pytest.mark.parametrize("others", ['theme={"a":1}; ', "foo; ", "a=b c; "])
+def test_cookies_of_other_programs_are_no_hindrance(guarded: Monitor, closed: str, others: str) -> None:
+    link = guarded.new_login()
+    assert link is not None
+    cookie = others + cookie_of(ask(closed, link.removeprefix(closed.rstrip("/"))))
+
+    assert ask(closed, "/api/operations", headers={"Cookie": cookie}).status == 200
+
+
 @pytest.mark.parametrize("path", ["/login", "/login?code=", "/login?code=guess", f"/login?code={TOKEN}"])
 def test_a_link_cannot_be_guessed(closed: str, path: str) -> None:
     answer = ask(closed, path)
@@ -262,15 +309,98 @@ def test_a_token_that_could_be_guessed_or_never_be_sent_is_refused(manager: Even
         monitor(manager, logs=False, registry=CollectorRegistry(), port=0, token=token)
 
 
-def test_a_server_on_all_addresses_is_known_by_addresses_and_by_what_was_allowed(manager: EventManager) -> None:
+@pytest.mark.parametrize(
+    ("client", "token", "open_to_all", "status"),
+    [
+        ("198.51.100.7", None, False, 403),
+        ("198.51.100.7", None, True, 200),
+        ("198.51.100.7", TOKEN, False, 401),
+        ("127.0.0.1", None, False, 200),
+        ("::1", None, False, 200),
+        (None, None, False, 200),
+    ],
+)
+def test_without_a_token_an_application_answers_this_machine_alone(
+    client: str | None, token: str | None, open_to_all: bool, status: int, manager: EventManager
+) -> None:
+    app = create_app(manager, token=token, open_to_all=open_to_all)
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "GET",
+        "path": "/api/operations",
+        "query_string": b"",
+        "root_path": "",
+    }
+    scope |= {"headers": [(b"host", b"localhost")], "client": client and (client, 1234), "server": ("203.0.113.5", 80)}
+    sent = list[Any]()
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    app.state.feed.disconnect()
+
+    assert sent[0]["status"] == status
+
+
+def test_connections_that_ask_for_nothing_are_hung_up_on(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "REQUEST_SECONDS", 0.05)
+
+    assert raw(page, b"GET / HTT") == b""
+    assert raw(page, b"") == b""
+
+
+def test_connections_that_are_too_many_are_hung_up_on(manager: EventManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "MAX_CONNECTIONS", 3)
+    with monitor(manager, logs=False, registry=CollectorRegistry(), port=0) as served:
+        assert served.page is not None
+        place = urlsplit(served.page)
+        kept = [socket.create_connection((place.hostname, place.port)) for _ in range(3)]
+        assert raw(served.page, b"") == b""
+        for each in kept:
+            each.close()
+        page = served.page
+        assert until(lambda: b"ok" in raw(page, b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n"))
+
+
+def test_what_goes_wrong_inside_has_the_headers_as_well(manager: EventManager, feed: EventFeed) -> None:
+    app = create_app(feed=feed)
+    feed.activity.in_flight = None  # type: ignore[assignment, method-assign]  # so that it goes wrong
+    with serving(app) as server:
+        answer = ask(server.address, "/api/operations")
+
+    assert answer.status == 500
+    assert answer.headers["content-security-policy"] == POLICY
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_version_of_openmetrics_that_is_none_gets_text(page: str) -> None:
+    answer = ask(page, "/metrics", headers={"Accept": "application/openmetrics-text;version=x"})
+
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+
+
+def test_a_feed_has_its_own_keys(feed: EventFeed) -> None:
+    with pytest.raises(TypeError, match="give them to EventFeed"):
+        create_app(feed=feed, keys=False)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", ""])
+def test_a_server_on_all_addresses_is_known_by_addresses_and_by_what_was_allowed(
+    manager: EventManager, host: str
+) -> None:
     with monitor(
         manager,
         logs=False,
         registry=CollectorRegistry(),
         port=0,
-        host="0.0.0.0",
+        host=host,
         token=TOKEN,
-        allowed_hosts=["metrics.example"],
+        allowed_hosts=["Metrics.example."],
     ) as served:
         assert served.page is not None
         hosts = ["10.1.2.3", "[fe80::1]", "metrics.example", socket.gethostname(), "evil.example"]

@@ -10,12 +10,12 @@ from prometheus_client import CollectorRegistry
 from encore_events import BaseEvent, EventManager, ListenerErrorEvent
 from encore_events.testing import EventRecorder
 from encore_storage import DictMemoryStore
-from encore_storage.events import StoreProgressEndEvent
-from encore_storage.server import EventFeed
+from encore_storage.events import StoreProgressEndEvent, StoreProgressStartEvent, StoreProgressStepEvent
+from encore_storage.server import EventFeed, activity, create_app
 from encore_storage.server import feed as module
 from encore_storage.subscribers import MetricsSubscriber
 from encore_storage.subscribers.errors import AlreadyConnectedError
-from tests.server.support import until
+from tests.server.support import ask, serving, until
 
 
 def test_counts_are_those_of_the_metrics(manager: EventManager, feed: EventFeed, store: DictMemoryStore) -> None:
@@ -117,3 +117,77 @@ def test_a_store_past_the_limit_of_what_is_shown_is_counted(manager: EventManage
     assert [one["key"] for one in told[:2]] == ["149", "148"]
     assert (len(told), omitted) == (20, 130)
     assert feed.activity.recent.since(149, (), 20)[1] == 0
+
+
+def test_trouble_in_telling_of_trouble_ends_nothing() -> None:
+    def failing(_event: ListenerErrorEvent) -> None:
+        raise RuntimeError
+
+    manager = EventManager(strict=True)
+    feed = EventFeed().connect(manager)
+    manager.connect(ListenerErrorEvent, failing)
+    manager.emit(StoreProgressEndEvent(store="archive", operation_id="1"))  # lacks what only the feed's thread needs
+    until(lambda: feed.missed)
+    manager.disable(ListenerErrorEvent)
+    manager.emit(BaseEvent(word="next"))
+    feed.disconnect()
+
+    assert b'"word":"next"' in feed.ring.after(0).entries[-1].frame
+
+
+class Exiting(BaseEvent):
+    """An event that ends whoever looks at it."""
+
+    word: str
+
+    @property
+    def operation(self) -> str:
+        raise SystemExit
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ends_ends_the_stream_and_is_seen(manager: EventManager, feed: EventFeed) -> None:
+    assert feed.is_listening
+
+    manager.emit(Exiting(word="last"))
+    until(lambda: not feed.is_listening)
+
+    with serving(create_app(feed=feed)) as server:
+        assert ask(server.address, "/healthz").status == 503
+
+
+def start(operation_id: str) -> StoreProgressStartEvent:
+    return StoreProgressStartEvent(store="archive", operation_id=operation_id)
+
+
+def test_an_operation_of_which_little_is_known_is_in_flight(manager: EventManager, feed: EventFeed) -> None:
+    manager.emit(start("1"))
+
+    with serving(create_app(feed=feed)) as server:
+        (told,) = ask(server.address, "/api/operations").json["in_flight"]
+
+    assert (told["operation_id"], told["expected"], told["bytes"]) == ("1", None, 0)
+    assert told["age"] >= 0
+
+
+def test_a_step_that_comes_after_the_end_brings_nothing_back(manager: EventManager, feed: EventFeed) -> None:
+    identity = {"store": "archive", "operation_id": "1", "steps": 2, "timestamp": 0.0, "direction": None}
+    manager.emit(start("1"))
+    end = {"outcome": "ok", "bytes": 2, "delta": 1, "duration": 1.0}
+    manager.emit(StoreProgressEndEvent(**identity, **end))
+    manager.emit(StoreProgressStepEvent(**identity, step=1, delta=1))
+
+    assert feed.activity.in_flight()["in_flight"] == []
+
+
+def test_what_never_ends_is_forgotten_when_there_is_too_much_of_it(
+    manager: EventManager, feed: EventFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activity, "MOST_IN_FLIGHT", 3)
+    for number in range(5):
+        manager.emit(start(str(number)))
+
+    told = feed.activity.in_flight()
+
+    assert [one["operation_id"] for one in told["in_flight"]] == ["2", "3", "4"]
+    assert told["in_flight_total"] == 3

@@ -17,7 +17,7 @@ from encore_storage.server import EventFeed, create_app
 from tests.server.support import serving, until
 
 CLIENTS = 500
-STALLED = 20
+STALLED = 20  # of whom each would be sent 10 MB in the second half
 RATE = 200  # events a second
 EVENTS = 1000
 FULL = 200  # events: what the ring holds, a second's worth
@@ -33,6 +33,7 @@ def resident() -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the memory of a process is read from /proc")
 def test_five_hundred_clients_miss_nothing_and_cost_no_memory(manager: EventManager) -> None:
+    before = set(threading.enumerate())
     feed = EventFeed(capacity=FULL * 5).connect(manager)
     with serving(create_app(feed=feed)) as server:
         command = [sys.executable, str(PROGRAM), "127.0.0.1", str(server.port), str(CLIENTS), str(STALLED)]
@@ -52,4 +53,4 @@ def test_five_hundred_clients_miss_nothing_and_cost_no_memory(manager: EventMana
     assert counts == [[EVENTS + 1, 0]] * CLIENTS
     assert grown < 20_000_000
     feed.disconnect()
-    until(lambda: not [one for one in threading.enumerate() if one.name.startswith("encore")])
+    until(lambda: set(threading.enumerate()) <= before)

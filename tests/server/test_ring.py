@@ -27,7 +27,7 @@ def numbers(ring: Ring, after: int) -> list[int]:
 
 def test_an_empty_ring_has_nothing_after_anything(ring: Ring) -> None:
     assert ring.after(0) == (0, [], 0)
-    assert ring.before(0.0) == 0
+    assert ring.before(0.0) == (0, True)
     assert repr(ring) == "<Ring: 0 of 4, last 0>"
 
 
@@ -68,10 +68,52 @@ def test_a_number_that_has_not_come_yet_misses_nothing(ring: Ring) -> None:
 def test_a_time_leads_to_the_number_before_it(ring: Ring) -> None:
     fill(ring, 6)
 
-    assert ring.before(4.5) == 4
-    assert ring.before(5.0) == 4
-    assert ring.before(99.0) == 6
-    assert ring.before(0.0) == 2
+    assert ring.before(4.5) == (4, True)
+    assert ring.before(5.0) == (4, True)
+    assert ring.before(99.0) == (6, True)
+    assert ring.before(0.0) == (2, False)
+
+
+def test_before_all_that_is_held_there_may_have_been_more(ring: Ring) -> None:
+    fill(ring, 2)
+    assert ring.before(0.0) == (0, True)
+    ring.skip(3)
+    assert ring.before(9.0) == (5, True)
+    fill(ring, 1)
+    assert ring.before(2.5) == (5, False)
+    ring.skip(4)
+    assert ring.before(0.0) == (10, False)
+
+
+def test_a_time_after_what_was_skipped_is_led_to_before_it() -> None:
+    ring = Ring(capacity=100)
+    fill(ring, 2)
+    ring.skip(3)
+    fill(ring, 1)
+
+    assert ring.before(2.5) == (2, True)
+    assert ring.after(2).missed == 3
+
+
+def test_a_limit_leaves_the_rest_for_later(ring: Ring) -> None:
+    fill(ring, 10)
+
+    found = ring.after(3, limit=2)
+
+    assert [one.number for one in found.entries] == [7, 8]
+    assert (found.missed, found.last) == (3, 8)
+
+
+def test_long_frames_push_others_out() -> None:
+    ring = Ring(capacity=100, max_bytes=10)
+    for number in range(1, 5):
+        ring.append(Entry(number, number, "door.opened", None, None, None, b"abcd"))
+    ring.append(Entry(5, 5, "door.opened", None, None, None, b"x" * 11))
+
+    assert numbers(ring, 0) == [3, 4]
+    assert ring.after(0).missed == 3
+    ring.append(Entry(6, 6, "door.opened", None, None, None, b"x" * 10))
+    assert numbers(ring, 0) == [6]
 
 
 def test_an_entry_that_is_overwritten_while_it_is_read_counts_as_missed(

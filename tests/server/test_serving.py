@@ -30,6 +30,44 @@ except ImportError as error:
 """
 
 
+FORKED = """
+import os, socket, sys, warnings
+from encore_events import EventManager
+from encore_storage import monitor
+
+warnings.simplefilter("ignore", DeprecationWarning)  # of forking where there are threads: what is tested
+monitored = monitor(EventManager(), logs=False, port=0)
+place = ("127.0.0.1", int(monitored.page.rsplit(":")[-1].rstrip("/")))
+client = socket.create_connection(place)
+client.sendall(b"GET /events HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
+client.recv(1)
+reading, writing = os.pipe()
+child = os.fork()
+if child == 0:
+    client.close()
+    os.close(writing)
+    os.read(reading, 1)  # until the parent has seen all
+    os._exit(0)
+os.close(reading)
+monitored.close()
+while client.recv(65536):
+    pass
+try:
+    socket.create_connection(place)
+except ConnectionRefusedError:
+    print("refused")
+monitor(EventManager(), logs=False, port=place[1]).close()
+os.write(writing, b"x")
+print(os.waitpid(child, 0)[1])
+"""
+
+
+def test_a_forked_child_keeps_neither_the_port_nor_the_clients() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.stdout, done.stderr) == ("refused\n0\n", "")
+
+
 @pytest.mark.parametrize("package", ["starlette", "uvicorn"])
 def test_without_its_extra_a_port_says_which_to_install(package: str) -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT, package], capture_output=True, text=True, check=True)

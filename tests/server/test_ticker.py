@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from encore_storage.server import ticker as module
-from encore_storage.server.ticker import Ticker
+from encore_storage.server.ticker import Ticker, _Tick
 
 
 class News:
@@ -121,7 +121,22 @@ def test_who_comes_after_a_tick_waits_for_the_next(ticker: Ticker, news: News) -
 def test_a_late_timer_makes_the_next_one_later(ticker: Ticker, news: News) -> None:
     async def test() -> None:
         loop = asyncio.get_running_loop()
-        ticker._look(loop.time() - 0.2)
+        ticker._look(_Tick(), loop.time() - 0.2)
 
     run(test)
     assert 0.4 <= ticker._rest <= 3600
+
+
+def test_a_loop_that_came_to_its_end_leaves_the_next_one_its_ticks(ticker: Ticker, news: News) -> None:
+    async def leave() -> None:
+        waiting = asyncio.create_task(ticker.next())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+
+    async def wait() -> None:
+        news.count += 1
+        await ticker.next()
+
+    run(leave)
+    run(wait)
+    assert ticker.count == 1
