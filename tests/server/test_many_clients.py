@@ -14,7 +14,7 @@ import pytest
 
 from encore_events import BaseEvent, EventManager
 from encore_storage.server import EventFeed, create_app
-from tests.server.support import serving, until
+from tests.server.support import Client, serving, until
 
 CLIENTS = 500
 STALLED = 20  # of whom each would be sent 10 MB in the second half
@@ -54,3 +54,29 @@ def test_five_hundred_clients_miss_nothing_and_cost_no_memory(manager: EventMana
     assert grown < 20_000_000
     feed.disconnect()
     until(lambda: set(threading.enumerate()) <= before)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the memory of a process is read from /proc")
+def test_clients_that_never_read_are_sent_no_more_than_buffers_hold(manager: EventManager) -> None:
+    feed = EventFeed(capacity=200).connect(manager)
+    text = "x" * 10_000
+    with serving(create_app(feed=feed)) as server:
+        stalled = [Client(server.address, "/events") for _ in range(STALLED)]
+        with Client(server.address, "/events") as reader:
+            reading = reader.messages()
+            for _ in range(200):
+                manager.emit(BaseEvent(text=text))
+            for _ in range(200):
+                next(reading)
+            memory = resident()
+            for _ in range(20):  # 40 MB, were they kept for each of them
+                for _ in range(200):
+                    manager.emit(BaseEvent(text=text))
+                for _ in range(200):
+                    assert next(reading).event == "message"
+            grown = resident() - memory
+        for client in stalled:
+            client.close()
+
+    assert grown < 100_000_000  # of 800 MB
+    feed.disconnect()
