@@ -100,14 +100,16 @@ def monitor(  # noqa: PLR0913 (one line of wiring has a word for each wire)
         allowed_hosts: further names that the server may be asked by, in the Host header.
 
     Raises:
-        TypeError: what was given is no event manager, or no port.
+        TypeError: what was given is no event manager, no port, or nothing that redacts keys.
         AddressError: the port is taken, or can't be had (an OSError).
         TokenError: the token is missing, or too short (a ValueError).
         MissingExtraError: bars need rich, a port needs Starlette and uvicorn, and it isn't installed (an ImportError).
     """
     manager = get_event_manager() if event_manager is None else checked_event_manager(event_manager)
-    if port is not None and not isinstance(port, int):
+    if port is not None and type(port) is not int:
         raise TypeError(f"port must be an int, not {port!r}")
+    if not (isinstance(keys, bool) or callable(keys)):
+        raise TypeError(f"keys must be True, False or a function of a key, not {keys!r}")
     exposed = REGISTRY if registry is None else registry
     with ExitStack() as connections:
         for subscriber in _subscribers(logs=logs, metrics=metrics, progress=progress, registry=exposed, keys=keys):
@@ -116,8 +118,15 @@ def monitor(  # noqa: PLR0913 (one line of wiring has a word for each wire)
         if port is not None:
             from encore_storage.server.publishing import publish  # noqa: PLC0415 (an extra)
 
-            served = connections.enter_context(
-                publish(manager, exposed, host, port, token=token, allowed_hosts=allowed_hosts, keys=keys)
+            served = publish(
+                manager,
+                exposed,
+                host,
+                port,
+                token=token,
+                allowed_hosts=allowed_hosts,
+                keys=keys,
+                connections=connections,
             )
         return Monitor(manager, served, connections.pop_all())
 

@@ -19,6 +19,8 @@ from encore_storage.cli.replay import run_replay
 from encore_storage.cli.session import Session, session
 from encore_storage.cli.status import FAILED, INTERRUPTED, UNUSABLE
 from encore_storage.cli.tail import run_tail
+from encore_storage.recording import Recording
+from encore_storage.recording.replaying import SLOWEST
 from encore_storage.slo import Slo, SloError
 from encore_storage.subscribers.errors import MissingExtraError
 
@@ -107,8 +109,10 @@ def replay(
 
     Logs, metrics and the page show it as if it were now; files that the recording moved aside come first.
     """
-    if not speed > 0:
-        raise typer.BadParameter(f"--speed must be above 0, not {speed:g}")
+    if not speed >= SLOWEST:
+        raise typer.BadParameter(f"--speed must be at least {SLOWEST:g}, not {speed:g}")
+    if log_file is not None and log_file.resolve() in {each.resolve() for each in Recording(file).files}:
+        raise typer.BadParameter(f"--log-file {str(log_file)!r} is the recording itself")
     with session(
         log_file=log_file, log_format=log_format, port=0 if keep_serving and port is None else port, progress=True
     ) as run_:

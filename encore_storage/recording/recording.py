@@ -71,6 +71,8 @@ class Recording:
                 yield from self._read(path, file)
 
     def _open(self, path: Path) -> BinaryIO:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a device may have no end
+            raise RecordingFileError(path, "can't be read: it is not a file")
         try:
             return path.open("rb")
         except OSError as error:

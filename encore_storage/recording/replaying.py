@@ -11,6 +11,9 @@ from encore_events.abstract import BaseEventManager
 from encore_storage.codec import EventCodec
 from encore_storage.recording.recording import Recording
 
+SLOWEST = 0.001
+"""The least speed: a thousandth of that at which it happened."""
+
 
 class Replayed(NamedTuple):
     """What has been replayed.
@@ -48,7 +51,7 @@ def replay(
         clock: monotonic seconds.
 
     Raises:
-        ValueError: the speed isn't above 0.
+        ValueError: the speed is less than a thousandth.
         RecordingFileError: there is no such file, or it can't be read (an OSError).
         MalformedRecordingError: a line is not an event (a ValueError); all before it have been emitted.
     """
@@ -73,7 +76,7 @@ def check_speed(speed: float) -> None:
     """Refuse a speed at which nothing would ever happen.
 
     Raises:
-        ValueError: it isn't above 0.
+        ValueError: it is less than a thousandth, or no number.
     """
-    if not speed > 0:  # NaN isn't, either
-        raise ValueError(f"speed must be a number above 0, not {speed!r}")
+    if not speed >= SLOWEST:  # NaN isn't, either
+        raise ValueError(f"speed must be a number of at least {SLOWEST}, not {speed!r}")

@@ -35,6 +35,8 @@ class Access:
 
     def __init__(self, token: str | None, clock: Callable[[], float] = time.monotonic) -> None:
         """Make it; nobody is logged in."""
+        if token is not None and not isinstance(token, str):
+            raise TypeError(f"a token is a str, not {type(token).__name__}")
         if token is not None and (len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable()):
             raise TokenError(f"a token is at least {SHORTEST_TOKEN} printable ASCII characters long")
         self._token = token

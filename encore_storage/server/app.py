@@ -170,13 +170,19 @@ class _Endpoints:
         return Response(dumps({"status": "the feed has ended"}), 503, media_type="application/json")
 
     async def login(self, request: Request) -> Response:
+        name = cookie_name(request.scope)
         session = self._access.new_session(request.query_params.get("code", ""))
+        if session is None and self._access.allows(None, request.cookies.get(name)):
+            session = request.cookies[name]  # of the browser that has used the link already
         if session is None:
-            return refusal(401, "this link has been used, or is too old: ask the program for another one")
+            wants_page = "text/html" in request.headers.get("accept", "")
+            return refusal(
+                401, "this link has been used, or is too old: ask the program for another one", as_page=wants_page
+            )
         # Not a redirect: a browser that comes from another site would leave a strict cookie behind on its way.
         answer = HTMLResponse('<!doctype html><meta http-equiv="refresh" content="0;url=./"><a href="./">go on</a>')
         answer.set_cookie(
-            cookie_name(request.scope),
+            name,
             session,
             max_age=int(SESSION_SECONDS),
             path=request.scope.get("root_path", "") or "/",

@@ -53,6 +53,10 @@ class EventFeed(Subscriber):
             told in its place.
         clock: seconds since the epoch.
 
+    Raises:
+        TypeError: keys can't redact any.
+        ValueError: the capacity isn't a whole number of at least 1.
+
     Attributes:
         run: what the ids of the events begin with; another one in each run of the program.
         ring: the latest events.
@@ -65,6 +69,10 @@ class EventFeed(Subscriber):
     def __init__(self, *, capacity: int = CAPACITY, keys: bool | Redaction = True, clock: Any = time.time) -> None:
         """Make a feed that is not connected."""
         super().__init__()
+        if type(capacity) is not int or capacity < 1:
+            raise ValueError(f"capacity must be a whole number of at least 1, not {capacity!r}")
+        if not (isinstance(keys, bool) or callable(keys)):
+            raise TypeError(f"keys must be True, False or a function of a key, not {keys!r}")
         self.run = new_id()[:8]
         self.ring = Ring(capacity)
         self.history = History()

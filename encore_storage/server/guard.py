@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import ipaddress
 from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request, cookie_parser
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from encore_storage.server.access import Access
@@ -20,6 +21,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 OPEN_PATHS = ("/login", "/healthz")
 """What can be asked without a token: it tells nothing."""
+
+_ASK = "send the token as 'Authorization: Bearer ...', or log in with the link that the program has told"
 
 _HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -49,7 +52,7 @@ class Guard:
         """Guard the application."""
         self._app = app
         self._access = access
-        self._hosts = frozenset(_normal(host) for host in hosts)
+        self._hosts = frozenset(_normal(host) for host in checked_hosts(hosts))
         self._open_to_all = open_to_all
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,11 +85,7 @@ class Guard:
             return refusal(403, "without a token, only programs on this machine may look: serve with a token")
         if path in OPEN_PATHS or self._access.allows(_bearer_of(headers), _session_of(headers, cookie_name(scope))):
             return None
-        return refusal(
-            401,
-            "send the token as 'Authorization: Bearer ...', or log in with the link that the program has told",
-            {"WWW-Authenticate": "Bearer"},
-        )
+        return refusal(401, _ASK, {"WWW-Authenticate": "Bearer"}, as_page="text/html" in headers.get("accept", ""))
 
     def _allows(self, host: str) -> bool:
         if host in self._hosts or "*" in self._hosts:
@@ -100,8 +99,22 @@ def cookie_name(scope: Scope) -> str:
     return f"encore_session_{port}"
 
 
-def refusal(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
-    """An answer that says why there is no other."""
+def checked_hosts(hosts: Collection[str]) -> Collection[str]:
+    """The names that are allowed.
+
+    Raises:
+        TypeError: it isn't a collection of them; a str would be one of letters.
+    """
+    if isinstance(hosts, str) or not all(isinstance(host, str) for host in hosts):
+        raise TypeError(f"allowed_hosts must be a list of names, not {hosts!r}")
+    return hosts
+
+
+def refusal(status: int, sentence: str, headers: dict[str, str] | None = None, *, as_page: bool = False) -> Response:
+    """An answer that says why there is no other: as JSON, or as a page for a person."""
+    if as_page:
+        text = f"<!doctype html><html lang=en><title>Encore</title><h1>Not yet</h1><p>{html.escape(sentence)}.</p>"
+        return HTMLResponse(text, status, headers)
     return JSONResponse({"error": sentence}, status, headers)
 
 

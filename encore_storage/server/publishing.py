@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import socket
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
+from contextlib import ExitStack
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
 
 from encore_events.abstract import BaseEventManager
 from encore_storage.server.app import create_app
-from encore_storage.server.guard import LOOPBACK
+from encore_storage.server.guard import LOOPBACK, checked_hosts
 from encore_storage.server.serving import Server
 from encore_storage.subscribers.errors import TokenError
 from encore_storage.subscribers.logs import Redaction
@@ -30,7 +30,6 @@ class Served(NamedTuple):
     new_login: Callable[[], str]
 
 
-@contextlib.contextmanager
 def publish(
     event_manager: BaseEventManager,
     registry: CollectorRegistry,
@@ -40,8 +39,11 @@ def publish(
     token: str | None,
     allowed_hosts: Collection[str],
     keys: bool | Redaction,
-) -> Iterator[Served]:
-    """A block in which the application for `event_manager` is served; see `monitor` for the arguments.
+    connections: ExitStack,
+) -> Served:
+    """The application for `event_manager`, served until `connections` are closed; see `monitor` for the arguments.
+
+    It goes on though nobody keeps those: they are plain callbacks, and not the end of a block.
 
     Raises:
         AddressError: the port is taken, or can't be had.
@@ -50,24 +52,18 @@ def publish(
     if token is None and not _is_own(host):
         raise TokenError(f"serving on {host!r} shows whoever can reach it what the stores do")
     own = () if _is_own(host) else (host or "0.0.0.0", socket.gethostname())  # noqa: S104 (what '' stands for)
-    hosts = (*LOOPBACK, host, *own, *allowed_hosts)
+    hosts = (*LOOPBACK, host, *own, *checked_hosts(allowed_hosts))
     app = create_app(event_manager, registry=registry, token=token, allowed_hosts=hosts, keys=keys)
-    try:
-        server = Server(app, host, port)
-    except BaseException:
-        app.state.feed.disconnect()
-        raise
+    connections.callback(app.state.feed.disconnect)
+    server = Server(app, host, port)
+    connections.callback(server.close)
+    connections.callback(app.state.close)
 
     def new_login() -> str:
         access = app.state.access
         return server.address if access.is_open else f"{server.address}login?code={access.new_code()}"
 
-    try:
-        yield Served(server.address, new_login)
-    finally:
-        app.state.close()
-        server.close()
-        app.state.feed.disconnect()
+    return Served(server.address, new_login)
 
 
 def _is_own(host: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import weakref
 from typing import Any
 
 from encore_storage.subscribers.errors import AddressError, MissingExtraError
@@ -18,7 +17,7 @@ except ModuleNotFoundError as error:
     raise MissingExtraError("serving on a port", (error.name or "uvicorn").partition(".")[0], "server") from error
 
 _LAST_PORT = 65535
-_running: weakref.WeakSet[Server] = weakref.WeakSet()
+_running: set[Server] = set()
 _watching_forks = threading.Lock()
 _GRACE = 2  # seconds that open connections get at the end
 
@@ -78,6 +77,7 @@ class Server:
         self._server.should_exit = True
         self._thread.join()
         self._socket.close()
+        _running.discard(self)
 
     def let_go(self) -> None:
         """Give up the sockets in a forked child, or they would stay open as long as it lives.

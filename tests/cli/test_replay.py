@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from encore_events import EventManager
+from encore_events import BaseEvent, EventManager
 from encore_events.testing import EventRecorder
 from encore_storage import DictMemoryStore
 from encore_storage.codec import EventCodec
@@ -167,3 +167,23 @@ def test_ctrl_c_ends_it_between_two_events(tmp_path: Path, slow_log: SlowLog) ->
 
     assert (told.status, told.err) == (130, "encore: interrupted\n")
     assert re.fullmatch(r"stopped: (1 event|2 events), 0 µs of the recording", told.last_line)
+
+
+def test_the_recording_itself_is_no_log_file(encore: Encore, tmp_path: Path) -> None:
+    path = tmp_path / "incident.jsonl"
+    with Recorder(path).connect(manager := EventManager()):
+        manager.emit(BaseEvent(word="hello"))
+    before = path.read_bytes()
+
+    done = encore("replay", path, "--log-file", path)
+
+    assert done.status == 2
+    assert "is the recording itself" in done.err
+    assert path.read_bytes() == before
+
+
+def test_a_device_is_no_recording(encore: Encore) -> None:
+    done = encore("replay", "/dev/zero")
+
+    assert done.status == 1
+    assert done.err == "encore: '/dev/zero' can't be read: it is not a file\n"

@@ -29,7 +29,7 @@ class Program:
         self._served = ExitStack()
 
     def start(self, feed: EventFeed) -> None:
-        served = app.create_app(self._manager, feed=feed, registry=CollectorRegistry())
+        served = app.create_app(feed=feed, registry=CollectorRegistry())
         server = Server(served, "127.0.0.1", self._port)
         self.address, self._port = server.address, server.port
         self._served.callback(server.close)

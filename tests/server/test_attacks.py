@@ -268,6 +268,10 @@ def test_a_link_logs_one_browser_in(guarded: Monitor, closed: str) -> None:
     assert TOKEN not in answer.headers["set-cookie"]
     assert ask(closed, "/api/operations", headers={"Cookie": cookie_of(answer)}).status == 200
     assert ask(closed, path).status == 401
+    assert ask(closed, path, headers={"Cookie": cookie_of(answer)}).status == 200  # the same browser, once more
+    refused = ask(closed, path, headers={"Accept": "text/html"})
+    assert (refused.status, refused.headers["content-type"]) == (401, "text/html; charset=utf-8")
+    assert "this link has been used" in refused.text
 
 
 @pytest.mark.parametrize("others", ['theme={"a":1}; ', "foo; ", "a=b c; "])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -119,3 +121,37 @@ def test_the_end_of_the_event_manager_ends_the_feed(manager: EventManager) -> No
 
     assert feed.ring.last == 3
     feed.disconnect()
+
+
+def test_it_goes_on_though_nobody_keeps_it(manager: EventManager) -> None:
+    page = monitor(manager, logs=False, registry=CollectorRegistry(), port=0).page
+    assert page is not None
+    gc.collect()
+
+    assert ask(page, "/healthz").json == {"status": "ok"}
+    manager.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({"port": True}, TypeError),
+        ({"keys": "all"}, TypeError),
+        ({"allowed_hosts": "example.org"}, TypeError),
+        ({"allowed_hosts": [3]}, TypeError),
+        ({"token": 3}, TypeError),
+    ],
+)
+def test_what_cannot_be_used_is_refused_at_once(
+    manager: EventManager, options: dict[str, Any], kind: type[Exception]
+) -> None:
+    with pytest.raises(kind, match="not"):
+        monitor(manager, logs=False, registry=CollectorRegistry(), **{"port": 0, **options})
+
+    assert repr(manager) == "<EventManager: 0 listeners>"
+
+
+@pytest.mark.parametrize(("options", "kind"), [({"capacity": 0}, ValueError), ({"keys": "all"}, TypeError)])
+def test_a_feed_that_cannot_be_is_refused_at_once(options: dict[str, Any], kind: type[Exception]) -> None:
+    with pytest.raises(kind, match="must be"):
+        EventFeed(**options)
