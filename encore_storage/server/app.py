@@ -28,7 +28,7 @@ from encore_storage.codec import dumps
 from encore_storage.server.access import SESSION_SECONDS, Access
 from encore_storage.server.activity import KEPT
 from encore_storage.server.feed import CAPACITY, EventFeed
-from encore_storage.server.guard import LOOPBACK, Guard, cookie_name, failed, refusal
+from encore_storage.server.guard import LOOPBACK, Guard, checked_hosts, cookie_name, failed, refusal
 from encore_storage.server.query import QueryError, parse_position, parse_query, parse_view
 from encore_storage.server.sse import EventStreams
 from encore_storage.server.ticker import Ticker
@@ -81,11 +81,10 @@ def create_app(
     """
     if feed is not None and (event_manager is not None or keys is not True or capacity != CAPACITY):
         raise TypeError("a feed has its own event_manager, keys and capacity: give them to EventFeed(), not beside it")
-    shown = feed
+    access, hosts, shown = Access(token), checked_hosts(allowed_hosts), feed
     if shown is None:
         manager = get_event_manager() if event_manager is None else checked_event_manager(event_manager)
         shown = EventFeed(capacity=capacity, keys=keys).connect(manager)
-    access = Access(token)
     endpoints = _Endpoints(shown, REGISTRY if registry is None else registry, access)
 
     @contextlib.asynccontextmanager
@@ -105,7 +104,7 @@ def create_app(
             Route("/login", endpoints.login),
             Mount("/page", StaticFiles(directory=PAGE)),
         ],
-        middleware=[Middleware(Guard, access=access, hosts=allowed_hosts, open_to_all=open_to_all)],
+        middleware=[Middleware(Guard, access=access, hosts=hosts, open_to_all=open_to_all)],
         exception_handlers={Exception: failed},
         lifespan=lifespan,
     )

@@ -192,7 +192,7 @@ def test_a_recording_that_cannot_be_read_is_an_error(manager: EventManager, path
 
 @pytest.mark.parametrize("speed", [0, -1, math.nan])
 def test_a_speed_is_a_thousandth_at_least(manager: EventManager, path: Path, speed: float) -> None:
-    with pytest.raises(ValueError, match="speed must be a number of at least 0.001, not"):
+    with pytest.raises(ValueError, match=r"speed must be a number of at least 0\.001, not"):
         replay(path, manager, speed)
 
 
