@@ -76,4 +76,8 @@ class Access:
             return True
         if bearer is not None and hmac.compare_digest(bearer.encode(), self._token.encode()):
             return True
+        return self.has_session(session)
+
+    def has_session(self, session: str | None) -> bool:
+        """Whether a browser is logged in as that."""
         return session is not None and self._clock() < self._sessions.get(session, -1)

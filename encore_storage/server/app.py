@@ -171,7 +171,7 @@ class _Endpoints:
     async def login(self, request: Request) -> Response:
         name = cookie_name(request.scope)
         session = self._access.new_session(request.query_params.get("code", ""))
-        if session is None and self._access.allows(None, request.cookies.get(name)):
+        if session is None and self._access.has_session(request.cookies.get(name)):
             session = request.cookies[name]  # of the browser that has used the link already
         if session is None:
             wants_page = "text/html" in request.headers.get("accept", "")

@@ -291,6 +291,11 @@ def test_a_link_cannot_be_guessed(closed: str, path: str) -> None:
     assert "set-cookie" not in answer.headers
 
 
+def test_where_nobody_has_to_log_in_a_link_is_none(page: str) -> None:
+    assert ask(page, "/login").status == 401
+    assert ask(page, "/login?code=guess", headers={"Cookie": "encore_session_80=guess"}).status == 401
+
+
 def test_a_session_is_of_one_server(guarded: Monitor, closed: str, manager: EventManager) -> None:
     link = guarded.new_login()
     assert link is not None
