@@ -1,14 +1,13 @@
 """The events that wait in a stream, between threads that emit and threads and loops that read.
 
 No lock is taken, so an emitter may be a finalizer within a garbage collection, or the only thread that a
-fork has left. Where two things must happen as one (an event is taken out, and the drops before it are
-read off; an event is dropped, and counted), they are one call into C, which no other thread can divide:
-`next()` of a `map` over iterators that call what is to be done.
+fork has left. Where two things must happen as one (an event is taken out, and nothing before it was dropped
+that nobody was told of; an event is dropped, and counted), they are one call into C, which no other thread can
+divide: `next()` of a `map` over iterators that call what is to be done.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import math
@@ -16,7 +15,7 @@ import operator
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, Literal, TypeVar
 
 from encore_events.drops import Drops
@@ -24,6 +23,9 @@ from encore_events.events import BaseEvent, EventsDroppedEvent
 from encore_events.gates import Gates, LoopGate, ThreadGate, open_all, open_one
 
 E = TypeVar("E", bound=BaseEvent)
+
+Entry = tuple[float, E, int | None]
+"""The time of an emit, its event, and what was left of `Drops.left` if that says what is missing before it."""
 
 Policy = Literal["block", "drop_oldest", "drop_newest"]
 
@@ -41,22 +43,22 @@ class Buffer(Generic[E]):
         self.drops = drops
         self.closed = False
         self._capacity = capacity
-        self._events: deque[tuple[float, E, int | None]] = deque()
-        self._told_about: deque[tuple[float, E]] = deque()
+        self._events: deque[Entry[E]] = deque()
+        self._next: deque[int | Entry[E]] = deque()  # by turns what was missing before an event, and that event
         self._readers: Gates = {}
         self._emitters: Gates = {}
-        self._left_when_told = operator.length_hint(drops.left)
         self._reader = threading.get_ident()  # until somebody reads, whoever made it is the only one who can
-        self._lefts = map(operator.length_hint, itertools.repeat(drops.left))
+        self._lefts = self._missing_before_the_oldest()
         self._sizes = map(len, itertools.repeat(self._events))
         self._oldest = iter(self._events.popleft, None)
         self._victims = self._oldest
-        self._taken = map(slice, self._lefts, self._oldest)  # a slice is what C makes of any two things
         self._is_too_many = functools.partial(operator.lt, capacity)
+        self._nexts = map(len, itertools.repeat(self._next))
+        self._taken = self._take_whole()
 
     def __len__(self) -> int:
         """How many events wait."""
-        return len(self._events) + len(self._told_about)
+        return len(self._events) + (len(self._next) + 1) // 2
 
     def put(self, event: E) -> None:
         """Add an event. For the event manager to call."""
@@ -72,28 +74,22 @@ class Buffer(Generic[E]):
         self._reader = threading.get_ident()
         if self.drops.owed:
             self.drops.settle()
-        if self._told_about:
-            with contextlib.suppress(IndexError):  # another reader has it
-                return self._told_about.popleft()
         left = operator.length_hint(self.drops.left)  # read first: later drops have their place after later events
-        try:
-            taken = next(self._taken)
-        except IndexError:
-            open_all(self._emitters)  # an emitter that was let in but interrupted may have kept others waiting
-            count = self.drops.untold(left)
-            return (time.time(), self.drops.notice(count)) if count else None
-        if self._emitters:
-            open_one(self._emitters)
-        at, event, left_then = taken.stop
-        left = taken.start if left_then is None else left_then
-        if left == self._left_when_told:
-            return at, event
+        while self._events or self._next:
+            try:
+                taken = next(self._taken, None) or self._take_told()
+            except IndexError:  # another reader has it
+                continue
+            if isinstance(taken, slice):
+                if self._emitters:
+                    open_one(self._emitters)
+                at, event, _ = taken.step
+                return at, event
+            if taken is not None:
+                return taken
+        open_all(self._emitters)  # an emitter that was let in but interrupted may have kept others waiting
         count = self.drops.untold(left)
-        self._left_when_told = left
-        if not count:
-            return at, event
-        self._told_about.append((at, event))  # not back among the others, where it might be dropped in its turn
-        return at, self.drops.notice(count)
+        return (time.time(), self.drops.notice(count)) if count else None
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until there is something to take, for `timeout` seconds or until it is closed; whether there is."""
@@ -130,7 +126,7 @@ class Buffer(Generic[E]):
         open_all(self._readers)
         open_all(self._emitters)
 
-    def _add(self, entry: tuple[float, E, int | None]) -> None:
+    def _add(self, entry: Entry[E]) -> None:
         if self.closed:
             return
         try:
@@ -143,6 +139,39 @@ class Buffer(Generic[E]):
             open_all(self._readers)
             raise
 
+    def _take_told(self) -> tuple[float, E | EventsDroppedEvent] | None:
+        """What comes next if something is missing before it, or was; None if nothing is left to be told."""
+        if not self._next:
+            # Put aside, an event can't be dropped in its turn, or a reader that is too slow would read of drops alone.
+            there_is_one = itertools.takewhile(bool, self._sizes)
+            put_aside = map(
+                slice, there_is_one, map(self._next.append, self._lefts), map(self._next.append, self._oldest)
+            )
+            next(put_aside, None)
+        first = self._next.popleft()
+        if isinstance(first, tuple):
+            self._taken = self._take_whole()
+            return first[:2]
+        count = self.drops.untold(first)
+        return (self._time_of_next(), self.drops.notice(count)) if count else None
+
+    def _time_of_next(self) -> float:
+        try:
+            following = self._next[0]
+        except IndexError:  # another reader has it
+            return time.time()
+        return time.time() if isinstance(following, int) else following[0]
+
+    def _take_whole(self) -> Iterator[slice]:
+        """Takes the oldest event, as long as all was told that is missing before it."""
+        none_before = itertools.takewhile(operator.not_, self._nexts)
+        all_told = itertools.takewhile(functools.partial(operator.eq, self.drops.left_when_told), self._lefts)
+        return map(slice, none_before, all_told, self._oldest)  # a slice is what C makes of any three things
+
+    def _missing_before_the_oldest(self) -> Iterator[int]:
+        """What is left of `drops.left` by all the drops before the oldest event."""
+        return map(operator.length_hint, itertools.repeat(self.drops.left))
+
     def _drop_excess(self) -> None:
         too_many = itertools.takewhile(self._is_too_many, self._sizes)
         for _ in map(slice, too_many, self._victims, self.drops.left):
@@ -153,7 +182,7 @@ class Buffer(Generic[E]):
     def _is_ready(self) -> bool | None:
         """Whether there is something to take; None if that is to be waited for."""
         closed = self.closed  # read first: what was emitted before it was closed is there by now
-        if self._events or self._told_about or self.drops.is_untold:
+        if self._events or self._next or self.drops.is_untold:
             return True
         return False if closed else None
 
@@ -169,6 +198,9 @@ class DropNewest(Buffer[E]):
     def put(self, event: E) -> None:
         """Add an event, which knows how many are missing before it."""
         self._add((time.time(), event, operator.length_hint(self.drops.left)))
+
+    def _missing_before_the_oldest(self) -> Iterator[int]:
+        return map(operator.itemgetter(2), map(operator.itemgetter(0), itertools.repeat(self._events)))
 
 
 class Block(Buffer[E]):

@@ -57,6 +57,11 @@ class Drops:
         """Whether the reader has yet to be told of some."""
         return self._told_in_the_stream.total < self.total
 
+    @property
+    def left_when_told(self) -> int:
+        """How many were left of `left` when the reader was last told of some, or there were none to be told of."""
+        return sys.maxsize - self._told_in_the_stream.total
+
     def untold(self, left: int) -> int:
         """How many there were when `left` were left, as far as no reader was told; they are the caller's to tell."""
         return self._told_in_the_stream.claim(sys.maxsize - left)

@@ -54,8 +54,9 @@ class EventStream(Generic[E]):
     ['hello']
 
     `for` and `async for` wait for what comes, and end when the stream is closed and all was read. Any number of
-    threads and event loops may read one stream; each event goes to one of them. Where events were dropped, an
-    EventsDroppedEvent stands in their place, whose source is the stream and whose `count` says how many they were.
+    threads and event loops may read one stream; each event goes to one of them, and what one of them gets is in order.
+    Where events were dropped, an EventsDroppedEvent stands in their place, whose source is the stream and whose `count`
+    says how many they were.
 
     A stream sees an event before any listener can veto it. It has no thread and no task of its own, and one that
     nobody keeps any more is disconnected.

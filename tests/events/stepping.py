@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import gc
 import itertools
 import sys
 import threading
@@ -38,8 +39,9 @@ class Step(Generic[T]):
         self._before: dict[int, int] = {}
 
     def within(self, call: Callable[[T], object], subject: T) -> None:
-        """Make the call."""
+        """Make the call, and collect no garbage meanwhile: what finalizers do would be counted as steps of the call."""
         self._subject = subject
+        gc.disable()
         before = sys.gettrace()
         sys._getframe().f_trace_opcodes = True  # Python 3.12 looks for it here
         sys.settrace(self._enter)
@@ -47,6 +49,7 @@ class Step(Generic[T]):
             call(subject)
         finally:
             sys.settrace(before)
+            gc.enable()
 
     def _enter(self, frame: FrameType, event: str, argument: object) -> Any:
         if frame.f_code.co_filename not in STEPPED:

@@ -27,6 +27,10 @@ class Opened(BaseEvent):
     number: int
 
 
+def numbers_of(events: list[Any]) -> list[int]:
+    return [event.number for event in events if isinstance(event, Opened)]
+
+
 class Scene:
     """A stream, and what was emitted to it and read from it."""
 
@@ -36,6 +40,7 @@ class Scene:
         self.stream: EventStream[Any] = self.manager.stream(Opened, capacity=capacity, policy=policy)
         self.number = itertools.count()
         self.read: list[Any] = []
+        self.read_by_another: list[Any] = []
 
     def filled(self, how_many: int) -> Self:
         for _ in range(how_many):
@@ -50,6 +55,13 @@ class Scene:
 
     def close(self) -> None:
         self.stream.close()
+
+    def another_gets_one(self) -> None:
+        self.read_by_another.append(self.stream.get(0))
+
+    def another_gets_two(self) -> None:
+        self.another_gets_one()
+        self.another_gets_one()
 
     def get(self, timeout: float | None = None) -> None:
         self.read += [event for event in (self.stream.get(timeout),) if event is not None]
@@ -70,7 +82,7 @@ class Scene:
         self.read += [event for _, event in self.stream.drain()]
 
     def numbers(self) -> list[int]:
-        return [event.number for event in self.read if isinstance(event, Opened)]
+        return numbers_of(self.read)
 
     def missing(self) -> int:
         return sum(event.count for event in self.read if isinstance(event, EventsDroppedEvent))
@@ -222,6 +234,23 @@ def test_two_that_do_anything_at_once_lose_no_count(
         scene.finish()
         if Scene.close not in (call, interrupt):
             assert len(scene.numbers()) + scene.stream.dropped == next(scene.number)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("interrupt", [Scene.another_gets_one, Scene.another_gets_two])
+def test_what_two_read_by_turns_is_in_order_for_each(policy: Dropping, interrupt: Callable[[Scene], None]) -> None:
+    for step in steps_of(interrupt, at_least=40):
+        scene = Scene(policy, capacity=3).filled(4)
+        scene.get()
+        scene.get()
+        scene.emit_three()
+        step.within(Scene.drain, scene)
+        scene.stream.close()
+        scene.drain()
+        for read in (scene.read, scene.read_by_another):
+            numbers = numbers_of(read)
+            assert numbers == sorted(numbers)
+        assert len(numbers_of(scene.read + scene.read_by_another)) + scene.stream.dropped == next(scene.number)
 
 
 def test_the_newest_event_is_never_dropped_to_make_room() -> None:

@@ -1,8 +1,9 @@
 """Keyboard interrupts: what they leave behind can still be read, and nobody waits for ever."""
 
+import gc
 import math
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +15,14 @@ from tests.events.stepping import begin, elsewhere, end
 
 class Opened(BaseEvent):
     number: int
+
+
+@pytest.fixture(autouse=True)
+def _no_other_stream_is_collected_meanwhile() -> Iterator[None]:
+    gc.collect()  # or an older one would be closed where an interrupt is meant for this one
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def numbers(events: Iterable[Any]) -> list[int]:
