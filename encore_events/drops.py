@@ -7,7 +7,6 @@ by `dict.setdefault`, which gives the first who comes the right to it.
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 import operator
 import sys
@@ -16,9 +15,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 
 from encore_events.events import BaseEvent, EventsDroppedEvent
-from encore_events.trouble import Teller
-
-logger = logging.getLogger("encore_events")
+from encore_events.trouble import Teller, tell_missing
 
 PAUSE = 1.0
 """Seconds between two notices on the event manager while drops go on."""
@@ -98,10 +95,7 @@ class Drops:
         self._due = now + PAUSE
         token = _telling.set(True)
         try:
-            if self._manager.has_listeners(EventsDroppedEvent):
-                self._manager.emit(self.notice(count))
-        except Exception:  # the emitter, or reader, has no part in what goes wrong here
-            logger.exception("telling of %d dropped events failed", count)
+            tell_missing(self._manager, self.notice(count))
         finally:
             _telling.reset(token)
 

@@ -46,6 +46,29 @@ def tell_listener_error(
         _telling.reset(token)
 
 
+def tell_failure(manager: Teller, event: BaseEvent, listener: object, error: Exception) -> None:
+    """Tell that a listener failed in a thread of its own, where nobody can be told what goes wrong then.
+
+    An event that tells of such a failure itself is only logged, or there would be no end to it.
+    """
+    if isinstance(event, ListenerErrorEvent):
+        logger.error("listener %r failed for %r", listener, event, exc_info=error)
+        return
+    try:
+        tell_listener_error(manager, None, event, listener, error)
+    except Exception:  # of a strict event manager
+        logger.exception("telling that %r failed for %r failed", listener, event)
+
+
+def tell_missing(manager: Teller, notice: EventsDroppedEvent) -> None:
+    """Emit the notice for somebody who has no part in what its listeners do: what they raise is logged."""
+    try:
+        if manager.has_listeners(EventsDroppedEvent):
+            manager.emit(notice)
+    except Exception:
+        logger.exception("telling of %d dropped events failed", notice.count)
+
+
 def tell_dropped(manager: Callable[[], Teller | None], reason: str, count: int) -> None:
     """Log how many events the worker lost, and emit an EventsDroppedEvent where there still is a manager."""
     logger.warning("%d events were dropped by the worker at %s", count, reason)

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from encore_events.abstract import BaseEventManager
-from encore_events.events import BaseEvent, EventsDroppedEvent, ListenerErrorEvent
+from encore_events.events import BaseEvent, EventsDroppedEvent
 from encore_events.stream import EventStream
-from encore_events.trouble import tell_listener_error
+from encore_events.trouble import tell_failure, tell_missing
 from encore_storage.codec import EventCodec
 from encore_storage.pump import Batch, Pump
 from encore_storage.recording.errors import RecordingFileError
@@ -116,19 +116,13 @@ class Recorder(Subscriber):
             try:
                 lines.append(self._line(at, event))
             except Exception as error:  # noqa: BLE001 (a program's own events and redactions: isolated as in a listener)
-                self._failed(manager, event, error)
+                self.lost += 1
+                tell_failure(manager, event, self._record, error)
         if lines:
             self._write(manager, lines)
 
     def _line(self, at: float, event: BaseEvent) -> bytes:
         return self._codec.encode(event, time=getattr(event, "recorded_at", at)) + b"\n"
-
-    def _failed(self, manager: BaseEventManager, event: BaseEvent, error: Exception) -> None:
-        self.lost += 1
-        if isinstance(event, ListenerErrorEvent):  # or there would be no end to it
-            logger.error("%r could not be recorded", event, exc_info=error)
-        else:
-            tell_listener_error(manager, None, event, self._record, error)
 
     def _write(self, manager: BaseEventManager, lines: list[bytes]) -> None:
         """Write the lines, and before them how many are missing there."""
@@ -159,12 +153,8 @@ class Recorder(Subscriber):
     def _tell(self, manager: BaseEventManager) -> None:
         """Tell the event manager what is missing that it hasn't been told."""
         count, self._untold = self._untold, 0
-        if not count or not manager.has_listeners(EventsDroppedEvent):
-            return
-        try:
-            manager.emit(self._notice(count))
-        except Exception:  # of a strict event manager, which has nobody to raise it to here
-            logger.exception("telling of %d dropped events failed", count)
+        if count:
+            tell_missing(manager, self._notice(count))
 
     def _notice(self, count: int) -> EventsDroppedEvent:
         return EventsDroppedEvent(source=self, queue=QUEUE, reason="disk", count=count)

@@ -6,13 +6,14 @@ import logging
 import time
 from collections.abc import Collection
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from encore_events.abstract import BaseEventManager
-from encore_events.events import BaseEvent, EventsDroppedEvent, ListenerErrorEvent
+from encore_events.events import BaseEvent, EventsDroppedEvent
 from encore_events.ids import new_id
 from encore_events.stream import EventStream
-from encore_events.trouble import tell_listener_error
+from encore_events.trouble import tell_failure
 from encore_storage.codec import EventCodec
 from encore_storage.events import (
     StoreEvent,
@@ -100,12 +101,12 @@ class EventFeed(Subscriber):
         with ExitStack() as connection:
             connection.enter_context(self.activity.follow(event_manager))
             self._stream = event_manager.stream(BaseEvent, capacity=_WAITING, name="feed")
-            pump = Pump(self._stream, self._consume, interval=BATCH_SECONDS, name="encore-feed")
+            pump = Pump(self._stream, partial(self._consume, event_manager), interval=BATCH_SECONDS, name="encore-feed")
             pump.start()
             connection.callback(pump.stop)
             return connection.pop_all()
 
-    def _consume(self, batch: Batch) -> None:
+    def _consume(self, manager: BaseEventManager, batch: Batch) -> None:
         for at, event in batch:
             if isinstance(event, EventsDroppedEvent) and event.source is self._stream:
                 self.missed += event.count
@@ -114,7 +115,9 @@ class EventFeed(Subscriber):
             try:
                 self._tell(at, event)
             except Exception as error:  # noqa: BLE001 (a program's own events may lack anything: isolated as in a listener)
-                self._failed(event, error)
+                self.missed += 1
+                self.ring.skip(1)
+                tell_failure(manager, event, self._tell, error)
 
     def _tell(self, at: float, event: BaseEvent) -> None:
         number = self.ring.last + 1
@@ -135,17 +138,6 @@ class EventFeed(Subscriber):
                 frame,
             )
         )
-
-    def _failed(self, event: BaseEvent, error: Exception) -> None:
-        self.missed += 1
-        self.ring.skip(1)
-        if isinstance(event, ListenerErrorEvent) or self._event_manager is None:
-            logger.error("%r could not be told", event, exc_info=error)
-            return
-        try:
-            tell_listener_error(self._event_manager, None, event, self._tell, error)
-        except Exception:  # of a strict event manager, which has nobody to raise it to here
-            logger.exception("telling that %r could not be told failed", event)
 
     def _count(self, at: float, event: BaseEvent) -> None:
         if isinstance(event, StoreProgressStepEvent | StoreProgressEndEvent):

@@ -276,12 +276,13 @@ def test_numbers_that_cannot_be_are_refused(path: Path, options: dict[str, Any])
         Recorder(path, **options)
 
 
+def redact(key: str) -> str:
+    return f"{1 / int(key):.1f}"
+
+
 def test_an_event_that_cannot_be_told_is_reported_and_the_others_are_recorded(
     manager: EventManager, recorder: EventRecorder, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def redact(key: str) -> str:
-        return f"{1 / int(key):.1f}"
-
     with Recorder(path, codec=EventCodec(keys=redact)).connect(manager) as recording:
         emit(manager, 2)
 
@@ -304,7 +305,25 @@ def test_trouble_that_cannot_be_told_is_logged_and_goes_no_further(
 
     assert recording.lost == 1
     assert len(recorder.of(ListenerErrorEvent)) == 1
-    assert "could not be recorded" in caplog.text
+    assert "Recorder._record" in caplog.text
+
+
+def test_trouble_that_a_strict_manager_raises_again_does_not_end_the_recording(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(_event: ListenerErrorEvent) -> None:
+        raise RuntimeError
+
+    manager = EventManager(strict=True)
+    with Recorder(path, codec=EventCodec(keys=redact)).connect(manager) as recording:
+        manager.connect(ListenerErrorEvent, failing)
+        manager.emit(StoreSetEvent(store="a", key="0"))
+        until(lambda: recording.lost == 1)
+        manager.disable(ListenerErrorEvent)
+        manager.emit(StoreSetEvent(store="a", key="1"))
+
+    assert keys(path) == ["1.0"]
+    assert "RuntimeError" in caplog.text
 
 
 def test_what_came_too_fast_is_counted_and_told_in_its_place(
