@@ -11,9 +11,10 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from encore_events.abstract import BaseEventManager
 from encore_events.default import checked_event_manager, get_event_manager
+from encore_storage.redaction import Redaction, checked_keys
 from encore_storage.subscribers.bars import ProgressBars
 from encore_storage.subscribers.base import Subscriber
-from encore_storage.subscribers.logs import LogSubscriber, Redaction
+from encore_storage.subscribers.logs import LogSubscriber
 from encore_storage.subscribers.metrics import MetricsSubscriber
 
 if TYPE_CHECKING:  # it brings an extra
@@ -108,8 +109,7 @@ def monitor(  # noqa: PLR0913 (one line of wiring has a word for each wire)
     manager = get_event_manager() if event_manager is None else checked_event_manager(event_manager)
     if port is not None and type(port) is not int:
         raise TypeError(f"port must be an int, not {port!r}")
-    if not (isinstance(keys, bool) or callable(keys)):
-        raise TypeError(f"keys must be True, False or a function of a key, not {keys!r}")
+    checked_keys(keys)
     exposed = REGISTRY if registry is None else registry
     with ExitStack() as connections:
         for subscriber in _subscribers(logs=logs, metrics=metrics, progress=progress, registry=exposed, keys=keys):

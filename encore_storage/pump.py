@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import atexit
-import os
 import threading
-import weakref
 from collections.abc import Callable
 
 from encore_events.events import BaseEvent
 from encore_events.stream import EventStream
+from encore_storage.forks import Running
 
 Batch = list[tuple[float, BaseEvent]]
-
-_running: weakref.WeakSet[Pump] = weakref.WeakSet()
-_watching_forks = threading.Lock()
 
 
 class Pump:
@@ -47,8 +43,6 @@ class Pump:
 
     def start(self) -> None:
         """Begin."""
-        if _watching_forks.acquire(blocking=False):  # once, and for good
-            os.register_at_fork(after_in_child=_close_all)
         _running.add(self)
         atexit.register(self.stop)
         self._thread.start()
@@ -72,9 +66,7 @@ class Pump:
                 self._stopping.wait(self._interval)
         finally:
             self._stream.close()  # also where `consume` fails: nobody takes the rest
+            _running.discard(self)
 
 
-def _close_all() -> None:
-    """Take no more events where nobody is left to take them out."""
-    for pump in list(_running):
-        pump.close()
+_running = Running(Pump.close)

@@ -10,11 +10,11 @@ EncoreError
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from encore_events import EncoreError
+from encore_storage.hosts import is_loopback
 
 EVENTS = "/events"
 EXAMPLE = "http://127.0.0.1:9464"
@@ -74,7 +74,7 @@ class EventsAddress:
             url=f"{parts.scheme}://{parts.netloc}{path}",
             query=tuple((name, value) for name, value in given if name != "view"),  # its summaries are for the page
             shown=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
-            is_loopback=_is_loopback(parts.hostname or ""),
+            is_loopback=is_loopback(parts.hostname or ""),
         )
 
 
@@ -89,10 +89,3 @@ def _split(text: str) -> SplitResult:
     if not is_usable:
         raise EventsAddressError(text)
     return parts
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

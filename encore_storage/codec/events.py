@@ -12,12 +12,13 @@ from encore_events.events import BaseEvent, check_event_class
 from encore_events.ids import new_id
 from encore_storage.codec.errors import CodecError
 from encore_storage.codec.messages import VERSION, Message, read_envelope
-from encore_storage.codec.plans import Choice, Plan, Redaction
+from encore_storage.codec.plans import Choice, Plan
 from encore_storage.codec.reading import event_of
 from encore_storage.codec.recalled import GenericEvent, source_uri, store_uri
 from encore_storage.codec.text import dumps
 from encore_storage.codec.told import text_of
 from encore_storage.codec.types import TYPES, foreign_type
+from encore_storage.redaction import Redaction, checked_keys
 
 _MOST_CLASSES = 1000
 _store_uri = functools.lru_cache(maxsize=1000)(store_uri)
@@ -50,6 +51,7 @@ class EventCodec:
 
     Raises:
         CodecError: a type is one of Encore's own.
+        TypeError: keys can't redact any.
         EventError: what is registered is no event class.
     """
 
@@ -69,7 +71,7 @@ class EventCodec:
                 raise CodecError(f"the type {name!r}", f"can't be that of {cls.__qualname__}: it is Encore's own")
         self._classes = {**registered, **TYPES}
         self._types = {cls: name for name, cls in self._classes.items()}
-        self._choice = Choice(keys, metadata, values, self.type_of)
+        self._choice = Choice(checked_keys(keys), metadata, values, self.type_of)
         self._plans: dict[type[BaseEvent], Plan] = {}
 
     def __repr__(self) -> str:
@@ -90,25 +92,32 @@ class EventCodec:
             return event.data if self._choice.keys is True else {}
         return self._plan_of(type(event)).data_of(event)
 
-    def encode(self, event: BaseEvent, *, id: str | None = None, time: float | None = None) -> bytes:  # noqa: A002 (the names that CloudEvents have)
+    def encode(
+        self,
+        event: BaseEvent,
+        *,
+        id: str | None = None,  # noqa: A002 (the names that CloudEvents have)
+        time: float | None = None,
+        data: Any = None,
+    ) -> bytes:
         """The event as one line of JSON.
 
         Args:
             event: the event.
             id: of the message; by default, something unique.
             time: seconds since the epoch; by default, the event's `recorded_at` if it has been recorded, else now.
+            data: what `data_of` gives for the event, for whoever has asked already.
 
         Raises:
             ValueError: the time can't be written (or an OverflowError, or an OSError).
         """
         if time is None and (time := event.__dict__.get("recorded_at")) is None:
             time = clock.time()
-        data: Any
         if isinstance(event, GenericEvent):
             type_, source, data = event.type, source_uri(event.source), self.data_of(event)
         else:
             plan = self._plans.get(type(event)) or self._plan_of(type(event))
-            type_, data = plan.type, plan.data_of(event)
+            type_, data = plan.type, plan.data_of(event) if data is None else data
             store = data["store"] if plan.is_of_store else None
             source = (
                 source_uri(event.source)

@@ -18,9 +18,9 @@ from encore_storage.codec.fields import declared_names
 from encore_storage.codec.told import told_error
 from encore_storage.codec.types import BUILT_IN
 from encore_storage.events import StoreEvent, StoreTransactionEndEvent
+from encore_storage.redaction import Redaction
 
 Data = dict[str, Any]
-Redaction = Callable[[str], str]
 
 QUOTING = ("key", "message", "notes")
 """The attributes that quote keys, or may do so."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from encore_storage.errors import error_type_of
+from encore_storage.redaction import errno_of, system_words
 
 
 def text_of(value: object) -> str:
@@ -22,17 +22,12 @@ def told_error(error: BaseException, *, words: bool = True) -> dict[str, Any]:
     Without words, what it says is left out, and what the system says of its number is told instead.
     """
     told: dict[str, Any] = {"type": type(error).__name__}
-    number = _errno(error)
+    number = errno_of(error)
     if words:
         told["message"] = text_of(error)
     elif number is not None:
-        told["message"] = os.strerror(number)
+        told["message"] = system_words(error)
     told["error_type"] = error_type_of(error) if isinstance(error, Exception) else None
     if number is not None:
         told["errno"] = number
     return told
-
-
-def _errno(error: BaseException) -> int | None:
-    number = getattr(error, "errno", None)
-    return number if isinstance(number, int) and abs(number) < 2**31 else None

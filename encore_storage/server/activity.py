@@ -22,9 +22,6 @@ from encore_storage.subscribers.base import listen
 KEPT = 100
 """How many of the latest operations, and of the latest failures, are remembered."""
 
-SHOWN = 100
-"""How many of the operations in flight are told, the oldest first."""
-
 MOST_IN_FLIGHT = 10_000
 """How many operations, and transactions, may be in flight."""
 
@@ -109,13 +106,12 @@ class Activity:
             },
         )
 
-    def ended(self, event: StoreEnd, event_id: str, time: float) -> None:
-        """Remember what has ended: an operation, or a transaction that failed."""
+    def ended(self, event: StoreEnd, event_id: str, time: float, data: Told) -> None:
+        """Remember what has ended: an operation, or a transaction that failed. `data` is what may be told of it."""
         is_operation = isinstance(event, StoreProgressEndEvent)
         is_failure = event.outcome in FAILURES
         if not (is_operation or is_failure):
             return
-        data = self._data_of(event)
         told = {"id": event_id, "time": time, "what": "operation" if is_operation else "transaction"}
         told |= {name: data.get(name) for name in (_OPERATION if is_operation else _TRANSACTION)}
         if is_operation:
@@ -123,8 +119,8 @@ class Activity:
         if is_failure:
             self.failures.add(told)
 
-    def in_flight(self, stores: Collection[str] = (), limit: int = SHOWN) -> Told:
-        """What is under way in these stores (without any, in all), as the page and the API tell it."""
+    def in_flight(self, stores: Collection[str], limit: int) -> Told:
+        """What is under way in these stores (without any, in all), the oldest first, as it is told."""
         now = self._clock()
         operations = _of(stores, self._operations)
         shown = operations[:limit]
@@ -166,7 +162,8 @@ class Activity:
 
     def _since(self, event: Any) -> float:
         """Since when it is under way: of what is replayed, since it was emitted again."""
-        return self._clock() if hasattr(event, "recorded_at") else float(getattr(event, "timestamp", self._clock()))
+        began = None if hasattr(event, "recorded_at") else getattr(event, "timestamp", None)
+        return self._clock() if began is None else float(began)
 
 
 def _bound(in_flight: dict[object, _InFlight]) -> None:

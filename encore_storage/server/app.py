@@ -25,6 +25,7 @@ from prometheus_client.exposition import choose_encoder
 from encore_events.abstract import BaseEventManager
 from encore_events.default import checked_event_manager, get_event_manager
 from encore_storage.codec import dumps
+from encore_storage.redaction import Redaction
 from encore_storage.server.access import SESSION_SECONDS, Access
 from encore_storage.server.activity import KEPT
 from encore_storage.server.feed import CAPACITY, EventFeed
@@ -32,10 +33,12 @@ from encore_storage.server.guard import LOOPBACK, Guard, checked_hosts, cookie_n
 from encore_storage.server.query import QueryError, parse_position, parse_query, parse_view
 from encore_storage.server.sse import EventStreams
 from encore_storage.server.ticker import Ticker
-from encore_storage.subscribers.logs import Redaction
 
 MAX_CLIENTS = 1000
 """How many streams of events are written at once."""
+
+IN_FLIGHT = 100
+"""How many of the operations in flight are told."""
 
 PAGE = Path(__file__).with_name("page")
 
@@ -192,14 +195,10 @@ class _Endpoints:
         return answer
 
     def _operations(self, stores: tuple[str, ...]) -> dict[str, Any]:
-        feed = self._feed
+        feed, last = self._feed, self._feed.ring.last
         return {
-            "now": feed.clock(),
-            "started": feed.started,
-            "last_event_id": feed.id_of(feed.ring.last),
-            "stores": feed.history.stores,
-            "totals": feed.totals(stores),
-            **feed.activity.in_flight(stores),
+            **feed.state(stores, IN_FLIGHT),
+            "last_event_id": feed.id_of(last),
             "recent": feed.activity.recent.since(0, stores, KEPT)[0],
             "failures": feed.activity.failures.since(0, stores, KEPT)[0],
         }

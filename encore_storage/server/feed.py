@@ -22,11 +22,11 @@ from encore_storage.events import (
     StoreTransactionEndEvent,
 )
 from encore_storage.pump import Batch, Pump
+from encore_storage.redaction import Redaction, checked_keys
 from encore_storage.server.activity import Activity
 from encore_storage.server.history import History
 from encore_storage.server.ring import Entry, Ring
 from encore_storage.subscribers.base import Subscriber
-from encore_storage.subscribers.logs import Redaction
 
 logger = logging.getLogger("encore_storage")
 
@@ -72,12 +72,10 @@ class EventFeed(Subscriber):
         super().__init__()
         if type(capacity) is not int or capacity < 1:
             raise ValueError(f"capacity must be a whole number of at least 1, not {capacity!r}")
-        if not (isinstance(keys, bool) or callable(keys)):
-            raise TypeError(f"keys must be True, False or a function of a key, not {keys!r}")
         self.run = new_id()[:8]
         self.ring = Ring(capacity)
         self.history = History()
-        self.codec = EventCodec(keys=_isolated(keys))
+        self.codec = EventCodec(keys=_isolated(checked_keys(keys)))
         self.activity = Activity(self.codec.data_of, clock)
         self.missed = 0
         self.clock = clock
@@ -96,6 +94,16 @@ class EventFeed(Subscriber):
     def totals(self, stores: Collection[str] = ()) -> dict[str, int]:
         """All counts since the start, of these stores; without any, of all."""
         return {**self.history.totals(stores), "missed": self.missed}
+
+    def state(self, stores: Collection[str], in_flight: int) -> dict[str, Any]:
+        """What these stores (without any, all) have done so far, and at most so many of what is in flight."""
+        return {
+            "now": self.clock(),
+            "started": self.started,
+            "stores": self.history.stores,
+            "totals": self.totals(stores),
+            **self.activity.in_flight(stores, in_flight),
+        }
 
     def _listen(self, event_manager: BaseEventManager) -> ExitStack:
         with ExitStack() as connection:
@@ -123,10 +131,11 @@ class EventFeed(Subscriber):
         number = self.ring.last + 1
         event_id = self.id_of(number)
         recorded: float = getattr(event, "recorded_at", at)
-        frame = b"id: %b\ndata: %b\n\n" % (event_id.encode(), self.codec.encode(event, id=event_id, time=recorded))
+        data = self.codec.data_of(event)
+        text = self.codec.encode(event, id=event_id, time=recorded, data=data)
         self._count(at, event)
         if isinstance(event, StoreProgressEndEvent | StoreTransactionEndEvent):
-            self.activity.ended(event, event_id, recorded)
+            self.activity.ended(event, event_id, recorded, data)
         self.ring.append(
             Entry(
                 number,
@@ -135,7 +144,7 @@ class EventFeed(Subscriber):
                 event.store if isinstance(event, StoreEvent) else None,
                 getattr(event, "operation", None),
                 getattr(event, "outcome", None),
-                frame,
+                b"id: %b\ndata: %b\n\n" % (event_id.encode(), text),
             )
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import ipaddress
 from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -11,6 +10,7 @@ from starlette.requests import Request, cookie_parser
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from encore_storage.hosts import ip_address_of
 from encore_storage.server.access import Access
 
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'"
@@ -90,7 +90,7 @@ class Guard:
     def _allows(self, host: str) -> bool:
         if host in self._hosts or "*" in self._hosts:
             return True
-        return _is_address(host) and not self._hosts.isdisjoint({"0.0.0.0", "::"})  # noqa: S104 (compared with)
+        return ip_address_of(host) is not None and not self._hosts.isdisjoint({"0.0.0.0", "::"})  # noqa: S104 (compared with)
 
 
 def cookie_name(scope: Scope) -> str:
@@ -134,10 +134,8 @@ def _add_headers(headers: MutableHeaders) -> None:
 def _is_near(scope: Scope) -> bool:
     """Whether who asks is on this machine; what has no address of the network is."""
     host, _ = scope.get("client") or ("", None)
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return True
+    address = ip_address_of(host)
+    return address is None or address.is_loopback
 
 
 def _host_of(values: list[str]) -> str | None:
@@ -157,18 +155,8 @@ def _host_of(values: list[str]) -> str | None:
 
 def _normal(host: str) -> str:
     """The one way to write it, by which hosts are compared."""
-    try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        return host.lower().rstrip(".")
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+    address = ip_address_of(host)
+    return host.lower().rstrip(".") if address is None else str(address)
 
 
 def _bearer_of(headers: Headers) -> str | None:

@@ -10,14 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from encore_storage.events import StoreProgressEndEvent, StoreTransactionEndEvent
+from encore_storage.subscribers.catalogue import OVERFLOW
+from encore_storage.subscribers.families import MAX_VALUES
 
 SECONDS = 600
 """How many seconds are kept."""
-
-MAX_STORES = 200
-"""How many stores are told apart; those that come later share one name, as they do in the metrics."""
-
-OVERFLOW = "_overflow"
 
 _SHORTEST = 1e-9
 _STEPS = 32  # parts of an octave that durations are told apart by: 3 % of their value
@@ -74,6 +71,8 @@ NOTHING = ToldUntil()
 
 class History:
     """Counts by second and store; safe from any thread.
+
+    Where there are more than `MAX_VALUES` stores, those that come later share the name `OVERFLOW`, as in the metrics.
 
     Args:
         seconds: how many of them are kept.
@@ -143,7 +142,7 @@ class History:
         with self._lock:
             over = [time for time in sorted(self._all_seconds) if time + 1 <= until]
             new = [time for time in over if time + 1 > told.time or self._all_seconds[time].version > told.version]
-            told_now = {time: self._sum(time, stores) for time in new}
+            told_now = {time: self._told_of(time, stores) for time in new}
         columns: dict[str, list[Any]] = {"time": list(told_now)}
         for name in _COUNTS:
             columns[name] = [getattr(second, name) for second in told_now.values()]
@@ -154,7 +153,7 @@ class History:
     def _places(self, time: float, store: str | None) -> Iterable[Second]:
         """Where to count what happened at `time`: its second and the totals, of the store and of all. With the lock."""
         name = str(store)
-        if name not in self._totals and len(self._totals) >= MAX_STORES:
+        if name not in self._totals and len(self._totals) >= MAX_VALUES:
             name = OVERFLOW
         self._version += 1
         place = int(time)
@@ -172,7 +171,7 @@ class History:
         self._seconds = {time: stores for time, stores in self._seconds.items() if time > oldest}
         self._all_seconds = {time: second for time, second in self._all_seconds.items() if time > oldest}
 
-    def _sum(self, time: int, stores: Collection[str]) -> Second:
+    def _told_of(self, time: int, stores: Collection[str]) -> Second:
         """What is told of a second: a copy, or the sum of some stores. With the lock."""
         return _sum(self._seconds[time], stores) if stores else _sum({"": self._all_seconds[time]}, ())
 

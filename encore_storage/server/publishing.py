@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
@@ -11,11 +10,12 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry
 
 from encore_events.abstract import BaseEventManager
+from encore_storage.hosts import is_loopback
+from encore_storage.redaction import Redaction
 from encore_storage.server.app import create_app
 from encore_storage.server.guard import LOOPBACK, checked_hosts
 from encore_storage.server.serving import Server
 from encore_storage.subscribers.errors import TokenError
-from encore_storage.subscribers.logs import Redaction
 
 
 class Served(NamedTuple):
@@ -49,9 +49,9 @@ def publish(
         AddressError: the port is taken, or can't be had.
         TokenError: the token is missing, or too short.
     """
-    if token is None and not _is_own(host):
+    if token is None and not is_loopback(host):
         raise TokenError(f"serving on {host!r} shows whoever can reach it what the stores do")
-    own = () if _is_own(host) else (host or "0.0.0.0", socket.gethostname())  # noqa: S104 (what '' stands for)
+    own = () if is_loopback(host) else (host or "0.0.0.0", socket.gethostname())  # noqa: S104 (what '' stands for)
     hosts = (*LOOPBACK, host, *own, *checked_hosts(allowed_hosts))
     app = create_app(event_manager, registry=registry, token=token, allowed_hosts=hosts, keys=keys)
     connections.callback(app.state.feed.disconnect)
@@ -64,11 +64,3 @@ def publish(
         return server.address if access.is_open else f"{server.address}login?code={access.new_code()}"
 
     return Served(server.address, new_login)
-
-
-def _is_own(host: str) -> bool:
-    """Whether only this machine can reach that address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -7,6 +7,7 @@ import socket
 import threading
 from typing import Any
 
+from encore_storage.forks import Running
 from encore_storage.subscribers.errors import AddressError, MissingExtraError
 
 try:
@@ -17,8 +18,6 @@ except ModuleNotFoundError as error:
     raise MissingExtraError("serving on a port", (error.name or "uvicorn").partition(".")[0], "server") from error
 
 _LAST_PORT = 65535
-_running: set[Server] = set()
-_watching_forks = threading.Lock()
 _GRACE = 2  # seconds that open connections get at the end
 
 
@@ -57,8 +56,6 @@ class Server:
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="encore-server", daemon=True
         )
-        if _watching_forks.acquire(blocking=False):  # once, and for good
-            os.register_at_fork(after_in_child=_let_go)
         _running.add(self)
         self._thread.start()
 
@@ -91,9 +88,7 @@ class Server:
                     os.dup2(nothing.fileno(), each.fileno(), inheritable=False)
 
 
-def _let_go() -> None:
-    for server in list(_running):
-        server.let_go()
+_running = Running(Server.let_go)
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -112,8 +112,8 @@ class EventStreams:
         second = int(self._feed.clock())
         while not self._ticker.closed:
             await self._ticker.next()
-            if int(self._feed.clock()) != second:
-                second = int(self._feed.clock())
+            before, second = second, int(self._feed.clock())
+            if second != before:
                 text, seen = self._once(("summary", stores, seen), functools.partial(self._summary, stores, seen))
                 yield text
 
@@ -151,23 +151,19 @@ class EventStreams:
 
     def _told(self, event: str, stores: tuple[str, ...], seen: Seen, limits: tuple[int, int]) -> tuple[bytes, Seen]:
         """What has happened since all that was seen, at most so many operations and failures; what is seen then."""
-        feed, number, now = self._feed, self._feed.ring.last, self._feed.clock()
+        feed, number = self._feed, self._feed.ring.last
+        state = feed.state(stores, _IN_FLIGHT)
         recent, failures = feed.activity.recent, feed.activity.failures
-        now_seen = Seen(
-            feed.history.told(now), recent.total, failures.total
-        )  # before it is read: twice is better than never
+        known = feed.history.told(state["now"])
+        now_seen = Seen(known, recent.total, failures.total)  # before it is read: twice is better than never
         new_failures, omitted = failures.since(seen.failures, stores, limits[1])
         data = {
-            "now": now,
+            **state,
             "run": feed.run,
-            "started": feed.started,
-            "stores": feed.history.stores,
-            "totals": feed.totals(stores),
-            "seconds": feed.history.columns(now, stores, seen.history),
+            "seconds": feed.history.columns(state["now"], stores, seen.history),
             "recent": recent.since(seen.recent, stores, limits[0])[0],
             "failures": new_failures,
             "failures_omitted": omitted,
-            **feed.activity.in_flight(stores, _IN_FLIGHT),
         }
         return self._message(event, number, data), now_seen
 

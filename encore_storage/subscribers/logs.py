@@ -27,11 +27,11 @@ from encore_storage.events import (
     StoreTransactionEndEvent,
     TransactionOutcome,
 )
+from encore_storage.redaction import Redaction, checked_keys, system_words
 from encore_storage.subscribers.base import Subscriber, listen
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
-Redaction = Callable[[str], str]
 
 _NUMBERS: dict[Level, int] = {
     "debug": logging.DEBUG,
@@ -67,7 +67,7 @@ class LogSubscriber(Subscriber):
             is logged in its place.
 
     Raises:
-        TypeError: the logger isn't one of structlog.
+        TypeError: the logger isn't one of structlog, or keys can't redact any.
         ValueError: there is no such level.
     """
 
@@ -80,7 +80,7 @@ class LogSubscriber(Subscriber):
         self._given = logger
         self._logger = logger
         self._levels: dict[Outcome, Level] = {**_OUTCOME_LEVELS, "ok": ok_level}
-        self._keys = keys
+        self._keys = checked_keys(keys)
 
     def _listen(self, event_manager: BaseEventManager) -> ExitStack:
         self._logger = structlog.get_logger("encore_storage") if self._given is None else self._given
@@ -250,5 +250,5 @@ def _expected(event: StoreProgressStartEvent | StoreProgressStepEvent) -> dict[s
 
 def _without_words(error: BaseException) -> str:
     """The type of the error, and what the system says of its number; nothing that could quote a key."""
-    number = getattr(error, "errno", None)
-    return f"{type(error).__name__}: {os.strerror(number)}" if isinstance(number, int) else type(error).__name__
+    words = system_words(error)
+    return type(error).__name__ if words is None else f"{type(error).__name__}: {words}"

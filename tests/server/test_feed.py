@@ -100,7 +100,7 @@ def test_operations_that_began_before_it_listened_are_in_flight_once_they_move(
     store.from_bytes("a", b"x" * 100)
     data = store.get_data("a")
     with EventFeed().connect(manager) as feed:
-        assert feed.activity.in_flight()["in_flight"] == []
+        assert feed.activity.in_flight((), 10)["in_flight"] == []
         data.read()
         data.close()
 
@@ -177,7 +177,7 @@ def test_a_step_that_comes_after_the_end_brings_nothing_back(manager: EventManag
     manager.emit(StoreProgressEndEvent(**identity, **end))
     manager.emit(StoreProgressStepEvent(**identity, step=1, delta=1))
 
-    assert feed.activity.in_flight()["in_flight"] == []
+    assert feed.activity.in_flight((), 10)["in_flight"] == []
 
 
 def test_what_never_ends_is_forgotten_when_there_is_too_much_of_it(
@@ -187,7 +187,7 @@ def test_what_never_ends_is_forgotten_when_there_is_too_much_of_it(
     for number in range(5):
         manager.emit(start(str(number)))
 
-    told = feed.activity.in_flight()
+    told = feed.activity.in_flight((), 10)
 
     assert [one["operation_id"] for one in told["in_flight"]] == ["2", "3", "4"]
     assert told["in_flight_total"] == 3

@@ -8,7 +8,9 @@ import random
 import pytest
 
 from encore_storage.events import StoreProgressEndEvent, StoreTransactionEndEvent
-from encore_storage.server.history import MAX_STORES, OVERFLOW, History
+from encore_storage.server.history import History
+from encore_storage.subscribers.catalogue import OVERFLOW
+from encore_storage.subscribers.families import MAX_VALUES
 
 
 def end(store: str = "archive", outcome: str = "ok", duration: float = 0.01) -> StoreProgressEndEvent:
@@ -88,12 +90,12 @@ def test_stores_are_told_apart(history: History) -> None:
 
 
 def test_stores_past_the_cap_share_a_name(history: History) -> None:
-    for number in range(MAX_STORES + 5):
+    for number in range(MAX_VALUES + 5):
         history.operation_ended(100.2, end(f"store{number}"))
 
-    assert len(history.stores) == MAX_STORES + 1
+    assert len(history.stores) == MAX_VALUES + 1
     assert history.totals([OVERFLOW])["operations"] == 5
-    assert history.totals()["operations"] == MAX_STORES + 5
+    assert history.totals()["operations"] == MAX_VALUES + 5
 
 
 def test_only_the_last_seconds_are_kept_and_the_totals_stay() -> None:

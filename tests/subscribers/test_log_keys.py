@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from encore_events import EventManager
+from encore_storage.redaction import Redaction
 from encore_storage.stores import DictMemoryStore
 from encore_storage.subscribers import LogSubscriber
-from encore_storage.subscribers.logs import Redaction, open_logger
+from encore_storage.subscribers.logs import open_logger
 from tests.subscribers.support import BrokenSource, end
 
 KEY = "patients/jane"
