@@ -1,13 +1,16 @@
-"""What all tests share: an event manager for each, and what it told."""
+"""What many tests share: an event manager for each, a store that emits on it, and a real server that shows it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from encore_events import EventManager
 from encore_events.testing import EventRecorder
+from encore_storage import DictMemoryStore, Monitor, monitor
+from encore_storage.server import EventFeed
 
 
 @pytest.fixture
@@ -20,3 +23,33 @@ def manager() -> Iterator[EventManager]:
 @pytest.fixture
 def recorder(manager: EventManager) -> EventRecorder:
     return EventRecorder(manager)
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def store(manager: EventManager) -> DictMemoryStore:
+    return DictMemoryStore(name="archive", event_manager=manager)
+
+
+@pytest.fixture
+def feed(manager: EventManager) -> Iterator[EventFeed]:
+    with EventFeed().connect(manager) as feed:
+        yield feed
+
+
+@pytest.fixture
+def monitored(manager: EventManager, registry: CollectorRegistry) -> Iterator[Monitor]:
+    """What serves the page."""
+    with monitor(manager, logs=False, registry=registry, port=0) as monitored:
+        yield monitored
+
+
+@pytest.fixture
+def page(monitored: Monitor) -> str:
+    """The address of the page."""
+    assert monitored.page is not None
+    return monitored.page

@@ -69,13 +69,20 @@ class EventsAddress:
         path = parts.path.rstrip("/")
         ending = next((ending for ending in _BESIDE if path.endswith(ending)), "")
         path = path.removesuffix(ending) + EVENTS
-        given = parse_qsl(parts.query, keep_blank_values=True) if ending == EVENTS else []
+        if ending == EVENTS:
+            query = [pair for pair in _pairs(parts.query) if pair[0] != "view"]  # its summaries are for the page
+        else:
+            query = [pair for pair in _pairs(parts.fragment) if pair[0] == "store"]  # which the page was showing
         return cls(
             url=f"{parts.scheme}://{parts.netloc}{path}",
-            query=tuple((name, value) for name, value in given if name != "view"),  # its summaries are for the page
+            query=tuple(query),
             shown=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
             is_loopback=is_loopback(parts.hostname or ""),
         )
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    return parse_qsl(text, keep_blank_values=True)
 
 
 def _split(text: str) -> SplitResult:

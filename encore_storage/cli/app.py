@@ -20,7 +20,7 @@ from encore_storage.cli.session import Session, session
 from encore_storage.cli.status import FAILED, INTERRUPTED, UNUSABLE
 from encore_storage.cli.tail import run_tail
 from encore_storage.recording import Recording
-from encore_storage.recording.replaying import SLOWEST
+from encore_storage.recording.replaying import check_speed
 from encore_storage.slo import Slo, SloError
 from encore_storage.subscribers.errors import MissingExtraError
 
@@ -109,8 +109,10 @@ def replay(
 
     Logs, metrics and the page show it as if it were now; files that the recording moved aside come first.
     """
-    if not speed >= SLOWEST:
-        raise typer.BadParameter(f"--speed must be at least {SLOWEST:g}, not {speed:g}")
+    try:
+        check_speed(speed)
+    except ValueError as error:
+        raise typer.BadParameter(f"--{error}") from error
     if log_file is not None and log_file.resolve() in {each.resolve() for each in Recording(file).files}:
         raise typer.BadParameter(f"--log-file {str(log_file)!r} is the recording itself")
     with session(
@@ -177,9 +179,7 @@ def _copy(
     if source.files() and source.files() == target.files():
         raise StoreNameError(f"{source.text!r} and {target.text!r} are the same store")
     own = source.keys_of([*target.files(), *([] if log_file is None else [log_file.resolve()])])
-    if run_.page is not None:
-        run_.say(f"page: {run_.page}")
-        run_.say(f"metrics: {run_.metrics_address}")
+    run_.say_addresses()
     with source.open_source(run_.manager) as from_, target.open_target(run_.manager) as to:
         job = CopyJob(from_, to, transaction_size=size, verify=verify)
         try:

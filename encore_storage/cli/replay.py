@@ -50,9 +50,7 @@ def run_replay(run: Session, path: Path, speed: float, *, keep_serving: bool) ->
     Raises:
         RecordingError: it can't be read, or a line is no event; what came before it has happened.
     """
-    if run.page is not None:
-        run.say(f"page: {run.page}")
-        run.say(f"metrics: {run.metrics_address}")
+    run.say_addresses()
     seen = Seen(run.manager)
     try:
         done = replay(path, run.manager, speed)

@@ -48,6 +48,12 @@ class Session:
         """Show a line, as it is."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    def say_addresses(self) -> None:
+        """Show where it is served, if it is."""
+        if self.page is not None:
+            self.say(f"page: {self.page}")
+            self.say(f"metrics: {self.metrics_address}")
+
     def show_summary(self) -> None:
         """Show the table of operations, and the line of transactions."""
         seconds = time.monotonic() - self._started

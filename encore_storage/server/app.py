@@ -29,7 +29,7 @@ from encore_storage.redaction import Redaction
 from encore_storage.server.access import SESSION_SECONDS, Access
 from encore_storage.server.activity import KEPT
 from encore_storage.server.feed import CAPACITY, EventFeed
-from encore_storage.server.guard import LOOPBACK, Guard, checked_hosts, cookie_name, failed, refusal
+from encore_storage.server.guard import LOOPBACK, Guard, checked_hosts, cookie_name, failed, missing, refusal
 from encore_storage.server.query import QueryError, parse_position, parse_query, parse_view
 from encore_storage.server.sse import EventStreams
 from encore_storage.server.ticker import Ticker
@@ -108,7 +108,7 @@ def create_app(
             Mount("/page", StaticFiles(directory=PAGE)),
         ],
         middleware=[Middleware(Guard, access=access, hosts=hosts, open_to_all=open_to_all)],
-        exception_handlers={Exception: failed},
+        exception_handlers={404: missing, Exception: failed},
         lifespan=lifespan,
     )
     app.state.feed, app.state.access, app.state.close = shown, access, endpoints.close

@@ -161,12 +161,15 @@ def _isolated(keys: bool | Redaction) -> bool | Redaction:  # noqa: FBT001 (as i
     """The redaction, whose failure hides the key and nothing else."""
     if isinstance(keys, bool):
         return keys
+    told = set[type[Exception]]()
 
     def redact(key: str) -> str:
         try:
             return str(keys(key))
         except Exception as error:
-            logger.error("redaction %r failed", keys, exc_info=error)  # noqa: TRY400 (isolated as listeners are)
+            if type(error) not in told:  # once for each kind, and not for each event
+                told.add(type(error))
+                logger.error("redaction %r failed", keys, exc_info=error)  # noqa: TRY400 (isolated as listeners are)
             return HIDDEN
 
     return redact

@@ -118,6 +118,11 @@ def refusal(status: int, sentence: str, headers: dict[str, str] | None = None, *
     return JSONResponse({"error": sentence}, status, headers)
 
 
+async def missing(_request: Request, _error: Exception) -> Response:
+    """The answer where there is nothing."""
+    return refusal(404, "there is nothing of that name")
+
+
 async def failed(_request: Request, _error: Exception) -> Response:
     """The answer where there should have been another; the error itself is logged by the server."""
     answer = refusal(500, "something is wrong here: the program's log says what")

@@ -142,24 +142,27 @@ def _position(name: str, text: str) -> Position:
     found = _EVENT_ID.fullmatch(text)
     if found:
         return Position(found[1], int(found[2]))
-    if name == "since":
-        time = _time(text)
-        if time is not None:
-            return Position(time=time)
+    if name == "since" and re.fullmatch(r"\d{1,12}(\.\d{1,9})?", text):
+        return Position(time=float(text))
+    if name == "since" and (moment := _moment(text)) is not None:
+        if moment.tzinfo is None:
+            raise QueryError(f"since {_shown(text)} has no time zone: add Z for UTC, or an offset such as +01:00")
+        return Position(time=moment.timestamp())
     wanted = "the id of an event" + (
         ", seconds since the epoch, or a time such as 2026-11-24T16:30:00Z" * (name == "since")
     )
     raise QueryError(f"{name} {_shown(text)} is not {wanted}")
 
 
-def _time(text: str) -> float | None:
-    if re.fullmatch(r"\d{1,12}(\.\d{1,9})?", text):
-        return float(text)
-    try:
-        moment = datetime.fromisoformat(text.replace(" ", "+"))  # a plus that nobody quoted has become a blank
-    except ValueError:
-        return None
-    return None if moment.tzinfo is None else moment.timestamp()
+def _moment(text: str) -> datetime | None:
+    if text.isdecimal():
+        return None  # too many seconds, and no date that anybody would write like this
+    for written in (text, text.replace(" ", "+")):  # a plus that nobody quoted has become a blank
+        try:
+            return datetime.fromisoformat(written)
+        except ValueError:
+            pass
+    return None
 
 
 def _known(name: str, values: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:

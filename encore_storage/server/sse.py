@@ -87,7 +87,8 @@ class EventStreams:
     def summaries(self, stores: tuple[str, ...], position: Position | None) -> AsyncIterator[bytes]:
         """The last ten minutes, then each second what has happened since; for the page."""
         begin, number = self._begin(position)
-        missed = 0 if position is None else self._feed.ring.after(number).missed
+        resumes = position is not None and position.run == self._feed.run
+        missed = self._feed.ring.after(number).missed if resumes else 0
         gap = self._gap(missed, "buffer", self._feed.ring.last) if missed else b""
         return self._summaries(begin + gap, stores)
 

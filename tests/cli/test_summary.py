@@ -19,11 +19,6 @@ def summary(manager: EventManager) -> Iterator[SummarySubscriber]:
         yield summary
 
 
-@pytest.fixture
-def store(manager: EventManager) -> DictMemoryStore:
-    return DictMemoryStore(name="archive", event_manager=manager)
-
-
 def durations(*seconds: float) -> OperationSummary:
     """A row of operations that took so long."""
     row = OperationSummary("archive", "get")

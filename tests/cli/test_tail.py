@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from encore_events import BaseEvent, EventManager
-from encore_storage import DictMemoryStore, KeyNotFoundError, Monitor, monitor
+from encore_storage import DictMemoryStore, KeyNotFoundError
 from encore_storage.server import EventFeed, create_app, sse
 from tests.cli.scripted import reading
 from tests.cli.support import LONG, command, done, start
@@ -23,29 +22,6 @@ from tests.cli.test_terminal import Terminal
 from tests.server.support import serving, until
 
 TOKEN = "a token that nobody guesses"
-
-
-@pytest.fixture
-def monitored(manager: EventManager) -> Iterator[Monitor]:
-    with monitor(manager, logs=False, registry=CollectorRegistry(), port=0) as monitored:
-        yield monitored
-
-
-@pytest.fixture
-def page(monitored: Monitor) -> str:
-    assert monitored.page is not None
-    return monitored.page
-
-
-@pytest.fixture
-def store(manager: EventManager) -> DictMemoryStore:
-    return DictMemoryStore(name="archive", event_manager=manager)
-
-
-@pytest.fixture
-def feed(manager: EventManager) -> Iterator[EventFeed]:
-    with EventFeed().connect(manager) as feed:
-        yield feed
 
 
 @pytest.fixture

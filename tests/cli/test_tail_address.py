@@ -47,6 +47,12 @@ def test_what_the_address_asks_for_is_asked_for() -> None:
     assert address.query == (("type", "*.ended"), ("store", "a b"))
 
 
+def test_the_store_that_a_page_shows_is_asked_for() -> None:
+    address = EventsAddress.parse("http://localhost:1/#store=a%20b&pause=1")
+
+    assert (address.url, address.query) == ("http://localhost:1/events", (("store", "a b"),))
+
+
 def test_a_password_in_the_address_is_never_shown() -> None:
     address = EventsAddress.parse("https://me:secret@example.org/encore")
 

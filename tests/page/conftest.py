@@ -6,11 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import Browser
-from prometheus_client import CollectorRegistry
 
-from encore_events import EventManager
-from encore_storage import DictMemoryStore, monitor
-from encore_storage.monitor import Monitor
 from tests.page.support import Screen, chromium
 
 Open = Callable[..., Screen]
@@ -46,20 +42,6 @@ def screen(new_screen: Open) -> Screen:
 
 
 @pytest.fixture
-def observed(manager: EventManager) -> Iterator[Monitor]:
-    """What serves the page."""
-    with monitor(manager, logs=False, registry=CollectorRegistry(), port=0) as observed:
-        yield observed
-
-
-@pytest.fixture
-def address(observed: Monitor) -> str:
-    """Where the page is."""
-    assert observed.page is not None
-    return observed.page
-
-
-@pytest.fixture
-def store(manager: EventManager) -> DictMemoryStore:
-    """A store whose operations are shown."""
-    return DictMemoryStore(name="archive", event_manager=manager)
+def address(page: str) -> str:
+    """Where the page is; a browser calls other things a page."""
+    return page

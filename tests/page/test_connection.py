@@ -46,12 +46,6 @@ def program(manager: EventManager) -> Iterator[Program]:
     program.stop()
 
 
-@pytest.fixture
-def feed(manager: EventManager) -> Iterator[EventFeed]:
-    with EventFeed().connect(manager) as feed:
-        yield feed
-
-
 def fail(store: DictMemoryStore, name: str) -> None:
     with suppress(OSError), store.transaction(name):
         store.from_bytes(name, b"1")

@@ -31,6 +31,13 @@ def test_an_idle_program_is_told_from_one_that_is_unknown(screen: Screen) -> Non
     expect(screen.figure("p99")).to_have_text("\u2013")
 
 
+def test_a_store_that_has_told_nothing_is_named(screen: Screen) -> None:
+    screen.page.evaluate("location.hash = 'store=elsewhere'")
+    expect(screen.page.locator("#nothing")).to_contain_text("The store “elsewhere” has told nothing yet.")
+    screen.page.evaluate("location.hash = ''")
+    expect(screen.page.locator("#nothing")).to_contain_text("No operation has been seen yet.")
+
+
 def test_axe_finds_nothing_wrong_with_an_empty_page(screen: Screen) -> None:
     screen.check("light", "dark")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -147,8 +146,3 @@ def until(condition: Callable[[], T], timeout: float = LONG) -> T:
         assert time.monotonic() < deadline, "it never came true"
         threading.Event().wait(0.005)
     return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from encore_events import EventManager
+from encore_events import BaseEvent, EventManager
 from encore_storage import DictMemoryStore
 from encore_storage.progress import StoreProgressManager
 from encore_storage.server import EventFeed, create_app
@@ -145,6 +145,22 @@ def test_a_summary_that_goes_on_tells_what_was_missed(manager: EventManager) -> 
     feed.disconnect()
 
 
+def test_a_summary_after_a_restart_tells_of_that_alone(manager: EventManager) -> None:
+    feed = EventFeed(capacity=10).connect(manager)
+    for number in range(20):
+        manager.emit(BaseEvent(number=number))
+    until(lambda: feed.ring.last == 20)
+    with (
+        serving(create_app(feed=feed)) as server,
+        Client(server.address, "/events?view=summary", {"Last-Event-ID": "00000000-7"}) as client,
+    ):
+        gap, history = client.take(2)
+
+    assert gap.json == {"missed": None, "reason": "restart"}
+    assert history.event == "history"
+    feed.disconnect()
+
+
 def test_metrics_come_in_both_formats(page: str, store: DictMemoryStore) -> None:
     store.from_bytes("a", b"hello")
 
@@ -188,7 +204,9 @@ def test_redacted_keys_are_told_nowhere(manager: EventManager) -> None:
     feed.disconnect()
 
 
-def test_a_redaction_that_fails_hides_the_key(manager: EventManager) -> None:
+def test_a_redaction_that_fails_hides_the_key_and_is_logged_once(
+    manager: EventManager, caplog: pytest.LogCaptureFixture
+) -> None:
     def redact(key: str) -> str:
         raise RuntimeError(key)
 
@@ -199,4 +217,5 @@ def test_a_redaction_that_fails_hides_the_key(manager: EventManager) -> None:
         told = ask(server.address, "/api/operations").json
 
     assert told["recent"][0]["key"] == "(hidden)"
+    assert [record.name for record in caplog.records] == ["encore_storage"]
     feed.disconnect()

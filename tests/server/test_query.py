@@ -128,10 +128,16 @@ def test_the_last_event_id_wins_over_since() -> None:
 
 
 @pytest.mark.parametrize(
-    "since", ["", "yesterday", "2026-11-24T16:30:00", "0123abcd-", "0123ABCD-1", "nan", "inf", "-1", "1e9", "1" * 400]
+    "since", ["", "yesterday", "2026-11-24T25:30:00Z", "0123abcd-", "0123ABCD-1", "nan", "inf", "-1", "1e9", "1" * 400]
 )
 def test_a_since_that_is_neither_is_refused(since: str) -> None:
     with pytest.raises(QueryError, match="is not the id of an event, seconds since the epoch, or a time such as "):
+        parse_position([("since", since)], None)
+
+
+@pytest.mark.parametrize("since", ["2026-11-24T16:30:00", "2026-11-24 16:30", "2026-11-24"])
+def test_a_time_without_a_zone_is_refused_with_how_to_add_one(since: str) -> None:
+    with pytest.raises(QueryError, match="has no time zone: add Z for UTC, or an offset such as "):
         parse_position([("since", since)], None)
 
 

@@ -8,14 +8,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from encore_events import EventManager
-from encore_storage.stores import DictMemoryStore
 from encore_storage.subscribers import MetricsSubscriber
 from tests.subscribers.support import FakeClock
-
-
-@pytest.fixture
-def registry() -> CollectorRegistry:
-    return CollectorRegistry()
 
 
 @pytest.fixture
@@ -35,8 +29,3 @@ def metrics(
     """Counting what the manager tells into the registry."""
     with MetricsSubscriber(registry=registry, clock=clock, wall_clock=wall_clock).connect(manager) as metrics:
         yield metrics
-
-
-@pytest.fixture
-def store(manager: EventManager) -> DictMemoryStore:
-    return DictMemoryStore(name="archive", event_manager=manager)

@@ -14,6 +14,8 @@ import { Totals } from "./totals.js";
 const find = (id) => document.getElementById(id);
 const root = document.documentElement;
 const title = document.title;
+const nothing = find("nothing").textContent;
+const unknown = (store) => `The store “${store}” has told nothing yet. Above, all stores can be chosen.`;
 
 let model = new Model();
 let shown = null; // the snapshot on the page
@@ -71,6 +73,7 @@ function paint() {
   lists.show(shown);
   totals.show(shown);
   const { operations, commits, rollbacks } = shown.totals;
+  setText(find("nothing"), filter.store === null ? nothing : unknown(filter.store));
   root.dataset.content = operations + commits + rollbacks + shown.inFlightTotal > 0 ? "some" : "none";
   root.dataset.painted = String((painted += 1));
   root.toggleAttribute("data-beat", painted % 2 === 0);

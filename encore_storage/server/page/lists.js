@@ -116,7 +116,8 @@ function recentRow(one) {
     one.direction ? cell("bytes", joined(bytes(one.bytes))) : blank("bytes"),
     cell("took", joined(duration(one.duration))),
   );
-  return { node, update: () => {} };
+  const told = node.querySelector("time");
+  return { node, update: (_, now) => setText(told, moment(one.time, now)) };
 }
 
 export class Lists {
