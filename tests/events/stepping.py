@@ -1,13 +1,14 @@
-"""Something else comes between any two steps of a call: each step of the interpreter within a stream is one."""
+"""Something else comes between any two steps of a call, or whatever dice say; a step is one of the interpreter's."""
 
 from __future__ import annotations
 
 import dis
 import gc
 import itertools
+import random
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, Generic, Literal, TypeVar, cast
@@ -81,6 +82,75 @@ def steps_of(interrupt: Callable[[T], object], *, at_least: int, when: When = "a
         if not step.came:
             break
     assert number > at_least
+
+
+class Schedule:
+    """Threads of which one runs at a time, and which may change at any step within a stream, as the dice say.
+
+    Args:
+        dice: say which; the same seed gives the same schedule.
+        works: what each thread does; nothing that waits for another.
+        told: called with the number of the thread that has the turn, at each step.
+    """
+
+    def __init__(
+        self,
+        dice: random.Random,
+        works: Iterable[Callable[[], object]],
+        told: Callable[[int], object] = lambda number: None,
+    ) -> None:
+        self._dice = dice
+        self._works = list(works)
+        self._told = told
+        self._turns = [threading.Semaphore(0) for _ in self._works]
+        self._left = list(range(len(self._works)))
+        self._restless = dice.choice((0.02, 0.1, 0.3, 0.7))
+        self._failed: list[BaseException] = []
+
+    def run(self) -> None:
+        """Run them all to their ends; raises what one of them raised."""
+        threads = [begin(self._play, number) for number in range(len(self._works))]
+        gc.disable()
+        self._turns[self._dice.choice(self._left)].release()
+        for thread in threads:
+            end(thread)
+        gc.enable()
+        for error in self._failed:
+            raise error
+
+    def _play(self, number: int) -> None:
+        def enter(frame: FrameType, event: str, argument: object) -> Any:
+            if frame.f_code.co_filename not in STEPPED:
+                return None
+            frame.f_trace_opcodes = True
+            return step
+
+        def step(frame: FrameType, event: str, argument: object) -> Any:
+            if event == "opcode":
+                self._pass_on(number)
+            return step
+
+        self._turns[number].acquire()
+        before = sys.gettrace()
+        sys._getframe().f_trace_opcodes = True
+        sys.settrace(enter)
+        try:
+            self._works[number]()
+        except BaseException as error:
+            self._failed.append(error)
+        finally:
+            sys.settrace(before)
+            self._left.remove(number)
+            if self._left:
+                self._turns[self._dice.choice(self._left)].release()
+
+    def _pass_on(self, number: int) -> None:
+        self._told(number)
+        if self._dice.random() < self._restless:
+            other = self._dice.choice(self._left)
+            if other != number:
+                self._turns[other].release()
+                self._turns[number].acquire()
 
 
 def elsewhere(func: Callable[..., object], *arguments: object) -> None:

@@ -1,0 +1,129 @@
+"""Threads that take turns at any step, as dice say: emitters and readers of one stream, and what each was given."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Literal
+
+import pytest
+
+from encore_events import BaseEvent, EventManager, EventsDroppedEvent, EventStream
+from encore_events.testing import EventRecorder
+from tests.events.stepping import Schedule
+
+pytestmark = pytest.mark.skipif(sys.version_info >= (3, 12), reason="Python 3.12 may crash where several threads trace")
+
+Dropping = Literal["drop_oldest", "drop_newest"]
+SCHEDULES = 150
+
+
+class Opened(BaseEvent):
+    emitter: int
+    number: int
+
+
+class Play:
+    """One stream, some emitters and some readers, and what they do; the same for the same seed."""
+
+    def __init__(self, seed: int, policy: Dropping, *, emitters: int, readers: int) -> None:
+        self.dice = random.Random(seed)
+        self.manager = EventManager()
+        self.recorder = EventRecorder(self.manager, EventsDroppedEvent)
+        capacity = self.dice.randint(1, 4)
+        self.stream: EventStream[Any] = self.manager.stream(Opened, capacity=capacity, policy=policy)
+        self.most = capacity + emitters + readers
+        self.emitted = Counter[int]()
+        self.read: list[list[Any]] = [[] for _ in range(readers)]
+        self.emit(0, self.dice.randint(0, 6))
+        works = [*self._emitting(emitters), *self._reading()]
+        Schedule(self.dice, works).run()
+        self.stream.close()
+        self.rest = list(self.stream)
+
+    def emit(self, emitter: int, how_many: int) -> None:
+        for _ in range(how_many):
+            self.manager.emit(Opened(emitter=emitter, number=self.emitted[emitter]))
+            self.emitted[emitter] += 1
+
+    def all_read(self) -> list[Any]:
+        return [event for read in (*self.read, self.rest) for event in read]
+
+    def _emitting(self, emitters: int) -> Iterator[Callable[[], None]]:
+        for emitter in range(emitters):
+            yield partial(self.emit, emitter, self.dice.randint(1, 6))
+
+    def _reading(self) -> Iterator[Callable[[], None]]:
+        for into in self.read:
+            calls = self.dice.choices((self._get, self._drain, self._measure), (4, 2, 1), k=self.dice.randint(1, 6))
+            yield partial(self._make, calls, into)
+
+    def _make(self, calls: Sequence[Callable[[list[Any]], None]], into: list[Any]) -> None:
+        for call in calls:
+            call(into)
+
+    def _get(self, into: list[Any]) -> None:
+        into += [event for event in (self.stream.get(0),) if event is not None]
+
+    def _drain(self, into: list[Any]) -> None:
+        into += [event for _, event in self.stream.drain()]
+
+    def _measure(self, _into: list[Any]) -> None:
+        assert 0 <= len(self.stream) <= self.most
+
+
+def opened(events: list[Any]) -> list[Opened]:
+    return [event for event in events if isinstance(event, Opened)]
+
+
+def missing(events: list[Any]) -> int:
+    return sum(event.count for event in events if isinstance(event, EventsDroppedEvent))
+
+
+@pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest"])
+@pytest.mark.parametrize(("emitters", "readers"), [(1, 2), (2, 3)])
+def test_whoever_has_a_turn_each_event_is_given_once_and_in_order_or_counted(
+    policy: Dropping, emitters: int, readers: int
+) -> None:
+    for seed in range(SCHEDULES):
+        play = Play(seed, policy, emitters=emitters, readers=readers)
+
+        given = Counter((event.emitter, event.number) for event in opened(play.all_read()))
+        assert max(given.values()) == 1, f"schedule {seed}"
+        assert len(given) + play.stream.dropped == play.emitted.total(), f"schedule {seed}"
+        assert missing(play.all_read()) == missing(play.recorder.events) == play.stream.dropped, f"schedule {seed}"
+        for read in (*play.read, play.rest):
+            for emitter in range(emitters):
+                numbers = [event.number for event in opened(read) if event.emitter == emitter]
+                assert numbers == sorted(numbers), f"schedule {seed}"
+
+
+@pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest"])
+def test_whoever_has_a_turn_one_reader_is_told_of_drops_in_their_place(policy: Dropping) -> None:
+    for seed in range(SCHEDULES):
+        play = Play(seed, policy, emitters=1, readers=1)
+
+        expected = 0
+        for event in play.all_read():
+            if isinstance(event, EventsDroppedEvent):
+                expected += event.count
+            else:
+                assert event.number == expected, f"schedule {seed}"
+                expected += 1
+        assert expected == play.emitted.total(), f"schedule {seed}"
+
+
+def test_the_dice_reach_every_thread_at_many_steps() -> None:
+    turns: list[int] = []
+    manager = EventManager()
+    stream = manager.stream(BaseEvent, capacity=1)
+    threads = [lambda: manager.emit(BaseEvent()), lambda: stream.get(0), lambda: stream.get(0)]
+
+    Schedule(random.Random(1), threads, told=turns.append).run()
+
+    assert set(turns) == {0, 1, 2}
+    assert sum(one != other for one, other in itertools.pairwise(turns)) > 10
