@@ -14,8 +14,6 @@ from encore_storage.progress import StoreProgressManager
 class OperationProgress(StoreProgressManager):
     """The progress of an operation of a store: what every call of every store makes, and so made quickly."""
 
-    _began: float | None = None
-
     def __init__(
         self,
         store: Any,
@@ -46,20 +44,13 @@ class OperationProgress(StoreProgressManager):
         self._began = began
         return self
 
-    def start(self) -> None:
-        """Tell that the operation starts."""
-        super().start()
-        if self._began is not None:
-            self._started_at = self._began
-
     def _identify(self) -> dict[str, Any]:
-        return {
-            "source": self.source,
-            "operation_id": self.operation_id,
-            "message": self.message,
-            "steps": self.steps,
-            **self.kwargs,
-        }
+        identity = self.kwargs.copy()  # and item by item: half the time of one display of all
+        identity["source"] = self.source
+        identity["operation_id"] = self.operation_id
+        identity["message"] = self.message
+        identity["steps"] = self.steps
+        return identity
 
 
 class SilentProgress(OperationProgress):

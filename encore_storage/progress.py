@@ -77,6 +77,7 @@ class StoreProgressManager(ProgressManager):
 
     _told = 0
     _due = _ALWAYS
+    _began: float | None = None  # by the clock, of what was at work before it could be told
     _now: Callable[[], float] = time.monotonic
 
     @property
@@ -98,8 +99,9 @@ class StoreProgressManager(ProgressManager):
         self._now = type(self).clock  # looked up on the class, so a plain function does not become a method
         self._ends = iter((True,))
         self._started = True
-        self._started_at = self._now()
-        self._due = self._started_at + self.min_interval
+        now = self._now()
+        self._due = now + self.min_interval
+        self._started_at = now if self._began is None else self._began
         try:
             if self.event_manager.has_listeners(self.StartEventType):
                 self.event_manager.emit(self.StartEventType.made_of(self._identity.copy()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 from typing import Any
 
@@ -19,7 +20,9 @@ from encore_storage.events import (
 )
 from encore_storage.operation import SilentProgress
 from encore_storage.progress import StoreProgressManager
+from encore_storage.stores import DictMemoryStore
 from encore_storage.streams import buffer_iterator
+from encore_storage.value import Entry
 from tests.storage.support import Clock
 
 OUTCOMES = [
@@ -363,6 +366,28 @@ def test_a_start_that_a_listener_breaks_off_still_has_its_end() -> None:
 
     assert len(recorder.of(StoreProgressEvent)) == 2
     assert recorder.one(StoreProgressEndEvent).outcome == "error"
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_look_up_that_is_told_once_it_is_over_counts_from_the_call(
+    strict: bool, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SlowStore(DictMemoryStore):
+        def _lookup(self, key: str) -> Entry:
+            clock.now += 2.5
+            return super()._lookup(key)
+
+    monkeypatch.setattr(StoreProgressManager, "clock", clock)
+    manager = EventManager(strict=strict)
+    store = SlowStore(event_manager=manager)
+    store.from_bytes("a", b"1")
+    manager.connect(StoreProgressStartEvent, lambda event: 1 / 0)
+    recorder = EventRecorder(manager)
+
+    with pytest.raises(ExceptionGroup) if strict else contextlib.nullcontext():
+        store.get("a").data.close()
+
+    assert recorder.of(StoreProgressEndEvent)[0].duration == 2.5
 
 
 def test_nobody_listens_and_all_is_counted_nevertheless(clock: Clock) -> None:
