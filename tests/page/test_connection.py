@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 
 import pytest
 from playwright.sync_api import expect
@@ -24,14 +26,14 @@ class Program:
 
     def __init__(self, manager: EventManager) -> None:
         self.address = ""
+        self.port = 0
         self._manager = manager
-        self._port = 0
         self._served = ExitStack()
 
     def start(self, feed: EventFeed) -> None:
         served = app.create_app(feed=feed, registry=CollectorRegistry())
-        server = Server(served, "127.0.0.1", self._port)
-        self.address, self._port = server.address, server.port
+        server = Server(served, "127.0.0.1", self.port)
+        self.address, self.port = server.address, server.port
         self._served.callback(server.close)
         self._served.callback(served.state.close)
 
@@ -44,6 +46,47 @@ def program(manager: EventManager) -> Iterator[Program]:
     program = Program(manager)
     yield program
     program.stop()
+
+
+class OpenConnections:
+    """Accepts what comes to a socket, and says nothing."""
+
+    def __init__(self, server: socket.socket) -> None:
+        self._come = 0
+        self._server = server
+        self._open = list[socket.socket]()
+
+    def have_come(self, count: int) -> bool:
+        """Whether that many have come by now."""
+        self.count()
+        return self._come >= count
+
+    def count(self) -> int:
+        """How many have come and are still there."""
+        with suppress(BlockingIOError):
+            while True:
+                connection, _ = self._server.accept()
+                connection.setblocking(False)
+                self._open.append(connection)
+                self._come += 1
+        self._open = [one for one in self._open if _is_open(one)]
+        return len(self._open)
+
+    def close(self) -> None:
+        for one in self._open:
+            one.close()
+
+
+def _is_open(connection: socket.socket) -> bool:
+    try:
+        while connection.recv(65536):
+            pass
+    except BlockingIOError:
+        return True
+    except ConnectionError:
+        pass
+    connection.close()
+    return False
 
 
 def fail(store: DictMemoryStore, name: str) -> None:
@@ -137,6 +180,31 @@ def test_silence_counts_as_a_lost_connection(
         screen.becomes("live")
 
 
+def test_a_machine_that_says_nothing_keeps_no_connection_for_each_try(
+    screen: Screen, program: Program, feed: EventFeed
+) -> None:
+    program.start(feed)
+    screen.page.clock.install()
+    screen.page.goto(program.address)
+    screen.becomes("live")
+    program.stop()
+    with socket.create_server(("127.0.0.1", program.port)) as silent:  # it accepts, and never answers
+        silent.setblocking(False)
+        open_ones = OpenConnections(silent)
+        for tries in range(1, 9):
+            screen.becomes("lost")
+            screen.page.clock.run_for(4_000)  # the next try
+            screen.until(partial(open_ones.have_come, tries))
+            screen.page.clock.run_for(11_000)  # which counts as lost
+        assert (
+            screen.until(open_ones.count, lambda count: count <= 2) <= 2
+        )  # more than six, and a browser opens no other
+    open_ones.close()
+    program.start(feed)
+    screen.page.clock.run_for(4_000)
+    screen.becomes("live")
+
+
 def test_a_page_that_may_not_look_any_more_says_how_to_log_in(
     new_screen: Open, program: Program, feed: EventFeed, store: DictMemoryStore, manager: EventManager
 ) -> None:
@@ -148,7 +216,7 @@ def test_a_page_that_may_not_look_any_more_says_how_to_log_in(
         manager,
         logs=False,
         registry=CollectorRegistry(),
-        port=int(program.address.split(":")[-1].strip("/")),
+        port=program.port,
         token="x" * 32,
     ) as observed:
         expect(screen.page.locator("#connection-title")).to_have_text("Login needed")

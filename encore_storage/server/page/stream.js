@@ -20,6 +20,7 @@ export class Stream {
     this._lostSince = null;
     this._retry = null;
     this._silence = null;
+    this._question = null;
   }
 
   /** Follows one store, or all; from the start. */
@@ -34,6 +35,7 @@ export class Stream {
   close() {
     clearTimeout(this._retry);
     clearTimeout(this._silence);
+    this._question?.abort(); // of the few connections that a browser has for a host, each is needed
     this._source?.close();
     this._source = null;
   }
@@ -86,8 +88,9 @@ export class Stream {
   async _findReason(attempt) {
     let reason = "network";
     let sentence = null;
+    const question = new AbortController();
+    this._question = question;
     try {
-      const question = new AbortController();
       const answer = await fetch(this._address(), { cache: "no-store", signal: question.signal });
       if (answer.ok) {
         question.abort();
