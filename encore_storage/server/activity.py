@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -123,31 +124,32 @@ class Activity:
         """What is under way in these stores (without any, in all), the oldest first, as it is told."""
         now = self._clock()
         operations = _of(stores, self._operations)
-        shown = operations[:limit]
+        transactions = _of(stores, self._transactions)
         return {
-            "in_flight": [self._operation_told(one, now) for one in shown],
+            "in_flight": list(self._each_told(operations[:limit], now, _IN_FLIGHT)),
             "in_flight_total": len(operations),
-            "transactions_in_flight": [
-                self._told(one, now, _TRANSACTION_IN_FLIGHT) for one in _of(stores, self._transactions)[:limit]
-            ],
+            "transactions_in_flight": list(self._each_told(transactions[:limit], now, _TRANSACTION_IN_FLIGHT)),
         }
 
-    def _operation_told(self, one: _InFlight, now: float) -> Told:
-        steps = getattr(one.event, "steps", -1)
-        told = self._told(one, now, _IN_FLIGHT)
-        return told | {"bytes": getattr(one.event, "step", 0), "expected": steps if steps >= 0 else None}
+    def _each_told(self, shown: list[_InFlight], now: float, names: tuple[str, ...]) -> Iterator[Told]:
+        for one in shown:
+            with contextlib.suppress(Exception):  # a program's own events: the feed has reported this one
+                yield self._told(one, now, names)
 
     def _told(self, one: _InFlight, now: float, names: tuple[str, ...]) -> Told:
-        data = self._data_of(one.event)
+        event, data = one.event, self._data_of(one.event)
         told = {name: data.get(name) for name in names}
-        return told | {"started": getattr(one.event, "timestamp", one.since), "age": max(now - one.since, 0.0)}
+        told |= {"started": getattr(event, "timestamp", one.since), "age": max(now - one.since, 0.0)}
+        if isinstance(event, StoreProgressEvent):
+            told |= {"bytes": _count(getattr(event, "step", 0)) or 0, "expected": _count(event.steps)}
+        return told
 
     def _operation_moved(self, event: StoreProgressEvent) -> None:
         known = self._operations.get(event.operation_id)
-        if known is None and isinstance(event, StoreProgressStepEvent) and event.operation_id in self._ended.copy():
-            return  # another thread was just about to tell it
         self._operations[event.operation_id] = _InFlight(event, self._since(event) if known is None else known.since)
         _bound(self._operations)
+        if isinstance(event, StoreProgressStepEvent) and event.operation_id in self._ended.copy():
+            self._operations.pop(event.operation_id, None)  # another thread has told its end, and this comes late
 
     def _operation_left(self, event: StoreProgressEndEvent) -> None:
         self._ended.append(event.operation_id)
@@ -164,6 +166,11 @@ class Activity:
         """Since when it is under way: of what is replayed, since it was emitted again."""
         began = None if hasattr(event, "recorded_at") else getattr(event, "timestamp", None)
         return self._clock() if began is None else float(began)
+
+
+def _count(told: object) -> float | None:
+    """A number of bytes; None where it isn't known, or is none that a program's own progress could be measured by."""
+    return told if isinstance(told, int | float) and 0 <= told < math.inf else None
 
 
 def _bound(in_flight: dict[object, _InFlight]) -> None:

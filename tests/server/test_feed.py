@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -178,6 +179,51 @@ def test_a_step_that_comes_after_the_end_brings_nothing_back(manager: EventManag
     manager.emit(StoreProgressStepEvent(**identity, step=1, delta=1))
 
     assert feed.activity.in_flight((), 10)["in_flight"] == []
+
+
+def test_nor_does_one_that_is_being_noted_while_the_end_is_told(
+    manager: EventManager, feed: EventFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = {"store": "archive", "operation_id": "1", "steps": 2, "timestamp": 0.0, "direction": None}
+    end = StoreProgressEndEvent(**identity, outcome="ok", bytes=2, delta=1, duration=1.0)
+    manager.emit(start("1"))
+
+    class Noting(dict[object, Any]):
+        def get(self, key: object, default: Any = None) -> Any:
+            known = super().get(key, default)
+            manager.emit(end)  # as another thread might, right here
+            return known
+
+    monkeypatch.setattr(feed.activity, "_operations", Noting(feed.activity._operations))
+    manager.emit(StoreProgressStepEvent(**identity, step=1, delta=1))
+
+    assert feed.activity.in_flight((), 10)["in_flight"] == []
+
+
+@pytest.mark.parametrize("steps", [None, "5", float("nan"), float("inf"), -2, [1]])
+def test_a_size_that_is_none_hides_nothing_else(manager: EventManager, feed: EventFeed, steps: object) -> None:
+    manager.emit(StoreProgressStartEvent(store="archive", operation_id="1", steps=steps))
+    manager.emit(StoreProgressStepEvent(store="archive", operation_id="2", steps=10, step=steps, delta=0))
+
+    with serving(create_app(feed=feed)) as server:
+        told = ask(server.address, "/api/operations").json["in_flight"]
+
+    assert [(one["operation_id"], one["expected"], one["bytes"]) for one in told] == [("1", None, 0), ("2", 10, 0)]
+
+
+def test_what_cannot_be_told_hides_nothing_else(manager: EventManager, feed: EventFeed) -> None:
+    class Odd(StoreProgressStartEvent):
+        @property
+        def key(self) -> str:  # type: ignore[override]  # where others have an attribute
+            raise OSError("nobody knows")
+
+    manager.emit(Odd(store="archive", operation_id="1"))
+    manager.emit(start("2"))
+
+    told = feed.activity.in_flight((), 10)
+
+    assert [one["operation_id"] for one in told["in_flight"]] == ["2"]
+    assert told["in_flight_total"] == 2
 
 
 def test_what_never_ends_is_forgotten_when_there_is_too_much_of_it(
