@@ -25,15 +25,24 @@ class Pump:
         consume: takes a list of (seconds since the epoch, event); what it raises ends the pump.
         interval: seconds between two batches.
         name: the name of the thread.
+        at_end: called once nothing more is consumed: by that thread, or where it isn't there, by whoever stops.
     """
 
     def __init__(
-        self, stream: EventStream[BaseEvent], consume: Callable[[Batch], object], *, interval: float, name: str
+        self,
+        stream: EventStream[BaseEvent],
+        consume: Callable[[Batch], object],
+        *,
+        interval: float,
+        name: str,
+        at_end: Callable[[], object] = lambda: None,
     ) -> None:
         """Make a pump that is not started."""
         self._stream = stream
         self._consume = consume
         self._interval = interval
+        self._at_end = at_end
+        self._ends = iter((True,))  # taking from an iterator is one step, which no thread can come between
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -42,18 +51,26 @@ class Pump:
         return f"<Pump of {self._stream!r}{', running' * self._thread.is_alive()}>"
 
     def start(self) -> None:
-        """Begin."""
+        """Begin. Where there can be no more threads (a RuntimeError), it is as after the stop."""
         _running.add(self)
         atexit.register(self.stop)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:
+            atexit.unregister(self.stop)
+            self._end()
+            raise
 
     def stop(self) -> None:
         """Close the stream, have all consumed that it still holds, and end; doing so twice does nothing."""
         atexit.unregister(self.stop)
         self._stream.close()
         self._stopping.set()
-        if self._thread is not threading.current_thread():
+        if self._thread is threading.current_thread():
+            return
+        if self._thread.is_alive():
             self._thread.join()
+        self._end()  # a forked child has no thread that did
 
     def close(self) -> None:
         """Take no more events; what the stream still holds is consumed, if the thread is there."""
@@ -65,8 +82,13 @@ class Pump:
                 self._consume(self._stream.drain())
                 self._stopping.wait(self._interval)
         finally:
-            self._stream.close()  # also where `consume` fails: nobody takes the rest
-            _running.discard(self)
+            self._end()
+
+    def _end(self) -> None:
+        self._stream.close()  # also where `consume` fails: nobody takes the rest
+        _running.discard(self)
+        if next(self._ends, False):
+            self._at_end()
 
 
 _running = Running(Pump.close)

@@ -44,6 +44,11 @@ class LineFile:
         self._size = 0
         self._is_torn = False
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is this process that has opened it, and not the one that this is a fork of."""
+        return self._process == os.getpid()
+
     def open(self) -> None:
         """Open it to append, or make it; only the user can read it.
 
@@ -61,14 +66,18 @@ class LineFile:
         self._fd, self._size, self._is_torn = fd, os.fstat(fd).st_size, False
         self._process = os.getpid()
         if self._size and os.pread(fd, 1, self._size - 1) != b"\n":
-            self._make_room()  # whoever wrote it was killed: half a line is the end of a file, never its middle
+            try:
+                self._make_room()  # whoever wrote it was killed: half a line is the end of a file, never its middle
+            except BaseException:
+                self.close()
+                raise
 
     def close(self) -> None:
         """Let go of it; doing so twice does nothing."""
         fd, self._fd = self._fd, None
         if fd is None:
             return
-        if self._process == os.getpid():
+        if self.is_own:
             fcntl.flock(fd, fcntl.LOCK_UN)  # at once, though forked children have it open, too
         os.close(fd)
 

@@ -97,14 +97,17 @@ class Recorder(Subscriber):
             raise
         except OSError as error:
             raise RecordingFileError(self.path, f"can't be recorded to: {error.strerror}") from error
-        with ExitStack() as connection:
-            connection.callback(self._end, event_manager)
+        try:
             stream = event_manager.stream(BaseEvent, capacity=_WAITING, name=QUEUE)
-            consume = partial(self._record, event_manager, stream)
-            pump = Pump(stream, consume, interval=self._interval, name="encore-recorder")
-            pump.start()
-            connection.callback(pump.stop)
-            return connection.pop_all()
+        except BaseException:
+            self._file.close()
+            raise
+        consume, at_end = partial(self._record, event_manager, stream), partial(self._end, event_manager)
+        pump = Pump(stream, consume, interval=self._interval, name="encore-recorder", at_end=at_end)
+        pump.start()
+        connection = ExitStack()
+        connection.callback(pump.stop)
+        return connection
 
     def _record(self, manager: BaseEventManager, stream: EventStream[BaseEvent], batch: Batch) -> None:
         lines = list[bytes]()
@@ -160,7 +163,7 @@ class Recorder(Subscriber):
         return EventsDroppedEvent(source=self, queue=QUEUE, reason="disk", count=count)
 
     def _end(self, manager: BaseEventManager) -> None:
-        if self._missing:
+        if self._missing and self._file.is_own:
             self._write(manager, [])
             self._tell(manager)
         self._file.close()

@@ -9,6 +9,8 @@ import math
 import os
 import subprocess
 import sys
+import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,60 @@ def test_what_is_missing_at_the_end_is_told_at_the_end(
 
     assert sum(event.count for event in recorder.of(EventsDroppedEvent)) == 2
     assert keys(read_only) == ["0000"]
+
+
+def test_who_hears_of_it_may_end_the_recording(
+    manager: EventManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, write = tmp_path / "events.jsonl", os.write
+    ended = threading.Event()
+
+    def fails_once(fd: int, data: bytes) -> int:
+        monkeypatch.setattr(os, "write", write)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def end(_event: EventsDroppedEvent) -> None:
+        emit(manager, 1, 1)  # which is still written
+        recording.disconnect()
+        ended.set()
+
+    recording = Recorder(path).connect(manager)
+    manager.connect(EventsDroppedEvent, end)
+    monkeypatch.setattr(os, "write", fails_once)
+    emit(manager, 1)
+    assert ended.wait(30)
+    until(lambda: not any(thread.name == "encore-recorder" for thread in threading.enumerate()))
+
+    assert keys(path) == ["0001"]
+    with Recorder(path).connect(manager):
+        emit(manager, 1, 2)
+    assert keys(path) == ["0001", "0002"]
+
+
+def test_what_is_missing_is_written_by_the_process_that_has_the_file(
+    manager: EventManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "events.jsonl"
+
+    def fails(fd: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    recording = Recorder(path).connect(manager)
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", fails)
+        emit(manager, 3)
+        until(lambda: recording.lost == 3)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forking where there are threads
+            child = os.fork()
+    if child == 0:
+        monkeypatch.undo()
+        recording.disconnect()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    recording.disconnect()
+
+    assert [message["data"]["count"] for message in lines(path)] == [3]
 
 
 def test_nobody_needs_to_hear_of_it_nor_has_it_to_go_well(read_only: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -260,6 +261,21 @@ def test_a_path_that_cannot_be_written_is_an_error_at_once(manager: EventManager
     assert not manager.has_listeners(BaseEvent)
 
 
+def test_half_a_line_that_cannot_be_moved_aside_is_an_error_until_it_can(manager: EventManager, path: Path) -> None:
+    path.write_bytes(b'{"half')
+    aside = path.with_name(f"{path.name}.1")
+    aside.mkdir()
+    recorder = Recorder(path, backups=1)
+    for _ in range(2):
+        with pytest.raises(RecordingFileError, match="can't be recorded to: Is a directory"):
+            recorder.connect(manager)
+    aside.rmdir()
+    with recorder.connect(manager):
+        emit(manager, 1)
+
+    assert keys(path) == ["0000"]
+
+
 def test_a_closed_event_manager_leaves_the_file_to_others(path: Path, manager: EventManager) -> None:
     closed = EventManager()
     closed.close()
@@ -355,3 +371,45 @@ def test_a_recorder_logs_nothing_where_all_is_well(
         emit(manager, 3)
 
     assert caplog.records == []
+
+
+def test_an_interrupted_end_leaves_the_file_to_the_thread_that_still_writes(
+    manager: EventManager, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_go_on = threading.Event()
+
+    class Slow(EventCodec):
+        def encode(self, *arguments: Any, **options: Any) -> bytes:
+            assert may_go_on.wait(30)
+            return super().encode(*arguments, **options)
+
+    def interrupted(_thread: threading.Thread) -> None:
+        raise KeyboardInterrupt
+
+    recorder = Recorder(path, codec=Slow()).connect(manager)
+    emit(manager, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "join", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            recorder.disconnect()
+    may_go_on.set()
+    until(lambda: not any(thread.name == "encore-recorder" for thread in threading.enumerate()))
+
+    assert keys(path) == ["0000", "0001", "0002"]
+    LineFile(path, max_bytes=1, backups=1).open()
+
+
+def test_where_there_can_be_no_thread_the_file_is_left_to_others(
+    manager: EventManager, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", start)
+        with pytest.raises(RuntimeError, match="can't start"):
+            Recorder(path).connect(manager)
+    with Recorder(path).connect(manager):
+        emit(manager, 1)
+
+    assert keys(path) == ["0000"]

@@ -8,6 +8,8 @@ import sys
 import threading
 import warnings
 
+import pytest
+
 from encore_events import BaseEvent, EventManager
 from encore_storage.pump import Batch, Pump
 
@@ -121,3 +123,40 @@ def test_a_forked_child_takes_no_more_events(manager: EventManager) -> None:
 
     assert os.waitstatus_to_exitcode(status) == 0
     assert [vars(event)["word"] for event in consumer.events] == ["in the parent"]
+
+
+def test_the_end_is_told_once_after_all_was_consumed(manager: EventManager) -> None:
+    consumer, ends = Consumer(), list[tuple[int, str]]()
+    pump = Pump(
+        manager.stream(BaseEvent),
+        consumer,
+        interval=3600,
+        name="pump",
+        at_end=lambda: ends.append((len(consumer.events), threading.current_thread().name)),
+    )
+    pump.start()
+    for number in range(10):
+        manager.emit(BaseEvent(number=number))
+
+    pump.stop()
+    pump.stop()
+
+    assert ends == [(10, "pump")]
+
+
+def test_where_there_can_be_no_thread_nothing_is_left_behind(
+    manager: EventManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    ends = list[bool]()
+    pump = Pump(manager.stream(BaseEvent), Consumer(), interval=0.0, name="pump", at_end=lambda: ends.append(True))
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", start)
+        with pytest.raises(RuntimeError, match="can't start"):
+            pump.start()
+
+    assert not manager.has_listeners(BaseEvent)
+    pump.stop()
+    assert ends == [True]
