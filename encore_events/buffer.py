@@ -12,11 +12,13 @@ import functools
 import itertools
 import math
 import operator
+import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from encore_events.drops import Drops
 from encore_events.events import BaseEvent, EventsDroppedEvent
@@ -28,6 +30,16 @@ Entry = tuple[float, E, int | None]
 """The time of an emit, its event, and what was left of `Drops.left` if that says what is missing before it."""
 
 Policy = Literal["block", "drop_oldest", "drop_newest"]
+
+
+class _Here(threading.local):
+    """Has a token for each thread, which no later thread has, as it may have the ident."""
+
+    def __init__(self) -> None:
+        self.token = object()
+
+
+_here = _Here()
 
 
 class Buffer(Generic[E]):
@@ -47,7 +59,7 @@ class Buffer(Generic[E]):
         self._next: deque[int | Entry[E]] = deque()  # by turns what was missing before an event, and that event
         self._readers: Gates = {}
         self._emitters: Gates = {}
-        self._reader = threading.get_ident()  # until somebody reads, whoever made it is the only one who can
+        self._reader: object = _here.token  # until somebody reads, whoever made it is the only one who can
         self._lefts = self._missing_before_the_oldest()
         self._sizes = map(len, itertools.repeat(self._events))
         self._oldest = iter(self._events.popleft, None)
@@ -71,7 +83,7 @@ class Buffer(Generic[E]):
 
     def take(self) -> tuple[float, E | EventsDroppedEvent] | None:
         """What comes next, an event or word of those that are missing before it; None if nothing waits."""
-        self._reader = threading.get_ident()
+        self._reader = _here.token
         if self.drops.owed:
             self.drops.settle()
         left = operator.length_hint(self.drops.left)  # read first: later drops have their place after later events
@@ -93,7 +105,7 @@ class Buffer(Generic[E]):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until there is something to take, for `timeout` seconds or until it is closed; whether there is."""
-        self._reader = threading.get_ident()
+        self._reader = _here.token
         end = math.inf if timeout is None else time.monotonic() + timeout
         while (is_ready := self._is_ready()) is None:
             left = end - time.monotonic()
@@ -204,12 +216,16 @@ class DropNewest(Buffer[E]):
 
 
 class Block(Buffer[E]):
-    """A buffer that has emitters wait for a place, all but the thread that reads."""
+    """A buffer that has emitters wait for a place, all but the thread that reads.
+
+    In a forked child, those who read it don't exist: until somebody does there, it drops the oldest.
+    """
 
     def __init__(self, capacity: float, drops: Drops) -> None:
         """Make an empty buffer."""
         super().__init__(math.inf, drops)
         self._places = capacity
+        _blocking.add(self)
 
     def put(self, event: E) -> None:
         """Add an event when there is a place for it."""
@@ -223,8 +239,29 @@ class Block(Buffer[E]):
                 self._emitters.pop(gate, None)
         super().put(event)
 
+    def forked(self) -> None:
+        """Wait for nobody who was left behind. For a forked child."""
+        self._readers, self._emitters = {}, {}
+        self._reader = None
+        self._capacity = self._places
+        self._is_too_many = functools.partial(operator.lt, self._places)
+
     def _must_wait(self) -> bool:
-        return len(self._events) >= self._places and not self.closed and self._reader != threading.get_ident()
+        if len(self._events) < self._places or self.closed:
+            return False
+        return self._reader is not None and self._reader is not _here.token
+
+
+_blocking: weakref.WeakSet[Block[Any]] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for buffer in list(_blocking):
+        buffer.forked()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch (where there are forks, it is there)
+    os.register_at_fork(after_in_child=_forked)
 
 
 BUFFERS: dict[Policy, Callable[[float, Drops], Buffer[BaseEvent]]] = {

@@ -63,6 +63,9 @@ class EventStream(Generic[E]):
 
     With the policy 'block' an emitter waits for a place, except in the thread that has read the stream last (before
     anyone has: that made it), which can't wait for itself. An emit in any other event loop blocks that loop.
+
+    A forked child has a stream of its own, with a copy of what waited at the fork. The readers of the parent are not
+    there, so nobody waits for them: the policy 'block' drops the oldest until somebody reads in the child.
     """
 
     def __init__(
