@@ -145,7 +145,13 @@ def tail(
     Where the connection is lost, it tries again, and goes on after the last event that it saw. What was missed, and
     all else that is no event, is told on standard error.
     """
-    asked = {"type": type_, "store": store, "operation": operation, "outcome": outcome, "since": since and [since]}
+    asked = {
+        "type": type_,
+        "store": store,
+        "operation": operation,
+        "outcome": outcome,
+        "since": None if since is None else [since],
+    }
     query = [(name, value) for name, values in asked.items() for value in values or ()]
     return run_tail(EventsAddress.parse(url), query, token=token or None, as_json=as_json)
 

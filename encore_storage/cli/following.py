@@ -101,6 +101,10 @@ class Follower:
         if self._token is not None:
             if not (self._token.isascii() and self._token.isprintable()):
                 raise RefusedError("the token is none that a program can ask for: there is more in it than ASCII")
+            if self._token != self._token.strip() or not self._token:
+                raise RefusedError(
+                    "the token is none that a program can ask for: it is empty, or begins or ends with a space"
+                )
             headers["Authorization"] = f"Bearer {self._token}"
         timeout = httpx.Timeout(CONNECT_SECONDS, read=self._silence)
         try:
@@ -145,7 +149,9 @@ class Follower:
         """What went wrong, in words for people."""
         if isinstance(error, httpx.ReadTimeout):
             return f"nothing was heard for {self._silence:.0f} s"
-        if isinstance(error, httpx.RemoteProtocolError) and not self._has_been_connected:
+        if isinstance(error, httpx.RemoteProtocolError):
+            if self._has_been_connected:
+                return "it broke off"
             return f"what answers there is no page of Encore ({printable(str(error))})"
         return re.sub(r"^\[Errno -?\d+\] ", "", printable(str(error))) or type(error).__name__
 
@@ -157,6 +163,7 @@ class Follower:
             if content_type != "text/event-stream":
                 told = printable(content_type) or "something else"
                 raise RefusedError(f"{shown} gives no events but {told}: give the address of a page, such as {EXAMPLE}")
+            response.headers["content-type"] = content_type  # httpx_sse knows it in small letters alone
             return
         said = f"{shown} answers {status}: {_sentence(response)}"
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -21,6 +20,7 @@ QUIET = (".started", ".progress")
 _BEGINS = {"store": 8, "what": 12, "key": 24}  # columns; each grows with what it has to show
 _ENDS = {"store": 20, "what": 16, "key": 48}
 _NUMBERS = 8
+_LARGEST = 1e24  # bytes, or seconds: more is nobody's measure
 
 _STYLES = {
     "ok": "green",
@@ -51,7 +51,7 @@ class EventLines:
 
     def line(self, event: Event) -> Text:
         """The line for one CloudEvent."""
-        type_, data = str(event.get("type")), event.get("data")
+        type_, data = printable(str(event.get("type"))), event.get("data")
         known = data if isinstance(data, dict) else {}
         if type_.startswith(f"{STORAGE}operation."):
             line = self._operation(type_, known)
@@ -60,7 +60,7 @@ class EventLines:
         elif type_.startswith(f"{STORAGE}key."):
             line = self._line(known, type_.removeprefix(STORAGE).replace(".", " "), _text(known, "key"))
         else:
-            line = Text.assemble(printable(type_), "  ", (_as_json(data), "dim"))
+            line = Text.assemble(type_, "  ", (_as_json(data), "dim"))
         line = Text.assemble((self._time(event.get("time")), "dim"), "  ", line)
         line.rstrip()
         if is_quiet(type_):
@@ -134,13 +134,13 @@ def _text(data: Event, name: str) -> str:
 
 
 def _bytes(count: Any) -> str:
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count < _LARGEST:
         return ""
     return f"{count} B" if count < 1000 else decimal(count)  # noqa: PLR2004 (a kilobyte)
 
 
 def _duration(seconds: Any) -> str:
-    if not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds < 0:
+    if not isinstance(seconds, int | float) or not 0 <= seconds < _LARGEST:
         return ""
     return duration(seconds)
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from pathlib import Path
 
 from encore_events import BaseEvent, EventManager
 from encore_storage.cli.report import duration, summary_line, summary_table
 from encore_storage.cli.session import Session
+from encore_storage.codec import RecordedSource
 from encore_storage.recording import replay
+
+_LONG_PAUSE = 5.0  # seconds, after which whoever looks on may wonder
 
 
 class Seen:
@@ -37,9 +41,9 @@ class Seen:
 
     def _on_event(self, event: BaseEvent) -> None:
         recorded = getattr(event, "recorded_at", None)
+        self.events += isinstance(event.source, RecordedSource)  # others are of listeners that fail now
         if recorded is None:
-            return  # of a listener that fails now
-        self.events += 1
+            return
         self._first = recorded if self._first is None else self._first
         self._last = max(self._last, recorded)
 
@@ -52,8 +56,14 @@ def run_replay(run: Session, path: Path, speed: float, *, keep_serving: bool) ->
     """
     run.say_addresses()
     seen = Seen(run.manager)
+
+    def pause(seconds: float) -> None:
+        if seconds >= _LONG_PAUSE:
+            run.say(f"nothing happened for a while: waiting {duration(seconds)}; a higher --speed waits less")
+        time.sleep(seconds)
+
     try:
-        done = replay(path, run.manager, speed)
+        done = replay(path, run.manager, speed, sleep=pause)
     except BaseException:
         if seen.events:
             _show_summary(run, seen)

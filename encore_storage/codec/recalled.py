@@ -33,7 +33,7 @@ class RecordedSource:
     @classmethod
     def of(cls, uri: str, backend: str | None) -> RecordedSource:
         """The source that a message names."""
-        return cls(uri, unquote(uri.rpartition("/")[2], errors="surrogatepass") or uri, backend)
+        return cls(uri, _unquoted(uri.rpartition("/")[2]) or uri, backend)
 
 
 class RecordedError(StoreError):
@@ -113,6 +113,13 @@ def source_uri(source: object) -> str:
     return (
         f"{SOURCES}{kind}/{quote(name, safe='', errors='surrogatepass')}" if isinstance(name, str) else SOURCES + kind
     )
+
+
+def _unquoted(name: str) -> str:
+    try:
+        return unquote(name, errors="surrogatepass")
+    except UnicodeDecodeError:  # of another program, which has quoted something else than UTF-8
+        return unquote(name)
 
 
 @functools.lru_cache(maxsize=1000)

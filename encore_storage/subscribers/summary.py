@@ -44,9 +44,10 @@ class OperationSummary:
 
     def add(self, event: StoreProgressEndEvent) -> None:
         """Count one operation."""
+        total = self.bytes + event.bytes
+        self._durations.append(event.duration)  # before anything is counted of an event that is not whole
+        self.bytes = total
         self.outcomes[event.outcome] += 1
-        self.bytes += event.bytes
-        self._durations.append(event.duration)
 
 
 class SummarySubscriber(Subscriber):
@@ -88,7 +89,9 @@ class SummarySubscriber(Subscriber):
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
         key = (str(event.store), str(event.operation))
         with self._lock:
-            self._operations.setdefault(key, OperationSummary(*key)).add(event)
+            row = self._operations.get(key) or OperationSummary(*key)
+            row.add(event)
+            self._operations[key] = row
 
     def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
         with self._lock:

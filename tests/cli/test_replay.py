@@ -64,6 +64,43 @@ def test_the_figures_are_by_the_time_that_it_took_when_it_was_recorded(encore: E
     assert "in 86400.0 s" in told.out
 
 
+def test_a_long_pause_is_told(encore: Encore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("encore_storage.cli.replay.time.sleep", waits.append)
+
+    told = encore("replay", slow(tmp_path / "slow.jsonl"), "--speed", "10")
+
+    (wait,) = waits
+    assert 8630 < wait <= 8640
+    assert re.search(
+        r"^nothing happened for a while: waiting 86\d\d\.\d s; a higher --speed waits less$", told.out, re.MULTILINE
+    )
+
+
+def test_events_without_a_time_are_counted(encore: Encore, tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    about = {"specversion": "1.0", "source": "/a", "type": "x", "data": {}}
+    path.write_text("".join(f"{json.dumps({**about, 'id': one})}\n" for one in "123"))
+
+    assert encore("replay", path).last_line == "replayed: 3 events, 0 µs of the recording"
+
+
+@pytest.mark.parametrize("lacks", ["duration", "bytes"])
+def test_an_operation_of_which_little_was_recorded_ends_nothing(encore: Encore, tmp_path: Path, lacks: str) -> None:
+    path = slow(tmp_path / "slow.jsonl")
+    messages = [json.loads(line) for line in path.read_text().splitlines()]
+    del messages[0]["data"][lacks]
+    messages[1]["data"][lacks] = None
+    path.write_text("".join(f"{json.dumps(message)}\n" for message in messages))
+
+    told = encore("replay", path, "--speed", "inf")
+
+    assert (told.status, told.err) == (0, "")
+    assert told.last_line.startswith("replayed: 3 events")
+    assert ["archive", "set", "1"] in [line.split()[:3] for line in told.out.splitlines()]
+    assert "failures of subscribers, which the stores did not notice: 2" in told.out
+
+
 def test_the_page_is_named_first(encore: Encore, recording: Path) -> None:
     told = encore("replay", recording, "--speed", "inf", "--port", "0")
 

@@ -76,6 +76,19 @@ def test_the_bytes_of_a_failed_operation_count_too(manager: EventManager, summar
     assert row.bytes == 15
 
 
+@pytest.mark.parametrize("lacks", ["duration", "bytes"])
+def test_an_event_that_is_not_whole_is_not_half_counted(
+    manager: EventManager, summary: SummarySubscriber, lacks: str
+) -> None:
+    manager.emit(end(**{lacks: None}))
+    assert summary.operations == []
+
+    manager.emit(end(bytes=5))
+    manager.emit(end(**{lacks: None}))
+    (row,) = summary.operations
+    assert (row.count, row.bytes, row.outcomes.total()) == (1, 5, 1)
+
+
 @pytest.mark.parametrize(
     ("share", "seconds"), [(0.0, 1.0), (0.5, 2.0), (0.51, 3.0), (0.75, 3.0), (0.99, 4.0), (1.0, 4.0)]
 )

@@ -129,7 +129,15 @@ def test_a_hostile_key_stays_on_its_line_and_does_nothing(lines: EventLines) -> 
     assert r"s\tt" in shown
 
 
-@pytest.mark.parametrize("value", [None, True, -1, 1e400, float("nan"), "11", [], {"a": ["\n"]}])
+@pytest.mark.parametrize("kind", ["operation.", "transaction.", "key.", "else."])
+def test_a_hostile_type_stays_on_its_line_and_does_nothing(lines: EventLines, kind: str) -> None:
+    shown = line(lines, f"{STORAGE}.{kind}\x1b[2J\x1b]0;owned\x07\nforged")
+
+    assert shown.isprintable()
+    assert r"\x1b[2J\x1b]0;owned\x07\nforged" in shown
+
+
+@pytest.mark.parametrize("value", [None, True, -1, 10**400, 1e400, float("nan"), "11", [], {"a": ["\n"]}])
 @pytest.mark.parametrize("name", ["store", "operation", "direction", "key", "bytes", "duration", "outcome", "error"])
 def test_data_that_is_not_what_it_should_be_is_no_trouble(lines: EventLines, name: str, value: object) -> None:
     assert ended(lines, **{name: value}).isprintable()

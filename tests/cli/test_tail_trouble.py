@@ -117,11 +117,11 @@ def test_nobody_there_is_told(encore: Encore, server: Scripted) -> None:
 
 
 def test_a_token_that_no_header_can_have_is_told(encore: Encore) -> None:
-    for token in ("a\nb", "é"):
+    for token in ("a\nb", "é", "secret ", " secret"):
         told = encore("tail", "localhost", "--token", token)
         assert (told.status, told.err.count("\n")) == (2, 1)
         assert "token" in told.err
-        assert token not in told.err
+        assert token.strip() not in told.err
 
 
 def test_a_proxy_that_makes_no_sense_is_told(encore: Encore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,6 +176,28 @@ def test_a_lost_connection_is_told_once_and_found_again(server: Scripted) -> Non
         assert process.stderr.readline() == BACK
         assert back.headers["last-event-id"] == "0a1b2c3d-1"
         again.close()
+
+
+def test_a_connection_that_breaks_off_is_told_in_words_of_ours(server: Scripted) -> None:
+    with reading(start("tail", server.url, "--json")) as process:
+        assert process.stderr is not None
+        chunked = STREAM.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n")
+        server.accept(chunked, b"100\r\nretry: 100\n\n").close()
+
+        assert process.stderr.readline() == LOST.replace("the server has ended it", "it broke off")
+
+
+def test_a_type_of_content_may_be_in_capitals(encore: Encore, server: Scripted) -> None:
+    def talk() -> None:
+        server.accept(STREAM.replace(b"text/event-stream", b"Text/Event-Stream;charset=UTF-8"), message(1)).close()
+        server.accept(answer("410 Gone")).close()
+
+    with ThreadPoolExecutor() as pool:
+        talking = pool.submit(talk)
+        told = encore("tail", server.url, "--json")
+        talking.result()
+
+    assert told.out == f"{event(1)}\n"
 
 
 def test_a_message_without_an_event_moves_the_position(server: Scripted) -> None:

@@ -183,6 +183,12 @@ def test_what_is_no_cloud_event_is_refused(codec: EventCodec, text: bytes, sente
     assert issubclass(CodecError, ValueError)
 
 
+def test_a_source_need_not_be_of_encore() -> None:
+    event = read(source="/stores/%ff")
+
+    assert (event.source.uri, event.source.name) == ("/stores/%ff", "\ufffd")
+
+
 ENDED = "encore.storage.operation.ended"
 
 
