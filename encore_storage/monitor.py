@@ -102,6 +102,7 @@ def monitor(  # noqa: PLR0913 (one line of wiring has a word for each wire)
 
     Raises:
         TypeError: what was given is no event manager, no port, or nothing that redacts keys.
+        ValueError: something was given for the server, and no port.
         AddressError: the port is taken, or can't be had (an OSError).
         TokenError: the token is missing, or too short (a ValueError).
         MissingExtraError: bars need rich, a port needs Starlette and uvicorn, and it isn't installed (an ImportError).
@@ -109,6 +110,8 @@ def monitor(  # noqa: PLR0913 (one line of wiring has a word for each wire)
     manager = get_event_manager() if event_manager is None else checked_event_manager(event_manager)
     if port is not None and type(port) is not int:
         raise TypeError(f"port must be an int, not {port!r}")
+    if port is None and (host != HOST or token is not None or allowed_hosts):
+        raise ValueError("host, token and allowed_hosts are for what is served: give a port as well, such as port=9464")
     checked_keys(keys)
     exposed = REGISTRY if registry is None else registry
     with ExitStack() as connections:

@@ -66,7 +66,8 @@ class Follower:
     ) -> None:
         """Make it; nothing is asked before it is iterated."""
         self._address = address
-        self._url = _url(address, [*address.query, *query])
+        given = [pair for pair in address.query if pair[0] != "since" or "since" not in dict(query)]
+        self._url = _url(address, [*given, *query])
         self._token = token
         self._say = say
         self._silence = silence

@@ -39,6 +39,8 @@ class Access:
             raise TypeError(f"a token is a str, not {type(token).__name__}")
         if token is not None and (len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable()):
             raise TokenError(f"a token is at least {SHORTEST_TOKEN} printable ASCII characters long")
+        if token is not None and token != token.strip():
+            raise TokenError("a token begins and ends with something else than a space")
         self._token = token
         self._clock = clock
         self._codes: dict[str, float] = {}
@@ -55,8 +57,10 @@ class Access:
 
     def new_code(self) -> str:
         """A code for one browser to log in with, once, within ten minutes."""
+        now = self._clock()
+        self._codes = {code: expires for code, expires in list(self._codes.items()) if now <= expires}
         code = secrets.token_urlsafe(32)
-        self._codes[code] = self._clock() + CODE_SECONDS
+        self._codes[code] = now + CODE_SECONDS
         return code
 
     def new_session(self, code: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import resource
 from typing import Any
 
@@ -23,14 +24,27 @@ def most_connections() -> int:
     return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, int(soft * _SHARE))
 
 
+class _ForWhoDebugs(logging.LoggerAdapter[logging.Logger]):
+    """Has warnings logged at the level of debugging: what clients do wrong is told to them, and no trouble here."""
+
+    @property
+    def level(self) -> int:
+        return self.logger.level
+
+    def warning(self, msg: object, *args: object, **kwargs: Any) -> None:
+        self.debug(msg, *args, **kwargs)
+
+
 class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # one of two classes, by what is installed
     """uvicorn's own, which hangs up on clients that are too many, or that never finish a request."""
 
+    logger: Any
     _asked_last: object = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin, or hang up at once."""
         super().connection_made(transport)
+        self.logger = _ForWhoDebugs(self.logger)
         if len(self.connections) > most_connections():
             transport.abort()
             return

@@ -141,6 +141,7 @@ class History:
         """
         with self._lock:
             over = [time for time in sorted(self._all_seconds) if time + 1 <= until]
+            over = [time for time in over if time > over[-1] - self._kept]
             new = [time for time in over if time + 1 > told.time or self._all_seconds[time].version > told.version]
             told_now = {time: self._told_of(time, stores) for time in new}
         columns: dict[str, list[Any]] = {"time": list(told_now)}
@@ -158,7 +159,7 @@ class History:
         self._version += 1
         place = int(time)
         if place not in self._all_seconds:
-            self._forget_before(max([place, *self._all_seconds]) - self._kept)
+            self._make_room()
         seconds = (
             self._seconds.setdefault(place, {}).setdefault(name, Second()),
             self._all_seconds.setdefault(place, Second()),
@@ -167,9 +168,11 @@ class History:
             second.version = self._version
         return *seconds, self._totals.setdefault(name, Second()), self._all_totals
 
-    def _forget_before(self, oldest: int) -> None:
-        self._seconds = {time: stores for time, stores in self._seconds.items() if time > oldest}
-        self._all_seconds = {time: second for time, second in self._all_seconds.items() if time > oldest}
+    def _make_room(self) -> None:
+        """Forget the second that came first where there are enough: not the oldest, since a clock may have been set."""
+        while len(self._all_seconds) >= self._kept:
+            first = next(iter(self._all_seconds))
+            del self._all_seconds[first], self._seconds[first]
 
     def _told_of(self, time: int, stores: Collection[str]) -> Second:
         """What is told of a second: a copy, or the sum of some stores. With the lock."""

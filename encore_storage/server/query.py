@@ -18,6 +18,7 @@ OUTCOMES: tuple[str, ...] = (*get_args(Outcome), *get_args(TransactionOutcome))
 VIEWS = ("events", "summary")
 
 _NAMES = ("type", "store", "operation", "outcome", "since", "view")
+_OF_SUMMARIES = ("store", "since", "view")
 _PATTERN = re.compile(r"[\w.*-]{1,200}")
 _EVENT_ID = re.compile(r"([0-9a-f]{8})-(\d{1,18})")
 _SHOWN = 100
@@ -120,10 +121,13 @@ def parse_view(pairs: Pairs) -> str:
     """'events' or 'summary'.
 
     Raises:
-        QueryError: it is neither.
+        QueryError: it is neither, or asked for by what a summary doesn't tell apart.
     """
-    views = _known("view", [value for name, value in pairs if name == "view"], VIEWS)
-    return views[-1] if views else "events"
+    (view,) = _known("view", [_single(pairs, "view") or "events"], VIEWS)
+    others = [name for name, _ in pairs if name not in _OF_SUMMARIES]
+    if view == "summary" and others:
+        raise QueryError(f"a summary can't be asked for by {others[0]}: there are {', '.join(_OF_SUMMARIES)}")
+    return view
 
 
 def parse_position(pairs: Pairs, last_event_id: str | None) -> Position | None:
@@ -132,10 +136,17 @@ def parse_position(pairs: Pairs, last_event_id: str | None) -> Position | None:
     Raises:
         QueryError: it is neither an id of an event nor a time.
     """
-    since = [value for name, value in pairs if name == "since"]
+    since = _single(pairs, "since")
     if last_event_id:
         return _position("Last-Event-ID", last_event_id)
-    return _position("since", since[-1]) if since else None
+    return None if since is None else _position("since", since)
+
+
+def _single(pairs: Pairs, name: str) -> str | None:
+    values = [value for given, value in pairs if given == name]
+    if len(values) > 1:
+        raise QueryError(f"{name} is given {len(values)} times: there can be one")
+    return values[0] if values else None
 
 
 def _position(name: str, text: str) -> Position:

@@ -57,7 +57,13 @@ class Server:
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="encore-server", daemon=True
         )
         _running.add(self)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:  # there can be no more threads, or an interrupt
+            self._server.should_exit = True
+            self._socket.close()
+            _running.discard(self)
+            raise
 
     def __repr__(self) -> str:
         """Where it serves."""
@@ -94,9 +100,16 @@ _running = Running(Server.let_go)
 def _listening(host: str, port: int) -> socket.socket:
     if not 0 <= port <= _LAST_PORT:
         raise AddressError(host, port, f"a port is a number from 0 to {_LAST_PORT}")
+    try:
+        is_name = b"\0" not in host.encode("idna")  # as sockets would encode it
+    except UnicodeError:
+        is_name = False
+    if not is_name:
+        raise AddressError(host, port, "no host can have that name")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
-        reason = str(error) if error.errno is None else os.strerror(error.errno)
+        number, words = error.errno or 0, error.strerror or str(error)
+        reason = os.strerror(number) if number > 0 else words.partition(" (")[0]  # below, numbers are of the resolver
         raise AddressError(host, port, reason) from error

@@ -19,7 +19,7 @@ from encore_storage.server.history import NOTHING, ToldUntil
 from encore_storage.server.query import Position, Query
 from encore_storage.server.ticker import Ticker
 
-T = TypeVar("T")
+T = TypeVar("T", bound=tuple[Any, ...])
 
 RETRY_MILLISECONDS = 1000
 """After how long a client that was cut off should try again."""
@@ -33,6 +33,7 @@ TAIL = 20
 _RECENT_AT_FIRST = 50
 _IN_FLIGHT = 50
 _AT_ONCE = 250  # events: what a client that has fallen behind gets in one piece
+_MOST_SHARED = 8 * 1024 * 1024  # bytes of what was made for one client and may serve others
 
 
 class Piece(NamedTuple):
@@ -73,6 +74,7 @@ class EventStreams:
         self._monotonic = monotonic
         self._made: dict[object, Any] = {}
         self._made_at = (-1, -1)
+        self._made_bytes = 0
 
     def events(self, query: Query, position: Position | None) -> AsyncIterator[bytes]:
         """Each event that the query accepts, after the position; what the ring has no more is told as a gap.
@@ -99,7 +101,7 @@ class EventStreams:
             piece = self._once(("events", query, number), functools.partial(self._piece, query, number))
             number, text = piece.number, piece.text
             is_due = self._monotonic() - spoken >= HEARTBEAT_SECONDS
-            if not text and (is_due or number - told >= self._feed.ring.capacity // 10):
+            if not text and (is_due or number - told >= self._feed.ring.capacity / 10):
                 text = b": still here\nid: %b\n\n" % self._id(number)  # so that a resume finds its place
             if text:
                 spoken, told = self._monotonic(), number
@@ -178,11 +180,15 @@ class EventStreams:
         return self._feed.id_of(number).encode()
 
     def _once(self, key: object, make: Callable[[], T]) -> T:
-        """What `make` gives; until the next tick or event, the same for everyone who asks with this key."""
+        """What `make` gives, a text first; until the next tick or event, the same for everyone who asks with this key.
+
+        That much is kept, and no more: clients that each are at another place would have a copy of the ring each.
+        """
         now = self._ticker.count, self._feed.ring.last
-        if self._made_at != now:
-            self._made, self._made_at = {}, now
+        if self._made_at != now or self._made_bytes > _MOST_SHARED:
+            self._made, self._made_at, self._made_bytes = {}, now, 0
         if key not in self._made:
             self._made[key] = make()
+            self._made_bytes += len(self._made[key][0])
         made: T = self._made[key]
         return made

@@ -51,8 +51,8 @@ class AddressError(SubscriberError, OSError):
     def __init__(self, host: str, port: int, reason: str) -> None:
         """Say why nothing can be served on `port` of `host`, and what to do."""
         super().__init__(
-            f"nothing can be served on port {port} of {host}: {reason}; "
-            "choose another port, or port=0 for one that is free"
+            f"nothing can be served on port {port} of {host!r}: {reason}; "
+            "choose another port, or 0 for one that is free"
         )
         self.host = host
         self.port = port

@@ -163,7 +163,7 @@ def test_a_port_that_is_taken_is_named(encore: Encore, source: Path, taken: int)
     done = encore("copy", source, "memory:", "--port", taken)
 
     assert done.status == 1
-    assert f"nothing can be served on port {taken} of 127.0.0.1" in one_line(done)
+    assert f"nothing can be served on port {taken} of '127.0.0.1'" in one_line(done)
 
 
 def test_a_file_that_may_not_be_read_is_told_and_the_others_arrive(encore: Encore, nobody: Path) -> None:

@@ -61,6 +61,18 @@ def test_a_code_gets_too_old(access: Access, clock: Clock) -> None:
     assert access.new_session(code) is None
 
 
+def test_codes_that_nobody_used_are_forgotten(access: Access, clock: Clock) -> None:
+    old = [access.new_code() for _ in range(10)]
+    clock.now += CODE_SECONDS / 2
+    young = access.new_code()
+    clock.now += CODE_SECONDS / 2 + 1
+    access.new_code()
+
+    assert len(access._codes) == 2
+    assert access.new_session(young) is not None
+    assert not any(access.new_session(code) for code in old)
+
+
 def test_a_session_lets_in_until_it_gets_too_old(access: Access, clock: Clock) -> None:
     given = session(access)
 

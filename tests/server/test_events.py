@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
 
 from encore_events import BaseEvent, EventManager
 from encore_storage import DictMemoryStore, KeyNotFoundError
-from encore_storage.server import EventFeed, create_app
+from encore_storage.server import EventFeed, create_app, ticker
 from encore_storage.server import sse as module
+from encore_storage.server.query import Position, Query
 from tests.server.support import Client, ask, serving, until
 
 ENDED = "encore.storage.operation.ended"
@@ -153,6 +155,51 @@ def test_a_client_that_waits_hears_that_the_connection_lives(page: str, monkeypa
             line = client._response.readline()
 
     assert line == b": still here\n"
+
+
+def test_little_is_kept_of_what_single_clients_were_given(
+    manager: EventManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MOST_SHARED", 100_000)
+    feed = EventFeed(capacity=1000).connect(manager)
+    for number in range(1000):
+        manager.emit(BaseEvent(number=number, text="x" * 100))
+    until(lambda: feed.ring.last == 1000)
+    streams = module.EventStreams(feed, ticker.Ticker(lambda: feed.ring.last))
+
+    async def catch_up(number: int) -> int:
+        stream = streams.events(Query(), Position(feed.run, number))
+        length = 0
+        async for piece in stream:
+            length += len(piece)
+            if b'"number":999' in piece:
+                return length
+        return 0
+
+    lengths = [asyncio.run(catch_up(number)) for number in range(20)]
+
+    assert min(lengths) > 200_000
+    assert sum(len(piece.text) for piece in streams._made.values()) < 200_000
+    feed.disconnect()
+
+
+@pytest.mark.parametrize("capacity", [1, 9, 10])
+def test_nothing_is_said_each_time_that_nothing_has_happened(capacity: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ticker, "IDLE_SECONDS", 0.0)
+    feed = EventFeed(capacity=capacity)
+    ticks = ticker.Ticker(lambda: feed.ring.last)
+
+    async def listen() -> list[bytes]:
+        return [piece async for piece in module.EventStreams(feed, ticks).events(Query(), None)]
+
+    async def run() -> list[bytes]:
+        listening = asyncio.create_task(listen())
+        for _ in range(4):
+            await ticks.next()
+        ticks.close()
+        return await listening
+
+    assert [piece[:6] for piece in asyncio.run(run())] == [b"retry:"]
 
 
 def test_a_client_that_reads_nothing_is_not_waited_for(manager: EventManager) -> None:

@@ -117,6 +117,23 @@ def test_a_clock_that_is_set_back_loses_nothing() -> None:
     assert history.totals()["operations"] == 3
 
 
+def test_a_clock_that_was_ahead_for_a_moment_hides_nothing() -> None:
+    history = History(seconds=30)
+    for time in (*range(1000, 1010), 5000, *range(1010, 1030)):
+        history.operation_ended(time, end())
+
+    assert history.columns(1031)["time"] == [*range(1001, 1030)]  # one second had to make room for that of the clock
+
+
+def test_seconds_of_long_ago_are_not_told_with_the_latest() -> None:
+    history = History(seconds=30)
+    history.operation_ended(1000, end())
+    history.operation_ended(2000, end())
+
+    assert history.columns(1500)["time"] == [1000]
+    assert history.columns(2500)["time"] == [2000]
+
+
 @pytest.mark.parametrize("share", [0.5, 0.99])
 @pytest.mark.parametrize("scale", [1e-6, 1e-3, 1.0, 60.0])
 def test_a_quantile_is_that_of_the_durations_within_3_per_cent(history: History, share: float, scale: float) -> None:

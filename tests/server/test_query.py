@@ -104,6 +104,15 @@ def test_a_view_is_one_of_two() -> None:
     assert parse_view([("view", "summary")]) == "summary"
     with pytest.raises(QueryError, match="there is no view 'all': there are events, summary"):
         parse_view([("view", "all")])
+    with pytest.raises(QueryError, match="view is given 2 times: there can be one"):
+        parse_view([("view", "events"), ("view", "events")])
+
+
+@pytest.mark.parametrize("name", ["type", "operation", "outcome"])
+def test_a_summary_is_of_stores(name: str) -> None:
+    assert parse_view([("view", "summary"), ("store", "a"), ("since", "0")]) == "summary"
+    with pytest.raises(QueryError, match=f"a summary can't be asked for by {name}: there are store, since, view"):
+        parse_view([(name, "ok"), ("view", "summary")])
 
 
 @pytest.mark.parametrize(
@@ -125,6 +134,11 @@ def test_the_last_event_id_wins_over_since() -> None:
     assert parse_position([("since", "1790000000")], "0123abcd-5") == Position("0123abcd", 5)
     assert parse_position([("since", "1790000000")], "") == Position(time=1790000000.0)
     assert parse_position([], None) is None
+
+
+def test_there_is_one_since() -> None:
+    with pytest.raises(QueryError, match="since is given 2 times: there can be one"):
+        parse_position([("since", "1790000000"), ("since", "1790000000")], "0123abcd-5")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import subprocess
 import sys
 import threading
@@ -82,11 +83,54 @@ def test_a_port_that_is_taken_leaves_nothing_running(manager: EventManager, feed
     feed.disconnect()
     with serving(create_app(feed=feed)) as server:
         before = set(threading.enumerate())
-        with pytest.raises(AddressError, match=f"nothing can be served on port {server.port} of 127"):
+        with pytest.raises(AddressError, match=f"nothing can be served on port {server.port} of '127"):
             monitor(manager, logs=False, registry=CollectorRegistry(), port=server.port)
 
         assert set(threading.enumerate()) <= before
         assert repr(manager) == "<EventManager: 0 listeners>"
+
+
+def test_where_there_can_be_no_thread_the_port_is_left_to_others(
+    manager: EventManager, feed: EventFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with serving(create_app(feed=feed)) as server:
+        port = server.port
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", start)
+        with pytest.raises(RuntimeError, match="can't start"):
+            Server(create_app(feed=feed), "127.0.0.1", port)
+
+    with monitor(manager, logs=False, registry=CollectorRegistry(), port=port) as monitored:
+        assert monitored.page == f"http://127.0.0.1:{port}/"
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("no.such.host.invalid", r"[\w ]+"),  # the resolver's words
+        ("a\0b", "no host can have that name"),
+        ("a" * 70 + ".x", "no host can have that name"),
+        ("192.0.2.1", "Cannot assign requested address"),
+    ],
+)
+def test_a_host_that_cannot_be_had_is_told_with_the_reason(manager: EventManager, host: str, reason: str) -> None:
+    wanted = rf"nothing can be served on port 0 of {re.escape(repr(host))}: ({reason}); choose another port"
+    with pytest.raises(AddressError, match=wanted) as error:
+        monitor(manager, logs=False, registry=CollectorRegistry(), port=0, host=host, token="x" * 32)
+
+    assert "Unknown error" not in str(error.value)
+    assert repr(manager) == "<EventManager: 0 listeners>"
+
+
+@pytest.mark.parametrize("options", [{"host": "0.0.0.0"}, {"token": "x" * 32}, {"allowed_hosts": ["example.org"]}])
+def test_what_is_for_a_server_needs_a_port(manager: EventManager, options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"give a port as well, such as port=9464"):
+        monitor(manager, logs=False, registry=CollectorRegistry(), **options)
+
+    assert repr(manager) == "<EventManager: 0 listeners>"
 
 
 def test_closing_twice_does_nothing(feed: EventFeed) -> None:

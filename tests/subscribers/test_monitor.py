@@ -159,7 +159,7 @@ def test_metrics_are_served_until_the_close_which_ends_the_threads(
 def test_a_port_that_is_taken_is_named_and_leaves_nothing_connected(
     manager: EventManager, registry: CollectorRegistry, taken: int, metrics: bool
 ) -> None:
-    with pytest.raises(AddressError, match=rf"port {taken} of 127\.0\.0\.1: .* or port=0 for one that is free"):
+    with pytest.raises(AddressError, match=rf"port {taken} of '127\.0\.0\.1': .* or 0 for one that is free"):
         monitor(manager, logs=False, metrics=metrics, registry=registry, port=taken)
 
     assert repr(manager) == NOBODY
