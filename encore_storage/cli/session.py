@@ -46,7 +46,7 @@ class Session:
 
     def say(self, text: str) -> None:
         """Show a line, as it is."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def say_addresses(self) -> None:
         """Show where it is served, if it is."""

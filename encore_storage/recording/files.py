@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 from encore_storage.recording.errors import RecordingBusyError, RecordingFileError
 
+MOST_BACKUPS = 999
+"""How many files can have been moved aside; what has a greater number is no part of a recording."""
+
 _MODE = 0o600  # keys and the words of errors are for those who run the program
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 

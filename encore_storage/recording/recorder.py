@@ -16,7 +16,7 @@ from encore_events.trouble import tell_failure, tell_missing
 from encore_storage.codec import EventCodec
 from encore_storage.pump import Batch, Pump
 from encore_storage.recording.errors import RecordingFileError
-from encore_storage.recording.files import LineFile
+from encore_storage.recording.files import MOST_BACKUPS, LineFile
 from encore_storage.subscribers.base import Subscriber
 
 logger = logging.getLogger("encore_events")
@@ -71,10 +71,12 @@ class Recorder(Subscriber):
     ) -> None:
         """Make a recorder that is not connected; nothing is opened before that."""
         super().__init__()
-        for name, number, least in (("max_bytes", max_bytes, 1), ("backups", backups, 0)):
-            if number < least:
-                raise ValueError(f"{name} must be a whole number of at least {least}, not {number!r}")
-        if not 0 < interval <= 1:
+        if type(max_bytes) is not int or max_bytes < 1:
+            raise ValueError(f"max_bytes must be a whole number of at least 1, not {max_bytes!r}")
+        if type(backups) is not int or not 0 <= backups <= MOST_BACKUPS:
+            raise ValueError(f"backups must be a whole number from 0 to {MOST_BACKUPS}, not {backups!r}")
+        seconds: object = interval
+        if not isinstance(seconds, int | float) or not 0 < seconds <= 1:
             raise ValueError(f"interval must be more than 0 and at most 1 second, not {interval!r}")
         self.path = Path(path)
         self.recorded = 0

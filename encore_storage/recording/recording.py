@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +12,9 @@ from typing import BinaryIO
 
 from encore_storage.codec import CodecError, EventCodec, Message
 from encore_storage.recording.errors import MalformedRecordingError, RecordingFileError
+
+_BACKUP = re.compile("[1-9][0-9]{0,2}")  # up to MOST_BACKUPS
+_TRIES = 100
 
 
 class Recording:
@@ -50,7 +55,7 @@ class Recording:
         except OSError as error:
             raise RecordingFileError(self.path, f"can't be read: {error.strerror}") from error
         numbers = [name.removeprefix(beginning) for name in names if name.startswith(beginning)]
-        older = sorted((int(number) for number in numbers if number.isdecimal()), reverse=True)
+        older = sorted((int(number) for number in numbers if _BACKUP.fullmatch(number)), reverse=True)
         files = [self.path.with_name(f"{beginning}{number}") for number in older]
         files += [self.path] * (self.path.name in names)
         if not files:
@@ -65,18 +70,34 @@ class Recording:
             MalformedRecordingError: a line is not an event.
         """
         self.skipped = 0
-        with ExitStack() as opened:  # all of them now: a recorder may go on and move them
-            files = [(path, opened.enter_context(self._open(path))) for path in self.files]
-            for path, file in files:
+        with ExitStack() as opened:
+            for path, file in self._all_open(opened):
                 yield from self._read(path, file)
 
+    def _all_open(self, opened: ExitStack) -> list[tuple[Path, BinaryIO]]:
+        """All files, open at once, so that a recorder may go on and move them; none of them was moved until then."""
+        for tries_left in reversed(range(_TRIES)):
+            with ExitStack() as these:
+                names = self.files
+                try:
+                    files = [(path, these.enter_context(self._open(path))) for path in names]
+                except RecordingFileError as error:
+                    if tries_left and isinstance(error.__cause__, FileNotFoundError):
+                        continue
+                    raise
+                if self.files == names and all(_is_at(path, file) for path, file in files):
+                    opened.push(these.pop_all())
+                    return files
+        raise RecordingFileError(self.path, "can't be read: its files are moved aside faster than they can be opened")
+
     def _open(self, path: Path) -> BinaryIO:
-        if path.exists() and not (path.is_file() or path.is_dir()):  # a device may have no end
-            raise RecordingFileError(path, "can't be read: it is not a file")
         try:
-            return path.open("rb")
+            mode = path.stat().st_mode
+            if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # which says so itself
+                return path.open("rb")
         except OSError as error:
             raise RecordingFileError(path, f"can't be read: {error.strerror}") from error
+        raise RecordingFileError(path, "can't be read: it is not a file")  # a device may have no end
 
     def _read(self, path: Path, file: BinaryIO) -> Iterator[Message]:
         for number, line in enumerate(file, start=1):
@@ -85,8 +106,16 @@ class Recording:
             try:
                 message = self._codec.decode(line)
             except CodecError as error:
-                if line.endswith(b"\n"):
+                is_foreign = number == 1 and not line.startswith(b"{")  # and no beginning of an event
+                if line.endswith(b"\n") or is_foreign:
                     raise MalformedRecordingError(path, number, str(error)) from error
                 self.skipped += 1
                 continue
             yield message
+
+
+def _is_at(path: Path, file: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except OSError:
+        return False

@@ -286,7 +286,20 @@ def test_a_closed_event_manager_leaves_the_file_to_others(path: Path, manager: E
         emit(manager, 1)
 
 
-@pytest.mark.parametrize("options", [{"max_bytes": 0}, {"backups": -1}, {"interval": 0}, {"interval": 2}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        *(
+            {"max_bytes": 0},
+            {"max_bytes": "x"},
+            {"max_bytes": 1.5},
+            {"backups": -1},
+            {"backups": 1000},
+            {"backups": None},
+        ),
+        *({"interval": 0}, {"interval": 2}, {"interval": "1"}),
+    ],
+)
 def test_numbers_that_cannot_be_are_refused(path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         Recorder(path, **options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -20,6 +20,7 @@ from encore_storage.recording import (
     Replayed,
     replay,
 )
+from encore_storage.recording.files import LineFile
 from tests.codec.support import Opened
 from tests.recording.support import emit, write
 
@@ -122,7 +123,8 @@ def test_a_program_has_its_own_events_back(manager: EventManager, recorder: Even
 def test_files_that_were_moved_aside_come_first(manager: EventManager, recorder: EventRecorder, path: Path) -> None:
     for number in range(12):
         write(path.with_name(f"events.jsonl.{number}") if number else path, [1000.0 - number])
-    path.with_name("events.jsonl.bak").write_text("no recording")
+    for stranger in ("bak", "0", "01", "20261124", "1000", "\u0661"):
+        path.with_name(f"events.jsonl.{stranger}").write_text("no recording")
 
     replay(path, manager, math.inf)
 
@@ -142,6 +144,51 @@ def test_a_recorder_may_go_on_meanwhile(manager: EventManager, path: Path) -> No
             emit(manager, 1, 3 + len(seen))
 
     assert seen == ["0000", "0001", "0002"]
+
+
+def test_files_that_are_moved_while_they_are_opened_are_opened_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [EventCodec().encode(StoreSetEvent(store="a", key=str(number))) + b"\n" for number in range(10)]
+    file = LineFile(path, max_bytes=2 * len(lines[0]), backups=5)
+    file.open()
+    file.append(lines[:5])
+    opened = 0
+
+    def open_meanwhile(recording: Recording, place: Path) -> BinaryIO:
+        nonlocal opened
+        opened += 1
+        if opened in {2, 4}:
+            file.append(lines[5:8] if opened == 2 else lines[8:])
+        return open_(recording, place)
+
+    open_ = Recording._open
+    monkeypatch.setattr(Recording, "_open", open_meanwhile)
+
+    assert [vars(message.event)["key"] for message in Recording(path)] == [str(number) for number in range(10)]
+
+
+def test_files_that_never_stay_are_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = LineFile(write(path, [1.0]), max_bytes=1, backups=1)
+    file.open()
+    line = path.read_bytes()
+
+    def open_meanwhile(recording: Recording, place: Path) -> BinaryIO:
+        file.append([line])
+        return open_(recording, place)
+
+    open_ = Recording._open
+    monkeypatch.setattr(Recording, "_open", open_meanwhile)
+
+    with pytest.raises(RecordingFileError, match="moved aside faster than they can be opened"):
+        list(Recording(path))
+
+
+def test_what_begins_with_something_else_is_no_event(path: Path) -> None:
+    path.write_bytes(b"hello")
+
+    with pytest.raises(MalformedRecordingError, match="line 1 of"):
+        list(Recording(path))
 
 
 @pytest.mark.parametrize("tail", [b'{"specversion":"1.', b"\x00" * 1000, b"{"])
