@@ -12,16 +12,15 @@ import operator
 import sys
 import weakref
 from collections.abc import Callable
-from contextvars import ContextVar
 
 from encore_events.events import BaseEvent, EventsDroppedEvent
-from encore_events.trouble import Teller, tell_missing
+from encore_events.trouble import Inside, Teller, tell_missing
 
 PAUSE = 1.0
 """Seconds between two notices on the event manager while drops go on."""
 
-_telling: ContextVar[bool] = ContextVar("encore_events_telling_drops", default=False)
-"""Whether the caller is inside a notice: what that makes others drop is told later, so no notice breeds notices."""
+_telling = Inside("encore_events_telling_drops")
+"""Inside a notice: what that makes others drop is told later, so no notice breeds notices."""
 
 
 class Drops:
@@ -75,12 +74,12 @@ class Drops:
         """Tell the event manager, at the first drop and then once in PAUSE. For the emitter, after a drop."""
         self.owed = True
         now = self._clock()
-        if now >= self._due and not _telling.get():
+        if now >= self._due and not _telling:
             self._tell(now, PAUSE)
 
     def settle(self) -> None:
         """Tell the event manager what it hasn't been told. For the reader."""
-        if not _telling.get():
+        if not _telling:
             self.owed = False
             self.finish()
 
@@ -93,11 +92,8 @@ class Drops:
         if not count or self._stream() is None:
             return
         self._due = now + PAUSE
-        token = _telling.set(True)
-        try:
+        with _telling:
             tell_missing(self._manager, self.notice(count))
-        finally:
-            _telling.reset(token)
 
 
 class _Told:

@@ -13,7 +13,46 @@ logger = logging.getLogger("encore_events")
 
 OnError = Callable[[BaseEvent, object, Exception], object]
 
-_telling: ContextVar[bool] = ContextVar("encore_events_telling", default=False)
+
+class Inside:
+    """A block that knows whether the caller is in it; what the block starts, and runs later than it, is not.
+
+    Tasks and timers copy the context in which they are started, and go on with that when the block is over. So the
+    context only refers to a mark, which the end of the block takes away.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Begin with nobody inside."""
+        self._mark: ContextVar[_Mark | None] = ContextVar(name, default=None)
+
+    def __bool__(self) -> bool:
+        """Whether the caller is inside."""
+        mark = self._mark.get()
+        return mark is not None and mark.is_on
+
+    def __enter__(self) -> None:
+        """Be inside."""
+        self._mark.set(_Mark(self._mark.get()))
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Be where one was before."""
+        mark = self._mark.get()
+        if mark is not None:
+            mark.is_on = False
+            self._mark.set(mark.outer)
+
+
+class _Mark:
+    """That somebody is inside, and within which other block of the same kind."""
+
+    __slots__ = ("is_on", "outer")
+
+    def __init__(self, outer: _Mark | None) -> None:
+        self.is_on = True
+        self.outer = outer
+
+
+_telling = Inside("encore_events_telling")
 
 
 class Teller(Protocol):
@@ -34,16 +73,13 @@ def tell_listener_error(
     What goes wrong while trouble is being told is only logged, so trouble about trouble ends there.
     """
     logger.error("listener %r failed for %r", listener, event, exc_info=error)
-    if _telling.get():
+    if _telling:
         return
-    token = _telling.set(True)
-    try:
+    with _telling:
         if on_error is not None:
             _call_on_error(on_error, event, listener, error)
         if manager.has_listeners(ListenerErrorEvent):
             manager.emit(ListenerErrorEvent(source=manager, event=event, listener=listener, error=error))
-    finally:
-        _telling.reset(token)
 
 
 def tell_failure(manager: Teller, event: BaseEvent, listener: object, error: Exception) -> None:

@@ -146,6 +146,29 @@ def test_trouble_that_comes_of_telling_trouble_is_only_logged(caplog: pytest.Log
     assert len(caplog.records) == 6
 
 
+def test_what_the_hook_leaves_for_later_is_told_again() -> None:
+    told: list[Any] = []
+
+    async def run() -> None:
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+        def hook(event: BaseEvent, listener: object, error: Exception) -> None:
+            told.append((type(error), vars(event)["number"]))
+            if len(told) == 1:
+                loop.call_soon(lambda: manager.emit(Opened(number=2)))
+                loop.call_soon(done.set)
+
+        manager = EventManager(on_error=hook)
+        manager.connect(Opened, raising(ValueError("stuck")), weak=False)
+        manager.emit(Opened(number=1))
+        await done.wait()
+        manager.emit(Opened(number=3))
+
+    asyncio.run(run())
+
+    assert told == [(ValueError, 1), (ValueError, 2), (ValueError, 3)]
+
+
 def test_a_hook_that_fails_is_only_logged(caplog: pytest.LogCaptureFixture) -> None:
     def tell(event: BaseEvent, listener: object, error: Exception) -> None:
         raise ValueError("tell")
