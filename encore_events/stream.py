@@ -12,7 +12,7 @@ from typing import Generic, Protocol, Self, TypeVar, cast, get_args
 
 from encore_events.buffer import BUFFERS, Buffer, Policy
 from encore_events.drops import Drops
-from encore_events.errors import StreamError
+from encore_events.errors import InvalidListenerError, StreamError
 from encore_events.events import BaseEvent, EventsDroppedEvent, check_event_class
 from encore_events.listeners import FIRST, Filter, Where
 from encore_events.subscription import Subscription
@@ -92,7 +92,10 @@ class EventStream(Generic[E]):
         self._until_pause = itertools.cycle(reversed(range(READS_IN_A_ROW)))
         hears_notices = issubclass(cls, EventsDroppedEvent) or issubclass(EventsDroppedEvent, cls)
         put = self._buffer.put_unless_notice if hears_notices else self._buffer.put
-        self._subscription = manager.connect(cls, put, filter, FIRST, where=where)
+        try:
+            self._subscription = manager.connect(cls, put, filter, FIRST, where=where)
+        except InvalidListenerError as error:
+            raise InvalidListenerError(self, error.reason) from None
         # The buffer is what is connected: an emitter that waits for a place keeps that alive, but not the stream.
         weakref.finalize(self, self._buffer.close).atexit = False
 

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from prometheus_client import CollectorRegistry
 
 from encore_events import EventManager
-from encore_storage import DictMemoryStore, monitor
+from encore_storage import DictMemoryStore, Monitor, monitor
 from encore_storage.progress import StoreProgressManager
 from tests.page.conftest import Open
 from tests.page.support import Screen
@@ -124,8 +124,28 @@ def test_both_schemes_draw_in_their_own_colours(new_screen: Open, address: str, 
     screen.until(lambda: screen.pixels("bytes", "write"))
 
 
-def test_on_a_wall_all_is_seen_at_once(new_screen: Open, address: str, store: DictMemoryStore) -> None:
+@pytest.mark.parametrize(("width", "height"), [(2000, 1125), (1600, 900)])
+def test_on_a_wall_all_is_seen_at_once(
+    new_screen: Open, address: str, store: DictMemoryStore, monitored: Monitor, width: int, height: int
+) -> None:
     fill(store)
-    screen = new_screen(width=2000, height=1125)
+    screen = new_screen(width=width, height=height)
     screen.open(address)
     assert screen.page.evaluate("document.documentElement.scrollHeight - innerHeight") <= 0
+    monitored.close()
+    screen.becomes("lost")
+    expect(screen.page.locator("#connection")).to_be_visible()
+    assert screen.page.evaluate("document.documentElement.scrollHeight - innerHeight") <= 0
+
+
+def test_a_long_key_is_broken_after_a_slash(new_screen: Open, address: str, store: DictMemoryStore) -> None:
+    keys = ["a/" * 3000, "ctypes/test/test_python_api.py", "/", "plain"]
+    for key in keys:
+        store.from_bytes(key, bytes(2770))
+    screen = new_screen(width=400, height=800)
+    screen.open(address)
+    cells = screen.rows("recent").locator(".key code")
+
+    assert cells.all_text_contents() == keys[::-1]
+    assert [cells.nth(place).locator("wbr").count() for place in range(4)] == [0, 1, 2, 19]
+    assert screen.overflow() <= 0

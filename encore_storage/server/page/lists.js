@@ -4,6 +4,7 @@ import { Rows, element, setText } from "./dom.js";
 import { NOTHING, age, bytes, clock, count, duration, joined, moment, percent, plural } from "./format.js";
 
 const LONG = 180; // characters of an error's message that are shown before it must be opened
+const SLASHES = 20; // of a key, after which its line may be broken
 
 const OUTCOMES = {
   ok: ["✓", "ok"],
@@ -42,7 +43,16 @@ function about(kind, store) {
 }
 
 function key(value) {
-  return value === null || value === undefined ? blank("key") : cell("key", element("code", {}, foreign(value)));
+  return value === null || value === undefined ? blank("key") : cell("key", element("code", {}, path(value)));
+}
+
+/** A key, whose line is broken after a slash where that helps; of many slashes, only after the first. */
+function path(value) {
+  const parts = String(value).split("/", SLASHES);
+  const words = element("bdi");
+  for (const part of parts.slice(0, -1)) words.append(`${part}/`, element("wbr"));
+  words.append(String(value).slice(words.textContent.length));
+  return words;
 }
 
 /** An operation in flight; those that have a known size get a bar. */
