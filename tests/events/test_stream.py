@@ -352,7 +352,7 @@ def test_a_stream_that_cannot_be_is_refused(manager: EventManager, arguments: di
 def test_what_cannot_be_listened_to_is_refused_where_the_stream_is_made(manager: EventManager) -> None:
     with pytest.raises(EventError):
         manager.stream(int)  # type: ignore[type-var]  # what is tested
-    with pytest.raises(InvalidListenerError):
+    with pytest.raises(InvalidListenerError, match="cannot connect <EventStream of"):
         manager.stream(Opened, {"not a name": 1})
     with pytest.raises(InvalidListenerError):
         manager.stream(Opened, where=1)  # type: ignore[arg-type]  # what is tested
