@@ -13,6 +13,7 @@ from encore_events.events import BaseEvent
 from encore_events.listeners import Listener
 from encore_events.owner import current_loop
 from encore_events.plan import Call, Plan, Report
+from encore_events.trouble import hear_of_trouble, is_telling
 
 Trace = Callable[[str, Callable[..., object], tuple[Any, ...]], object]
 
@@ -113,11 +114,15 @@ class Dispatcher:
         if loop is None:
             self._tell(event, listener, NoRunningLoopError(func))
             return
-        task = loop.create_task(self._run_scheduled(listener, func, event))
+        task = loop.create_task(self._run_scheduled(listener, func, event, is_trouble=is_telling()))
         self._tasks.add(task)  # the loop itself holds its tasks weakly
         task.add_done_callback(self._tasks.discard)
 
-    async def _run_scheduled(self, listener: Listener, func: Callable[..., Any], event: BaseEvent) -> None:
+    async def _run_scheduled(
+        self, listener: Listener, func: Callable[..., Any], event: BaseEvent, *, is_trouble: bool
+    ) -> None:
+        if is_trouble:
+            hear_of_trouble()
         try:
             await func(event)
         except RecursionError:

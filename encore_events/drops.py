@@ -14,13 +14,13 @@ import weakref
 from collections.abc import Callable
 
 from encore_events.events import BaseEvent, EventsDroppedEvent
-from encore_events.trouble import Inside, Teller, tell_missing
+from encore_events.trouble import Teller, Telling, tell_missing
 
 PAUSE = 1.0
 """Seconds between two notices on the event manager while drops go on."""
 
-_telling = Inside("encore_events_telling_drops")
-"""Inside a notice: what that makes others drop is told later, so no notice breeds notices."""
+_telling = Telling()
+"""On inside a notice: what that makes others drop is told later, so no notice breeds notices."""
 
 
 class Drops:
@@ -74,12 +74,12 @@ class Drops:
         """Tell the event manager, at the first drop and then once in PAUSE. For the emitter, after a drop."""
         self.owed = True
         now = self._clock()
-        if now >= self._due and not _telling:
+        if now >= self._due and not _telling.is_on:
             self._tell(now, PAUSE)
 
     def settle(self) -> None:
         """Tell the event manager what it hasn't been told. For the reader."""
-        if not _telling:
+        if not _telling.is_on:
             self.owed = False
             self.finish()
 
@@ -92,8 +92,12 @@ class Drops:
         if not count or self._stream() is None:
             return
         self._due = now + PAUSE
-        with _telling:
+        outer = _telling.is_on
+        try:
+            _telling.is_on = True
             tell_missing(self._manager, self.notice(count))
+        finally:
+            _telling.is_on = outer
 
 
 class _Told:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Protocol
@@ -14,45 +15,18 @@ logger = logging.getLogger("encore_events")
 OnError = Callable[[BaseEvent, object, Exception], object]
 
 
-class Inside:
-    """A block that knows whether the caller is in it; what the block starts, and runs later than it, is not.
+class Telling(threading.local):
+    """Whether the calling thread is just telling something; who does sets it within a `try`, and back at its end.
 
-    Tasks and timers copy the context in which they are started, and go on with that when the block is over. So the
-    context only refers to a mark, which the end of the block takes away.
+    No ContextVar: setting one allocates, and what a garbage collection then finds may set it as well, which crashes
+    CPython 3.11. Nor would a task or a timer that is started meanwhile ever be without it again.
     """
 
-    def __init__(self, name: str) -> None:
-        """Begin with nobody inside."""
-        self._mark: ContextVar[_Mark | None] = ContextVar(name, default=None)
-
-    def __bool__(self) -> bool:
-        """Whether the caller is inside."""
-        mark = self._mark.get()
-        return mark is not None and mark.is_on
-
-    def __enter__(self) -> None:
-        """Be inside."""
-        self._mark.set(_Mark(self._mark.get()))
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """Be where one was before."""
-        mark = self._mark.get()
-        if mark is not None:
-            mark.is_on = False
-            self._mark.set(mark.outer)
+    is_on = False
 
 
-class _Mark:
-    """That somebody is inside, and within which other block of the same kind."""
-
-    __slots__ = ("is_on", "outer")
-
-    def __init__(self, outer: _Mark | None) -> None:
-        self.is_on = True
-        self.outer = outer
-
-
-_telling = Inside("encore_events_telling")
+_telling = Telling()
+_hears_of_trouble: ContextVar[bool] = ContextVar("encore_events_hears_of_trouble", default=False)
 
 
 class Teller(Protocol):
@@ -73,13 +47,26 @@ def tell_listener_error(
     What goes wrong while trouble is being told is only logged, so trouble about trouble ends there.
     """
     logger.error("listener %r failed for %r", listener, event, exc_info=error)
-    if _telling:
+    if is_telling():
         return
-    with _telling:
+    try:
+        _telling.is_on = True
         if on_error is not None:
             _call_on_error(on_error, event, listener, error)
         if manager.has_listeners(ListenerErrorEvent):
             manager.emit(ListenerErrorEvent(source=manager, event=event, listener=listener, error=error))
+    finally:
+        _telling.is_on = False
+
+
+def is_telling() -> bool:
+    """Whether the caller is told of trouble just now, as a listener or as a coroutine listener."""
+    return _telling.is_on or _hears_of_trouble.get()
+
+
+def hear_of_trouble() -> None:
+    """Have the running task count as one that is told of trouble, to its end."""
+    _hears_of_trouble.set(True)
 
 
 def tell_failure(manager: Teller, event: BaseEvent, listener: object, error: Exception) -> None:

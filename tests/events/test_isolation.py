@@ -146,6 +146,29 @@ def test_trouble_that_comes_of_telling_trouble_is_only_logged(caplog: pytest.Log
     assert len(caplog.records) == 6
 
 
+def test_what_a_coroutine_that_hears_of_failures_brings_about_is_only_logged(
+    manager: EventManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[BaseEvent] = []
+
+    async def hear(event: ListenerErrorEvent) -> None:
+        told.append(event)
+        manager.emit(Opened())  # which fails in its turn
+        raise OSError("no use")
+
+    async def run() -> None:
+        manager.connect(Opened, fail)
+        manager.connect(ListenerErrorEvent, hear)
+        manager.emit(Opened())
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    asyncio.run(run())
+
+    assert len(told) == 1
+    assert len(caplog.records) == 3  # of the first event, of the second, and of the coroutine
+
+
 def test_what_the_hook_leaves_for_later_is_told_again() -> None:
     told: list[Any] = []
 
