@@ -237,13 +237,13 @@ class Block(Buffer[E]):
                     gate.wait()
             finally:
                 self._emitters.pop(gate, None)
+        self._capacity = self._places if self._reader is None else math.inf
         super().put(event)
 
     def forked(self) -> None:
         """Wait for nobody who was left behind. For a forked child."""
-        self._readers, self._emitters = {}, {}
         self._reader = None
-        self._capacity = self._places
+        open_all(self._emitters)  # the one that has forked in a signal handler may be among them
         self._is_too_many = functools.partial(operator.lt, self._places)
 
     def _must_wait(self) -> bool:

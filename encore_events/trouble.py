@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Protocol
+from typing import Any, Protocol
 
 from encore_events.events import BaseEvent, EventsDroppedEvent, ListenerErrorEvent
+from encore_events.owner import current_loop
 
 logger = logging.getLogger("encore_events")
 
@@ -26,7 +28,8 @@ class Telling(threading.local):
 
 
 _telling = Telling()
-_hears_of_trouble: ContextVar[bool] = ContextVar("encore_events_hears_of_trouble", default=False)
+_hearing: ContextVar[asyncio.Task[Any] | None] = ContextVar("encore_events_hearing", default=None)
+"""Which task hears of trouble; those that it starts have it in their context, too, but aren't that."""
 
 
 class Teller(Protocol):
@@ -60,13 +63,26 @@ def tell_listener_error(
 
 
 def is_telling() -> bool:
-    """Whether the caller is told of trouble just now, as a listener or as a coroutine listener."""
-    return _telling.is_on or _hears_of_trouble.get()
+    """Whether the caller is told of trouble just now, as a listener, on the worker, or as a coroutine listener."""
+    if _telling.is_on:
+        return True
+    hearing = _hearing.get()
+    return hearing is not None and current_loop() is not None and asyncio.current_task() is hearing
 
 
 def hear_of_trouble() -> None:
     """Have the running task count as one that is told of trouble, to its end."""
-    _hears_of_trouble.set(True)
+    _hearing.set(asyncio.current_task())
+
+
+def with_trouble(job: Callable[[], object]) -> None:
+    """Do the job, of which all counts as being told of trouble."""
+    outer = _telling.is_on
+    try:
+        _telling.is_on = True
+        job()
+    finally:
+        _telling.is_on = outer
 
 
 def tell_failure(manager: Teller, event: BaseEvent, listener: object, error: Exception) -> None:

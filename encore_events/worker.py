@@ -10,11 +10,14 @@ import _thread
 import atexit
 import contextlib
 import contextvars
+import functools
 import os
 import sys
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
+
+from encore_events.trouble import is_telling, with_trouble
 
 CAPACITY = 10_000
 """How many events may wait; the next emitter waits for a place."""
@@ -79,10 +82,11 @@ class Worker:
             return
         self._places.get()
         context, places = contextvars.copy_context(), self._places
+        in_context = functools.partial(with_trouble, job) if is_telling() else job
 
         def take_turn() -> None:
             places.put(None)
-            context.run(job)
+            context.run(in_context)
 
         self._put(take_turn)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from types import TracebackType
@@ -19,6 +20,8 @@ from encore_storage.subscribers.metrics import MetricsSubscriber
 
 if TYPE_CHECKING:  # it brings an extra
     from encore_storage.server.publishing import Served
+
+logger = logging.getLogger("encore_storage")
 
 HOST = "127.0.0.1"
 """Where the page and the metrics are served: on this machine alone."""
@@ -102,7 +105,6 @@ def monitor(  # noqa: PLR0913 (one line of wiring has a word for each wire)
 
     Raises:
         TypeError: what was given is no event manager, no port, or nothing that redacts keys.
-        ValueError: something was given for the server, and no port.
         AddressError: the port is taken, or can't be had (an OSError).
         TokenError: the token is missing, or too short (a ValueError).
         MissingExtraError: bars need rich, a port needs Starlette and uvicorn, and it isn't installed (an ImportError).
@@ -111,7 +113,7 @@ def monitor(  # noqa: PLR0913 (one line of wiring has a word for each wire)
     if port is not None and type(port) is not int:
         raise TypeError(f"port must be an int, not {port!r}")
     if port is None and (host != HOST or token is not None or allowed_hosts):
-        raise ValueError("host, token and allowed_hosts are for what is served: give a port as well, such as port=9464")
+        logger.warning("nothing is served: host, token or allowed_hosts was given, and no port")
     checked_keys(keys)
     exposed = REGISTRY if registry is None else registry
     with ExitStack() as connections:

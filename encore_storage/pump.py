@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from collections.abc import Callable
 
@@ -42,8 +43,9 @@ class Pump:
         self._consume = consume
         self._interval = interval
         self._at_end = at_end
-        self._ends = iter((True,))  # taking from an iterator is one step, which no thread can come between
-        self._stopping = threading.Event()
+        self._begins, self._ends = iter((True,)), iter((True,))  # to take from an iterator is one step for all threads
+        self._stopping, self._over = threading.Event(), threading.Event()
+        self._process = os.getpid()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def __repr__(self) -> str:
@@ -56,33 +58,48 @@ class Pump:
         atexit.register(self.stop)
         try:
             self._thread.start()
-        except BaseException:
-            atexit.unregister(self.stop)
-            self._end()
+        except BaseException:  # of an interrupt, too, which may find the thread running
+            self._stream.close()
+            self._stopping.set()
+            self._end_instead()
             raise
 
     def stop(self) -> None:
         """Close the stream, have all consumed that it still holds, and end; doing so twice does nothing."""
-        atexit.unregister(self.stop)
         self._stream.close()
-        self._stopping.set()
-        if self._thread is threading.current_thread():
+        if self._process != os.getpid():  # a forked child has no such thread, but perhaps its locks
+            self._end()
+        elif self._thread is threading.current_thread():
+            self._stopping.set()
             return
-        if self._thread.is_alive():
-            self._thread.join()
-        self._end()  # a forked child has no thread that did
+        else:
+            self._stopping.set()
+            self._end_instead()
+            self._over.wait()  # and only then join: interrupted, that takes a thread for one that has ended
+            if self._thread.ident is not None:
+                self._thread.join()
+        atexit.unregister(self.stop)
 
     def close(self) -> None:
         """Take no more events; what the stream still holds is consumed, if the thread is there."""
         self._stream.close()
 
     def _run(self) -> None:
+        if not next(self._begins, False):
+            return
         try:
             while self._stream.wait():
                 self._consume(self._stream.drain())
                 self._stopping.wait(self._interval)
         finally:
             self._end()
+            self._over.set()
+
+    def _end_instead(self) -> None:
+        """End in place of a thread that has not begun, and now won't."""
+        if next(self._begins, False):
+            self._end()
+            self._over.set()
 
     def _end(self) -> None:
         self._stream.close()  # also where `consume` fails: nobody takes the rest

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +15,9 @@ from encore_storage.codec import CodecError, EventCodec, Message
 from encore_storage.recording.errors import MalformedRecordingError, RecordingFileError
 
 _BACKUP = re.compile("[1-9][0-9]{0,2}")  # up to MOST_BACKUPS
-_TRIES = 100
+_NONE = "can't be read: there is no such file"
+_MOVING = "can't be read: its files are moved aside faster than they can be opened"
+_TRIES, _PAUSE = 100, 0.01  # seconds between two
 
 
 class Recording:
@@ -49,6 +52,12 @@ class Recording:
         Raises:
             RecordingFileError: there is none.
         """
+        files = self._found()
+        if not files:
+            raise RecordingFileError(self.path, _NONE)
+        return files
+
+    def _found(self) -> list[Path]:
         beginning = f"{self.path.name}."
         try:
             names = os.listdir(self.path.parent)  # noqa: PTH208 (names are all that is asked for)
@@ -57,10 +66,7 @@ class Recording:
         numbers = [name.removeprefix(beginning) for name in names if name.startswith(beginning)]
         older = sorted((int(number) for number in numbers if _BACKUP.fullmatch(number)), reverse=True)
         files = [self.path.with_name(f"{beginning}{number}") for number in older]
-        files += [self.path] * (self.path.name in names)
-        if not files:
-            raise RecordingFileError(self.path, "can't be read: there is no such file")
-        return files
+        return files + [self.path] * (self.path.name in names)
 
     def __iter__(self) -> Iterator[Message]:
         """Read the messages.
@@ -76,19 +82,22 @@ class Recording:
 
     def _all_open(self, opened: ExitStack) -> list[tuple[Path, BinaryIO]]:
         """All files, open at once, so that a recorder may go on and move them; none of them was moved until then."""
+        names = self.files
         for tries_left in reversed(range(_TRIES)):
             with ExitStack() as these:
-                names = self.files
                 try:
                     files = [(path, these.enter_context(self._open(path))) for path in names]
                 except RecordingFileError as error:
-                    if tries_left and isinstance(error.__cause__, FileNotFoundError):
-                        continue
-                    raise
-                if self.files == names and all(_is_at(path, file) for path, file in files):
+                    if not tries_left or not isinstance(error.__cause__, FileNotFoundError):
+                        raise
+                    files = []
+                found = self._found()
+                if files and found == names and all(_is_at(path, file) for path, file in files):
                     opened.push(these.pop_all())
                     return files
-        raise RecordingFileError(self.path, "can't be read: its files are moved aside faster than they can be opened")
+            names = found
+            time.sleep(_PAUSE)
+        raise RecordingFileError(self.path, _MOVING if names else _NONE)
 
     def _open(self, path: Path) -> BinaryIO:
         try:

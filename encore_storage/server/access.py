@@ -58,7 +58,9 @@ class Access:
     def new_code(self) -> str:
         """A code for one browser to log in with, once, within ten minutes."""
         now = self._clock()
-        self._codes = {code: expires for code, expires in list(self._codes.items()) if now <= expires}
+        for old, expires in list(self._codes.items()):
+            if now > expires:
+                self._codes.pop(old, None)
         code = secrets.token_urlsafe(32)
         self._codes[code] = now + CODE_SECONDS
         return code

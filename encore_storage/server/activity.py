@@ -86,7 +86,7 @@ class Activity:
         self.failures = Latest()
         self._data_of = data_of
         self._clock = clock
-        self._ended: deque[object] = deque(maxlen=KEPT)
+        self._ended: dict[object, None] = {}  # the latest
         self._operations: dict[object, _InFlight] = {}
         self._transactions: dict[object, _InFlight] = {}
 
@@ -146,18 +146,21 @@ class Activity:
 
     def _operation_moved(self, event: StoreProgressEvent) -> None:
         known = self._operations.get(event.operation_id)
+        if isinstance(event, StoreProgressStartEvent):
+            self._ended.pop(event.operation_id, None)  # it is another one with the same id
         self._operations[event.operation_id] = _InFlight(event, self._since(event) if known is None else known.since)
-        _bound(self._operations)
-        if isinstance(event, StoreProgressStepEvent) and event.operation_id in self._ended.copy():
+        _bound(self._operations, MOST_IN_FLIGHT)
+        if isinstance(event, StoreProgressStepEvent) and event.operation_id in self._ended:
             self._operations.pop(event.operation_id, None)  # another thread has told its end, and this comes late
 
     def _operation_left(self, event: StoreProgressEndEvent) -> None:
-        self._ended.append(event.operation_id)
+        self._ended[event.operation_id] = None
+        _bound(self._ended, KEPT)
         self._operations.pop(event.operation_id, None)
 
     def _transaction_began(self, event: StoreTransactionStartEvent) -> None:
         self._transactions[event.transaction_id] = _InFlight(event, self._since(event))
-        _bound(self._transactions)
+        _bound(self._transactions, MOST_IN_FLIGHT)
 
     def _transaction_left(self, event: StoreTransactionEndEvent) -> None:
         self._transactions.pop(event.transaction_id, None)
@@ -173,13 +176,19 @@ def _count(told: object) -> float | None:
     return told if isinstance(told, int | float) and 0 <= told < math.inf else None
 
 
-def _bound(in_flight: dict[object, _InFlight]) -> None:
-    """Forget the oldest where there are too many: their ends were never told."""
-    if len(in_flight) > MOST_IN_FLIGHT:
+def _bound(known: dict[object, Any], most: int) -> None:
+    """Forget the oldest where there are too many: their ends were never told, or so long ago."""
+    if len(known) > most:
         with contextlib.suppress(RuntimeError, StopIteration):  # another thread changes it: the next one will
-            in_flight.pop(next(iter(in_flight)), None)
+            known.pop(next(iter(known)), None)
 
 
 def _of(stores: Collection[str], in_flight: dict[object, _InFlight]) -> list[_InFlight]:
-    found = [one for one in list(in_flight.values()) if not stores or one.event.store in stores]
+    found = [one for one in list(in_flight.values()) if not stores or _store_of(one.event) in stores]
     return sorted(found, key=lambda one: one.since)
+
+
+def _store_of(event: Any) -> object:
+    with contextlib.suppress(Exception):  # a program's own events
+        return event.store
+    return None

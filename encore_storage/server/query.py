@@ -123,7 +123,8 @@ def parse_view(pairs: Pairs) -> str:
     Raises:
         QueryError: it is neither, or asked for by what a summary doesn't tell apart.
     """
-    (view,) = _known("view", [_single(pairs, "view") or "events"], VIEWS)
+    given = _single(pairs, "view")
+    (view,) = _known("view", ["events" if given is None else given], VIEWS)
     others = [name for name, _ in pairs if name not in _OF_SUMMARIES]
     if view == "summary" and others:
         raise QueryError(f"a summary can't be asked for by {others[0]}: there are {', '.join(_OF_SUMMARIES)}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
 from typing import Any
 
 from encore_storage.forks import Running
-from encore_storage.subscribers.errors import AddressError, MissingExtraError
+from encore_storage.subscribers.errors import ANOTHER_HOST, ANOTHER_PORT, AddressError, MissingExtraError
 
 try:
     import uvicorn
@@ -53,15 +54,15 @@ class Server:
             timeout_graceful_shutdown=_GRACE,
         )
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [self._socket]}, name="encore-server", daemon=True
-        )
+        self._begins = iter((True,))  # to take from an iterator is one step for all threads
+        self._thread = threading.Thread(target=self._run, name="encore-server", daemon=True)
         _running.add(self)
         try:
             self._thread.start()
-        except BaseException:  # there can be no more threads, or an interrupt
+        except BaseException:  # there can be no more threads; or an interrupt, which may find the thread running
             self._server.should_exit = True
-            self._socket.close()
+            if next(self._begins, False):
+                self._socket.close()
             _running.discard(self)
             raise
 
@@ -81,6 +82,10 @@ class Server:
         self._thread.join()
         self._socket.close()
         _running.discard(self)
+
+    def _run(self) -> None:
+        if next(self._begins, False):
+            self._server.run(sockets=[self._socket])
 
     def let_go(self) -> None:
         """Give up the sockets in a forked child, or they would stay open as long as it lives.
@@ -105,11 +110,12 @@ def _listening(host: str, port: int) -> socket.socket:
     except UnicodeError:
         is_name = False
     if not is_name:
-        raise AddressError(host, port, "no host can have that name")
+        raise AddressError(host, port, "no host can have that name", ANOTHER_HOST)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
         number, words = error.errno or 0, error.strerror or str(error)
         reason = os.strerror(number) if number > 0 else words.partition(" (")[0]  # below, numbers are of the resolver
-        raise AddressError(host, port, reason) from error
+        is_of_the_port = number in {errno.EADDRINUSE, errno.EACCES}
+        raise AddressError(host, port, reason, ANOTHER_PORT if is_of_the_port else ANOTHER_HOST) from error

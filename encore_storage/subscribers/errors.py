@@ -45,15 +45,16 @@ class MissingExtraError(SubscriberError, ImportError):
         self.extra = extra
 
 
+ANOTHER_PORT = "choose another port, or 0 for one that is free"
+ANOTHER_HOST = "choose another host: a name or an address of this machine"
+
+
 class AddressError(SubscriberError, OSError):
     """Nothing can be served at the address; most often the port is taken."""
 
-    def __init__(self, host: str, port: int, reason: str) -> None:
+    def __init__(self, host: str, port: int, reason: str, advice: str = ANOTHER_PORT) -> None:
         """Say why nothing can be served on `port` of `host`, and what to do."""
-        super().__init__(
-            f"nothing can be served on port {port} of {host!r}: {reason}; "
-            "choose another port, or 0 for one that is free"
-        )
+        super().__init__(f"nothing can be served on port {port} of {host!r}: {reason}; {advice}")
         self.host = host
         self.port = port
         self.reason = reason

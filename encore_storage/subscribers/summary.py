@@ -44,10 +44,10 @@ class OperationSummary:
 
     def add(self, event: StoreProgressEndEvent) -> None:
         """Count one operation."""
-        total = self.bytes + event.bytes
-        self._durations.append(event.duration)  # before anything is counted of an event that is not whole
+        total, duration = self.bytes + event.bytes, float(event.duration)
+        self.outcomes[event.outcome] += 1  # from here on, nothing can fail: no event is counted by half
         self.bytes = total
-        self.outcomes[event.outcome] += 1
+        self._durations.append(duration)
 
 
 class SummarySubscriber(Subscriber):

@@ -76,15 +76,15 @@ def test_the_bytes_of_a_failed_operation_count_too(manager: EventManager, summar
     assert row.bytes == 15
 
 
-@pytest.mark.parametrize("lacks", ["duration", "bytes"])
+@pytest.mark.parametrize(("lacks", "value"), [("duration", None), ("bytes", None), ("outcome", ["ok"])])
 def test_an_event_that_is_not_whole_is_not_half_counted(
-    manager: EventManager, summary: SummarySubscriber, lacks: str
+    manager: EventManager, summary: SummarySubscriber, lacks: str, value: object
 ) -> None:
-    manager.emit(end(**{lacks: None}))
+    manager.emit(end(**{lacks: value}))
     assert summary.operations == []
 
     manager.emit(end(bytes=5))
-    manager.emit(end(**{lacks: None}))
+    manager.emit(end(**{lacks: value}))
     (row,) = summary.operations
     assert (row.count, row.bytes, row.outcomes.total()) == (1, 5, 1)
 

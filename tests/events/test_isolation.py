@@ -146,6 +146,53 @@ def test_trouble_that_comes_of_telling_trouble_is_only_logged(caplog: pytest.Log
     assert len(caplog.records) == 6
 
 
+def test_what_is_left_to_the_worker_meanwhile_is_only_logged(caplog: pytest.LogCaptureFixture) -> None:
+    managers = EventManager(), EventManager()
+    told: list[BaseEvent] = []
+
+    def hear(event: ListenerErrorEvent) -> None:
+        told.append(event)
+        for manager in managers:
+            manager.emit(Opened(), block=False)
+
+    for manager in managers:
+        manager.connect(Opened, fail)
+        manager.connect(ListenerErrorEvent, hear)
+    managers[0].emit(Opened())
+    for manager in managers:
+        manager.close()
+
+    assert len(told) == 1
+    assert len(caplog.records) == 3
+
+
+def test_what_a_task_of_such_a_coroutine_does_later_is_told_again(manager: EventManager) -> None:
+    told: list[BaseEvent] = []
+
+    async def hear(event: ListenerErrorEvent) -> None:
+        told.append(event)
+        if len(told) == 1:
+            tasks.append(asyncio.create_task(later()))
+
+    async def later() -> None:
+        await asyncio.sleep(0)
+        manager.emit(Opened())
+        await asyncio.to_thread(manager.emit, Opened())
+
+    async def run() -> None:
+        manager.connect(Opened, fail)
+        manager.connect(ListenerErrorEvent, hear, where=lambda event: isinstance(event.event, Opened))
+        manager.emit(Opened())
+        await asyncio.sleep(0)
+        await tasks[0]
+        await asyncio.sleep(0)
+
+    tasks: list[asyncio.Task[None]] = []
+    asyncio.run(run())
+
+    assert len(told) == 2  # in another thread, no loop runs for the coroutine listener
+
+
 def test_what_a_coroutine_that_hears_of_failures_brings_about_is_only_logged(
     manager: EventManager, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -194,12 +194,14 @@ if child == 0:
     emitter.start()  # now that somebody reads here, it waits
     print(told(stream.get() for _ in range(5)), flush=True)
     emitter.join()
+    emit(15, 16, 17, 18, 19)  # who reads doesn't wait for itself, and loses nothing
+    print(told(event for _, event in stream.drain()), flush=True)
     os._exit(0)
 print(os.waitpid(child, 0)[1])
 ends.set()
 """)
 
-    assert printed.splitlines() == ["[8, 8, 9] 8", "[10, 11, 12, 13, 14]", "0"]
+    assert printed.splitlines() == ["[8, 8, 9] 8", "[10, 11, 12, 13, 14]", "[15, 16, 17, 18, 19]", "0"]
 
 
 def test_a_loop_that_reads_does_not_wait_for_itself(manager: EventManager) -> None:

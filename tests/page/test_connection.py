@@ -72,6 +72,13 @@ class OpenConnections:
         self._open = [one for one in self._open if _is_open(one)]
         return len(self._open)
 
+    def answer_the_oldest(self, answer: bytes) -> None:
+        """Answer the one that has waited longest of those that are still there."""
+        self.count()
+        for one in self._open[:1]:
+            with suppress(ConnectionError):
+                one.sendall(answer)
+
     def close(self) -> None:
         for one in self._open:
             one.close()
@@ -201,6 +208,32 @@ def test_a_machine_that_says_nothing_keeps_no_connection_for_each_try(
     program.start(feed)
     screen.page.clock.run_for(4_000)
     screen.becomes("live")
+
+
+def test_a_slow_refusal_is_told_nevertheless(screen: Screen, program: Program, feed: EventFeed) -> None:
+    program.start(feed)
+    screen.page.clock.install()
+    screen.page.goto(program.address)
+    screen.becomes("live")
+    program.stop()
+    with socket.create_server(("127.0.0.1", program.port)) as slow:
+        slow.setblocking(False)
+        open_ones = OpenConnections(slow)
+        screen.becomes("lost")
+        screen.page.clock.run_for(4_000)
+        screen.until(partial(open_ones.have_come, 1))  # it tries again
+        screen.page.clock.run_for(11_000)
+        screen.until(partial(open_ones.have_come, 2))  # lost again: it asks why
+        screen.page.clock.run_for(4_000)
+        screen.until(partial(open_ones.have_come, 3))  # and tries again, before it is told
+        refusal = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+
+        def told() -> str | None:
+            open_ones.answer_the_oldest(refusal)
+            return screen.page.locator("#connection-title").text_content()
+
+        screen.until(told, lambda title: title == "Login needed")
+    open_ones.close()
 
 
 def test_a_page_that_may_not_look_any_more_says_how_to_log_in(

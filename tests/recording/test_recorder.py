@@ -396,13 +396,16 @@ def test_an_interrupted_end_leaves_the_file_to_the_thread_that_still_writes(
             assert may_go_on.wait(30)
             return super().encode(*arguments, **options)
 
-    def interrupted(_thread: threading.Thread) -> None:
-        raise KeyboardInterrupt
+    def interrupted(event: threading.Event, timeout: float | None = None) -> bool:
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        return wait(event, timeout)
 
+    wait = threading.Event.wait
     recorder = Recorder(path, codec=Slow()).connect(manager)
     emit(manager, 3)
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "join", interrupted)
+        patch.setattr(threading.Event, "wait", interrupted)
         with pytest.raises(KeyboardInterrupt):
             recorder.disconnect()
     may_go_on.set()

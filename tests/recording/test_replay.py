@@ -168,6 +168,28 @@ def test_files_that_are_moved_while_they_are_opened_are_opened_again(
     assert [vars(message.event)["key"] for message in Recording(path)] == [str(number) for number in range(10)]
 
 
+def test_a_moment_without_any_file_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = write(path, [1.0]).read_bytes()
+    pauses: list[float] = []
+
+    def open_meanwhile(recording: Recording, place: Path) -> BinaryIO:
+        opened = open_(recording, place)
+        if not pauses:
+            path.unlink()  # as a recorder without backups does
+        return opened
+
+    def begin_anew(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            path.write_bytes(line)
+
+    open_ = Recording._open
+    monkeypatch.setattr(Recording, "_open", open_meanwhile)
+    monkeypatch.setattr("encore_storage.recording.recording.time.sleep", begin_anew)
+
+    assert [message.time for message in Recording(path)] == [1.0]
+
+
 def test_files_that_never_stay_are_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = LineFile(write(path, [1.0]), max_bytes=1, backups=1)
     file.open()

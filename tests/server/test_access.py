@@ -73,6 +73,15 @@ def test_codes_that_nobody_used_are_forgotten(access: Access, clock: Clock) -> N
     assert not any(access.new_session(code) for code in old)
 
 
+def test_codes_stay_in_one_place(access: Access, clock: Clock) -> None:
+    codes = access._codes  # which other threads take from meanwhile
+    access.new_code()
+    clock.now += CODE_SECONDS + 1
+    access.new_code()
+
+    assert access._codes is codes
+
+
 def test_a_session_lets_in_until_it_gets_too_old(access: Access, clock: Clock) -> None:
     given = session(access)
 

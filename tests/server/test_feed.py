@@ -181,6 +181,16 @@ def test_a_step_that_comes_after_the_end_brings_nothing_back(manager: EventManag
     assert feed.activity.in_flight((), 10)["in_flight"] == []
 
 
+def test_an_id_may_be_used_again(manager: EventManager, feed: EventFeed) -> None:
+    identity = {"store": "archive", "operation_id": "1", "steps": 2, "timestamp": 0.0, "direction": None}
+    for _ in range(2):
+        manager.emit(StoreProgressStartEvent(**identity))
+        manager.emit(StoreProgressStepEvent(**identity, step=1, delta=1))
+        assert feed.activity.in_flight((), 10)["in_flight_total"] == 1
+        manager.emit(StoreProgressEndEvent(**identity, outcome="ok", bytes=2, delta=1, duration=1.0))
+        assert feed.activity.in_flight((), 10)["in_flight_total"] == 0
+
+
 def test_nor_does_one_that_is_being_noted_while_the_end_is_told(
     manager: EventManager, feed: EventFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +234,18 @@ def test_what_cannot_be_told_hides_nothing_else(manager: EventManager, feed: Eve
 
     assert [one["operation_id"] for one in told["in_flight"]] == ["2"]
     assert told["in_flight_total"] == 2
+
+
+def test_a_store_that_cannot_be_told_is_none_of_those_asked_for(manager: EventManager, feed: EventFeed) -> None:
+    class Odd(StoreProgressStartEvent):
+        @property
+        def store(self) -> str:  # type: ignore[override]  # where others have an attribute
+            raise OSError("nobody knows")
+
+    manager.emit(Odd(operation_id="1"))
+    manager.emit(start("2"))
+
+    assert feed.activity.in_flight(("archive",), 10)["in_flight_total"] == 1
 
 
 def test_what_never_ends_is_forgotten_when_there_is_too_much_of_it(

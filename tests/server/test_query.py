@@ -104,6 +104,8 @@ def test_a_view_is_one_of_two() -> None:
     assert parse_view([("view", "summary")]) == "summary"
     with pytest.raises(QueryError, match="there is no view 'all': there are events, summary"):
         parse_view([("view", "all")])
+    with pytest.raises(QueryError, match="there is no view ''"):
+        parse_view([("view", "")])
     with pytest.raises(QueryError, match="view is given 2 times: there can be one"):
         parse_view([("view", "events"), ("view", "events")])
 

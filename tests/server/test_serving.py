@@ -107,6 +107,25 @@ def test_where_there_can_be_no_thread_the_port_is_left_to_others(
         assert monitored.page == f"http://127.0.0.1:{port}/"
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_interrupted_start_ends_in_peace(feed: EventFeed, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, threads = threading.Thread.start, list[threading.Thread]()
+
+    def interrupted(thread: threading.Thread) -> None:
+        threads.append(thread)
+        start(thread)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            Server(create_app(feed=feed), "127.0.0.1", 0)
+    for thread in threads:
+        thread.join()
+
+    assert [thread.name for thread in threads] == ["encore-server"]
+
+
 @pytest.mark.parametrize(
     ("host", "reason"),
     [
@@ -117,7 +136,7 @@ def test_where_there_can_be_no_thread_the_port_is_left_to_others(
     ],
 )
 def test_a_host_that_cannot_be_had_is_told_with_the_reason(manager: EventManager, host: str, reason: str) -> None:
-    wanted = rf"nothing can be served on port 0 of {re.escape(repr(host))}: ({reason}); choose another port"
+    wanted = rf"nothing can be served on port 0 of {re.escape(repr(host))}: ({reason}); choose another host"
     with pytest.raises(AddressError, match=wanted) as error:
         monitor(manager, logs=False, registry=CollectorRegistry(), port=0, host=host, token="x" * 32)
 
@@ -126,11 +145,13 @@ def test_a_host_that_cannot_be_had_is_told_with_the_reason(manager: EventManager
 
 
 @pytest.mark.parametrize("options", [{"host": "0.0.0.0"}, {"token": "x" * 32}, {"allowed_hosts": ["example.org"]}])
-def test_what_is_for_a_server_needs_a_port(manager: EventManager, options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"give a port as well, such as port=9464"):
-        monitor(manager, logs=False, registry=CollectorRegistry(), **options)
+def test_what_is_for_a_server_is_of_no_use_without_a_port(
+    manager: EventManager, options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with monitor(manager, logs=False, registry=CollectorRegistry(), **options) as monitored:
+        assert monitored.page is None
 
-    assert repr(manager) == "<EventManager: 0 listeners>"
+    assert caplog.messages == ["nothing is served: host, token or allowed_hosts was given, and no port"]
 
 
 def test_closing_twice_does_nothing(feed: EventFeed) -> None:

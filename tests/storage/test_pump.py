@@ -144,6 +144,79 @@ def test_the_end_is_told_once_after_all_was_consumed(manager: EventManager) -> N
     assert ends == [(10, "pump")]
 
 
+def test_an_interrupted_start_leaves_the_end_to_the_thread(
+    manager: EventManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_go_on, consumer, ends = threading.Event(), Consumer(), list[str]()
+    start = threading.Thread.start
+
+    def consume(batch: Batch) -> None:
+        assert may_go_on.wait(30)
+        consumer(batch)
+
+    def interrupted(thread: threading.Thread) -> None:
+        manager.emit(BaseEvent())
+        start(thread)
+        raise KeyboardInterrupt
+
+    stream = manager.stream(BaseEvent)
+    pump = Pump(
+        stream, consume, interval=3600, name="pump", at_end=lambda: ends.append(threading.current_thread().name)
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pump.start()
+    assert (ends, stream.closed) == ([], True)
+    may_go_on.set()
+    pump.stop()
+
+    assert (ends, len(consumer.events)) == (["pump"], 1)
+
+
+def test_an_interrupted_stop_can_be_repeated(manager: EventManager) -> None:
+    may_go_on, consumer, ends = threading.Event(), Consumer(), list[int]()
+
+    def consume(batch: Batch) -> None:
+        assert may_go_on.wait(30)
+        consumer(batch)
+
+    class Interrupted(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            if not may_go_on.is_set():
+                raise KeyboardInterrupt
+            return super().wait(timeout)
+
+    pump = Pump(
+        manager.stream(BaseEvent),
+        consume,
+        interval=3600,
+        name="pump",
+        at_end=lambda: ends.append(len(consumer.events)),
+    )
+    pump._over = Interrupted()
+    pump.start()
+    manager.emit(BaseEvent())
+    with pytest.raises(KeyboardInterrupt):
+        pump.stop()
+    assert ends == []
+    may_go_on.set()
+    pump.stop()
+
+    assert ends == [1]
+
+
+def test_what_has_not_begun_can_be_stopped(manager: EventManager) -> None:
+    ends = list[bool]()
+    pump = Pump(manager.stream(BaseEvent), Consumer(), interval=0.0, name="pump", at_end=lambda: ends.append(True))
+
+    pump.stop()
+    pump.start()
+    pump.stop()
+
+    assert ends == [True]
+
+
 def test_where_there_can_be_no_thread_nothing_is_left_behind(
     manager: EventManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,7 +35,6 @@ export class Stream {
   close() {
     clearTimeout(this._retry);
     clearTimeout(this._silence);
-    this._question?.abort(); // of the few connections that a browser has for a host, each is needed
     this._source?.close();
     this._source = null;
   }
@@ -89,6 +88,7 @@ export class Stream {
     let reason = "network";
     let sentence = null;
     const question = new AbortController();
+    this._question?.abort(); // a browser has few connections for a host, and one that says nothing would keep each
     this._question = question;
     try {
       const answer = await fetch(this._address(), { cache: "no-store", signal: question.signal });
@@ -101,6 +101,7 @@ export class Stream {
     } catch {
       // Nobody answers, or not in JSON: the reason as it is by now says enough.
     }
+    if (question.signal.aborted) return;
     if (this._lostSince !== null && attempt === this._retry) {
       this._onstate({ kind: "lost", since: this._lostSince, reason, sentence });
     }
