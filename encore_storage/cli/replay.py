@@ -13,7 +13,7 @@ from encore_storage.cli.session import Session
 from encore_storage.codec import RecordedSource
 from encore_storage.recording import replay
 
-_LONG_PAUSE = 5.0  # seconds, after which whoever looks on may wonder
+_LONG_PAUSE = 5.0  # seconds, after which whoever looks on at a terminal may wonder
 
 
 class Seen:
@@ -58,7 +58,7 @@ def run_replay(run: Session, path: Path, speed: float, *, keep_serving: bool) ->
     seen = Seen(run.manager)
 
     def pause(seconds: float) -> None:
-        if seconds >= _LONG_PAUSE:
+        if seconds >= _LONG_PAUSE and run.console.is_terminal:
             run.say(f"nothing happened for a while: waiting {duration(seconds)}; a higher --speed waits less")
         time.sleep(seconds)
 

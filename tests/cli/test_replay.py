@@ -64,17 +64,20 @@ def test_the_figures_are_by_the_time_that_it_took_when_it_was_recorded(encore: E
     assert "in 86400.0 s" in told.out
 
 
-def test_a_long_pause_is_told(encore: Encore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_long_pause_is_told_on_a_terminal(
+    encore: Encore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
     waits: list[float] = []
     monkeypatch.setattr("encore_storage.cli.replay.time.sleep", waits.append)
+    monkeypatch.setenv("FORCE_COLOR", "1" if is_terminal else "")
 
     told = encore("replay", slow(tmp_path / "slow.jsonl"), "--speed", "10")
 
     (wait,) = waits
     assert 8630 < wait <= 8640
-    assert re.search(
-        r"^nothing happened for a while: waiting 86\d\d\.\d s; a higher --speed waits less$", told.out, re.MULTILINE
-    )
+    said = re.search(r"nothing happened for a while: waiting 86\d\d\.\d s; a higher --speed waits less\n", told.out)
+    assert (said is not None) == is_terminal
 
 
 def test_events_without_a_time_are_counted(encore: Encore, tmp_path: Path) -> None:
