@@ -13,7 +13,6 @@ import itertools
 import math
 import operator
 import os
-import threading
 import time
 import weakref
 from collections import deque
@@ -23,6 +22,7 @@ from typing import Any, Generic, Literal, TypeVar
 from encore_events.drops import Drops
 from encore_events.events import BaseEvent, EventsDroppedEvent
 from encore_events.gates import Gates, LoopGate, ThreadGate, open_all, open_one
+from encore_events.owner import here
 
 E = TypeVar("E", bound=BaseEvent)
 
@@ -30,16 +30,6 @@ Entry = tuple[float, E, int | None]
 """The time of an emit, its event, and what was left of `Drops.left` if that says what is missing before it."""
 
 Policy = Literal["block", "drop_oldest", "drop_newest"]
-
-
-class _Here(threading.local):
-    """Has a token for each thread, which no later thread has, as it may have the ident."""
-
-    def __init__(self) -> None:
-        self.token = object()
-
-
-_here = _Here()
 
 
 class Buffer(Generic[E]):
@@ -59,7 +49,7 @@ class Buffer(Generic[E]):
         self._next: deque[int | Entry[E]] = deque()  # by turns what was missing before an event, and that event
         self._readers: Gates = {}
         self._emitters: Gates = {}
-        self._reader: object = _here.token  # until somebody reads, whoever made it is the only one who can
+        self._reader: object = here.token  # until somebody reads, whoever made it is the only one who can
         self._lefts = self._missing_before_the_oldest()
         self._sizes = map(len, itertools.repeat(self._events))
         self._oldest = iter(self._events.popleft, None)
@@ -83,7 +73,7 @@ class Buffer(Generic[E]):
 
     def take(self) -> tuple[float, E | EventsDroppedEvent] | None:
         """What comes next, an event or word of those that are missing before it; None if nothing waits."""
-        self._reader = _here.token
+        self._reader = here.token
         if self.drops.owed:
             self.drops.settle()
         left = operator.length_hint(self.drops.left)  # read first: later drops have their place after later events
@@ -105,7 +95,7 @@ class Buffer(Generic[E]):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until there is something to take, for `timeout` seconds or until it is closed; whether there is."""
-        self._reader = _here.token
+        self._reader = here.token
         end = math.inf if timeout is None else time.monotonic() + timeout
         while (is_ready := self._is_ready()) is None:
             left = end - time.monotonic()
@@ -249,7 +239,7 @@ class Block(Buffer[E]):
     def _must_wait(self) -> bool:
         if len(self._events) < self._places or self.closed:
             return False
-        return self._reader is not None and self._reader is not _here.token
+        return self._reader is not None and self._reader is not here.token
 
 
 _blocking: weakref.WeakSet[Block[Any]] = weakref.WeakSet()

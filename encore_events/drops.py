@@ -6,6 +6,7 @@ by `dict.setdefault`, which gives the first who comes the right to it.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import operator
@@ -92,12 +93,7 @@ class Drops:
         if not count or self._stream() is None:
             return
         self._due = now + PAUSE
-        outer = _telling.is_on
-        try:
-            _telling.is_on = True
-            tell_missing(self._manager, self.notice(count))
-        finally:
-            _telling.is_on = outer
+        _telling.during(functools.partial(tell_missing, self._manager, self.notice(count)))
 
 
 class _Told:

@@ -7,6 +7,21 @@ import threading
 from typing import Any, NamedTuple
 
 
+class Here(threading.local):
+    """Has a token for each thread, which no later thread has, as it may have the ident.
+
+    Attributes:
+        token: the calling thread's own.
+    """
+
+    def __init__(self) -> None:
+        """Make the token of the calling thread, when it first asks."""
+        self.token = object()
+
+
+here = Here()
+
+
 class Owner(NamedTuple):
     """A thread and, where an event loop runs, the task that is running in it."""
 

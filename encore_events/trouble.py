@@ -18,13 +18,22 @@ OnError = Callable[[BaseEvent, object, Exception], object]
 
 
 class Telling(threading.local):
-    """Whether the calling thread is just telling something; who does sets it within a `try`, and back at its end.
+    """Whether the calling thread is just telling something.
 
     No ContextVar: setting one allocates, and what a garbage collection then finds may set it as well, which crashes
     CPython 3.11. Nor would a task or a timer that is started meanwhile ever be without it again.
     """
 
     is_on = False
+
+    def during(self, job: Callable[[], object]) -> None:
+        """Do the job, and have it on meanwhile."""
+        before = self.is_on
+        try:
+            self.is_on = True  # within the `try`: an interrupt must not leave it on
+            job()
+        finally:
+            self.is_on = before
 
 
 _telling = Telling()
@@ -52,14 +61,14 @@ def tell_listener_error(
     logger.error("listener %r failed for %r", listener, event, exc_info=error)
     if is_telling():
         return
-    try:
-        _telling.is_on = True
+
+    def tell() -> None:
         if on_error is not None:
             _call_on_error(on_error, event, listener, error)
         if manager.has_listeners(ListenerErrorEvent):
             manager.emit(ListenerErrorEvent(source=manager, event=event, listener=listener, error=error))
-    finally:
-        _telling.is_on = False
+
+    _telling.during(tell)
 
 
 def is_telling() -> bool:
@@ -77,12 +86,7 @@ def hear_of_trouble() -> None:
 
 def with_trouble(job: Callable[[], object]) -> None:
     """Do the job, of which all counts as being told of trouble."""
-    outer = _telling.is_on
-    try:
-        _telling.is_on = True
-        job()
-    finally:
-        _telling.is_on = outer
+    _telling.during(job)
 
 
 def tell_failure(manager: Teller, event: BaseEvent, listener: object, error: Exception) -> None:

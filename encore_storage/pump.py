@@ -67,17 +67,16 @@ class Pump:
     def stop(self) -> None:
         """Close the stream, have all consumed that it still holds, and end; doing so twice does nothing."""
         self._stream.close()
-        if self._process != os.getpid():  # a forked child has no such thread, but perhaps its locks
-            self._end()
-        elif self._thread is threading.current_thread():
+        if self._process == os.getpid():
             self._stopping.set()
-            return
-        else:
-            self._stopping.set()
+            if self._thread is threading.current_thread():
+                return
             self._end_instead()
             self._over.wait()  # and only then join: interrupted, that takes a thread for one that has ended
             if self._thread.ident is not None:
                 self._thread.join()
+        else:  # a forked child has no such thread, but perhaps its locks
+            self._end()
         atexit.unregister(self.stop)
 
     def close(self) -> None:

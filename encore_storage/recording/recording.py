@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 import time
 from collections.abc import Iterator
@@ -13,8 +12,8 @@ from typing import BinaryIO
 
 from encore_storage.codec import CodecError, EventCodec, Message
 from encore_storage.recording.errors import MalformedRecordingError, RecordingFileError
+from encore_storage.recording.files import MOST_BACKUPS
 
-_BACKUP = re.compile("[1-9][0-9]{0,2}")  # up to MOST_BACKUPS
 _NONE = "can't be read: there is no such file"
 _MOVING = "can't be read: its files are moved aside faster than they can be opened"
 _TRIES, _PAUSE = 100, 0.01  # seconds between two
@@ -64,7 +63,7 @@ class Recording:
         except OSError as error:
             raise RecordingFileError(self.path, f"can't be read: {error.strerror}") from error
         numbers = [name.removeprefix(beginning) for name in names if name.startswith(beginning)]
-        older = sorted((int(number) for number in numbers if _BACKUP.fullmatch(number)), reverse=True)
+        older = sorted((int(number) for number in numbers if _is_backup(number)), reverse=True)
         files = [self.path.with_name(f"{beginning}{number}") for number in older]
         return files + [self.path] * (self.path.name in names)
 
@@ -121,6 +120,11 @@ class Recording:
                 self.skipped += 1
                 continue
             yield message
+
+
+def _is_backup(number: str) -> bool:
+    """Whether a file with that ending was moved aside by a recorder, which writes numbers in one way."""
+    return number.isdecimal() and str(int(number)) == number and 0 < int(number) <= MOST_BACKUPS
 
 
 def _is_at(path: Path, file: BinaryIO) -> bool:

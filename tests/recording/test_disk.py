@@ -160,9 +160,12 @@ def test_what_is_missing_is_written_by_the_process_that_has_the_file(
             warnings.simplefilter("ignore", DeprecationWarning)  # of forking where there are threads
             child = os.fork()
     if child == 0:
-        monkeypatch.undo()
-        recording.disconnect()
-        os._exit(0)
+        try:
+            monkeypatch.undo()
+            recording.disconnect()
+            os._exit(0)
+        finally:
+            os._exit(1)  # or the tests would go on in the child, too
     assert os.waitpid(child, 0)[1] == 0
     recording.disconnect()
 

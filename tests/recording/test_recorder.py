@@ -289,15 +289,15 @@ def test_a_closed_event_manager_leaves_the_file_to_others(path: Path, manager: E
 @pytest.mark.parametrize(
     "options",
     [
-        *(
-            {"max_bytes": 0},
-            {"max_bytes": "x"},
-            {"max_bytes": 1.5},
-            {"backups": -1},
-            {"backups": 1000},
-            {"backups": None},
-        ),
-        *({"interval": 0}, {"interval": 2}, {"interval": "1"}),
+        {"max_bytes": 0},
+        {"max_bytes": "x"},
+        {"max_bytes": 1.5},
+        {"backups": -1},
+        {"backups": 1000},
+        {"backups": None},
+        {"interval": 0},
+        {"interval": 2},
+        {"interval": "1"},
     ],
 )
 def test_numbers_that_cannot_be_are_refused(path: Path, options: dict[str, Any]) -> None:
@@ -412,7 +412,9 @@ def test_an_interrupted_end_leaves_the_file_to_the_thread_that_still_writes(
     until(lambda: not any(thread.name == "encore-recorder" for thread in threading.enumerate()))
 
     assert keys(path) == ["0000", "0001", "0002"]
-    LineFile(path, max_bytes=1, backups=1).open()
+    another = LineFile(path, max_bytes=1, backups=1)
+    another.open()
+    another.close()
 
 
 def test_where_there_can_be_no_thread_the_file_is_left_to_others(

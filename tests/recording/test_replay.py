@@ -166,6 +166,7 @@ def test_files_that_are_moved_while_they_are_opened_are_opened_again(
     monkeypatch.setattr(Recording, "_open", open_meanwhile)
 
     assert [vars(message.event)["key"] for message in Recording(path)] == [str(number) for number in range(10)]
+    file.close()
 
 
 def test_a_moment_without_any_file_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,6 +205,7 @@ def test_files_that_never_stay_are_told(path: Path, monkeypatch: pytest.MonkeyPa
 
     with pytest.raises(RecordingFileError, match="moved aside faster than they can be opened"):
         list(Recording(path))
+    file.close()
 
 
 def test_what_begins_with_something_else_is_no_event(path: Path) -> None:

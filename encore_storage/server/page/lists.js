@@ -48,10 +48,10 @@ function key(value) {
 
 /** A key, whose line is broken after a slash where that helps; of many slashes, only after the first. */
 function path(value) {
-  const parts = String(value).split("/", SLASHES);
+  const text = String(value);
   const words = element("bdi");
-  for (const part of parts.slice(0, -1)) words.append(`${part}/`, element("wbr"));
-  words.append(String(value).slice(words.textContent.length));
+  for (const part of text.split("/", SLASHES).slice(0, -1)) words.append(`${part}/`, element("wbr"));
+  words.append(text.slice(words.textContent.length));
   return words;
 }
 
