@@ -9,7 +9,8 @@ EncoreError
 ├── ManagerClosedError         connect() after close() (RuntimeError)
 ├── DefaultManagerError        a second default event manager (ValueError)
 ├── StreamError                stream() with a policy or a capacity that there isn't (ValueError)
-└── ProgressError              a start, step or end out of turn (RuntimeError)
+├── ProgressError              a start, step or end out of turn (RuntimeError)
+└── ForkedError                use in a forked child of what its parent has under way (RuntimeError)
 ```
 
 `encore_storage.errors` grows the other branch of the tree.
@@ -102,3 +103,14 @@ class ProgressError(EncoreError, RuntimeError):
         reason = "after its start()" if method == "start" else "outside of its start() and end()"
         super().__init__(f"{method}() of {message!r} {reason}")
         self.method = method
+
+
+class ForkedError(EncoreError, RuntimeError):
+    """A forked child used what was under way in its parent at the fork."""
+
+    def __init__(self, what: str, pid: int, advice: str) -> None:
+        """Name `what` was used, the process `pid` that it belongs to, and what to do."""
+        super().__init__(f"{what} belongs to process {pid}, from which this process was forked: {advice}")
+        self.what = what
+        self.pid = pid
+        self.advice = advice

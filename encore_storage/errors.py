@@ -12,6 +12,8 @@ EncoreError
     ├── StoreConnectionError      the store can't be reached, or was disconnected (ConnectionError)
     ├── StoreFullError            no room for more (OSError)
     ├── StoreReadOnlyError        the store can't be written to (PermissionError)
+    ├── OpenDatabaseError         a database that this process has open, used as a file (PermissionError)
+    ├── ForkedStoreError          use in a forked child of what its parent has under way (ForkedError)
     └── TransactionError
         ├── TransactionTimeoutError   another thread or task is in a transaction (TimeoutError)
         └── TransactionAbortedError   an inner block failed, so the whole was rolled back (RuntimeError)
@@ -24,7 +26,7 @@ import errno
 import io
 from typing import ClassVar, Literal, get_args
 
-from encore_events.errors import EncoreError
+from encore_events.errors import EncoreError, ForkedError
 
 ErrorType = Literal[
     "not_found",
@@ -132,6 +134,25 @@ class StoreReadOnlyError(StoreError, PermissionError):
     """The store can be read, but not written to."""
 
     error_type: ClassVar[ErrorType] = "read_only"
+
+
+class OpenDatabaseError(StoreError, PermissionError):
+    """A file is a database, or the log of one, that a SqliteStore of this process has open."""
+
+    error_type: ClassVar[ErrorType] = "conflict"
+
+    def __init__(self, path: str, store: str) -> None:
+        """Name the file and the `store` that has it open."""
+        super().__init__(
+            f"cannot use {path!r} as a file: store {store!r} of this process has that database open, and would lose its "
+            "locks when the file is closed; read it through the store, or call disconnect() first"
+        )
+        self.path = path
+        self.store = store
+
+
+class ForkedStoreError(StoreError, ForkedError):
+    """A forked child used a stream, an operation or a transaction that was open in its parent at the fork."""
 
 
 class TransactionError(StoreError):

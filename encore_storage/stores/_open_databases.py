@@ -1,0 +1,65 @@
+"""The database files that this process has open: nobody may open them as files meanwhile.
+
+POSIX locks belong to the process, and closing any descriptor of a file drops all of them. So to read a database that
+SQLite has open, or its log, as a file takes SQLite's locks away, and acknowledged writes are lost.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+
+from encore_storage.errors import OpenDatabaseError
+
+SUFFIXES = ("", "-wal", "-shm")
+"""What SQLite appends to the path of a database for each of its files."""
+
+
+class OpenDatabase(Protocol):
+    """A database in a file, which is open."""
+
+    @property
+    def path(self) -> str:
+        """Its absolute path."""
+
+    @property
+    def store(self) -> str:
+        """The name of the store that has it open."""
+
+
+_open: dict[int, OpenDatabase] = {}
+
+
+def opened(database: OpenDatabase) -> None:
+    """Refuse its files from now on."""
+    _open[id(database)] = database
+
+
+def closed(database: OpenDatabase) -> None:
+    """Refuse its files no longer; doing so twice changes nothing."""
+    _open.pop(id(database), None)
+
+
+def check_not_open(found: os.stat_result, path: str) -> None:
+    """Refuse a file that is part of an open database. To be called before the file is opened, replaced or removed.
+
+    Args:
+        found: what `os.stat` gives for the file.
+        path: the path to name in the error.
+
+    Raises:
+        OpenDatabaseError: it is a database of this process, or its log or index.
+    """
+    if not _open:
+        return
+    for database in list(_open.values()):
+        if any(_is_same(database.path + suffix, found) for suffix in SUFFIXES):
+            raise OpenDatabaseError(path, database.store)
+
+
+def _is_same(path: str, found: os.stat_result) -> bool:
+    try:
+        other = os.stat(path)  # noqa: PTH116 (names need not be UTF-8)
+    except OSError:
+        return False
+    return (other.st_dev, other.st_ino) == (found.st_dev, found.st_ino)
