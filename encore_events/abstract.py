@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from encore_events.buffer import Policy
+from encore_events.delivery import begin, has_begun
 from encore_events.events import BaseEvent, check_event_class
 from encore_events.hold import Hold
 from encore_events.listeners import Filter, Where
@@ -41,6 +42,15 @@ class BaseEventManager(ABC):
     @abstractmethod
     def emit(self, event: BaseEvent, block: bool = True) -> EmitHandle | None:  # noqa: FBT001, FBT002 (the API)
         """Call the listeners of the event."""
+
+    def deliver(self, event: BaseEvent) -> None:
+        """Emit an event that says how something ended: an interrupt is raised behind the last listener.
+
+        Called again with the same event, it goes on where an interrupt broke it off, and calls no listener twice.
+        """
+        if not has_begun(event):
+            begin(event, ())
+            self.emit(event)
 
     @abstractmethod
     def has_listeners(self, cls: type[BaseEvent]) -> bool:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Protocol, Self
 
+from encore_events import forks
+from encore_events.delivery import forget
+from encore_events.errors import ForkedError
 from encore_events.events import BaseEvent
 from encore_events.listeners import Filter, Listener
 from encore_events.owner import Owner, current_owner
 from encore_events.plan import Report, is_accepted
 from encore_events.worker import EmitHandle
 
-Queued = tuple[BaseEvent, EmitHandle | None]
+
+class _Held:
+    """An event that waits, the handle of its emit if that was in the background, and if its release has begun."""
+
+    __slots__ = ("event", "handle", "is_released")
+
+    def __init__(self, event: BaseEvent, handle: EmitHandle | None) -> None:
+        self.event = event
+        self.handle = handle
+        self.is_released = False
 
 
 class Holder(Protocol):
@@ -25,7 +37,10 @@ class Holder(Protocol):
         """Ask it no longer."""
 
     def emit_held(self, event: BaseEvent, handle: EmitHandle | None) -> None:
-        """Emit an event that is no longer held."""
+        """Emit an event in the background that is no longer held."""
+
+    def deliver(self, event: BaseEvent) -> None:
+        """Emit an event that is no longer held; called again, go on where an interrupt broke it off."""
 
 
 class Hold:
@@ -40,11 +55,12 @@ class Hold:
         self._manager = manager
         self._accepts = accepts
         self._owner: Owner | None = None
-        self._queue: list[Queued] = []
+        self._process = forks.current
+        self._queue: dict[object, _Held] = {}
 
     def __enter__(self) -> Self:
         """Begin to hold what the calling thread or task emits."""
-        self._owner = current_owner()
+        self._owner, self._process = current_owner(), forks.current
         self._manager.begin_hold(self)
         return self
 
@@ -69,61 +85,79 @@ class Hold:
     def release(self) -> None:
         """End the hold and emit what was held, in order. Filters and `disable` apply now.
 
+        An interrupt reaches all listeners of the event that is being emitted; the events after it are discarded.
+
         Raises:
             ExceptionGroup: the manager is strict and listeners failed; all events were emitted first.
+            ForkedError: the hold began in the process that this one was forked from.
         """
-        failures: list[Exception] = []
-        queue = iter(self._end())
         try:
-            for event, handle in queue:
-                try:
-                    self._manager.emit_held(event, handle)
-                except ExceptionGroup as group:
-                    failures.extend(group.exceptions)
+            self.deliver()
         finally:
-            _forget(queue)  # nothing is left of it, unless an interrupt came
+            self.discard()  # nothing is left of it, unless an interrupt came
+
+    def deliver(self) -> None:
+        """Do as `release` does, but keep what an interrupt has left: called again, go on with that."""
+        self._check_process()
+        self._manager.end_hold(self)
+        failures: list[Exception] = []
+        for key, held in list(self._queue.items()):
+            try:
+                self._release(held)
+            except ExceptionGroup as group:
+                failures.extend(group.exceptions)
+            self._queue.pop(key, None)
         if failures:
             raise ExceptionGroup("listeners failed for released events", failures)
 
     def discard(self) -> None:
         """End the hold and forget what was held."""
-        _forget(self._end())
+        self._check_process()
+        self._manager.end_hold(self)
+        while self._queue:
+            _, held = self._queue.popitem()
+            if held.handle is not None:
+                held.handle.finish()
 
     def covers(self, cls: type[BaseEvent], owner: Owner) -> bool:
         """Whether an event of `cls`, emitted by `owner`, may be held here."""
         return issubclass(cls, self.cls) and owner == self._owner
 
-    def take(self, event: BaseEvent, owner: Owner, handle: EmitHandle | None) -> bool:
-        """Queue the event if it is one to hold; whether it was."""
+    def take(self, event: BaseEvent, owner: Owner, handle: EmitHandle | None, *, once: bool = False) -> bool:
+        """Queue the event if it is one to hold, and return whether it was; `once`: it may be queued already."""
         if not self.covers(type(event), owner) or not self._accepts(event):
             return False
-        self._queue.append((event, handle))
+        self._queue[id(event) if once else object()] = _Held(event, handle)
         return True
 
-    def _end(self) -> list[Queued]:
-        self._manager.end_hold(self)
-        queue, self._queue = self._queue, []
-        return queue
+    def _release(self, held: _Held) -> None:
+        if held.handle is not None:
+            self._manager.emit_held(held.event, held.handle)
+            return
+        if not held.is_released:
+            forget(held.event)  # it may have been emitted before
+            held.is_released = True
+        self._manager.deliver(held.event)
+
+    def _check_process(self) -> None:
+        if self._process is not forks.current:
+            raise ForkedError(repr(self), self._process.pid, "hold the events in the child itself")
 
 
-def taken(holds: Mapping[int, Hold], event: BaseEvent, handle: EmitHandle | None) -> bool:
-    """Whether one of the holds has queued the event; the innermost is asked first."""
+def taken(
+    holds: Mapping[int, Hold], event: BaseEvent, handle: EmitHandle | None, *, once: bool = False
+) -> bool:
+    """Queue the event with the innermost hold that wants it, and return whether one did."""
     if not holds:
         return False
     owner = current_owner()
-    return any(hold.take(event, owner, handle) for hold in reversed(list(holds.values())))
+    return any(hold.take(event, owner, handle, once=once) for hold in reversed(list(holds.values())))
 
 
 def is_held(holds: Mapping[int, Hold], cls: type[BaseEvent]) -> bool:
     """Whether one of the holds may queue an event of `cls` that the caller emits."""
     owner = current_owner()
     return any(hold.covers(cls, owner) for hold in list(holds.values()))
-
-
-def _forget(queue: Iterable[Queued]) -> None:
-    for _event, handle in queue:
-        if handle is not None:
-            handle.finish()
 
 
 def _hold(_: BaseEvent) -> None:

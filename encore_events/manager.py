@@ -20,7 +20,9 @@ from typing import TypeVar, cast
 
 import blinker
 
+from encore_events import forks
 from encore_events.abstract import BaseEventManager
+from encore_events.delivery import Call, begin, finish
 from encore_events.dispatch import Dispatcher, Trace
 from encore_events.errors import ManagerClosedError, NotConnectedError
 from encore_events.events import BaseEvent, check_event_class, check_made, has_hooks
@@ -61,6 +63,7 @@ class EventManager(BaseEventManager):
         self._silenced: dict[object, type[BaseEvent]] = {}
         self._plans: dict[type, Plan] = {}
         self._holds: dict[int, Hold] = {}
+        forks.renew_in_child(self, EventManager._renew)
         self._workers: dict[int, Worker] = {}
         self._closed = False
 
@@ -168,6 +171,27 @@ class EventManager(BaseEventManager):
             raise
         return None
 
+    def deliver(self, event: BaseEvent) -> None:
+        """Emit an event that says how something ended: an interrupt is raised behind the last listener.
+
+        Called again with the same event, it goes on where an interrupt broke it off, and calls no listener twice.
+
+        Raises:
+            EventError: not an event, or one whose `__init__` did not call `super().__init__`.
+            ExceptionGroup: the manager is strict and listeners failed.
+        """
+        if "_pending" not in event.__dict__:
+            if self._holds and taken(self._holds, event, None, once=True):
+                return
+            plan = self._plan(type(event))
+            if plan.has_hooks:  # tracers, strict managers and events with hooks: only `emit` does all of it
+                begin(event, ())
+                self.emit(event)
+                return
+            begin(event, () if event.handled else plan.plain or plan.accepted(event, self._tell))
+        if event.__dict__["_pending"] is not None:
+            finish(event, functools.partial(self._report, event))
+
     async def emit_async(self, event: BaseEvent) -> None:
         """Call the listeners as `emit` does, awaiting those that are coroutine functions, in order."""
         check_made(event)
@@ -273,6 +297,10 @@ class EventManager(BaseEventManager):
             self._remove(listener)
         self._plans = {}
 
+    def _renew(self) -> None:
+        """Forget the holds of the process that this one was forked from."""
+        self._holds.clear()
+
     def begin_hold(self, hold: Hold) -> None:
         """Ask `hold` about every event from now on. For `Hold`."""
         self._holds[id(hold)] = hold
@@ -323,6 +351,11 @@ class EventManager(BaseEventManager):
 
     def _tell(self, event: BaseEvent, listener: Listener, error: Exception) -> None:
         tell_listener_error(self, self._on_error, event, listener.func, error)
+
+    def _report(self, event: BaseEvent, call: Call, error: Exception) -> None:
+        listeners = self._plan(type(event))
+        named = next((one.func for one, its in zip(listeners.listeners, listeners.calls, strict=True) if its is call), call)
+        tell_listener_error(self, self._on_error, event, named, error)
 
     def _signal(self, cls: type[BaseEvent]) -> blinker.Signal:
         check_event_class(cls)

@@ -1,36 +1,44 @@
-"""Who is calling: the thread, and the asyncio task in it."""
+"""The identity of a caller: its thread, and the asyncio task in it."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from typing import Any, NamedTuple
 
 
+class _Life:
+    """An object that exists as long as the thread that made it."""
+
+
 class Here(threading.local):
-    """Has a token for each thread, which no later thread has, as it may have the ident.
+    """The identity of each thread. Unlike its ident, no later thread has it again.
 
     Attributes:
         token: the calling thread's own.
+        is_alive: a weak reference that is dead once the thread has ended.
     """
 
     def __init__(self) -> None:
         """Make the token of the calling thread, when it first asks."""
         self.token = object()
+        self._life = _Life()
+        self.is_alive = weakref.ref(self._life)
 
 
 here = Here()
 
 
 class Owner(NamedTuple):
-    """A thread and, where an event loop runs, the task that is running in it."""
+    """A thread, by its token, and the task that runs in it where an event loop does."""
 
-    thread: int
+    thread: object
     task: asyncio.Task[Any] | None
 
 
 def current_loop() -> asyncio.AbstractEventLoop | None:
-    """The event loop that runs in the calling thread, if one does."""
+    """Return the event loop that runs in the calling thread, if one does."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -38,6 +46,6 @@ def current_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def current_owner() -> Owner:
-    """The caller's own thread and task."""
+    """Return the caller's own thread and task."""
     loop = current_loop()
-    return Owner(threading.get_ident(), None if loop is None else asyncio.current_task(loop))
+    return Owner(here.token, None if loop is None else asyncio.current_task(loop))

@@ -37,6 +37,7 @@ class Plan:
         choose: of an event and this plan, gives the calls; where there is more to do, does it all and gives none.
         enabled: False where the class is disabled or the manager closed: nothing at all happens.
         heard: whether building such an event is worth it.
+        has_hooks: whether an emit has more to do than to call listeners.
         has_coroutines: whether some listener must be awaited.
     """
 
@@ -47,6 +48,7 @@ class Plan:
         "choose",
         "enabled",
         "has_coroutines",
+        "has_hooks",
         "heard",
         "listeners",
         "plain",
@@ -70,6 +72,7 @@ class Plan:
         self.calls = tuple(calls)
         self.enabled = enabled
         self.heard = heard
+        self.has_hooks = has_hooks
         self.has_coroutines = any(listener.is_coroutine for listener in listeners)
         self._indexes, self._scanned = _indexed(self.listeners)
         is_plain = not has_hooks and not any(listener.is_conditional for listener in listeners)
@@ -84,6 +87,10 @@ class Plan:
         if len(self._indexes) + bool(self._scanned) > 1:
             positions.sort()
         return [position for position in positions if is_accepted(self.listeners[position], event, report)]
+
+    def accepted(self, event: BaseEvent, report: Report) -> tuple[Call, ...]:
+        """Return the calls of the listeners that accept the event, in order."""
+        return tuple(self.calls[position] for position in self.matching(event, report))
 
     def listener_of(self, call: Call) -> Listener:
         """The listener that `call` stands for."""

@@ -25,6 +25,7 @@ Data = dict[str, Any]
 QUOTING = ("key", "message", "notes")
 """The attributes that quote keys, or may do so."""
 
+_OF_THE_BUS = ("source", "_handled", "_pending")
 _PLAIN = (str, int, float, type(None))
 _TELLABLE = (
     *(*_PLAIN, list, tuple, Mapping, BaseException),
@@ -71,8 +72,8 @@ class Plan:
         declared = {name for name, _ in declared_names(cls)}
         built_in = {name for name, base in declared_names(cls) if base in BUILT_IN}  # whoever declares it once more
         self._own = frozenset(declared - built_in) if choice.keys is True else frozenset[str]()
-        self._known = frozenset({*built_in, "source", "_handled"})
-        self._left_out = ("source", "_handled", *(name for name in _hidden(choice) if name in built_in))
+        self._known = frozenset({*built_in, *_OF_THE_BUS})
+        self._left_out = (*_OF_THE_BUS, *(name for name in _hidden(choice) if name in built_in))
         static = {name: inspect.getattr_static(cls, name, None) for name in (*self._own, *built_in)}
         self._computed = [name for name, value in static.items() if hasattr(type(value), "__get__")]
         self._defaults = [
