@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from encore_events.buffer import Policy
-from encore_events.delivery import begin, has_begun
+from encore_events.delivery import has_begun, skip
 from encore_events.events import BaseEvent, check_event_class
 from encore_events.hold import Hold
 from encore_events.listeners import Filter, Where
@@ -49,7 +49,7 @@ class BaseEventManager(ABC):
         Called again with the same event, it goes on where an interrupt broke it off, and calls no listener twice.
         """
         if not has_begun(event):
-            begin(event, ())
+            skip(event)
             self.emit(event)
 
     @abstractmethod

@@ -48,6 +48,11 @@ def begin(event: BaseEvent, calls: Sequence[Call]) -> None:
     event.__dict__["_pending"] = Pending.of(event, calls)
 
 
+def skip(event: BaseEvent) -> None:
+    """Have the event count as delivered."""
+    event.__dict__["_pending"] = None
+
+
 def forget(event: BaseEvent) -> None:
     """Have the event count as one that was never delivered."""
     event.__dict__.pop("_pending", None)

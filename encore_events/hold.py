@@ -123,6 +123,11 @@ class Hold:
         """Whether an event of `cls`, emitted by `owner`, may be held here."""
         return issubclass(cls, self.cls) and owner == self._owner
 
+    def add(self, event: BaseEvent) -> None:
+        """Queue an event of the hold's that another thread emits; doing so twice changes nothing."""
+        if isinstance(event, self.cls) and self._accepts(event):
+            self._queue[id(event)] = _Held(event, None)
+
     def take(self, event: BaseEvent, owner: Owner, handle: EmitHandle | None, *, once: bool = False) -> bool:
         """Queue the event if it is one to hold, and return whether it was; `once`: it may be queued already."""
         if not self.covers(type(event), owner) or not self._accepts(event):

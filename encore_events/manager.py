@@ -22,7 +22,7 @@ import blinker
 
 from encore_events import forks
 from encore_events.abstract import BaseEventManager
-from encore_events.delivery import Call, begin, finish
+from encore_events.delivery import Call, begin, finish, skip
 from encore_events.dispatch import Dispatcher, Trace
 from encore_events.errors import ManagerClosedError, NotConnectedError
 from encore_events.events import BaseEvent, check_event_class, check_made, has_hooks
@@ -185,7 +185,7 @@ class EventManager(BaseEventManager):
                 return
             plan = self._plan(type(event))
             if plan.has_hooks:  # tracers, strict managers and events with hooks: only `emit` does all of it
-                begin(event, ())
+                skip(event)
                 self.emit(event)
                 return
             begin(event, () if event.handled else plan.plain or plan.accepted(event, self._tell))

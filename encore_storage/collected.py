@@ -20,6 +20,15 @@ _working_in: list[int] = []
 """The process whose thread is doing what waits, or nothing."""
 
 
+_idents: list[int] = []
+"""The ident of the thread that is doing what waits."""
+
+
+def is_elsewhere() -> bool:
+    """Return whether the caller is the thread that does what waits."""
+    return _idents == [_thread.get_ident()]
+
+
 def do_elsewhere(work: Work) -> None:
     """Have `work` done soon, by a thread that is started for it. May be called by a finalizer."""
     _waiting.put(work)
@@ -34,6 +43,7 @@ def do_elsewhere(work: Work) -> None:
 
 
 def _do_what_waits() -> None:
+    _idents[:] = [_thread.get_ident()]
     while True:
         try:
             work = _waiting.get_nowait()

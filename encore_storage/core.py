@@ -7,37 +7,24 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, Self
 
 from encore_events.abstract import BaseEventManager
 from encore_events.default import checked_event_manager, get_event_manager
+from encore_storage.changing import ChangingOperation
 from encore_storage.errors import InvalidKeyTypeError, KeyNotFoundError, StoreConnectionError, TransactionError
 from encore_storage.events import (
     Direction,
     Operation,
-    StoreModificationEvent,
     StoreProgressEndEvent,
     StoreProgressStartEvent,
     StoreProgressStepEvent,
-    StoreSetEvent,
-    StoreUpdateEvent,
 )
-from encore_storage.metadata import Metadata, checked_metadata, told_metadata
+from encore_storage.metadata import Metadata, told_metadata
 from encore_storage.operation import OperationProgress, SilentProgress
 from encore_storage.transactions import TransactionState
 from encore_storage.value import Entry
-
-
-class Change(NamedTuple):
-    """What a write did.
-
-    Attributes:
-        is_new: whether there was no value under the key before.
-        metadata: the metadata as it is now.
-    """
-
-    is_new: bool
-    metadata: Metadata
+from encore_storage.writing import Change, Write, Writing
 
 
 class StoreCore(ABC):
@@ -68,6 +55,7 @@ class StoreCore(ABC):
         self.name = name or self.backend
         self.event_manager = get_event_manager() if event_manager is None else checked_event_manager(event_manager)
         self.timeout = timeout
+        self._transaction_state = TransactionState(self)
         self._connected = True
 
     def __repr__(self) -> str:
@@ -111,9 +99,26 @@ class StoreCore(ABC):
     def _check_key(self, key: str) -> None:  # noqa: B027 (a hook: few stores need it)
         """Refuse what can't be a key here. Raises InvalidKeyError."""
 
-    def _writing(self) -> AbstractContextManager[object]:
-        """A block in which nobody else writes; it waits for the transaction of another thread."""
-        return TransactionState.of(self).turn
+    def _writing(self) -> AbstractContextManager[Write]:
+        """Return a block in which nobody else writes; it waits for the transaction of another thread.
+
+        It gives what is written, to which the backend may say what it is about to change: `write.expect(...)`. So the
+        change is emitted also where an interrupt arrives behind the step that made it.
+        """
+        return Writing(self, TransactionState.of(self).turn)
+
+    def _begin_writing(self, write: Write) -> None:  # noqa: B027 (a hook: few stores need it)
+        """Take up what a write needs, as a lock of other processes; `write.part_of` says what it is part of."""
+
+    def _end_writing(self, write: Write, *, keep: bool) -> None:  # noqa: B027 (a hook: few stores need it)
+        """Keep what was written, or undo it as far as that can be done."""
+
+    def _has_kept(self, write: Write) -> bool:  # noqa: ARG002 (a hook: few stores need it)
+        """Return whether what was written is kept, after an interrupt of `_end_writing`."""
+        return False
+
+    def _release_writing(self, write: Write) -> None:  # noqa: B027 (a hook: few stores need it)
+        """Give up what an outermost write has taken up; may be done twice, and in another thread."""
 
     def _connect(self) -> None:  # noqa: B027 (a hook: few stores need it)
         """Take up what the store needs."""
@@ -123,7 +128,7 @@ class StoreCore(ABC):
 
     def connect(self) -> None:
         """Make the store usable again after `disconnect()`; otherwise do nothing."""
-        with TransactionState.of(self).turn:
+        with TransactionState.of(self).turn.taken():
             if not self._connected:
                 self._connect()
                 self._connected = True
@@ -136,7 +141,7 @@ class StoreCore(ABC):
         """
         if TransactionState.of(self).mine is not None:
             raise TransactionError(f"store {self.name!r} cannot be disconnected inside its own transaction")
-        with TransactionState.of(self).turn:
+        with TransactionState.of(self).turn.taken():
             if self._connected:
                 self._connected = False
                 self._disconnect()
@@ -188,18 +193,6 @@ class StoreCore(ABC):
         told = None if metadata is None else told_metadata(metadata)
         return OperationProgress(self, operation, key, direction, steps, told, transaction_id)
 
-    def _tell_change(self, key: str, change: Change) -> None:
-        self._tell(StoreSetEvent if change.is_new else StoreUpdateEvent, key, change.metadata)
-
-    def _tell(self, cls: type[StoreModificationEvent], key: str, metadata: Metadata) -> None:
-        if not self.event_manager.has_listeners(cls):
-            return
-        transaction = TransactionState.of(self).mine
-        event = cls(
-            self,
-            store=self.name,
-            key=key,
-            metadata=checked_metadata(metadata),
-            transaction_id=transaction and transaction.transaction_id,
-        )
-        self.event_manager.emit(event)
+    def _changing(self, progress: OperationProgress, key: str, *, is_delete: bool = False) -> ChangingOperation:
+        """Return the block of an operation that changes a key."""
+        return ChangingOperation(self, key, progress, is_delete=is_delete)

@@ -22,6 +22,7 @@ EncoreError
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 from typing import ClassVar, Literal, get_args
@@ -223,3 +224,17 @@ def error_type_of(error: BaseException) -> ErrorType:
     if isinstance(error, OSError) and error.errno in _BY_ERRNO:
         return _BY_ERRNO[error.errno]
     return next((word for cls, word in _BY_CLASS if isinstance(error, cls)), "other")
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Return whether the error may come between any two steps, and says nothing of the step that it broke off.
+
+    >>> is_interrupt(KeyboardInterrupt()), is_interrupt(RecursionError()), is_interrupt(OSError())
+    (True, True, False)
+    """
+    return not isinstance(error, Exception) or isinstance(error, MemoryError | RecursionError)
+
+
+def cut_off() -> asyncio.CancelledError:
+    """Return the error of an operation that nobody is left to end."""
+    return asyncio.CancelledError("cut off by an interrupt, or collected before it was closed or read to its end")

@@ -8,10 +8,10 @@ from typing import Any, Self
 from encore_events.ids import new_id
 from encore_events.progress import ExitState
 from encore_storage.events import Direction, Operation
-from encore_storage.progress import StoreProgressManager
+from encore_storage.progress import StoreProgress, StoreProgressManager
 
 
-class OperationProgress(StoreProgressManager):
+class OperationProgress(StoreProgress):
     """The progress of an operation of a store: what every call of every store makes, and so made quickly."""
 
     def __init__(
@@ -39,10 +39,18 @@ class OperationProgress(StoreProgressManager):
             "transaction_id": transaction_id,
         }
 
+    def start(self) -> None:
+        """Emit that the operation starts."""
+        self.__class__ = OpenOperationProgress
+        super().start()
+
     def since(self, began: float) -> Self:
         """Count the duration from `began`, by the clock: the call was at work before it could be told."""
         self._began = began
         return self
+
+    def _settings(self) -> type[StoreProgress]:
+        return StoreProgressManager
 
     def _identify(self) -> dict[str, Any]:
         identity = self.kwargs.copy()  # and item by item: half the time of one display of all
@@ -51,6 +59,21 @@ class OperationProgress(StoreProgressManager):
         identity["message"] = self.message
         identity["steps"] = self.steps
         return identity
+
+
+class OpenOperationProgress(OperationProgress):
+    """The progress of an operation that is not over: the last resort of one that an interrupt has cut off.
+
+    An interrupt that arrives in a finalizer is lost. So only what is not over has one: what is becomes its base class.
+    """
+
+    def _finish(self, message: str | None, exit_state: ExitState, error: BaseException | None) -> None:
+        super()._finish(message, exit_state, error)
+        self.__class__ = OperationProgress  # type: ignore[assignment]  # the same object, without a finalizer
+
+    def __del__(self) -> None:
+        """Have the end emitted by another thread."""
+        self._finish_elsewhere()
 
 
 class SilentProgress(OperationProgress):
@@ -66,6 +89,9 @@ class SilentProgress(OperationProgress):
 
     def start(self) -> None:
         """Tell nothing."""
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """Emit nothing."""
 
     def step(self, message: str | None = None, step: int | None = None) -> None:
         """Tell nothing."""

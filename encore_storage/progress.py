@@ -8,9 +8,12 @@ import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from encore_events import forks
+from encore_events.delivery import has_reached_any
 from encore_events.errors import ProgressError
 from encore_events.progress import ExitState, ProgressManager
-from encore_storage.errors import ErrorType, KeyNotFoundError, error_type_of
+from encore_storage.collected import do_elsewhere
+from encore_storage.errors import ErrorType, ForkedStoreError, KeyNotFoundError, cut_off, error_type_of
 from encore_storage.events import (
     Outcome,
     StoreProgressEndEvent,
@@ -37,33 +40,8 @@ _OUTCOMES: dict[ExitState, Outcome] = {
 _ALWAYS = -math.inf  # when a step is due outside of start and end: `step` has something to say of it
 
 
-class StoreProgressManager(ProgressManager):
-    """Tells the progress of one operation of a store, in bytes; a context manager that never forgets the end.
-
-    Every `progress(step=total)` is counted. A step event is told at most each `min_interval` seconds from
-    the start on, and never for the last of the bytes that are expected: that is told by the end alone. What no
-    step has told is the `delta` of the end, so the deltas of an operation always sum up to its `bytes`.
-
-    The block's exception decides the outcome: KeyNotFoundError for this key is 'miss', any other Exception
-    'error', and KeyboardInterrupt, GeneratorExit or asyncio.CancelledError 'cancelled'.
-
-    >>> from encore_events import EventManager
-    >>> manager = EventManager()
-    >>> _ = manager.connect(StoreProgressEndEvent, lambda event: print(event.outcome, event.bytes))
-    >>> with StoreProgressManager(manager, message="copying", steps=10) as progress:
-    ...     progress(step=4)
-    ...     progress(step=10)
-    ok 10
-
-    Args:
-        event_manager: where to emit; by default, `get_event_manager()`.
-        source: the store; by default, the progress manager.
-        operation_id: identifies the operation; by default, something unique.
-        message: what is being done, for people.
-        steps: how many bytes are expected, -1 for unknown. An attribute: set it when it becomes known.
-        kwargs: more attributes for every event; those that observers rely on are store, operation,
-            direction, key, metadata and transaction_id.
-    """
+class StoreProgress(ProgressManager):
+    """The progress of one operation of a store, in bytes: what `StoreProgressManager` does, but for its last resort."""
 
     StartEventType: ClassVar[type[StoreProgressEvent]] = StoreProgressStartEvent
     StepEventType: ClassVar[type[StoreProgressEvent]] = StoreProgressStepEvent
@@ -85,8 +63,13 @@ class StoreProgressManager(ProgressManager):
         """How many bytes have been counted."""
         return self._done
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it has started, and its end was not emitted."""
+        return self._started
+
     def start(self) -> None:
-        """Tell that the operation starts.
+        """Emit that the operation starts.
 
         Raises:
             ProgressError: it has started before.
@@ -96,17 +79,27 @@ class StoreProgressManager(ProgressManager):
         self._identity = self._identify()
         self._identity["timestamp"] = time.time()
         self._last_message = self.message
-        self._now = type(self).clock  # looked up on the class, so a plain function does not become a method
+        settings = self._settings()
+        self._now = settings.clock  # looked up on the class, so a plain function does not become a method
         self._ends = iter((True,))
-        self._started = True
+        self._process = forks.current
         now = self._now()
-        self._due = now + self.min_interval
+        self._interval = settings.min_interval
+        self._due = now + self._interval
         self._started_at = now if self._began is None else self._began
+        event = None
+        if self.event_manager.has_listeners(self.StartEventType):
+            event = self.StartEventType.made_of(self._identity.copy())
+        self._started = True
+        if event is None:
+            return
         try:
-            if self.event_manager.has_listeners(self.StartEventType):
-                self.event_manager.emit(self.StartEventType.made_of(self._identity.copy()))
+            self.event_manager.deliver(event)
         except BaseException as error:  # of a strict event manager, or an interrupt
-            self.end(error=error)
+            if has_reached_any(event):
+                self.finish(error)
+            else:
+                self._started, self._ended = False, True
             raise
 
     def step(self, message: str | None = None, step: int | None = None) -> None:
@@ -146,23 +139,19 @@ class StoreProgressManager(ProgressManager):
             raise ValueError(f"exit_state must be one of {', '.join(map(repr, _OUTCOMES))}, not {exit_state!r}")
         if not self._started or not next(self._ends, False):
             raise ProgressError("end", self.message)
-        self._started, self._ended, self._due = False, True, _ALWAYS
-        outcome = _OUTCOMES[exit_state] if error is None else self._outcome_of(error)
-        if error is not None and message is None:
-            message = str(error) or type(error).__name__
-        if not self.event_manager.has_listeners(self.EndEventType):
-            return
-        attributes = self._identity.copy()
-        attributes["message"] = self.message if message is None else message
-        attributes["steps"] = self.steps
-        attributes["exit_state"] = exit_state if error is None else _EXIT_STATES[outcome]
-        attributes["outcome"] = outcome
-        attributes["bytes"] = self._done
-        attributes["delta"] = self._done - self._told
-        attributes["duration"] = self._now() - self._started_at
-        attributes["error"] = error
-        attributes["error_type"] = _error_type(outcome, error)
-        self.event_manager.emit(self.EndEventType.made_of(attributes))
+        self._finish(message, exit_state, error)
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """End, if that hasn't been done, with the outcome that `error` stands for.
+
+        It may be called by several threads, of which the first decides the outcome. Called again after an interrupt, it
+        goes on with what is left.
+
+        Raises:
+            ForkedStoreError: the operation began in the process that this one was forked from.
+        """
+        if self._started:
+            self._finish_in_attempts(error)
 
     def __call__(self, message: str | int | None = None, step: int | None = None) -> None:
         """Count, and tell if due: `progress(n)`, `progress(step=n)` and `progress('message', n)` mean n in all."""
@@ -178,14 +167,69 @@ class StoreProgressManager(ProgressManager):
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """End, if that hasn't been done, with the outcome that the block's exception stands for."""
-        if self._started:
-            self.end(error=error)
+        self.finish(error)
+
+    def _settings(self) -> type[StoreProgress]:
+        """Return the class whose `min_interval` and `clock` count."""
+        return type(self)
+
+    def _finish_elsewhere(self) -> None:
+        """Have the end emitted by another thread, where an interrupt kept it from being. For a finalizer."""
+        if self._started and self._process is forks.current:
+            do_elsewhere(lambda: self.finish(cut_off()))
+
+    def _finish_in_attempts(self, error: BaseException | None, attempts: int = 3) -> None:
+        try:
+            self._finish(None, "normal", error)
+        except BaseException:
+            if attempts > 1 and self._process is forks.current:
+                self._finish_in_attempts(error, attempts - 1)
+            raise
+
+    def _finish(self, message: str | None, exit_state: ExitState, error: BaseException | None) -> None:
+        ends = self.__dict__.get("_end_events")
+        if ends is None:
+            if self._process is not forks.current:
+                self._leave_in_child(error)
+                return
+            ends = self.__dict__.setdefault("_end_events", self._make_end(message, exit_state, error))
+        for event in ends:
+            self.event_manager.deliver(event)
+        self._started, self._ended, self._due = False, True, _ALWAYS
+
+    def _leave_in_child(self, error: BaseException | None) -> None:
+        self._started, self._ended, self._due = False, True, _ALWAYS
+        if error is None:
+            raise ForkedStoreError(f"the operation {self.message!r}", self._process.pid, "begin another in the child")
+
+    def _make_end(
+        self, message: str | None, exit_state: ExitState, error: BaseException | None
+    ) -> tuple[StoreProgressEvent, ...]:
+        """Make the event of the end, if somebody listens."""
+        if not self.event_manager.has_listeners(self.EndEventType):
+            return ()
+        outcome = _OUTCOMES[exit_state] if error is None else self._outcome_of(error)
+        if error is not None and message is None:
+            message = str(error) or type(error).__name__
+        attributes = self._identity.copy()
+        attributes["message"] = self.message if message is None else message
+        attributes["steps"] = self.steps
+        attributes["exit_state"] = exit_state if error is None else _EXIT_STATES[outcome]
+        attributes["outcome"] = outcome
+        attributes["bytes"] = self._done
+        attributes["delta"] = self._done - self._told
+        attributes["duration"] = self._now() - self._started_at
+        attributes["error"] = error
+        attributes["error_type"] = _error_type(outcome, error)
+        return (self.EndEventType.made_of(attributes),)
 
     def _call(self, message: str | int | None, step: int | None) -> None:
         super().__call__(message, step)
 
     def _tell_step(self) -> None:
-        self._due = self._now() + self.min_interval
+        if self._process is not forks.current:
+            raise ForkedStoreError(f"the operation {self.message!r}", self._process.pid, "begin another in the child")
+        self._due = self._now() + self._interval
         is_complete = self._done == self.steps
         if is_complete or not self.event_manager.has_listeners(self.StepEventType):
             return
@@ -213,6 +257,39 @@ class StoreProgressManager(ProgressManager):
         if isinstance(error, KeyNotFoundError):
             return (error.key, error.store) == (told.get("key", error.key), told.get("store", error.store))
         return "key" in told and error.args == (told["key"],)
+
+
+class StoreProgressManager(StoreProgress):
+    """Tells the progress of one operation of a store, in bytes; a context manager that never forgets the end.
+
+    Every `progress(step=total)` is counted. A step event is told at most each `min_interval` seconds from
+    the start on, and never for the last of the bytes that are expected: that is told by the end alone. What no
+    step has told is the `delta` of the end, so the deltas of an operation always sum up to its `bytes`.
+
+    The block's exception decides the outcome: KeyNotFoundError for this key is 'miss', any other Exception
+    'error', and KeyboardInterrupt, GeneratorExit or asyncio.CancelledError 'cancelled'.
+
+    >>> from encore_events import EventManager
+    >>> manager = EventManager()
+    >>> _ = manager.connect(StoreProgressEndEvent, lambda event: print(event.outcome, event.bytes))
+    >>> with StoreProgressManager(manager, message="copying", steps=10) as progress:
+    ...     progress(step=4)
+    ...     progress(step=10)
+    ok 10
+
+    Args:
+        event_manager: where to emit; by default, `get_event_manager()`.
+        source: the store; by default, the progress manager.
+        operation_id: identifies the operation; by default, something unique.
+        message: what is being done, for people.
+        steps: how many bytes are expected, -1 for unknown. An attribute: set it when it becomes known.
+        kwargs: more attributes for every event; those that observers rely on are store, operation,
+            direction, key, metadata and transaction_id.
+    """
+
+    def __del__(self) -> None:
+        """Have the end emitted by another thread, where an interrupt kept it from being."""
+        self._finish_elsewhere()
 
 
 def _error_type(outcome: Outcome, error: BaseException | None) -> ErrorType | None:

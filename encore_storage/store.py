@@ -13,15 +13,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard, TypeVar
 
-from encore_storage.core import Change, StoreCore
+from encore_storage.changing import ChangingOperation
+from encore_storage.core import StoreCore
 from encore_storage.errors import KeyNotFoundError
-from encore_storage.events import Operation, StoreDeleteEvent
+from encore_storage.events import Operation
 from encore_storage.metadata import Metadata, checked_metadata, checked_names, selected
 from encore_storage.observed import ObservedIterator, ObservedReader, counted
 from encore_storage.progress import StoreProgressManager
 from encore_storage.streams import MEBIBYTE, Readable, buffer_iterator
-from encore_storage.transactions import DummyTransactionContext, SimpleTransactionContext
+from encore_storage.transactions import DummyTransactionContext, SimpleTransactionContext, TransactionEntry
 from encore_storage.value import Entry, StoredValue, Value, checked_range
+from encore_storage.writing import Change
 
 T = TypeVar("T")
 AnyValue = Value | tuple[Readable, Metadata]
@@ -43,10 +45,10 @@ class AbstractStore(StoreCore):
         """What kind of store it is: name, backend, transactional, readonly."""
         return {"name": self.name, "backend": self.backend, "transactional": self.transactional, "readonly": False}
 
-    def transaction(self, notes: str | None = None) -> SimpleTransactionContext | DummyTransactionContext:
+    def transaction(self, notes: str | None = None) -> TransactionEntry | DummyTransactionContext:
         """A block whose changes are kept as a whole or not at all; `info()['transactional']` says if that is so."""
         self._check_connected()
-        return SimpleTransactionContext(self, notes) if self.transactional else DummyTransactionContext(self)
+        return SimpleTransactionContext(self, notes).entry() if self.transactional else DummyTransactionContext(self)
 
     def get(self, key: str) -> StoredValue:
         """The value; its bytes are read when they are asked for.
@@ -102,22 +104,19 @@ class AbstractStore(StoreCore):
             TypeError: it is neither; or the metadata isn't JSON, or the file gives no bytes.
         """
         size, metadata = _known_of(value)
-        with self._observe_set(key, size, metadata) as progress, _source_of(value) as data:
-            change = self._write(progress, key, data, checked_metadata(metadata), buffer_size)
-        self._tell_change(key, change)
+        with self._setting(key, size, metadata) as setting, _source_of(value) as data:
+            self._write(setting, key, data, checked_metadata(metadata), buffer_size)
 
     def set_data(self, key: str, data: Readable, buffer_size: int = MEBIBYTE) -> None:
         """Replace the bytes by those of a file, and keep the metadata."""
-        with self._observe_set(key, None, None) as progress:
-            change = self._write(progress, key, data, None, buffer_size)
-        self._tell_change(key, change)
+        with self._setting(key, None, None) as setting:
+            self._write(setting, key, data, None, buffer_size)
 
     def set_metadata(self, key: str, metadata: Metadata) -> None:
         """Replace the metadata, and keep the bytes; a new key gets no bytes."""
-        with self._observe("set_metadata", key, metadata=metadata):
+        with self._changing(self._observe("set_metadata", key, metadata=metadata), key) as setting:
             self._check(key)
-            change = self._put(key, None, checked_metadata(metadata))
-        self._tell_change(key, change)
+            setting.done(self._put(key, None, checked_metadata(metadata)))
 
     def update_metadata(self, key: str, metadata: Metadata) -> None:
         """Replace the items of the metadata that are given, and keep the others.
@@ -125,19 +124,17 @@ class AbstractStore(StoreCore):
         Raises:
             KeyNotFoundError: there is no value.
         """
-        with self._observe("update_metadata", key, metadata=metadata):
+        with self._changing(self._observe("update_metadata", key, metadata=metadata), key) as setting:
             self._check(key)
             update = checked_metadata(metadata)
             with self._writing():
-                change = self._put(key, None, {**self._lookup(key).metadata, **update})
-        self._tell_change(key, change)
+                setting.done(self._put(key, None, {**self._lookup(key).metadata, **update}))
 
     def delete(self, key: str) -> None:
         """Delete a value. Raises KeyNotFoundError."""
-        with self._observe("delete", key):
+        with self._changing(self._observe("delete", key), key, is_delete=True) as deleting:
             self._check(key)
-            metadata = self._remove(key)
-        self._tell(StoreDeleteEvent, key, metadata)
+            deleting.done(Change(is_new=False, metadata=self._remove(key)))
 
     def multiget(self, keys: Iterable[str]) -> Iterator[StoredValue]:
         """The values of several keys, one after the other. Raises KeyNotFoundError at the first that is missing."""
@@ -210,15 +207,13 @@ class AbstractStore(StoreCore):
 
     def from_bytes(self, key: str, data: bytes, buffer_size: int = MEBIBYTE) -> None:
         """Replace the bytes of a value by `data`, and keep the metadata."""
-        with self._observe_set(key, _length_of(data), None) as progress:
-            change = self._write(progress, key, io.BytesIO(memoryview(data)), None, buffer_size)
-        self._tell_change(key, change)
+        with self._setting(key, _length_of(data), None) as setting:
+            self._write(setting, key, io.BytesIO(memoryview(data)), None, buffer_size)
 
     def from_file(self, key: str, path: AnyPath, buffer_size: int = MEBIBYTE) -> None:
         """Replace the bytes of a value by those of a file, and keep the metadata."""
-        with self._observe_set(key, _size_of(path), None) as progress, Path(path).open("rb") as file:
-            change = self._write(progress, key, file, None, buffer_size)
-        self._tell_change(key, change)
+        with self._setting(key, _size_of(path), None) as setting, Path(path).open("rb") as file:
+            self._write(setting, key, file, None, buffer_size)
 
     def _looked_up(self, key: str) -> Entry:
         """What `get` finds, told as get_metadata; what it doesn't find is told as the get that was called."""
@@ -232,10 +227,10 @@ class AbstractStore(StoreCore):
             return entry
 
     def _write(
-        self, progress: StoreProgressManager, key: str, data: Readable, metadata: Metadata | None, buffer_size: int
-    ) -> Change:
+        self, setting: ChangingOperation, key: str, data: Readable, metadata: Metadata | None, buffer_size: int
+    ) -> None:
         self._check(key)
-        return self._put(key, counted(buffer_iterator(data, buffer_size), progress), metadata)
+        setting.done(self._put(key, counted(buffer_iterator(data, buffer_size), setting.progress), metadata))
 
     def _read(
         self, operation: Operation, key: str, entry: Entry | None, start: int | None, end: int | None
@@ -253,7 +248,7 @@ class AbstractStore(StoreCore):
             progress.steps = last - first
             return ObservedReader(self._open(key, entry, first, last), progress)
         except BaseException as error:
-            progress.end(error=error)
+            progress.finish(error)
             raise
 
     def _query(self, scan: Callable[[], Iterator[T]]) -> ObservedIterator[T]:
@@ -263,11 +258,12 @@ class AbstractStore(StoreCore):
             self._check_connected()
             return ObservedIterator(scan(), progress)
         except BaseException as error:
-            progress.end(error=error)
+            progress.finish(error)
             raise
 
-    def _observe_set(self, key: str, size: int | None, metadata: Metadata | None) -> StoreProgressManager:
-        return self._observe("set", key, direction="write", steps=-1 if size is None else size, metadata=metadata)
+    def _setting(self, key: str, size: int | None, metadata: Metadata | None) -> ChangingOperation:
+        steps = -1 if size is None else size
+        return self._changing(self._observe("set", key, direction="write", steps=steps, metadata=metadata), key)
 
 
 @contextlib.contextmanager

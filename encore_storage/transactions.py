@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-import time
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
-from encore_events.abstract import BaseEventManager
-from encore_events.default import get_event_manager
-from encore_events.ids import new_id
-from encore_storage.errors import TransactionAbortedError, TransactionError
-from encore_storage.events import (
-    StoreModificationEvent,
-    StoreTransactionEndEvent,
-    StoreTransactionEvent,
-    StoreTransactionStartEvent,
-    TransactionOutcome,
-)
+from encore_storage.errors import TransactionError
+from encore_storage.events import TransactionOutcome
+from encore_storage.runs import Block, Run, name_of
 from encore_storage.turn import Turn
 
 
@@ -28,31 +17,25 @@ class TransactionState:
 
     Attributes:
         turn: whose turn it is to write.
-        active: the context of the transaction that is under way, or None.
     """
 
     def __init__(self, store: Any) -> None:
         """Make the state of a store with no transaction."""
-        self.turn = Turn(_name_of(store), getattr(store, "timeout", None))
-        self.active: SimpleTransactionContext | None = None
-        self._process = os.getpid()
+        self.turn = Turn(name_of(store), getattr(store, "timeout", None))
 
     @classmethod
     def of(cls, store: Any) -> TransactionState:
-        """The one state of the store, made on first use."""
+        """Return the one state of the store, made on first use."""
         attributes = vars(store)
         state: TransactionState = attributes.get("_transaction_state") or attributes.setdefault(
             "_transaction_state", cls(store)
         )
-        if state._process != os.getpid() and not state.turn.is_mine:
-            # A forked child, where the thread whose turn it was does not exist.
-            state = attributes["_transaction_state"] = cls(store)
         state.turn.timeout = getattr(store, "timeout", None)
         return state
 
     @classmethod
     def joined_by(cls, store: Any) -> SimpleTransactionContext | None:
-        """The transaction of the store that the caller is in, which counts one more operation; if there is one."""
+        """Return the transaction that the caller is in, if there is one, and count one more operation of it."""
         state = getattr(store, "_transaction_state", None)
         transaction = state.mine if isinstance(state, cls) else None
         if transaction is not None:
@@ -60,10 +43,16 @@ class TransactionState:
         return transaction
 
     @property
+    def active(self) -> SimpleTransactionContext | None:
+        """The context of the transaction that is under way."""
+        first = self.turn.first
+        return first.context if isinstance(first, Run) and first.is_open and not first.is_abandoned else None
+
+    @property
     def mine(self) -> SimpleTransactionContext | None:
         """The active context, if it is the calling thread's and task's own."""
-        active = self.active
-        return active if active is not None and self.turn.is_mine else None
+        mine = self.turn.mine
+        return mine.context if isinstance(mine, Run) else None
 
 
 class DummyTransactionContext:
@@ -86,7 +75,7 @@ class DummyTransactionContext:
 
     def __repr__(self) -> str:
         """Whose it is."""
-        return f"<DummyTransactionContext of {_name_of(self.store)!r}>"
+        return f"<DummyTransactionContext of {name_of(self.store)!r}>"
 
     def __enter__(self) -> Self:
         """Give the context."""
@@ -98,42 +87,141 @@ class DummyTransactionContext:
         """Do nothing: what was done stays done."""
 
 
-class SimpleTransactionContext:
+class TransactionBlocks(ABC):
+    """The `with` blocks of one transaction context that are entered, the innermost last."""
+
+    def __init__(self) -> None:
+        """Make an object that was not entered; entering it enters the context."""
+        self._blocks: list[Block] = []
+
+    @property
+    @abstractmethod
+    def _context(self) -> SimpleTransactionContext:
+        """The context."""
+
+    def __enter__(self) -> SimpleTransactionContext:
+        """Begin, or join the transaction that this thread and task is in, and return the active context.
+
+        Raises:
+            ForkedStoreError: the transaction that the caller is in was begun by the process that this one was forked from.
+            TransactionError: a value for the store is being written.
+            TransactionTimeoutError: another thread's transaction did not end within the store's `timeout`
+                seconds, or another task of this thread is in one.
+        """
+        context = self._context
+        block = Block(context, TransactionState.of(context.store).turn)
+        try:
+            active = block.enter()
+            self._blocks.append(block)
+        except BaseException as error:
+            block.break_off(error)
+            raise
+        return cast("SimpleTransactionContext", active)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Leave the block; the outermost commits or rolls back, and emits which.
+
+        Raises:
+            TransactionAbortedError: an inner block failed, so all was rolled back.
+            TransactionError: it was never entered; or entered in another thread or task, so all was rolled back.
+        """
+        try:
+            block = self._blocks.pop()
+        except IndexError:
+            raise TransactionError(f"{self!r} was left but never entered") from None
+        block.leave(error)
+
+
+class TransactionEntry(TransactionBlocks):
+    """A transaction that a store offers; `with` gives its active context, which is another object.
+
+    An interrupt may come when the block is over and before the first line of `__exit__` runs. Then nobody calls that
+    any more, but this object is collected, and so ends what was entered. (While somebody keeps the interrupt's
+    traceback, it isn't.) That is why the context, which the block may keep, must not keep this object.
+    """
+
+    def __init__(self, context: SimpleTransactionContext) -> None:
+        """Make an object that was not entered; entering it enters the context."""
+        super().__init__()
+        self._its_context = context
+
+    def __repr__(self) -> str:
+        """Return what the context says of itself."""
+        return repr(self._context)
+
+    @property
+    def _context(self) -> SimpleTransactionContext:
+        return self._its_context
+
+    @property
+    def store(self) -> Any:
+        """The store."""
+        return self._context.store
+
+    @property
+    def notes(self) -> str | None:
+        """What the transaction is for."""
+        return self._context.notes
+
+    @property
+    def transaction_id(self) -> str | None:
+        """What identifies the transaction in events; None before it began."""
+        return self._context.transaction_id
+
+    @property
+    def operations(self) -> int:
+        """How many operations took part in it so far."""
+        return self._context.operations
+
+    @property
+    def outcome(self) -> TransactionOutcome | None:
+        """How it ended; None before that."""
+        return self._context.outcome
+
+
+class SimpleTransactionContext(TransactionBlocks):
     """A transaction of a store with begin, commit and rollback; `with` gives the active context.
 
     Blocks of the same thread and asyncio task that are entered inside it join it; only the outermost
-    commits. Modification events of the store are held back meanwhile, and told after the commit or never.
+    commits. Modification events of the store are held back meanwhile, and emitted after the commit or never.
 
     By default it calls the store's `_begin_transaction`, `_commit_transaction` and
     `_rollback_transaction`; override `begin`, `commit` and `rollback` for anything else. A store may offer
-    `_in_transaction()`, which tells whether its backend is inside one: so an interrupt that arrives during
-    a commit that took effect is told as committed.
+    `_in_transaction()`, which says if its backend is inside one: so an interrupt that arrives during
+    a commit that took effect is reported as committed.
+
+    Used in a `with` statement itself, it ends a block that an interrupt has cut off when nobody keeps it any more. Stores
+    had better offer `entry()`, which nobody keeps.
 
     Args:
         store: the store; its `event_manager`, `name` and `timeout` are used if it has them.
-        notes: what the transaction is for, told in its events.
+        notes: what the transaction is for, as its events say.
 
     Attributes:
         transaction_id: identifies the transaction in events; None before it began.
         operations: how many operations took part in it so far.
-        outcome: how it ended, as its end event tells; None before that.
+        outcome: how it ended, as its end event says; None before that.
     """
 
     def __init__(self, store: Any, notes: str | None = None) -> None:
         """Make a context that is not active yet."""
+        super().__init__()
         self.store = store
         self.notes = notes
         self.transaction_id: str | None = None
         self.outcome: TransactionOutcome | None = None
         self.operations = 0
-        self._depth = 0
-        self._started_at = 0.0
-        self._commit_duration: float | None = None
-        self._doomed_by: BaseException | None = None
+        self.depth = 0
 
     def __repr__(self) -> str:
-        """Whose it is, and how deep in it we are."""
-        return f"<SimpleTransactionContext of {_name_of(self.store)!r}: depth {self._depth}>"
+        """Return the store's name and the nesting depth."""
+        return f"<SimpleTransactionContext of {name_of(self.store)!r}: depth {self.depth}>"
+
+    @property
+    def _context(self) -> SimpleTransactionContext:
+        return self
 
     def begin(self) -> None:
         """Begin a transaction; by default, the store's `_begin_transaction()`."""
@@ -147,174 +235,6 @@ class SimpleTransactionContext:
         """Roll it back; by default, the store's `_rollback_transaction()`."""
         self.store._rollback_transaction()  # noqa: SLF001 (as above)
 
-    def __enter__(self) -> SimpleTransactionContext:  # noqa: PYI034 (the active one, which may be another)
-        """Begin, or join the transaction that this thread and task is in; give the active context.
-
-        Raises:
-            TransactionTimeoutError: another thread's transaction did not end within the store's `timeout`
-                seconds, or another task of this thread is in one.
-        """
-        state = TransactionState.of(self.store)
-        state.turn.enter()
-        if state.active is not None:
-            return state.active._join()  # noqa: SLF001 (one of us)
-        try:
-            self.begin()
-        except BaseException:
-            state.turn.leave()
-            raise
-        state.active = self
-        self._begin_telling()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Leave the block; the outermost commits or rolls back, and tells which.
-
-        Raises:
-            TransactionAbortedError: an inner block failed, so all was rolled back.
-        """
-        active = TransactionState.of(self.store).mine
-        if active is None:
-            raise TransactionError(f"{self!r} was left but never entered")
-        active._leave(error)  # noqa: SLF001 (one of us)
-
-    def _join(self) -> SimpleTransactionContext:
-        self._depth += 1
-        return self
-
-    def _begin_telling(self) -> None:
-        self.transaction_id = new_id()
-        self.operations = 0
-        self.outcome = None
-        self._depth = 1
-        self._started_at = time.monotonic()
-        self._commit_duration = None
-        self._doomed_by = None
-        self._events = _manager_of(self.store)
-        self._held = self._events.hold(StoreModificationEvent, {"source": self.store}).__enter__()
-        try:
-            event = self._event(StoreTransactionStartEvent, timestamp=time.time())
-            if event is not None:
-                self._events.emit(event)
-        except BaseException as error:  # of a strict event manager, or an interrupt
-            self._leave(error)
-            raise
-
-    def _leave(self, error: BaseException | None) -> None:
-        if self._depth > 1:
-            self._depth -= 1
-            if self._doomed_by is None:
-                self._doomed_by = error
-            TransactionState.of(self.store).turn.leave()
-            return
-        if error is not None:
-            self._abort(error)
-        elif self._doomed_by is not None:
-            aborted = TransactionAbortedError(_name_of(self.store))
-            aborted.__cause__ = self._doomed_by
-            self._abort(aborted)
-            raise aborted
-        else:
-            self._commit_or_roll_back()
-
-    def _commit_or_roll_back(self) -> None:
-        started = time.monotonic()
-        try:
-            self.commit()
-        except BaseException as failure:
-            self._commit_duration = time.monotonic() - started
-            if isinstance(failure, Exception) or not self._took_effect():
-                self._abort(failure, "commit_failed")
-            else:
-                self._end("committed", None)
-            raise
-        self._commit_duration = time.monotonic() - started
-        self._end("committed", None)
-
-    def _abort(self, error: BaseException, outcome: TransactionOutcome = "rolled_back") -> None:
-        try:
-            self.rollback()
-        except Exception as failure:  # noqa: BLE001 (whatever it is, it is shown with the error that propagates)
-            _append_to_chain(error, failure)
-            self._end("rollback_failed", error)
-        except BaseException as interrupt:
-            _append_to_chain(interrupt, error)
-            self._end("rollback_failed", error)
-            raise
-        else:
-            self._end(outcome, error)
-
-    def _took_effect(self) -> bool:
-        in_transaction = getattr(self.store, "_in_transaction", None)
-        return in_transaction is not None and not in_transaction()
-
-    def _end(self, outcome: TransactionOutcome, error: BaseException | None) -> None:
-        """Give the store back first: listeners run with no turn of ours held.
-
-        What they are told is made before that, since another thread may be waiting to enter this very context; and
-        what is discarded is discarded before that, so that nothing is which a listener of the end has done.
-        """
-        events, held = self._events, self._held
-        self.outcome = outcome
-        event = self._event(
-            StoreTransactionEndEvent,
-            state="done" if outcome == "committed" else "failed",
-            outcome=outcome,
-            duration=time.monotonic() - self._started_at,
-            commit_duration=self._commit_duration,
-            operations=self.operations,
-            held=len(held),
-            error=error,
-        )
-        if outcome != "committed":
-            held.discard()
-        state = TransactionState.of(self.store)
-        self._depth = 0
-        state.active = None
-        state.turn.leave()
-        try:
-            if event is not None:
-                events.emit(event)
-        finally:
-            held.release()  # nothing, where it was discarded
-
-    def _event(
-        self, cls: type[StoreTransactionStartEvent | StoreTransactionEndEvent], **attributes: Any
-    ) -> StoreTransactionEvent | None:
-        if not self._events.has_listeners(cls):
-            return None
-        name, identity = _name_of(self.store), self.transaction_id
-        return cls(self.store, store=name, transaction_id=identity, notes=self.notes, **attributes)
-
-
-def _name_of(store: Any) -> str:
-    return str(getattr(store, "name", None) or type(store).__name__)
-
-
-def _manager_of(store: Any) -> BaseEventManager:
-    manager: BaseEventManager | None = getattr(store, "event_manager", None)
-    return get_event_manager() if manager is None else manager
-
-
-def _append_to_chain(error: BaseException, other: BaseException) -> None:
-    """Have `other` shown with `error`, at the end of what is shown with `error` already."""
-    shown = {id(one): one for one in _chain_of(error)}
-    if id(other) in shown:
-        return
-    for one in itertools.takewhile(lambda one: id(one) not in shown, _chain_of(other)):
-        if id(one.__context__) in shown:
-            one.__context__ = None  # the error that was being handled: it is to come first, not last
-    last = [*shown.values()][-1]
-    last.__context__ = other
-    last.__suppress_context__ = False
-
-
-def _chain_of(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, and the earlier ones that a traceback shows with it."""
-    seen = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__context__ if error.__cause__ is None and not error.__suppress_context__ else error.__cause__
+    def entry(self) -> TransactionEntry:
+        """Return what to give to a `with` statement in place of the context: see `TransactionEntry`."""
+        return TransactionEntry(self)

@@ -7,8 +7,10 @@ SQLite has open, or its log, as a file takes SQLite's locks away, and acknowledg
 from __future__ import annotations
 
 import os
+import weakref
 from typing import Protocol
 
+from encore_events import forks
 from encore_storage.errors import OpenDatabaseError
 
 SUFFIXES = ("", "-wal", "-shm")
@@ -16,7 +18,7 @@ SUFFIXES = ("", "-wal", "-shm")
 
 
 class OpenDatabase(Protocol):
-    """A database in a file, which is open."""
+    """A connection with a database in a file, which is open."""
 
     @property
     def path(self) -> str:
@@ -27,17 +29,37 @@ class OpenDatabase(Protocol):
         """The name of the store that has it open."""
 
 
-_open: dict[int, OpenDatabase] = {}
+class _OpenDatabases:
+    """The databases of this process, by the id of whatever has them open, which is not kept."""
+
+    def __init__(self) -> None:
+        self.by_id: weakref.WeakValueDictionary[int, OpenDatabase] = weakref.WeakValueDictionary()
+        forks.renew_in_child(self, _OpenDatabases._renew)
+
+    def __bool__(self) -> bool:
+        return bool(self.by_id)
+
+    def stores(self) -> dict[str, str]:
+        """Return the name of a store by the path of the database that it has open."""
+        living = [database for reference in self.by_id.valuerefs() if (database := reference()) is not None]
+        return {database.path: database.store for database in living}
+
+    def _renew(self) -> None:
+        """Forget the databases of the parent: its locks are not those of the child."""
+        self.by_id = weakref.WeakValueDictionary()
+
+
+_open = _OpenDatabases()
 
 
 def opened(database: OpenDatabase) -> None:
-    """Refuse its files from now on."""
-    _open[id(database)] = database
+    """Refuse the files of a database from now on, as long as `database` exists and is not closed."""
+    _open.by_id[id(database)] = database
 
 
 def closed(database: OpenDatabase) -> None:
     """Refuse its files no longer; doing so twice changes nothing."""
-    _open.pop(id(database), None)
+    _open.by_id.pop(id(database), None)
 
 
 def check_not_open(found: os.stat_result, path: str) -> None:
@@ -52,9 +74,9 @@ def check_not_open(found: os.stat_result, path: str) -> None:
     """
     if not _open:
         return
-    for database in list(_open.values()):
-        if any(_is_same(database.path + suffix, found) for suffix in SUFFIXES):
-            raise OpenDatabaseError(path, database.store)
+    for database, store in _open.stores().items():
+        if any(_is_same(database + suffix, found) for suffix in SUFFIXES):
+            raise OpenDatabaseError(path, store)
 
 
 def _is_same(path: str, found: os.stat_result) -> bool:

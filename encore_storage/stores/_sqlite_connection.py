@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 import sqlite3
 import time
 from dataclasses import dataclass
 from typing import Any, Final
 
+from encore_events import forks
 from encore_storage.errors import (
     IntegrityError,
     StoreConnectionError,
@@ -17,6 +17,9 @@ from encore_storage.errors import (
     StoreReadOnlyError,
     TransactionTimeoutError,
 )
+
+from encore_storage.stores._inherited_files import inherited_files
+from encore_storage.stores._open_databases import closed, opened
 
 Row = tuple[Any, ...]
 
@@ -50,9 +53,6 @@ _IDENTITY = """
 _PATIENCE = 0.25
 _PAUSE = 0.01
 
-_inherited: list[sqlite3.Connection] = []
-"""What a forked child may neither use nor close: either would drop or break the parent's locks."""
-
 _Explained = tuple[type[StoreError], str, str]
 _BROKEN: _Explained = (IntegrityError, "finds no sound database in", "restore it from a backup, or use another path")
 _READ_ONLY: _Explained = (StoreReadOnlyError, "may not write to", "see who may write to the file and its directory")
@@ -85,6 +85,7 @@ class Place:
         journal: the journal mode that it has to have.
         settings: more PRAGMAs, for each connection.
         timeout: how many seconds to wait for another process; None for as long as it takes.
+        path: the absolute path of its file; None in memory.
     """
 
     store: str
@@ -93,6 +94,7 @@ class Place:
     journal: str
     settings: tuple[str, ...]
     timeout: float | None
+    path: str | None = None
 
     def explained(self, error: sqlite3.Error) -> StoreError:
         """The error of a store that an error of SQLite is, in a sentence that says what to do."""
@@ -105,11 +107,20 @@ class Place:
         return cls(f"store {self.store!r} {what} {self.location!r} ({error}): {advice}")
 
     def forked(self) -> StoreConnectionError:
-        """The error of using in a forked child what its parent has opened."""
+        """Return the error of using in a forked child what its parent has opened."""
         return StoreConnectionError(
             f"store {self.store!r} has {self.location!r} open in the process that this one was forked from: "
             "open it anew here"
         )
+
+    def check_not_inherited(self) -> None:
+        """Refuse a database of which this process has inherited an open descriptor. Raises StoreConnectionError."""
+        if self.path is not None and inherited_files.are_open(self.path):
+            raise StoreConnectionError(
+                f"store {self.store!r} cannot use {self.location!r} here: the process that this one was forked from had it "
+                "open at that moment, and what is written here would be lost; fork before it is opened, or while no "
+                "transaction, write, stream or query of it is under way and nothing but stores has it open"
+            )
 
 
 class Connection:
@@ -127,8 +138,9 @@ class Connection:
     def __init__(self, place: Place, *, create: bool = False) -> None:
         """Open the connection; see the class."""
         self._place = place
-        self._process = os.getpid()
-        self.is_closed = False
+        self._process = forks.this_process()
+        self.is_closed = True
+        place.check_not_inherited()
         try:
             self._raw = sqlite3.connect(
                 f"{place.uri}mode={'rwc' if create else 'rw'}",
@@ -139,11 +151,25 @@ class Connection:
             )
         except sqlite3.Error as error:
             raise place.explained(error) from error
+        self.is_closed = False
+        if place.path is not None:
+            forks.renew_in_child(self, Connection._abandon)
+            opened(self)
         try:
             self._prepare(create=create)
         except BaseException:
             self.close()
             raise
+
+    @property
+    def path(self) -> str:
+        """The absolute path of the database."""
+        return self._place.path or self._place.location
+
+    @property
+    def store(self) -> str:
+        """The name of the store that has it open."""
+        return self._place.store
 
     @property
     def in_transaction(self) -> bool:
@@ -153,7 +179,7 @@ class Connection:
     @property
     def is_inherited(self) -> bool:
         """Whether it belongs to the process that this one was forked from."""
-        return self._process != os.getpid()
+        return self._process is not forks.this_process()
 
     def run(self, statement: str, *parameters: object) -> list[Row]:
         """All rows of one statement, so that none is left pending. Raises StoreError.
@@ -173,11 +199,24 @@ class Connection:
 
     def close(self) -> None:
         """Close it; in a forked child, only leave it alone."""
+        if self.is_closed:
+            return
         self.is_closed = True
-        if self.is_inherited:
-            _inherited.append(self._raw)
-        else:
+        if not self.is_inherited:
             self._raw.close()
+            closed(self)
+
+    def __del__(self) -> None:
+        """Close what an interrupt has left open, or leave it alone in a forked child."""
+        self.close()
+
+    def _abandon(self) -> None:
+        """Keep SQLite's connection for ever: to close it in a child would break the locks and the log of the parent."""
+        if self.is_closed:
+            return
+        import ctypes  # noqa: PLC0415 (needed in few children)
+
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._raw))  # or it would be closed at the end of the interpreter
 
     def _deadline(self) -> float:
         return math.inf if self._place.timeout is None else time.monotonic() + self._place.timeout

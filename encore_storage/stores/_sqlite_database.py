@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
+import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 
-from encore_storage.errors import TransactionAbortedError, TransactionError
+from encore_events import forks
+from encore_storage.errors import StoreError, TransactionAbortedError
 from encore_storage.stores._sqlite_connection import Connection, Place, Row
 
 
@@ -24,9 +23,9 @@ class Database(ABC):
 
     def __init__(self, place: Place) -> None:
         """Open it, or make it."""
-        self.process = os.getpid()
+        self.process = forks.this_process()
         self.place = place
-        self._is_in_block = False
+        self._savepoints = itertools.count(1)
         self._writer = Connection(place, create=True)
 
     @property
@@ -49,16 +48,7 @@ class Database(ABC):
         return self._writer.run(statement, *parameters)
 
     def begin(self) -> None:
-        """Begin a transaction, after what an interrupt may have left of another.
-
-        Raises:
-            TransactionError: inside a block of `transaction()`: it would be told as committed before it is.
-        """
-        if self._is_in_block:
-            raise TransactionError(
-                f"no transaction can begin while a value for store {self.place.store!r} is being written: "
-                "begin it around that"
-            )
+        """Begin a transaction, after what an interrupt may have left of another."""
         self.rollback()
         try:
             self._begin()
@@ -75,33 +65,34 @@ class Database(ABC):
         if self._writer.in_transaction:
             self._writer.run("ROLLBACK")
 
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """A block that is committed, or rolled back if it raises."""
-        self._is_in_block = False  # whatever an interrupt has left
-        try:
-            self.begin()
-            self._is_in_block = True
-            yield
-            self.commit()
-        except BaseException:
-            self.rollback()
-            raise
-        finally:
-            self._is_in_block = False
+    def has_committed(self) -> bool:
+        """Return whether a commit that an interrupt has cut off took effect."""
+        return not self._writer.in_transaction
 
-    @contextlib.contextmanager
-    def savepoint(self) -> Iterator[None]:
-        """A block inside a transaction of which nothing stays if it raises."""
-        self.write("SAVEPOINT encore")
+    def new_savepoint(self) -> str:
+        """Return the name of a savepoint that there is none of yet."""
+        return f"encore_{next(self._savepoints)}"
+
+    def save(self, savepoint: str) -> None:
+        """Begin a block inside the transaction that may be undone by itself."""
+        self.write(f"SAVEPOINT {savepoint}")
+
+    def release(self, savepoint: str) -> None:
+        """Keep what was written in the block, if the transaction is committed."""
+        self.write(f"RELEASE {savepoint}")
+
+    def undo(self, savepoint: str) -> bool:
+        """Undo what was written in the block, and return whether there was such a block: not if it was released."""
+        if not self._writer.in_transaction:
+            return False
         try:
-            yield
-        except BaseException:
-            if self._writer.in_transaction:
-                self.write("ROLLBACK TO encore")
-                self.write("RELEASE encore")
+            self._writer.run(f"ROLLBACK TO {savepoint}")
+        except StoreError as error:
+            if "no such savepoint" in str(error):
+                return False
             raise
-        self.write("RELEASE encore")
+        self._writer.run(f"RELEASE {savepoint}")
+        return True
 
     def _begin(self) -> None:
         self._writer.run("BEGIN IMMEDIATE")

@@ -8,6 +8,7 @@ from collections import deque
 from pathlib import Path
 
 from encore_storage.errors import StoreConnectionError, StoreReadOnlyError
+from encore_storage.stores._open_databases import SUFFIXES
 from encore_storage.stores._sqlite_connection import Connection, Place, Row
 from encore_storage.stores._sqlite_database import Database
 
@@ -37,7 +38,9 @@ class FileDatabase(Database):
         self._path = path
         self._idle: deque[Connection] = deque()
         self._is_closed = False
-        super().__init__(Place(store, path, f"{Path(path).as_uri()}?", "wal", _SETTINGS, timeout))
+        super().__init__(Place(store, path, f"{Path(path).as_uri()}?", "wal", _SETTINGS, timeout, path))
+        self._files = {"": _identity(path)}
+        self._remember_log()
 
     def read(self, statement: str, *parameters: object) -> list[Row]:
         """All rows of one statement, of what is committed."""
@@ -53,13 +56,35 @@ class FileDatabase(Database):
         SQLite opens a file for reading when it may not write to it, and leaves it at that. So what was wrong for
         a moment would be wrong for life.
         """
-        if self._writer.is_closed:  # opening it anew has failed
+        if self._writer.is_closed:  # before a fork, or since opening it anew has failed
             self._reopen()
+        self._check_in_place()
         try:
             super().begin()
         except StoreReadOnlyError:
             self._reopen()
             super().begin()
+
+    def commit(self) -> None:
+        """Commit the transaction.
+
+        Raises:
+            StoreConnectionError: the file or its log is not what it was when it was opened.
+            TransactionAbortedError: SQLite has ended the transaction.
+        """
+        self._check_in_place()
+        super().commit()
+
+    def close_idle(self, *, writer: bool) -> None:
+        """Close the connections that nobody uses; they are opened anew when they are needed.
+
+        Args:
+            writer: whether the one that writes is among them, since the caller has the turn.
+        """
+        if writer:
+            self._writer.close()
+            self._forget_log()
+        self._close_idle()
 
     def close(self) -> None:
         """Close the connections; those that are in use are closed when they are given back."""
@@ -74,7 +99,10 @@ class FileDatabase(Database):
         try:
             return self._idle.pop()
         except IndexError:
-            return Connection(self.place)
+            connection = Connection(self.place)
+            self._check_in_place()
+            self._remember_log()
+            return connection
 
     def give_back(self, connection: Connection) -> None:
         """Keep the connection for the next reader, or close it. Takes no lock: a finalizer may call it."""
@@ -87,15 +115,38 @@ class FileDatabase(Database):
         """Open the writer anew. The readers go first: connections share the log's index, which may be read-only."""
         self._writer.close()
         self._close_idle()
+        self._forget_log()
         if may_write(self._path):
             self._open_log()
+        self._check_in_place()
         self._writer = Connection(self.place)
+        self._remember_log()
 
     def _open_log(self) -> None:
         """Give the log and its index the file's mode: made while that was read-only, they would stay so."""
         for suffix in ("-wal", "-shm"):
             with contextlib.suppress(OSError):
                 Path(self._path + suffix).chmod(Path(self._path).stat().st_mode & 0o777)
+
+    def _remember_log(self) -> None:
+        """Note which files are the log and its index, as long as a connection keeps them."""
+        for suffix in SUFFIXES:
+            if suffix not in self._files and (identity := _identity(self._path + suffix)) is not None:
+                self._files[suffix] = identity
+
+    def _forget_log(self) -> None:
+        """Let the log be another one: SQLite removes it with the last connection, and makes it anew with the first."""
+        self._files = {"": self._files[""]}
+
+    def _check_in_place(self) -> None:
+        """Refuse to go on with files that nobody else can see. Raises StoreConnectionError."""
+        for suffix, identity in self._files.items():
+            if _identity(self._path + suffix) != identity:
+                raise StoreConnectionError(
+                    f"store {self.place.store!r} lost {self._path + suffix!r}: it was removed or replaced while it was "
+                    "open, and nothing that is written would be kept; call disconnect() and connect() to go on with what "
+                    "is there now"
+                )
 
     def _close_idle(self, *, keep: int = 0) -> None:
         with contextlib.suppress(IndexError):  # taken meanwhile
@@ -129,3 +180,12 @@ class Snapshot:
         connection, self._connection = self._connection, None
         if connection is not None:
             self._database.give_back(connection)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Return the device and the inode of a file, or None if there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 (names need not be UTF-8)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino

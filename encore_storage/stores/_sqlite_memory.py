@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import uuid
-from collections.abc import Iterator
 
 from encore_storage.stores._sqlite_connection import Connection, Place, Row
 from encore_storage.stores._sqlite_database import Database
+from encore_storage.turn import Turn
 
 MEMORY = ":memory:"
 
@@ -27,23 +25,24 @@ class MemoryDatabase(Database):
         """Make an empty database."""
         uri = f"file:/encore-{uuid.uuid4()}?vfs=memdb&"
         super().__init__(Place(store, MEMORY, uri, "memory", (), 0))
-        # Reentrant, since a garbage collection inside it may run a finalizer that reads.
-        self._lock = threading.RLock()
+        self._turn = Turn(store, None)  # no lock: an interrupt could leave one taken
         self._reader = Connection(self.place)
 
     def read(self, statement: str, *parameters: object) -> list[Row]:
         """All rows of one statement, of what is committed."""
-        with self._lock:
+        with self._turn.taken():
             return self._reader.run(statement, *parameters)
 
     def commit(self) -> None:
         """Commit the transaction. Raises TransactionAbortedError if SQLite has ended it."""
-        with self._let_go():
+        with self._turn.taken():
+            self._let_go()
             super().commit()
 
     def rollback(self) -> None:
         """Roll the transaction back, unless SQLite has."""
-        with self._let_go():
+        with self._turn.taken():
+            self._let_go()
             super().rollback()
 
     def close(self) -> None:
@@ -52,15 +51,12 @@ class MemoryDatabase(Database):
         self._writer.close()
 
     def _begin(self) -> None:
-        with self._lock:
+        with self._turn.taken():
             self._reader.run("BEGIN")
             self._reader.run("SELECT 1 FROM entry LIMIT 1")
             super()._begin()
 
-    @contextlib.contextmanager
-    def _let_go(self) -> Iterator[None]:
-        """A block in which nobody reads."""
-        with self._lock:
-            if self._reader.in_transaction:
-                self._reader.run("ROLLBACK")
-            yield
+    def _let_go(self) -> None:
+        """End what the reader sees of the time before; nobody else reads meanwhile."""
+        if self._reader.in_transaction:
+            self._reader.run("ROLLBACK")

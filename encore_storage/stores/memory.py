@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
+from encore_events import forks
 from encore_events.abstract import BaseEventManager
-from encore_storage.core import Change
 from encore_storage.errors import KeyNotFoundError
 from encore_storage.metadata import Metadata
 from encore_storage.store import AbstractStore
 from encore_storage.transactions import TransactionState
 from encore_storage.value import Entry
+from encore_storage.writing import Change
 
 
 class DictMemoryStore(AbstractStore):
@@ -46,6 +47,7 @@ class DictMemoryStore(AbstractStore):
         # What those outside of the transaction see instead. Each transaction, and each time between two of
         # them, has a dict of its own, so that a reader can tell whether it was the same all the while.
         self._before: dict[str, Entry | None] = {}
+        forks.renew_in_child(self, DictMemoryStore._rollback_transaction)  # what the parent was in the middle of
 
     def _lookup(self, key: str) -> Entry:
         entry = self._committed(key) if TransactionState.of(self).mine is None else self._entries.get(key)
@@ -59,19 +61,23 @@ class DictMemoryStore(AbstractStore):
 
     def _put(self, key: str, chunks: Iterable[bytes] | None, metadata: Metadata | None) -> Change:
         data = None if chunks is None else b"".join(chunks)
-        with self._writing():
+        with self._writing() as write:
             old = self._entries.get(key)
             now = time.time()
             if data is None:
                 data = b"" if old is None else old.token
             if metadata is None:
                 metadata = {} if old is None else old.metadata
-            self._replace(key, Entry(len(data), metadata, old.created if old else now, now, data))
-            return Change(old is None, metadata)
+            entry = Entry(len(data), metadata, old.created if old else now, now, data)
+            change = Change(old is None, metadata)
+            write.expect(change, lambda: self._entries.get(key) is entry)
+            self._replace(key, entry)
+            return change
 
     def _remove(self, key: str) -> Metadata:
-        with self._writing():
+        with self._writing() as write:
             old = self._lookup(key)
+            write.expect(Change(is_new=False, metadata=old.metadata), lambda: key not in self._entries)
             self._replace(key, None)
             return old.metadata
 
@@ -82,7 +88,7 @@ class DictMemoryStore(AbstractStore):
         return ((key, entry.metadata) for key, entry in self._snapshot().items())
 
     def _begin_transaction(self) -> None:
-        self._rollback_transaction()  # in a forked child, what a thread of the parent was in the middle of
+        self._rollback_transaction()  # what a rollback that failed has left
 
     def _commit_transaction(self) -> None:
         self._before = {}

@@ -12,8 +12,8 @@ import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
+from encore_events import forks
 from encore_events.abstract import BaseEventManager
-from encore_storage.core import Change
 from encore_storage.errors import InvalidKeyError, KeyNotFoundError, StoreConnectionError
 from encore_storage.metadata import Metadata
 from encore_storage.store import AbstractStore, AnyPath
@@ -23,7 +23,9 @@ from encore_storage.stores._sqlite_file import FileDatabase, Snapshot, may_write
 from encore_storage.stores._sqlite_memory import MEMORY, MemoryDatabase
 from encore_storage.stores._sqlite_stream import ROW_SIZE, ChunkStream, Latest, Reading, regrouped
 from encore_storage.transactions import TransactionState
+from encore_storage.turn import Lease
 from encore_storage.value import Entry
+from encore_storage.writing import Change, Write
 
 _PAGE = 256
 
@@ -32,7 +34,8 @@ class SqliteStore(AbstractStore):
     """Values of any size in a SQLite database, with transactions; what a file was told to keep survives a power loss.
 
     Threads and processes may share it: one writes at a time, and the others wait for it. Readers don't wait, and see
-    what is committed. A child that was forked may use the store of its parent, unless it is in memory.
+    what is committed. A child that was forked may use the store of its parent, unless it is in memory, or something was
+    under way with it at the fork.
 
     >>> from encore_events import EventManager
     >>> store = SqliteStore(event_manager=EventManager())
@@ -67,7 +70,11 @@ class SqliteStore(AbstractStore):
         """Open the database, or make it."""
         super().__init__(name=name, event_manager=event_manager, timeout=timeout)
         self._location = _absolute(os.fspath(location))
+        self._forking: Lease | None = None
         self._open_database()
+        if self._location != MEMORY:
+            forks.around_forks(self, SqliteStore._before_fork, SqliteStore._after_fork)
+            forks.renew_in_child(self, SqliteStore._after_fork)
 
     def info(self) -> dict[str, Any]:
         """What kind of store it is: name, backend, transactional, readonly."""
@@ -90,7 +97,7 @@ class SqliteStore(AbstractStore):
     def _put(self, key: str, chunks: Iterable[bytes] | None, metadata: Metadata | None) -> Change:
         rows = regrouped(chunks or ())
         first = next(rows, b"")  # the source of a small value is read before anyone has to wait for it
-        with self._writing():
+        with self._writing() as write:
             blob, size = self._insert(itertools.chain([first], rows))
             now = time.time()
             found = self._find(key)
@@ -105,11 +112,13 @@ class SqliteStore(AbstractStore):
                 "REPLACE INTO entry (key, metadata, size, created, modified, blob) VALUES (?, ?, ?, ?, ?, ?)",
                 *(key, json.dumps(metadata), size, old.created, now, blob),
             )
-            return Change(found is None, metadata)
+            write.expect(change := Change(found is None, metadata))
+            return change
 
     def _remove(self, key: str) -> Metadata:
-        with self._writing():
+        with self._writing() as write:
             old = self._lookup(key)
+            write.expect(Change(is_new=False, metadata=old.metadata))
             self._database.write("DELETE FROM chunk WHERE blob = ?", old.token)
             self._database.write("DELETE FROM entry WHERE key = ?", key)
             return old.metadata
@@ -126,15 +135,27 @@ class SqliteStore(AbstractStore):
         except UnicodeEncodeError as error:
             raise InvalidKeyError(key, "half of a surrogate pair has no UTF-8") from error
 
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """A block that is a transaction of its own, or a part of the one that the caller is in."""
-        turn = TransactionState.of(self).turn
-        is_inner = turn.is_mine
-        with turn:
-            database = self._database
-            with database.savepoint() if is_inner else database.transaction():
-                yield
+    def _begin_writing(self, write: Write) -> None:
+        """Begin a transaction, or a part of the one that the caller is in that may be undone by itself."""
+        database = self._database
+        if write.part_of is None:
+            database.begin()
+        else:
+            write.mark = savepoint = database.new_savepoint()
+            database.save(savepoint)
+
+    def _end_writing(self, write: Write, *, keep: bool) -> None:
+        database = self._opened
+        if write.part_of is None:
+            (database.commit if keep else database.rollback)()
+        elif isinstance(write.mark, str):
+            (database.release if keep else database.undo)(write.mark)
+
+    def _has_kept(self, write: Write) -> bool:
+        database = self._opened
+        if write.part_of is None:
+            return database.has_committed()
+        return isinstance(write.mark, str) and database.in_transaction and not database.undo(write.mark)
 
     def _connect(self) -> None:
         if self._location != MEMORY:
@@ -160,12 +181,28 @@ class SqliteStore(AbstractStore):
     def _database(self) -> Database:
         """The open database; a forked child opens its own."""
         self._check_connected()
-        if self._opened.process != os.getpid():
+        if self._opened.process is not forks.this_process():
             if self._location == MEMORY:
                 raise self._opened.place.forked()
             self._close_database()
             self._open_database()
         return self._opened
+
+    def _before_fork(self) -> None:
+        """Close the connections that nobody uses, and keep them closed until the fork is over."""
+        if isinstance(self._opened, FileDatabase):
+            turn = TransactionState.of(self).turn
+            lease = Lease(self)
+            self._forking = lease if turn.take_if_free(lease) else None
+            self._opened.close_idle(writer=self._forking is not None)
+
+    def _after_fork(self) -> None:
+        """Let others write again, in the parent and in the child."""
+        lease, self._forking = self._forking, None
+        if lease is not None:
+            turn = TransactionState.of(self).turn
+            turn.free(lease)
+            turn.leave_inherited(lease)
 
     def _open_database(self) -> None:
         if self._location == MEMORY:

@@ -191,10 +191,10 @@ def test_two_transactions_have_two_ids(store: Transactional, recorder: EventReco
 
 
 def test_with_gives_the_active_context(store: Transactional) -> None:
-    outer = store.transaction("outer")
-    with outer as active, store.transaction("inner") as joined:
-        assert active is outer
-        assert joined is outer
+    with store.transaction("outer") as active, store.transaction("inner") as joined:
+        assert isinstance(active, SimpleTransactionContext)
+        assert active.notes == "outer"
+        assert joined is active
 
 
 def test_a_context_can_be_used_again(store: Transactional, recorder: EventRecorder) -> None:

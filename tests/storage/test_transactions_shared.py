@@ -459,18 +459,47 @@ assert not store.exists("mine")
 
 FORKED_INSIDE = """
 import os
-from encore_events import BaseEvent, EventManager
+from encore_events import EventManager
+from encore_events.testing import EventRecorder
+from encore_storage import StoreError
 from encore_storage.stores import DictMemoryStore
 
-store = DictMemoryStore(event_manager=EventManager())
-with store.transaction():
-    store.from_bytes("a", b"1")
-    child = os.fork()
+def refused(call):
+    try:
+        call()
+    except StoreError as error:
+        return str(os.getppid()) in str(error) and "forked" in str(error)
+
+manager = EventManager()
+store = DictMemoryStore(event_manager=manager)
+store.from_bytes("before", b"0")
+recorder = EventRecorder(manager)
+child = -1
+
+def block():
+    global child
+    with store.transaction():
+        store.from_bytes("a", b"1")
+        child = os.fork()
+        if not child:
+            recorder.clear()
+            assert list(store.query_keys()) == ["before"]
+            assert refused(lambda: store.from_bytes("a", b"2"))
+            assert refused(lambda: store.transaction().__enter__())
+            assert refused(lambda: store.delete("before"))
+
+was_refused = refused(block)
+assert bool(was_refused) == (not child)
 with store.transaction():
     store.from_bytes("b", b"2")
-assert store.to_bytes("a") + store.to_bytes("b") == b"12"
+there = sorted(store.query_keys())
 if child:
+    assert there == ["a", "b", "before"]
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+else:
+    assert there == ["b", "before"]
+    ends = [event.outcome for event in recorder.events if "TransactionEnd" in type(event).__name__]
+    assert ends == ["committed"]
 """
 
 
@@ -490,7 +519,7 @@ def test_a_child_forked_while_a_thread_is_in_a_transaction_has_what_was_committe
     run(FORKED.format(work=work))
 
 
-def test_a_child_forked_inside_a_transaction_is_in_it_too() -> None:
+def test_a_child_forked_inside_a_transaction_is_refused_until_it_has_left_the_block() -> None:
     run(FORKED_INSIDE)
 
 

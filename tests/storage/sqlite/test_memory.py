@@ -105,7 +105,8 @@ def test_a_finalizer_that_reads_in_the_middle_of_a_commit_is_refused_and_not_loc
     database.write("DELETE FROM entry")
     refused = []
 
-    with database._let_go():  # type: ignore[attr-defined] # it is in memory
+    with database._turn.taken():  # type: ignore[attr-defined] # it is in memory
+        database._let_go()  # type: ignore[attr-defined] # as above
         try:
             database.read("SELECT key FROM entry")
         except TransactionTimeoutError as error:
