@@ -8,14 +8,13 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import io
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, BinaryIO, TypeGuard, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from encore_storage.core import Change, StoreCore
 from encore_storage.errors import KeyNotFoundError
 from encore_storage.events import Operation, StoreDeleteEvent
+from encore_storage.local_files import AnyPath, opened, replacing, size_of
 from encore_storage.metadata import Metadata, checked_metadata, checked_names, selected
 from encore_storage.observed import ObservedIterator, ObservedReader, counted
 from encore_storage.progress import StoreProgressManager
@@ -25,7 +24,6 @@ from encore_storage.value import Entry, StoredValue, Value, checked_range
 
 T = TypeVar("T")
 AnyValue = Value | tuple[Readable, Metadata]
-AnyPath = str | os.PathLike[str]
 
 
 class AbstractStore(StoreCore):
@@ -202,11 +200,15 @@ class AbstractStore(StoreCore):
     def to_file(self, key: str, path: AnyPath, buffer_size: int = MEBIBYTE) -> None:
         """Write the bytes of a value to a file, which is replaced once all of them have come.
 
+        Its permissions stay, and a symbolic link to it stays. Pipes and devices are written to, and never replaced.
+
         Raises:
             KeyNotFoundError: there is no value; the file is left as it was.
+            OpenDatabaseError: the file is a database that a SqliteStore of this process has open.
         """
-        with self.get_data(key) as data, _replacing(path) as file:
-            file.writelines(buffer_iterator(data, buffer_size))
+        with self.get_data(key) as data, replacing(path) as write:
+            for chunk in buffer_iterator(data, buffer_size):
+                write(chunk)
 
     def from_bytes(self, key: str, data: bytes, buffer_size: int = MEBIBYTE) -> None:
         """Replace the bytes of a value by `data`, and keep the metadata."""
@@ -215,8 +217,12 @@ class AbstractStore(StoreCore):
         self._tell_change(key, change)
 
     def from_file(self, key: str, path: AnyPath, buffer_size: int = MEBIBYTE) -> None:
-        """Replace the bytes of a value by those of a file, and keep the metadata."""
-        with self._observe_set(key, _size_of(path), None) as progress, Path(path).open("rb") as file:
+        """Replace the bytes of a value by those of a file, and keep the metadata.
+
+        Raises:
+            OpenDatabaseError: the file is a database that a SqliteStore of this process has open.
+        """
+        with self._observe_set(key, size_of(path), None) as progress, opened(path) as file:
             change = self._write(progress, key, file, None, buffer_size)
         self._tell_change(key, change)
 
@@ -270,19 +276,6 @@ class AbstractStore(StoreCore):
         return self._observe("set", key, direction="write", steps=-1 if size is None else size, metadata=metadata)
 
 
-@contextlib.contextmanager
-def _replacing(path: AnyPath) -> Iterator[BinaryIO]:
-    """A file that takes the place of the one at `path` when the block ends well, and otherwise goes."""
-    part = Path(f"{os.fspath(path)}.{os.urandom(4).hex()}.part")
-    try:
-        with part.open("xb") as file:
-            yield file
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
 def _known_of(value: object) -> tuple[int | None, Metadata | None]:
     """The size and the metadata of what `set` is given; what is no value is left for `_source_of` to refuse."""
     if isinstance(value, Value):
@@ -312,14 +305,6 @@ def _length_of(data: bytes) -> int | None:
     try:
         return memoryview(data).nbytes
     except TypeError:
-        return None
-
-
-def _size_of(path: AnyPath) -> int | None:
-    """How many bytes are expected of the file; what is wrong with it is for its opening to say."""
-    try:
-        return Path(path).stat().st_size
-    except OSError:
         return None
 
 

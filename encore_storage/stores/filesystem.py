@@ -12,8 +12,9 @@ from typing import ClassVar
 from encore_events.abstract import BaseEventManager
 from encore_storage.core import Change
 from encore_storage.errors import ConflictError, InvalidKeyError, KeyNotFoundError
+from encore_storage.local_files import AnyPath
 from encore_storage.metadata import Metadata
-from encore_storage.store import AbstractStore, AnyPath
+from encore_storage.store import AbstractStore
 from encore_storage.stores._file_chunks import FileChunks
 from encore_storage.stores._keys import check_key
 from encore_storage.stores._metadata_files import MetadataFiles

@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 from encore_events.abstract import BaseEventManager
 from encore_storage.core import Change
 from encore_storage.errors import InvalidKeyError, KeyNotFoundError, StoreConnectionError
+from encore_storage.local_files import AnyPath
 from encore_storage.metadata import Metadata
-from encore_storage.store import AbstractStore, AnyPath
+from encore_storage.store import AbstractStore
 from encore_storage.stores._sqlite_connection import Row
 from encore_storage.stores._sqlite_database import Database
 from encore_storage.stores._sqlite_file import FileDatabase, Snapshot, may_write
