@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import ClassVar, NamedTuple, Self
@@ -22,6 +22,7 @@ from encore_storage.events import (
     StoreSetEvent,
     StoreUpdateEvent,
 )
+from encore_storage.fingerprints import Fingerprint
 from encore_storage.metadata import Metadata, checked_metadata, told_metadata
 from encore_storage.operation import OperationProgress, SilentProgress
 from encore_storage.transactions import TransactionState
@@ -187,6 +188,29 @@ class StoreCore(ABC):
         transaction_id = None if transaction is None else transaction.transaction_id
         told = None if metadata is None else told_metadata(metadata)
         return OperationProgress(self, operation, key, direction, steps, told, transaction_id)
+
+    def _fingerprint(self, key: str) -> Fingerprint | None:  # noqa: ARG002 (a hook: see fingerprints.py)
+        """What changes with the bytes under the key, whoever changes them, or None. Raises KeyNotFoundError."""
+        return None
+
+    def _put_copy(
+        self,
+        key: str,
+        chunks: Iterable[bytes],
+        metadata: Metadata | None,
+        fingerprint: Callable[[], Fingerprint | None],  # noqa: ARG002 (as above)
+    ) -> Change:
+        """Store as `_put` does, and keep with it what `fingerprint()` gives once the chunks have come, if anything."""
+        return self._put(key, chunks, metadata)
+
+    def _keep_fingerprint(  # noqa: B027 (as above)
+        self, key: str, own: Fingerprint, fingerprint: Fingerprint | None
+    ) -> None:
+        """Keep a fingerprint with the value, if its own one is still `own`; of None, forget what is kept."""
+
+    def _kept_fingerprint(self, key: str) -> Fingerprint | None:  # noqa: ARG002 (as above)
+        """What was kept with just the value that is there, or None. Raises KeyNotFoundError."""
+        return None
 
     def _tell_change(self, key: str, change: Change) -> None:
         self._tell(StoreSetEvent if change.is_new else StoreUpdateEvent, key, change.metadata)

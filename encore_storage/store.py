@@ -14,6 +14,7 @@ from typing import Any, TypeGuard, TypeVar
 from encore_storage.core import Change, StoreCore
 from encore_storage.errors import KeyNotFoundError
 from encore_storage.events import Operation, StoreDeleteEvent
+from encore_storage.fingerprints import CopiedData
 from encore_storage.local_files import AnyPath, opened, replacing, size_of
 from encore_storage.metadata import Metadata, checked_metadata, checked_names, selected
 from encore_storage.observed import ObservedIterator, ObservedReader, counted
@@ -241,7 +242,10 @@ class AbstractStore(StoreCore):
         self, progress: StoreProgressManager, key: str, data: Readable, metadata: Metadata | None, buffer_size: int
     ) -> Change:
         self._check(key)
-        return self._put(key, counted(buffer_iterator(data, buffer_size), progress), metadata)
+        chunks = counted(buffer_iterator(data, buffer_size), progress)
+        if isinstance(data, CopiedData):
+            return self._put_copy(key, chunks, metadata, lambda: data.fingerprint)
+        return self._put(key, chunks, metadata)
 
     def _read(
         self, operation: Operation, key: str, entry: Entry | None, start: int | None, end: int | None
