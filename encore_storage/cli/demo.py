@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import shutil
 import sysconfig
 import tempfile
 import time
@@ -24,9 +25,16 @@ class DemonstratedError(Exception):
     """The failure that the demonstration provokes."""
 
 
-def run_demo(*, port: int | None, keep_serving: bool) -> int:
-    """Run it; the exit status, which is 0 only if every byte came back the same."""
-    folder = Path(tempfile.mkdtemp(prefix="encore-demo-"))
+def run_demo(*, port: int | None, keep_serving: bool, keep: bool) -> int:
+    """Run it; the exit status, which is 0 only if every byte came back the same. Its files go, unless they are kept."""
+    with contextlib.ExitStack() as stack:
+        folder = tempfile.mkdtemp(prefix="encore-demo-")
+        if not keep:
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        return _run_in(Path(folder), port=port, keep_serving=keep_serving, keep=keep)
+
+
+def _run_in(folder: Path, *, port: int | None, keep_serving: bool, keep: bool) -> int:
     log_file = folder / "encore.log"
     with session(log_file=log_file, log_format="json", log_level="debug", port=port, progress=True) as run:
         run.say(f"to see it live: {run.page}")
@@ -37,7 +45,7 @@ def run_demo(*, port: int | None, keep_serving: bool) -> int:
         ):
             is_complete = _demonstrate(run, library, source, archive)
             run.show_summary()
-            run.say(f"log: {log_file}")
+            run.say(f"log: {log_file}" + ("" if keep else " (until the end; --keep to keep)"))
             run.say(f"metrics: {run.metrics_address}")
             run.say(f"page: {run.page}" + ("" if keep_serving else " (until now; --keep-serving to keep)"))
             if keep_serving:
