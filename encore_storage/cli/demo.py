@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import shutil
+import signal
 import sysconfig
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 from encore_storage.cli.copying import CopyJob
 from encore_storage.cli.session import Session, session
@@ -27,11 +31,29 @@ class DemonstratedError(Exception):
 
 def run_demo(*, port: int | None, keep_serving: bool, keep: bool) -> int:
     """Run it; the exit status, which is 0 only if every byte came back the same. Its files go, unless they are kept."""
-    with contextlib.ExitStack() as stack:
-        folder = tempfile.mkdtemp(prefix="encore-demo-")
-        if not keep:
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        return _run_in(Path(folder), port=port, keep_serving=keep_serving, keep=keep)
+    folder = Path(tempfile.mkdtemp(prefix="encore-demo-"))
+    with contextlib.nullcontext() if keep else _removed(folder):
+        return _run_in(folder, port=port, keep_serving=keep_serving, keep=keep)
+
+
+@contextlib.contextmanager
+def _removed(folder: Path) -> Iterator[None]:
+    """A block after which the folder is gone, however it ends; after a SIGTERM, too, as containers send it."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
+    is_ours = threading.current_thread() is threading.main_thread()
+    if is_ours and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        if is_ours and signal.getsignal(signal.SIGTERM) is end:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run_in(folder: Path, *, port: int | None, keep_serving: bool, keep: bool) -> int:
