@@ -18,17 +18,15 @@ from encore_storage.stores import FileSystemStore
 from encore_storage.stores._keys import is_own
 from encore_storage.stores._open_databases import check_not_open
 
-Kind = Literal[
-    "symbolic link", "special file", "empty directory", "unreadable directory", "open database", "own of this command"
-]
+Kind = Literal["symbolic link", "special file", "empty directory", "unreadable directory", "open database", "own"]
 
-_PLURALS: dict[Kind, str] = {
-    "symbolic link": "symbolic links",
-    "special file": "special files",
-    "empty directory": "empty directories",
-    "unreadable directory": "unreadable directories",
-    "open database": "files of open databases",
-    "own of this command": "that this command writes",
+_WORDS: dict[Kind, tuple[str, str]] = {
+    "symbolic link": ("symbolic link", "symbolic links"),
+    "special file": ("special file", "special files"),
+    "empty directory": ("empty directory", "empty directories"),
+    "unreadable directory": ("unreadable directory", "unreadable directories"),
+    "open database": ("file of an open database", "files of open databases"),
+    "own": ("that this command writes", "that this command writes"),
 }
 
 
@@ -104,7 +102,7 @@ class SourceDirectory(FileSystemStore):
         if found is None:  # its reading will say what is wrong
             return None
         if (found.st_dev, found.st_ino) in own:
-            return Skipped("own of this command", "this command writes there")
+            return Skipped("own", "this command writes there")
         if stat.S_ISREG(found.st_mode):
             try:
                 check_not_open(found, self._tree.path_of(path))
@@ -149,9 +147,7 @@ def counted(skipped: Mapping[str, Skipped]) -> str:
     '2 symbolic links, 1 special file'
     """
     kinds = Counter(one.kind for one in skipped.values())
-    return ", ".join(
-        f"{kinds[kind]:,} {kind if kinds[kind] == 1 else _PLURALS[kind]}" for kind in _PLURALS if kinds[kind]
-    )
+    return ", ".join(f"{kinds[kind]:,} {words[kinds[kind] > 1]}" for kind, words in _WORDS.items() if kinds[kind])
 
 
 def _looked_at(entry: os.DirEntry[str]) -> os.stat_result | None:

@@ -81,9 +81,7 @@ class TestPermissions:
         assert stat.S_IMODE(path.stat().st_mode) == 0o755
 
     @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
-    def test_a_new_file_gets_the_usual_ones(
-        self, store: DictMemoryStore, tmp_path: Path, mask: int, mode: int
-    ) -> None:
+    def test_a_new_file_gets_the_usual_ones(self, store: DictMemoryStore, tmp_path: Path, mask: int, mode: int) -> None:
         before = os.umask(mask)
         try:
             store.to_file("k", tmp_path / "file")
@@ -461,7 +459,7 @@ def interrupted(call: Callable[[], object], at: int) -> bool:
 
 
 def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc here")
@@ -511,9 +509,7 @@ class TestSizes:
         assert announced(tmp_path / "file") == announced(tmp_path / "link") == [size]
 
     @pytest.mark.parametrize("path", ["/proc/self/status", "/proc/cpuinfo", "/sys/kernel/uevent_seqnum", "/dev/null"])
-    def test_what_the_kernel_makes_up_does_not(
-        self, announced: Callable[[Path | str], list[int]], path: str
-    ) -> None:
+    def test_what_the_kernel_makes_up_does_not(self, announced: Callable[[Path | str], list[int]], path: str) -> None:
         if not os.access(path, os.R_OK):
             pytest.skip(f"there is no {path} here")
 
