@@ -472,6 +472,26 @@ class TestFiles:
         assert copy(source, target) == CopyReport(total=1, skipped=1)
         assert kept_fingerprint(target, "a") is not None
 
+    def test_a_file_that_somebody_puts_there_right_after_the_copy_is_not_taken_for_it(
+        self, make_store: MakeStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        source, target = make_store("filesystem", "source"), make_store("filesystem", "target")
+        put(source, "a", b"old bytes")
+        replace = FileSystemStore._replace
+
+        def replace_for_a_moment(*arguments: Any) -> Any:
+            change = replace(*arguments)
+            (tmp_path / "target" / "a").write_bytes(b"NEW bytes")
+            return change
+
+        with monkeypatch.context() as patched:
+            patched.setattr(FileSystemStore, "_replace", replace_for_a_moment)
+            copy(source, target)
+        assert target.to_bytes("a") == b"NEW bytes"
+
+        assert copy(source, target) == CopyReport(total=1, copied=1)
+        assert target.to_bytes("a") == b"old bytes"
+
     def test_a_record_goes_with_its_key(self, make_store: MakeStore, tmp_path: Path) -> None:
         source, target = make_store("filesystem", "source"), make_store("filesystem", "target")
         put(source, "a", b"1")
