@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import ClassVar, Self
@@ -20,6 +20,7 @@ from encore_storage.events import (
     StoreProgressStartEvent,
     StoreProgressStepEvent,
 )
+from encore_storage.fingerprints import Fingerprint
 from encore_storage.metadata import Metadata, told_metadata
 from encore_storage.operation import OperationProgress, SilentProgress
 from encore_storage.transactions import TransactionState
@@ -196,3 +197,26 @@ class StoreCore(ABC):
     def _changing(self, progress: OperationProgress, key: str, *, is_delete: bool = False) -> ChangingOperation:
         """Return the block of an operation that changes a key."""
         return ChangingOperation(self, key, progress, is_delete=is_delete)
+
+    def _fingerprint(self, key: str) -> Fingerprint | None:  # noqa: ARG002 (a hook: see fingerprints.py)
+        """What changes with the bytes under the key, whoever changes them, or None. Raises KeyNotFoundError."""
+        return None
+
+    def _put_copy(
+        self,
+        key: str,
+        chunks: Iterable[bytes],
+        metadata: Metadata | None,
+        fingerprint: Callable[[], Fingerprint | None],  # noqa: ARG002 (as above)
+    ) -> Change:
+        """Store as `_put` does, and keep with it what `fingerprint()` gives once the chunks have come, if anything."""
+        return self._put(key, chunks, metadata)
+
+    def _keep_fingerprint(  # noqa: B027 (as above)
+        self, key: str, own: Fingerprint, fingerprint: Fingerprint | None
+    ) -> None:
+        """Keep a fingerprint with the value, if its own one is still `own`; of None, forget what is kept."""
+
+    def _kept_fingerprint(self, key: str) -> Fingerprint | None:  # noqa: ARG002 (as above)
+        """What was kept with just the value that is there, or None. Raises KeyNotFoundError."""
+        return None

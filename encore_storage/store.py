@@ -8,15 +8,15 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import io
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, BinaryIO, TypeGuard, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from encore_storage.changing import ChangingOperation
 from encore_storage.core import StoreCore
 from encore_storage.errors import KeyNotFoundError
 from encore_storage.events import Operation
+from encore_storage.fingerprints import CopiedData
+from encore_storage.local_files import AnyPath, opened, replacing, size_of
 from encore_storage.metadata import Metadata, checked_metadata, checked_names, selected
 from encore_storage.observed import ObservedIterator, ObservedReader, counted
 from encore_storage.progress import StoreProgressManager
@@ -27,7 +27,6 @@ from encore_storage.writing import Change
 
 T = TypeVar("T")
 AnyValue = Value | tuple[Readable, Metadata]
-AnyPath = str | os.PathLike[str]
 
 
 class AbstractStore(StoreCore):
@@ -199,11 +198,15 @@ class AbstractStore(StoreCore):
     def to_file(self, key: str, path: AnyPath, buffer_size: int = MEBIBYTE) -> None:
         """Write the bytes of a value to a file, which is replaced once all of them have come.
 
+        Its permissions stay, and a symbolic link to it stays. Pipes and devices are written to, and never replaced.
+
         Raises:
             KeyNotFoundError: there is no value; the file is left as it was.
+            OpenDatabaseError: the file is a database that a SqliteStore of this process has open.
         """
-        with self.get_data(key) as data, _replacing(path) as file:
-            file.writelines(buffer_iterator(data, buffer_size))
+        with self.get_data(key) as data, replacing(path) as write:
+            for chunk in buffer_iterator(data, buffer_size):
+                write(chunk)
 
     def from_bytes(self, key: str, data: bytes, buffer_size: int = MEBIBYTE) -> None:
         """Replace the bytes of a value by `data`, and keep the metadata."""
@@ -211,8 +214,12 @@ class AbstractStore(StoreCore):
             self._write(setting, key, io.BytesIO(memoryview(data)), None, buffer_size)
 
     def from_file(self, key: str, path: AnyPath, buffer_size: int = MEBIBYTE) -> None:
-        """Replace the bytes of a value by those of a file, and keep the metadata."""
-        with self._setting(key, _size_of(path), None) as setting, Path(path).open("rb") as file:
+        """Replace the bytes of a value by those of a file, and keep the metadata.
+
+        Raises:
+            OpenDatabaseError: the file is a database that a SqliteStore of this process has open.
+        """
+        with self._setting(key, size_of(path), None) as setting, opened(path) as file:
             self._write(setting, key, file, None, buffer_size)
 
     def _looked_up(self, key: str) -> Entry:
@@ -230,7 +237,11 @@ class AbstractStore(StoreCore):
         self, setting: ChangingOperation, key: str, data: Readable, metadata: Metadata | None, buffer_size: int
     ) -> None:
         self._check(key)
-        setting.done(self._put(key, counted(buffer_iterator(data, buffer_size), setting.progress), metadata))
+        chunks = counted(buffer_iterator(data, buffer_size), setting.progress)
+        if isinstance(data, CopiedData):
+            setting.done(self._put_copy(key, chunks, metadata, lambda: data.fingerprint))
+        else:
+            setting.done(self._put(key, chunks, metadata))
 
     def _read(
         self, operation: Operation, key: str, entry: Entry | None, start: int | None, end: int | None
@@ -266,19 +277,6 @@ class AbstractStore(StoreCore):
         return self._changing(self._observe("set", key, direction="write", steps=steps, metadata=metadata), key)
 
 
-@contextlib.contextmanager
-def _replacing(path: AnyPath) -> Iterator[BinaryIO]:
-    """A file that takes the place of the one at `path` when the block ends well, and otherwise goes."""
-    part = Path(f"{os.fspath(path)}.{os.urandom(4).hex()}.part")
-    try:
-        with part.open("xb") as file:
-            yield file
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
 def _known_of(value: object) -> tuple[int | None, Metadata | None]:
     """The size and the metadata of what `set` is given; what is no value is left for `_source_of` to refuse."""
     if isinstance(value, Value):
@@ -308,14 +306,6 @@ def _length_of(data: bytes) -> int | None:
     try:
         return memoryview(data).nbytes
     except TypeError:
-        return None
-
-
-def _size_of(path: AnyPath) -> int | None:
-    """How many bytes are expected of the file; what is wrong with it is for its opening to say."""
-    try:
-        return Path(path).stat().st_size
-    except OSError:
         return None
 
 

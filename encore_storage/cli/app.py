@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,13 +10,14 @@ import typer
 
 from encore_events import EncoreError
 from encore_storage.cli.address import EXAMPLE, EventsAddress, EventsAddressError, RefusedError
-from encore_storage.cli.copying import CopyJob, CopyReport
+from encore_storage.cli.copy_command import run_copy
 from encore_storage.cli.dashboards import RUNBOOK, RunbookUrlError, write_dashboards
 from encore_storage.cli.demo import run_demo
 from encore_storage.cli.names import SCHEMES, StoreName, StoreNameError
+from encore_storage.cli.output import complain
 from encore_storage.cli.replay import run_replay
-from encore_storage.cli.session import Session, session
-from encore_storage.cli.status import FAILED, INTERRUPTED, UNUSABLE
+from encore_storage.cli.session import session
+from encore_storage.cli.status import CLOSED, FAILED, INTERRUPTED, UNUSABLE
 from encore_storage.cli.tail import run_tail
 from encore_storage.recording import Recording
 from encore_storage.recording.replaying import check_speed
@@ -45,6 +45,8 @@ def run(arguments: list[str]) -> int:
         return _complain(f"{error.format_message().rstrip('.')}; see {command} --help", UNUSABLE)
     except (StoreNameError, SloError, RunbookUrlError, EventsAddressError, RefusedError, MissingExtraError) as error:
         return _complain(error, UNUSABLE)
+    except SystemExit:  # of rich and of typer, where nobody reads standard output any more
+        return CLOSED
     except (KeyboardInterrupt, typer.Abort):  # newer versions of typer give the status instead
         status = INTERRUPTED
     except (EncoreError, OSError) as error:
@@ -75,25 +77,31 @@ def copy(  # noqa: PLR0913, PLR0917 (a command has its options)
     log_format: Annotated[Literal["json", "console"], typer.Option(help="How those lines are written.")] = "json",
     port: Port = None,
     progress: Annotated[bool, typer.Option("--progress/--no-progress", help="Show bars, or lines.")] = True,  # noqa: FBT002
-    verify: Annotated[bool, typer.Option("--verify", help="Read everything back and compare by hash.")] = False,  # noqa: FBT002
+    verify: Annotated[bool, typer.Option("--verify", help="Compare all bytes, and read back what is written.")] = False,  # noqa: FBT002
 ) -> int:
     """Copy every key of one store into another.
 
-    What arrived before and was not modified since is skipped, so the same command again finishes the rest.
-    The exit status is 0 only if all keys have arrived.
+    What arrived before and was not changed since, here or there, is skipped, so the same command again finishes the
+    rest. The exit status is 0 only if the target holds all that the source holds.
     """
     names = StoreName.parse(source), StoreName.parse(target)
+    databases = [path for name in names if name.scheme == "sqlite" for path in name.files()]
+    if log_file is not None and log_file.resolve() in databases:
+        raise typer.BadParameter(f"--log-file {str(log_file)!r} is a part of what is copied: give another file")
     with session(log_file=log_file, log_format=log_format, port=port, progress=progress) as run_:
-        return _copy(run_, *names, pattern, transaction_size, verify=verify, log_file=log_file)
+        return run_copy(
+            run_, *names, pattern=pattern, transaction_size=transaction_size, verify=verify, log_file=log_file
+        )
 
 
 @app.command()
 def demo(
     port: Port = 0,
     keep_serving: Annotated[bool, typer.Option("--keep-serving", help="Go on until Ctrl-C.")] = False,  # noqa: FBT002
+    keep: Annotated[bool, typer.Option("--keep", help="Keep its database and its log.")] = False,  # noqa: FBT002
 ) -> int:
     """Show what Encore does, with real files: copies, a rollback, a missing key, a slow reader."""
-    return run_demo(port=port, keep_serving=keep_serving)
+    return run_demo(port=port, keep_serving=keep_serving, keep=keep)
 
 
 @app.command()
@@ -179,46 +187,9 @@ def dashboards(
     typer.echo(f"objective: {slo.objective} % of operations succeed, and answers arrive within {slo.latency_target} s")
 
 
-def _copy(
-    run_: Session, source: StoreName, target: StoreName, pattern: str, size: int, *, verify: bool, log_file: Path | None
-) -> int:
-    if source.files() and source.files() == target.files():
-        raise StoreNameError(f"{source.text!r} and {target.text!r} are the same store")
-    own = source.keys_of([*target.files(), *([] if log_file is None else [log_file.resolve()])])
-    run_.say_addresses()
-    with source.open_source(run_.manager) as from_, target.open_target(run_.manager) as to:
-        job = CopyJob(from_, to, transaction_size=size, verify=verify)
-        try:
-            keys = list(from_.glob(pattern))
-            others = [key for key in keys if not _is_within(key, own)]
-            if len(others) < len(keys):
-                run_.say(f"left out, since this very command writes there: {len(keys) - len(others):,} keys")
-            job.run(others)
-        except BaseException:
-            run_.say(f"stopped: {_told(job.report)}; the same command again copies the rest")
-            raise
-        finally:
-            run_.show_summary()
-    run_.say(_told(job.report))
-    for key, reason in job.report.failed.items():
-        sys.stderr.write(f"encore: {key!r} did not arrive: {reason}\n")
-    return 0 if job.report.is_complete else FAILED
-
-
-def _is_within(key: str, own: list[str]) -> bool:
-    """Whether the key is a file that this very command writes."""
-    return any(key == one or key.startswith(f"{one}/") for one in own)
-
-
-def _told(report: CopyReport) -> str:
-    skipped = f" ({report.skipped:,} of them before)" if report.skipped else ""
-    failed = f", {len(report.failed):,} failed" if report.failed else ""
-    return f"{report.arrived:,} of {report.total:,} keys have arrived{skipped}{failed}"
-
-
 def _complain(problem: object, status: int) -> int:
     sentence = str(problem)
     if isinstance(problem, OSError) and problem.strerror and problem.filename is not None:
         sentence = f"{problem.strerror}: {problem.filename!r}"
-    sys.stderr.write(f"encore: {' '.join(sentence.split())}\n")
+    complain(" ".join(sentence.split()))
     return status

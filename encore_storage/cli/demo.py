@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import shutil
+import signal
 import sysconfig
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 from encore_storage.cli.copying import CopyJob
 from encore_storage.cli.session import Session, session
@@ -24,9 +29,34 @@ class DemonstratedError(Exception):
     """The failure that the demonstration provokes."""
 
 
-def run_demo(*, port: int | None, keep_serving: bool) -> int:
-    """Run it; the exit status, which is 0 only if every byte came back the same."""
+def run_demo(*, port: int | None, keep_serving: bool, keep: bool) -> int:
+    """Run it; the exit status, which is 0 only if every byte came back the same. Its files go, unless they are kept."""
     folder = Path(tempfile.mkdtemp(prefix="encore-demo-"))
+    with contextlib.nullcontext() if keep else _removed(folder):
+        return _run_in(folder, port=port, keep_serving=keep_serving, keep=keep)
+
+
+@contextlib.contextmanager
+def _removed(folder: Path) -> Iterator[None]:
+    """A block after which the folder is gone, however it ends; after a SIGTERM, too, as containers send it."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
+    is_ours = threading.current_thread() is threading.main_thread()
+    if is_ours and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        if is_ours and signal.getsignal(signal.SIGTERM) is end:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run_in(folder: Path, *, port: int | None, keep_serving: bool, keep: bool) -> int:
     log_file = folder / "encore.log"
     with session(log_file=log_file, log_format="json", log_level="debug", port=port, progress=True) as run:
         run.say(f"to see it live: {run.page}")
@@ -37,7 +67,7 @@ def run_demo(*, port: int | None, keep_serving: bool) -> int:
         ):
             is_complete = _demonstrate(run, library, source, archive)
             run.show_summary()
-            run.say(f"log: {log_file}")
+            run.say(f"log: {log_file}" + ("" if keep else " (until the end; --keep to keep)"))
             run.say(f"metrics: {run.metrics_address}")
             run.say(f"page: {run.page}" + ("" if keep_serving else " (until now; --keep-serving to keep)"))
             if keep_serving:

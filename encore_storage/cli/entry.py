@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 
+from encore_storage.cli.output import complain, finish
 from encore_storage.cli.status import INTERRUPTED, UNUSABLE
 
 
@@ -19,8 +20,10 @@ def main() -> None:
         package = (error.name or "").partition(".")[0]
         if package not in {"typer", "rich", "click"}:
             raise
-        sys.stderr.write(f"encore: {package} is missing: pip install 'encore-observability[cli]'\n")
+        complain(f"{package} is missing: pip install 'encore-observability[cli]'")
         sys.exit(UNUSABLE)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    sys.exit(run(sys.argv[1:]))
+    status = run(sys.argv[1:])
+    finish()
+    sys.exit(status)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from encore_events import BaseEventManager
+from encore_storage.cli.source import SourceDirectory
 from encore_storage.errors import StoreError
 from encore_storage.store import AbstractStore
 from encore_storage.stores import DictMemoryStore, FileSystemStore, SqliteStore
@@ -66,23 +67,22 @@ class StoreName:
         path = Path(os.path.realpath(self.path))  # Path.resolve fails where links go round in a circle
         return [path] if self.scheme == "directory" else [path, Path(f"{path}-wal"), Path(f"{path}-shm")]
 
-    def keys_of(self, paths: Iterable[Path]) -> list[str]:
-        """The keys that the store has for those of the absolute paths that lie inside it, if it is a directory."""
-        if self.scheme != "directory":
-            return []
-        (root,) = self.files()
-        return [path.relative_to(root).as_posix() for path in paths if path.is_relative_to(root)]
-
-    def open_source(self, event_manager: BaseEventManager) -> AbstractStore:
+    def open_source(self, event_manager: BaseEventManager, *, own: Sequence[Path] = ()) -> AbstractStore:
         """Open a store that is there already.
+
+        Args:
+            event_manager: where it emits.
+            own: what is to be left out, if it is a directory: what the reader itself writes.
 
         Raises:
             StoreError: it isn't there, or can't be opened.
         """
         if self.scheme == "sqlite" and self.path is not None and not _is_filled(self.path):
             raise StoreNameError(f"there is no database {str(self.path)!r} to read from")
-        if self.scheme == "directory" and self.path is not None and not self.path.is_dir():
-            raise StoreNameError(f"there is no directory {str(self.path)!r} to read from")
+        if self.scheme == "directory" and self.path is not None:
+            if not self.path.is_dir():
+                raise StoreNameError(f"there is no directory {str(self.path)!r} to read from")
+            return SourceDirectory(self.path, own=own, name="source", event_manager=event_manager)
         return self._open("source", event_manager)
 
     def open_target(self, event_manager: BaseEventManager) -> AbstractStore:
@@ -98,7 +98,7 @@ class StoreName:
             return DictMemoryStore(name=role, event_manager=event_manager)
         if self.scheme == "sqlite":
             return SqliteStore(str(self.path), name=role, event_manager=event_manager)
-        return FileSystemStore(self.path, create=role == "target", name=role, event_manager=event_manager)
+        return FileSystemStore(self.path, name=role, event_manager=event_manager)
 
 
 def _is_filled(path: Path) -> bool:

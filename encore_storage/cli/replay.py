@@ -81,7 +81,7 @@ def run_replay(run: Session, path: Path, speed: float, *, keep_serving: bool) ->
 
 
 def _show_summary(run: Session, seen: Seen) -> None:
-    """The table and the line, by the time that it took when it was recorded."""
+    """The table, and the line with the time that it took when it was recorded."""
     if run.summary.operations:
-        run.console.print(summary_table(run.summary, seen.seconds or 1.0))
+        run.console.print(summary_table(run.summary))
     run.say(summary_line(run.summary, seen.seconds))

@@ -38,8 +38,8 @@ class PlainProgress:
         self._console.print(f"{event.message}: {event.step} of {event.steps}")
 
 
-def summary_table(summary: SummarySubscriber, seconds: float) -> Table:
-    """A row for each operation, with its latency; bytes/s is over the `seconds` that the command took."""
+def summary_table(summary: SummarySubscriber) -> Table:
+    """A row for each operation, with its latency; bytes/s is while such operations moved bytes."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     for heading in ("store", "operation"):
         table.add_column(heading, no_wrap=True)
@@ -53,7 +53,7 @@ def summary_table(summary: SummarySubscriber, seconds: float) -> Table:
             f"{row.outcomes['miss']:,}",
             f"{row.outcomes['error']:,}",
             decimal(row.bytes) if row.bytes else "-",
-            decimal(int(row.bytes / seconds)) if row.bytes else "-",
+            decimal(int(row.bytes / row.moving)) if row.moving else "-",
             duration(row.quantile(0.50)),
             duration(row.quantile(0.99)),
         )

@@ -58,7 +58,7 @@ class Session:
         """Show the table of operations, and the line of transactions."""
         seconds = time.monotonic() - self._started
         if self.summary.operations:
-            self.console.print(summary_table(self.summary, seconds))
+            self.console.print(summary_table(self.summary))
         self.say(summary_line(self.summary, seconds))
 
 

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from encore_storage.cli.address import EventsAddress
 from encore_storage.cli.lines import EventLines, is_quiet
+from encore_storage.cli.output import let_go
 from encore_storage.cli.status import CLOSED, INTERRUPTED
 from encore_storage.subscribers.errors import MissingExtraError
 
@@ -169,17 +170,11 @@ def _write(line: bytes) -> None:
         sys.stdout.buffer.write(line)
         sys.stdout.buffer.flush()
     except BrokenPipeError as error:
-        _let_go()
+        let_go(sys.stdout)
         raise NobodyReadsError from error
     except OSError:
-        _let_go()
+        let_go(sys.stdout)
         raise
-
-
-def _let_go() -> None:
-    """Keep what could not be written from being written again at the end of the process."""
-    with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _check_reader() -> None:

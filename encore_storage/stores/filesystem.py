@@ -6,15 +6,18 @@ import contextlib
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import ClassVar
 
 from encore_events.abstract import BaseEventManager
 from encore_storage.core import Change
 from encore_storage.errors import ConflictError, InvalidKeyError, KeyNotFoundError
+from encore_storage.fingerprints import Fingerprint, file_fingerprint, settled_file
+from encore_storage.local_files import AnyPath
 from encore_storage.metadata import Metadata
-from encore_storage.store import AbstractStore, AnyPath
+from encore_storage.store import AbstractStore
 from encore_storage.stores._file_chunks import FileChunks
+from encore_storage.stores._fingerprint_files import FingerprintFiles
 from encore_storage.stores._keys import check_key
 from encore_storage.stores._metadata_files import MetadataFiles
 from encore_storage.stores._scratch import Scratch, ScratchFile
@@ -80,6 +83,7 @@ class FileSystemStore(AbstractStore):
         self._tree = Tree(os.fspath(path), durable=durable)
         self._scratch = Scratch(self._tree)
         self._metadata = MetadataFiles(self._tree, self._scratch)
+        self._fingerprints = FingerprintFiles(self._tree, self._scratch)
         self._create = create
         self.path = self._tree.root
         self._connect()
@@ -135,20 +139,29 @@ class FileSystemStore(AbstractStore):
             entry = self._lookup(key)
             self._tree.unlink(key)
             self._metadata.remove(key)
+            self._fingerprints.remove(key)
             self._tree.prune(key.rpartition("/")[0])
             return entry.metadata
 
     def _keys(self) -> Iterator[str]:
         return self._tree.files()
 
-    def _put_bytes(self, key: str, chunks: Iterable[bytes], metadata: Metadata | None) -> Change:
+    def _put_bytes(
+        self,
+        key: str,
+        chunks: Iterable[bytes],
+        metadata: Metadata | None,
+        fingerprint: Callable[[], Fingerprint | None] = lambda: None,
+    ) -> Change:
         old = self._replaceable(key)
         with self._scratch.file(None if old is None else old.st_mode & 0o777) as file:
             for chunk in chunks:
                 file.write(chunk)
             token = file.finish()
             with self._writing():
-                return self._replace(key, file, token, metadata)
+                change = self._replace(key, file, token, metadata)
+                self._keep_copied(key, token, fingerprint())
+                return change
 
     def _replace(self, key: str, file: ScratchFile, token: Token, metadata: Metadata | None) -> Change:
         """Put file and metadata in their place; a kill at any moment leaves both as they were, or both new."""
@@ -188,6 +201,38 @@ class FileSystemStore(AbstractStore):
             return found
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "a special file")
         raise InvalidKeyError(key, f"{kind} stands in its place")
+
+    def _fingerprint(self, key: str) -> Fingerprint | None:
+        found = settled_file(lambda: self._found_file(key))
+        return None if found is None else file_fingerprint(found)
+
+    def _put_copy(
+        self,
+        key: str,
+        chunks: Iterable[bytes],
+        metadata: Metadata | None,
+        fingerprint: Callable[[], Fingerprint | None],
+    ) -> Change:
+        return self._put_bytes(key, chunks, metadata, fingerprint)
+
+    def _keep_fingerprint(self, key: str, own: Fingerprint, fingerprint: Fingerprint | None) -> None:
+        with self._writing():
+            if fingerprint is None:
+                self._fingerprints.remove(key)
+            else:
+                self._fingerprints.save(key, own, fingerprint)
+
+    def _kept_fingerprint(self, key: str) -> Fingerprint | None:
+        return self._fingerprints.load(key, file_fingerprint(self._found_file(key)))
+
+    def _keep_copied(self, key: str, token: Token, fingerprint: Fingerprint | None) -> None:
+        """Keep a fingerprint with the file that was just put there, unless it is another by now."""
+        if fingerprint is None:
+            return
+        with contextlib.suppress(OSError):  # the value is there, and the next copy compares it
+            found = self._tree.look(key)
+            if found is not None and Token.of(found) == token:
+                self._fingerprints.save(key, file_fingerprint(found), fingerprint)
 
 
 _KINDS = {stat.S_IFDIR: "a directory", stat.S_IFLNK: "a symbolic link"}

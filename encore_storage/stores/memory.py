@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import ClassVar
 
 from encore_events import forks
 from encore_events.abstract import BaseEventManager
 from encore_storage.errors import KeyNotFoundError
+from encore_storage.fingerprints import Fingerprint
 from encore_storage.metadata import Metadata
 from encore_storage.store import AbstractStore
 from encore_storage.transactions import TransactionState
@@ -48,6 +50,7 @@ class DictMemoryStore(AbstractStore):
         # them, has a dict of its own, so that a reader can tell whether it was the same all the while.
         self._before: dict[str, Entry | None] = {}
         forks.renew_in_child(self, DictMemoryStore._rollback_transaction)  # what the parent was in the middle of
+        self._fingerprints: dict[str, tuple[bytes, Fingerprint]] = {}  # with the bytes that they came with
 
     def _lookup(self, key: str) -> Entry:
         entry = self._committed(key) if TransactionState.of(self).mine is None else self._entries.get(key)
@@ -111,6 +114,7 @@ class DictMemoryStore(AbstractStore):
         self._place(key, entry)
 
     def _place(self, key: str, entry: Entry | None) -> None:
+        self._fingerprints.pop(key, None)
         if entry is None:
             self._entries.pop(key, None)
         else:
@@ -131,3 +135,31 @@ class DictMemoryStore(AbstractStore):
             entries: dict[str, Entry | None] = {**self._entries.copy(), **before.copy()}
             if self._before is before:
                 return {key: entry for key, entry in entries.items() if entry is not None}
+
+    def _fingerprint(self, key: str) -> Fingerprint | None:
+        data = self._lookup(key).token
+        return [len(data), hashlib.blake2b(data).hexdigest()]
+
+    def _put_copy(
+        self,
+        key: str,
+        chunks: Iterable[bytes],
+        metadata: Metadata | None,
+        fingerprint: Callable[[], Fingerprint | None],
+    ) -> Change:
+        with self._writing():
+            change = self._put(key, chunks, metadata)
+            kept = fingerprint()
+            if kept is not None:
+                self._fingerprints[key] = (self._lookup(key).token, kept)
+            return change
+
+    def _keep_fingerprint(self, key: str, own: Fingerprint, fingerprint: Fingerprint | None) -> None:
+        with self._writing():
+            self._fingerprints.pop(key, None)
+            if fingerprint is not None and self._fingerprint(key) == own:
+                self._fingerprints[key] = (self._lookup(key).token, fingerprint)
+
+    def _kept_fingerprint(self, key: str) -> Fingerprint | None:
+        data, fingerprint = self._fingerprints.get(key, (None, None))
+        return fingerprint if self._lookup(key).token is data else None

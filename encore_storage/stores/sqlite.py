@@ -9,14 +9,17 @@ import os
 import secrets
 import time
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
 from encore_events import forks
 from encore_events.abstract import BaseEventManager
 from encore_storage.errors import InvalidKeyError, KeyNotFoundError, StoreConnectionError
+from encore_storage.fingerprints import Fingerprint
+from encore_storage.local_files import AnyPath
 from encore_storage.metadata import Metadata
-from encore_storage.store import AbstractStore, AnyPath
+from encore_storage.store import AbstractStore
+from encore_storage.stores import _sqlite_fingerprints
 from encore_storage.stores._sqlite_connection import Row
 from encore_storage.stores._sqlite_database import Database
 from encore_storage.stores._sqlite_file import FileDatabase, Snapshot, may_write
@@ -246,6 +249,37 @@ class SqliteStore(AbstractStore):
             while page := reading.read(f"{select} WHERE key >= ? ORDER BY key LIMIT {_PAGE}", start):
                 yield from page
                 start = page[-1][0] + "\0"  # the next key that there can be
+
+    def _fingerprint(self, key: str) -> Fingerprint | None:
+        entry = self._lookup(key)
+        return [entry.token, entry.size]
+
+    def _put_copy(
+        self,
+        key: str,
+        chunks: Iterable[bytes],
+        metadata: Metadata | None,
+        fingerprint: Callable[[], Fingerprint | None],
+    ) -> Change:
+        with self._writing():
+            change = self._put(key, chunks, metadata)
+            kept = fingerprint()
+            if kept is not None:
+                _sqlite_fingerprints.save(self._database.write, self._lookup(key).token, kept)
+            return change
+
+    def _keep_fingerprint(self, key: str, own: Fingerprint, fingerprint: Fingerprint | None) -> None:
+        with self._writing():
+            found = self._find(key)
+            if found is None or [found.token, found.size] != own:
+                return
+            if fingerprint is None:
+                _sqlite_fingerprints.remove(self._database.write, found.token)
+            else:
+                _sqlite_fingerprints.save(self._database.write, found.token, fingerprint)
+
+    def _kept_fingerprint(self, key: str) -> Fingerprint | None:
+        return _sqlite_fingerprints.load(self._select, self._lookup(key).token)
 
 
 def _absolute(location: str) -> str:

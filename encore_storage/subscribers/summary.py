@@ -24,12 +24,14 @@ class OperationSummary:
         operation: the name of the operation.
         outcomes: how many ended with each outcome.
         bytes: how many bytes they moved.
+        moving: how many seconds those of them took that moved any.
     """
 
     store: str
     operation: str
     outcomes: Counter[str] = field(default_factory=Counter)
     bytes: int = 0
+    moving: float = 0.0
     _durations: array[float] = field(default_factory=lambda: array("d"), repr=False)
 
     @property
@@ -45,8 +47,10 @@ class OperationSummary:
     def add(self, event: StoreProgressEndEvent) -> None:
         """Count one operation."""
         total, duration = self.bytes + event.bytes, float(event.duration)
+        moving = self.moving + (duration if event.bytes else 0.0)
         self.outcomes[event.outcome] += 1  # from here on, nothing can fail: no event is counted by half
         self.bytes = total
+        self.moving = moving
         self._durations.append(duration)
 
 

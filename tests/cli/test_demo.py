@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ class Demo(NamedTuple):
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("demo")
     environment = {"TMPDIR": str(folder), "COLUMNS": "120"}
-    plain = start("demo", env=environment)
+    plain = start("demo", "--keep", env=environment)
     serving, scraped = looked_at(start("demo", "--keep-serving", env=environment, interrupted=True))
     ended = done(plain)
     yield Demo(ended, serving, scraped, log_lines(log_of(ended)))
@@ -97,6 +98,7 @@ def test_it_ends_with_the_summary_the_log_and_the_addresses(demo: Demo) -> None:
     assert line.startswith("commits: ")
     assert log.startswith("log: ")
     assert metrics == f"metrics: {address}metrics"
+    assert Path(log.removeprefix("log: ")).is_file()
     assert page == f"page: {address} (until now; --keep-serving to keep)"
     assert first == f"to see it live: {address}"
 
@@ -134,13 +136,39 @@ def test_while_it_serves_it_goes_on_working_and_logs_no_more(tmp_path: Path) -> 
     assert process.stdout is not None
     told = "".join(iter(process.stdout.readline, "serving until Ctrl-C\n"))
     before = committed(metrics_of(told))
-    logged = log_of(Done(0, told, "")).stat().st_size
+    log = re.sub(r" \(until the end; --keep to keep\)$", "", str(log_of(Done(0, told, ""))))
+    logged = Path(log).stat().st_size
     while committed(metrics_of(told)) < before + 2:
         assert process.poll() is None
+    size = Path(log).stat().st_size
     os.killpg(process.pid, signal.SIGINT)
 
     assert done(process).status == 0
-    assert log_of(Done(0, told, "")).stat().st_size == logged
+    assert size == logged
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_its_files_are_gone_after_an_error(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        ended = done(start("demo", "--port", port, env={"TMPDIR": str(tmp_path)}))
+
+    assert ended.status == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_its_files_are_gone_when_it_is_ended_half_way(tmp_path: Path, number: signal.Signals) -> None:
+    process = start("demo", env={"TMPDIR": str(tmp_path), "COLUMNS": "120"}, interrupted=True)
+    assert process.stdout is not None
+    for line in iter(process.stdout.readline, ""):
+        if line.startswith("1. copies"):
+            break
+    assert len(list(tmp_path.iterdir())) == 1
+    process.send_signal(number)
+
+    assert done(process).status == {signal.SIGINT: 130, signal.SIGTERM: -signal.SIGTERM}[number]
+    assert list(tmp_path.iterdir()) == []
 
 
 def committed(address: str) -> float:

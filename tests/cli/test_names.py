@@ -75,13 +75,6 @@ def test_links_that_go_round_in_a_circle_are_no_trouble(tmp_path: Path) -> None:
     assert StoreName.parse(str(tmp_path / "circle")).files() == [tmp_path / "circle"]
 
 
-def test_only_a_directory_has_keys_for_files(tmp_path: Path) -> None:
-    inside, outside = tmp_path / "archive" / "b" / "c", tmp_path / "archive.log"
-
-    assert StoreName.parse(f"{tmp_path}/archive").keys_of([inside, outside]) == ["b/c"]
-    assert StoreName.parse(f"sqlite:{tmp_path}/archive").keys_of([inside, outside]) == []
-
-
 @pytest.mark.parametrize(
     ("text", "cls"),
     [("archive", FileSystemStore), ("sqlite:archive", SqliteStore), ("memory:", DictMemoryStore)],

@@ -104,7 +104,7 @@ def test_the_table_has_a_row_for_each_operation(
     manager.emit(end(operation="query", bytes=0, outcome="miss", duration=2.0))
     manager.emit(end(operation="query", bytes=0, outcome="error", duration=0.0001))
 
-    console.print(summary_table(summary, seconds=5.0))
+    console.print(summary_table(summary))
 
     heading, rule, *rows = lines(console)
     assert heading == "store operation count misses errors bytes bytes/s p50 p99"
@@ -121,9 +121,27 @@ def test_the_table_of_a_large_copy_fits_a_terminal_of_80_columns(
     for _ in range(12_345):
         manager.emit(end(store="source", operation="get_metadata", bytes=999_900_000, duration=0.000999))
 
-    console.print(summary_table(summary, seconds=12_345.0))
+    console.print(summary_table(summary))
 
-    assert lines(console)[-1] == "source get_metadata 12,345 0 0 12.3 TB 999.9 MB 999 µs 999 µs"
+    assert lines(console)[-1] == "source get_metadata 12,345 0 0 12.3 TB 1.0 TB 999 µs 999 µs"
+
+
+def test_bytes_per_second_are_those_while_bytes_moved(
+    console: Console, manager: EventManager, summary: SummarySubscriber
+) -> None:
+    manager.emit(end(operation="get", bytes=3_000_000, duration=1.0))
+    manager.emit(end(operation="get", bytes=1_000_000, duration=3.0, outcome="error"))
+    manager.emit(end(operation="get", bytes=0, duration=1000.0, outcome="miss"))
+    manager.emit(end(operation="set", bytes=1_000_000, duration=0.1))
+    manager.emit(end(operation="get_range", bytes=1_000_000, duration=0.0))
+
+    console.print(summary_table(summary))
+
+    assert [line.split()[5:9] for line in lines(console)[2:]] == [
+        ["4.0", "MB", "1.0", "MB"],
+        ["1.0", "MB", "-", "0"],
+        ["1.0", "MB", "10.0", "MB"],
+    ]
 
 
 def test_where_nothing_was_done_there_is_no_table(console: Console) -> None:

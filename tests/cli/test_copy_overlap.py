@@ -1,0 +1,250 @@
+"""Source and target that lie in each other: refused, or left out by name, whatever way leads there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from encore_events import EventManager
+from encore_storage.cli.names import StoreName
+from encore_storage.cli.overlap import keys_in
+from encore_storage.stores import FileSystemStore, SqliteStore
+from tests.cli.conftest import FILES, Encore
+from tests.cli.support import read, write
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with a few directories in each other, and links that lead there."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, {"photos/a.txt": b"outer", "photos/2026/a.txt": b"middle", "photos/2026/2026/a.txt": b"inner"})
+    (tmp_path / "link").symlink_to("photos")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "deep").symlink_to(tmp_path / "photos" / "2026")
+    return tmp_path
+
+
+def database(path: Path, *keys: str) -> None:
+    with SqliteStore(path, event_manager=EventManager()) as store:
+        for key in keys:
+            store.from_bytes(key, b"value of the source")
+
+
+class TestDirectories:
+    """A directory that is copied into one around it would be written over while it is read."""
+
+    @pytest.mark.parametrize(
+        ("source", "target"),
+        [
+            ("photos/2026", "photos"),
+            ("photos/2026", "."),
+            ("photos/2026/2026", "photos"),
+            ("photos/2026", "link"),
+            ("link/2026", "photos"),
+            ("elsewhere/deep", "photos"),
+            ("elsewhere/deep/2026", "link"),
+            ("photos/2026", "photos/2026/.."),
+            ("photos/2026", "/"),
+        ],
+    )
+    @pytest.mark.parametrize("option", ["--no-progress", "--verify"])
+    def test_a_source_inside_its_target_is_refused(
+        self, encore: Encore, photos: Path, source: str, target: str, option: str
+    ) -> None:
+        before = read(photos)
+
+        done = encore("copy", source, target, option)
+
+        assert done.status == 2
+        assert done.err == (
+            f"encore: the source {source!r} lies inside the target {target!r}, and would be written over: "
+            "give another place to copy to\n"
+        )
+        assert read(photos) == before
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            ("photos", "photos/"),
+            ("photos", "./link"),
+            ("link", "photos"),
+            ("photos/2026", "elsewhere/deep"),
+            ("photos", "photos/2026/.."),
+            ("sqlite:photos/x.db", "sqlite:link/x.db"),
+            ("sqlite:photos/x.db", "sqlite:hard.db"),
+            ("sqlite:soft.db", "sqlite:photos/x.db"),
+        ],
+    )
+    def test_a_store_is_not_copied_into_itself(self, encore: Encore, photos: Path, one: str, other: str) -> None:
+        database(photos / "photos" / "x.db", "a")
+        (photos / "hard.db").hardlink_to(photos / "photos" / "x.db")
+        (photos / "soft.db").symlink_to("photos/x.db")
+        before = read(photos)
+
+        done = encore("copy", one, other)
+
+        assert (done.status, done.err) == (2, f"encore: {one!r} and {other!r} are the same store\n")
+        assert read(photos) == before
+
+    @pytest.mark.parametrize(
+        ("source", "target", "left_out"),
+        [
+            ("photos", "photos/copies", "copies"),
+            ("photos", "photos/2026/copies", "2026/copies"),
+            ("photos", "link/2026/new/copies", "2026/new/copies"),
+            ("link", "photos/copies", "copies"),
+            ("photos", "elsewhere/deep/copies", "2026/copies"),
+            (".", "copies", "copies"),
+        ],
+    )
+    def test_a_target_inside_its_source_is_left_out_by_name(
+        self, encore: Encore, photos: Path, source: str, target: str, left_out: str
+    ) -> None:
+        expected = {key: data for key, data in read(photos / source).items() if not Path(source, key).is_symlink()}
+        for arrived in ("", f" ({len(expected)} of them before)"):
+            done = encore("copy", source, target, "--transaction-size", 1)
+
+            assert (done.status, done.last_line) == (
+                0,
+                f"{len(expected)} of {len(expected)} keys have arrived{arrived}",
+            )
+            assert f"encore: {left_out!r} was skipped: this command writes there\n" in done.err
+            assert "1 that this command writes" in done.out
+
+        with FileSystemStore(photos / target, event_manager=EventManager()) as store:
+            assert {key: store.to_bytes(key) for key in store.query_keys()} == expected
+
+    @pytest.mark.parametrize("target", ["photos/.encore", "photos/.encore/deep", "sqlite:photos/.encore/lock"])
+    def test_a_target_in_what_the_source_keeps_for_itself_is_refused(
+        self, encore: Encore, photos: Path, target: str
+    ) -> None:
+        FileSystemStore("photos", event_manager=EventManager()).set_metadata("a.txt", {"n": 1})
+
+        done = encore("copy", "photos", target)
+
+        assert done.status == 2
+        assert "lies where the source 'photos' keeps its metadata" in done.err
+
+    @pytest.mark.parametrize("names", [("photos", "photos-2"), ("photos/2026", "photos/2026-copy")])
+    def test_names_that_only_begin_alike_are_no_overlap(
+        self, encore: Encore, photos: Path, names: tuple[str, str]
+    ) -> None:
+        assert encore("copy", *names).status == 0
+        assert read(photos / names[0]) == read(photos / names[1])
+
+    def test_files_beside_the_target_are_copied(self, encore: Encore, source: Path) -> None:
+        write(source, {"backup-of-a": b"1", "backup.txt": b"2"})
+
+        encore("copy", source, source / "backup")
+
+        assert set(read(source / "backup")) == {*FILES, "backup-of-a", "backup.txt"}
+
+
+class TestDatabases:
+    """A database that lies in the directory on the other side."""
+
+    @pytest.mark.parametrize("place", ["a.db", "b/a.db", "new/../a.db"])
+    @pytest.mark.parametrize("is_linked", [False, True])
+    def test_a_target_inside_its_source_is_left_out_by_name(
+        self, encore: Encore, source: Path, place: str, is_linked: bool
+    ) -> None:
+        (source / "new").mkdir()
+        name = os.path.normpath(place)
+        database(source / name)
+        if is_linked:
+            (source / "hard").hardlink_to(source / name)
+
+        for _ in range(2):
+            done = encore("copy", source, f"sqlite:{source / place}")
+            assert done.status == 0
+
+        assert f"encore: {name!r} was skipped: " in done.err
+        assert ("encore: 'hard' was skipped: " in done.err) == is_linked
+        with SqliteStore(source / name, event_manager=EventManager()) as store:
+            assert set(store.query_keys()) == set(FILES)
+
+    @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+    @pytest.mark.parametrize("target", [".", "link", "elsewhere"])
+    def test_a_key_that_is_called_like_the_source_does_not_replace_it(
+        self, encore: Encore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, suffix: str
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        database(tmp_path / "a.db", f"a.db{suffix}", "b")
+        (tmp_path / "link").symlink_to(tmp_path)
+        (tmp_path / "elsewhere").symlink_to("link")
+
+        done = encore("copy", "sqlite:a.db", target, "--verify")
+
+        assert (done.status, done.last_line) == (1, "1 of 2 keys have arrived, 1 failed")
+        assert done.err == (
+            f"encore: 'a.db{suffix}' did not arrive: this command reads or writes the file in its place in the target\n"
+        )
+        assert (tmp_path / "b").read_bytes() == b"value of the source"
+        with SqliteStore(tmp_path / "a.db", event_manager=EventManager()) as store:
+            assert set(store.query_keys()) == {f"a.db{suffix}", "b"}
+
+    def test_a_hard_link_to_the_source_is_replaced_and_the_source_stays(self, encore: Encore, tmp_path: Path) -> None:
+        database(tmp_path / "a.db", "x")
+        (tmp_path / "target").mkdir()
+        (tmp_path / "target" / "x").hardlink_to(tmp_path / "a.db")
+
+        done = encore("copy", f"sqlite:{tmp_path}/a.db", tmp_path / "target")
+
+        assert done.status == 0
+        assert (tmp_path / "target" / "x").read_bytes() == b"value of the source"
+        with SqliteStore(tmp_path / "a.db", event_manager=EventManager()) as store:
+            assert store.to_bytes("x") == b"value of the source"
+
+    def test_a_database_beside_the_target_is_a_file_like_any_other(self, encore: Encore, source: Path) -> None:
+        database(source / "other.db", "k")
+
+        done = encore("copy", source, f"sqlite:{source / 'a.db'}")
+
+        assert done.status == 0
+        with SqliteStore(source / "a.db", event_manager=EventManager()) as store:
+            assert store.to_bytes("other.db") == (source / "other.db").read_bytes()
+
+
+class TestLogs:
+    """The log file of the command."""
+
+    @pytest.mark.parametrize("name", ["source.db", "target.db", "target.db-wal"])
+    def test_a_log_in_a_database_is_refused(self, encore: Encore, tmp_path: Path, name: str) -> None:
+        database(tmp_path / "source.db", "a")
+        before = (tmp_path / "source.db").read_bytes()
+
+        done = encore(
+            "copy", f"sqlite:{tmp_path}/source.db", f"sqlite:{tmp_path}/target.db", "--log-file", tmp_path / name
+        )
+
+        assert done.status == 2
+        assert "is a part of what is copied" in done.err
+        assert (tmp_path / "source.db").read_bytes() == before
+
+    def test_a_log_in_the_source_is_left_out_whatever_its_name(self, encore: Encore, source: Path) -> None:
+        (source / "log").touch()
+        (source / "hard").hardlink_to(source / "log")
+
+        done = encore("copy", source, "memory:", "--log-file", source / "log")
+
+        assert (done.status, done.last_line) == (0, "4 of 4 keys have arrived")
+        assert "'hard' was skipped" in done.err
+        assert "'log' was skipped" in done.err
+
+    def test_a_key_does_not_replace_the_log_in_the_target(self, encore: Encore, source: Path, tmp_path: Path) -> None:
+        write(source, {"copy.log": b"of the source"})
+        (tmp_path / "target").mkdir()
+
+        done = encore("copy", source, tmp_path / "target", "--log-file", tmp_path / "target" / "copy.log")
+
+        assert (done.status, done.last_line) == (1, "4 of 5 keys have arrived, 1 failed")
+        assert b'"store.operation.ended"' in (tmp_path / "target" / "copy.log").read_bytes()
+
+
+def test_only_a_directory_has_keys_for_files(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "archive" / "b" / "c", tmp_path / "archive.log"
+
+    assert keys_in(StoreName.parse(f"{tmp_path}/archive"), [inside, outside]) == ["b/c"]
+    assert keys_in(StoreName.parse(f"sqlite:{tmp_path}/archive"), [inside, outside]) == []
