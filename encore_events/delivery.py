@@ -30,22 +30,24 @@ class Pending(NamedTuple):
         calls: all of them, in order.
         left: those that no call was begun for; takes from them are what `results` does.
         results: calls the next one for each item that is taken.
+        has_reached_any: whether a listener was called before these.
     """
 
     calls: Sequence[Call]
     left: Iterator[Call]
     results: Iterator[object]
+    has_reached_any: bool = False
 
     @classmethod
-    def of(cls, event: BaseEvent, calls: Sequence[Call]) -> Pending:
+    def of(cls, event: BaseEvent, calls: Sequence[Call], *, has_reached_any: bool = False) -> Pending:
         """Begin with all of the calls."""
         left = iter(calls)
-        return cls(calls, left, map(operator.call, left, repeat(event)))
+        return cls(calls, left, map(operator.call, left, repeat(event)), has_reached_any)
 
 
 def begin(event: BaseEvent, calls: Sequence[Call]) -> None:
     """Note which listeners the event has to reach."""
-    event.__dict__["_pending"] = Pending.of(event, calls)
+    event.__dict__.setdefault("_pending", Pending.of(event, calls))
 
 
 def skip(event: BaseEvent) -> None:
@@ -68,7 +70,7 @@ def has_reached_any(event: BaseEvent) -> bool:
     if not has_begun(event):
         return False
     pending: Pending | None = event.__dict__["_pending"]
-    return pending is None or operator.length_hint(pending.left) < len(pending.calls)
+    return pending is None or pending.has_reached_any or operator.length_hint(pending.left) < len(pending.calls)
 
 
 def finish(event: BaseEvent, report: Report) -> None:
@@ -111,17 +113,21 @@ def _latest(pending: Pending) -> Call:
 def _put_back(event: BaseEvent, pending: Pending) -> None:
     """Have the latest listener called once more: the interrupt came before its first step."""
     calls = (_latest(pending), *pending.left)
-    event.__dict__["_pending"] = Pending.of(event, calls)
+    has_reached_any = pending.has_reached_any or len(calls) < len(pending.calls)
+    event.__dict__["_pending"] = Pending.of(event, calls, has_reached_any=has_reached_any)
 
 
 def _was_begun(error: BaseException, pending: Pending) -> bool:
-    """Return whether the listener that was called last took a step, or none was taken from those that are left."""
+    """Return whether the listener that was called last took a step, or none was called.
+
+    What is further down in the traceback may be a signal handler.
+    """
     inner = error.__traceback__ and error.__traceback__.tb_next
     while inner is not None and inner.tb_next is not None and inner.tb_frame.f_globals.get("__name__") == _WRAPPERS:
         inner = inner.tb_next
     if inner is None:
         return not isinstance(error, RecursionError) or _is_at_start(pending)
-    return inner.tb_next is not None or not _is_first_step(inner)
+    return not _is_first_step(inner)
 
 
 def _is_at_start(pending: Pending) -> bool:

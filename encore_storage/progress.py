@@ -90,16 +90,14 @@ class StoreProgress(ProgressManager):
         event = None
         if self.event_manager.has_listeners(self.StartEventType):
             event = self.StartEventType.made_of(self._identity.copy())
+        self._start_event = event
         self._started = True
         if event is None:
             return
         try:
             self.event_manager.deliver(event)
         except BaseException as error:  # of a strict event manager, or an interrupt
-            if has_reached_any(event):
-                self.finish(error)
-            else:
-                self._started, self._ended = False, True
+            self.finish(error)
             raise
 
     def step(self, message: str | None = None, step: int | None = None) -> None:
@@ -193,8 +191,12 @@ class StoreProgress(ProgressManager):
                 self._leave_in_child(error)
                 return
             ends = self.__dict__.setdefault("_end_events", self._make_end(message, exit_state, error))
-        for event in ends:
-            self.event_manager.deliver(event)
+        start = self._start_event
+        if start is None or has_reached_any(start):
+            if start is not None:
+                self.event_manager.deliver(start)  # to those whom an interrupt kept from it
+            for event in ends:
+                self.event_manager.deliver(event)
         self._started, self._ended, self._due = False, True, _ALWAYS
 
     def _leave_in_child(self, error: BaseException | None) -> None:

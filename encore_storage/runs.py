@@ -116,13 +116,14 @@ class Run(Lease):
         self._started_at = time.monotonic()
         self.hold = self._events.hold(StoreModificationEvent, {"source": context.store})
         self.hold.__enter__()
+        if self._events.has_listeners(StoreTransactionStartEvent):
+            self._start = self._event(StoreTransactionStartEvent, timestamp=time.time())
         self.is_open = True
         self.phase = Phase.OPEN
         if self.owner.task is not None:
             self.outer = _under_way(carried.get())
             carried.set(self)
-        if self._events.has_listeners(StoreTransactionStartEvent):
-            self._start = self._event(StoreTransactionStartEvent, timestamp=time.time())
+        if self._start is not None:
             self._events.deliver(self._start)
 
     def break_off(self, error: BaseException) -> None:
@@ -241,8 +242,10 @@ class Run(Lease):
         self._turn.free(self)
 
     def _make_end(self) -> None:
-        if self._start is not None and not has_reached_any(self._start):
-            return
+        if self._start is not None:
+            if not has_reached_any(self._start):
+                return
+            self._events.deliver(self._start)  # to those whom an interrupt kept from it
         if not self._events.has_listeners(StoreTransactionEndEvent):
             return
         self._end = self._event(

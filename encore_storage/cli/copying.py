@@ -26,7 +26,7 @@ from encore_storage.fingerprints import (
 from encore_storage.metadata import Metadata
 from encore_storage.store import AbstractStore
 from encore_storage.streams import MEBIBYTE, buffer_iterator
-from encore_storage.transactions import SimpleTransactionContext
+from encore_storage.transactions import TransactionEntry
 from encore_storage.value import Value
 
 _TRIES = 3
@@ -112,7 +112,7 @@ class CopyJob:
             with transaction:
                 self._copy_all(keys, done, progress)
         except BaseException:
-            if isinstance(transaction, SimpleTransactionContext) and transaction.outcome == "committed":
+            if isinstance(transaction, TransactionEntry) and transaction.outcome == "committed":
                 self.report.copied += len(self._copied)  # an interrupt came when it was done
             raise
         self._settle()

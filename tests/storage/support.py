@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from encore_events import EventManager
 from encore_events.testing import EventRecorder
+from encore_storage.collected import do_elsewhere
 from encore_storage.events import StoreModificationEvent, StoreSetEvent, StoreTransactionEvent
 from encore_storage.metadata import Metadata
 from encore_storage.store import AbstractStore
@@ -141,3 +143,10 @@ def run(program: str, *arguments: object, forks: bool = False) -> str:
     done = subprocess.run(command, cwd=REPOSITORY, timeout=100, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
+
+
+def settled() -> None:
+    """Wait until what finalizers have left to another thread is done."""
+    done = threading.Event()
+    do_elsewhere(done.set)
+    assert done.wait(LONG)

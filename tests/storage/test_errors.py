@@ -12,15 +12,18 @@ from typing import Any
 import pytest
 
 from encore_events import EncoreError
+from encore_events.errors import ForkedError
 from encore_storage import errors
 from encore_storage.errors import (
     ERROR_TYPES,
     ConflictError,
+    ForkedStoreError,
     IntegrityError,
     InvalidKeyError,
     InvalidKeyTypeError,
     InvalidMetadataError,
     KeyNotFoundError,
+    OpenDatabaseError,
     StoreConnectionError,
     StoreError,
     StoreFullError,
@@ -41,6 +44,8 @@ TREE: list[tuple[Any, type[Exception], str]] = [
     (StoreConnectionError("disconnected"), ConnectionError, "connection"),
     (StoreFullError("no room"), OSError, "quota_exceeded"),
     (StoreReadOnlyError("may not write"), PermissionError, "read_only"),
+    (OpenDatabaseError("/srv/a.db", "archive"), PermissionError, "conflict"),
+    (ForkedStoreError("a stream", 7, "open it in the child"), ForkedError, "other"),
     (TransactionTimeoutError("archive", "awaited for 1 s"), TimeoutError, "timeout"),
     (TransactionAbortedError("archive"), RuntimeError, "conflict"),
 ]
