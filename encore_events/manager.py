@@ -13,7 +13,6 @@ import contextlib
 import functools
 import itertools
 import operator
-import os
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TypeVar, cast
@@ -24,6 +23,7 @@ from encore_events.abstract import BaseEventManager
 from encore_events.dispatch import Dispatcher, Trace
 from encore_events.errors import ManagerClosedError, NotConnectedError
 from encore_events.events import BaseEvent, check_event_class, check_made, has_hooks
+from encore_events.forks import Process, this_process
 from encore_events.hold import Hold, hold_filter, is_held, taken
 from encore_events.listeners import Filter, Listener, Where, identity_of
 from encore_events.owner import current_loop
@@ -61,7 +61,7 @@ class EventManager(BaseEventManager):
         self._silenced: dict[object, type[BaseEvent]] = {}
         self._plans: dict[type, Plan] = {}
         self._holds: dict[int, Hold] = {}
-        self._workers: dict[int, Worker] = {}
+        self._workers: dict[Process, Worker] = {}
         self._closed = False
 
     def __repr__(self) -> str:
@@ -261,7 +261,7 @@ class EventManager(BaseEventManager):
 
     def close(self, timeout: float | None = None) -> None:
         """Wait for what is queued (`timeout` seconds at most), then disconnect all; emits do nothing afterwards."""
-        worker = self._workers.get(os.getpid())
+        worker = self._workers.get(this_process())
         if worker is not None:
             worker.close(timeout)
         for listener in list(self._connected.values()):
@@ -290,7 +290,9 @@ class EventManager(BaseEventManager):
         elif self._closed:
             handle.finish()
         else:
-            self._worker().run(functools.partial(self._deliver, event, handle))
+            job = functools.partial(self._deliver, event, handle)
+            while not self._worker().run(job):
+                continue  # a signal handler has forked meanwhile: this is the child, and has a worker of its own
 
     def _emit_aside(self, event: BaseEvent, handle: EmitHandle | None) -> EmitHandle | None:
         check_made(event)
@@ -310,11 +312,12 @@ class EventManager(BaseEventManager):
 
     def _worker(self) -> Worker:
         """The worker of this process; a forked child makes its own."""
-        worker = self._workers.get(os.getpid())
+        process = this_process()
+        worker = self._workers.get(process)
         if worker is not None:
             return worker
         made = Worker(functools.partial(tell_dropped, weakref.ref(self)))
-        worker = self._workers.setdefault(os.getpid(), made)
+        worker = self._workers.setdefault(process, made)
         if worker is made:
             weakref.finalize(self, made.stop).atexit = False
         else:
