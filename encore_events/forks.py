@@ -75,8 +75,8 @@ class _Hooks:
                 returned.append(hook())
             except BaseException as error:  # noqa: BLE001 (a fork goes on, and so does everybody else's renewal)
                 failures.append(error)
-        for error in failures:
-            logger.error("a hook of a fork failed", exc_info=error)
+        for failure in failures:
+            logger.error("a hook of a fork failed", exc_info=failure)
 
 
 current = Process()
@@ -121,7 +121,9 @@ def _notice(pid: int) -> None:
 
 def _renew() -> None:
     global current  # noqa: PLW0603 (there is one process)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # or an interrupt would leave it half done
+    before = signal.pthread_sigmask(
+        signal.SIG_BLOCK, signal.valid_signals()
+    )  # or an interrupt would leave it half done
     try:
         current = Process()
         _in_child.run()

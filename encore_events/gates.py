@@ -78,7 +78,7 @@ class LoopGate:
         return True
 
     def leave(self) -> None:
-        """Let the task pass if its loop goes on in the child; a loop is woken through a socket that the parent reads."""
+        """Let the task pass, and not wake its loop: that is done by a socket, at which the parent would wake."""
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._pass()
 

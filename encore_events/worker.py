@@ -190,7 +190,9 @@ class Worker:
             self._jobs.put(None)  # what ends the thread was taken out with the rest
 
 
-def _begin(jobs: SimpleQueue[Job | None], process: forks.Process) -> None:  # pragma: no cover (seen only from its end on)
+def _begin(
+    jobs: SimpleQueue[Job | None], process: forks.Process
+) -> None:  # pragma: no cover (seen only from its end on)
     """Let debuggers and coverage see what runs here, as in any threading.Thread."""
     sys.setprofile(threading.getprofile())
     sys.settrace(threading.gettrace())

@@ -256,7 +256,9 @@ class _TeeSource:
     def read_at(self, link: _Link) -> tuple[bytes, _Link]:
         """The step from the link on, read from the source unless another reader was faster."""
         if self._process is not this_process():  # before the lock: nobody would ever release it
-            raise ForkedStoreError(f"a tee of {self._filelike!r}", self._process.pid, "open the source here, and tee that")
+            raise ForkedStoreError(
+                f"a tee of {self._filelike!r}", self._process.pid, "open the source here, and tee that"
+            )
         with self._lock:
             if link.error is not None:
                 raise link.error

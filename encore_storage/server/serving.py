@@ -101,8 +101,8 @@ class Server:
                     os.dup2(nothing.fileno(), each.fileno(), inheritable=False)
 
     def _is_still(self, one: Any) -> bool:
-        """Return whether it is still one of the server's sockets: a child may have closed it before it noticed the fork."""
-        with contextlib.suppress(OSError):
+        """Return whether it is still one of the server's sockets."""
+        with contextlib.suppress(OSError):  # the child has closed it, before it noticed the fork
             return bool(one.getsockname()[1] == self.port)
         return False
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from encore_events.abstract import BaseEventManager
 from encore_events.errors import NotConnectedError
 from encore_events.events import EventsDroppedEvent, ListenerErrorEvent
+from encore_events.forks import renew_in_child
 from encore_events.listeners import qualified_name
 from encore_storage.events import (
     StoreEvent,
@@ -69,6 +70,7 @@ class Observation:
         self._operations: dict[tuple[str | None, ...], _Operation] = {}
         self._ends: dict[tuple[str | None, ...], _End] = {}
         self._transactions: dict[str, dict[str, float]] = {}
+        renew_in_child(self, Observation._renew)
 
     def __repr__(self) -> str:
         """Whom it observes."""
@@ -92,6 +94,13 @@ class Observation:
     def transactions_in_progress(self, store: str) -> list[float]:
         """When each transaction in progress started, by the clock."""
         return list(self._transactions.get(store, {}).values())
+
+    def _renew(self) -> None:
+        """Have nothing in progress in a forked child, where nobody goes on with it."""
+        for operation in list(self._operations.values()):
+            operation.in_progress.clear()
+        for transactions in list(self._transactions.values()):
+            transactions.clear()
 
     def _listeners(self) -> Listeners:
         return {
