@@ -292,7 +292,7 @@ class EventManager(BaseEventManager):
         else:
             job = functools.partial(self._deliver, event, handle)
             while not self._worker().run(job):
-                continue  # a signal handler has forked meanwhile: this is the child, and has a worker of its own
+                handle.adopt()  # a signal handler has forked meanwhile: this is the child, with a worker of its own
 
     def _emit_aside(self, event: BaseEvent, handle: EmitHandle | None) -> EmitHandle | None:
         check_made(event)

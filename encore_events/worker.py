@@ -66,6 +66,10 @@ class EmitHandle:
         self._finished = True
         self.open()
 
+    def adopt(self) -> None:
+        """Take an event that is emitted on both sides of a fork for one of the child. For the bus."""
+        self._process = forks.current
+
     def open(self) -> None:
         """Let everyone go who waits. For the bus."""
         try:  # noqa: SIM105 (a third of the time)
