@@ -23,7 +23,8 @@ SECONDS = 20
 def run_forking(program: str, *arguments: object) -> list[str]:
     """Run a program that forks, without coverage, whose locks a fork would find taken; give the lines that it prints."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-    command = [sys.executable, "-W", "error", "-X", "faulthandler", "-c", program, *map(str, arguments)]
+    options = ["-W", "error", "-W", "ignore::ResourceWarning", "-X", "faulthandler"]
+    command = [sys.executable, *options, "-c", program, *map(str, arguments)]
     done = subprocess.run(
         command, cwd=ROOT, env=environment, timeout=100, capture_output=True, text=True, check=False
     )

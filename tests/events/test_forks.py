@@ -483,10 +483,10 @@ def test_a_fork_from_within_the_bus_leaves_both_processes_usable(name: str) -> N
 manager, answers = EventManager(), []
 stream = manager.stream(BaseEvent)
 def use():
-    handle = manager.emit(Opened(), block=False)
+    joined = manager.emit(Opened(), block=False).join()
     with manager.stream(Opened) as own:
         manager.emit(Opened())
-    return handle.join(), len(own)
+    return joined, len(own)
 def fork_once(*_):
     if not answers:
         answers.append(None)
