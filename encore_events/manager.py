@@ -290,8 +290,7 @@ class EventManager(BaseEventManager):
         elif self._closed:
             handle.finish()
         else:
-            job = functools.partial(self._deliver, event, handle)
-            while not self._worker().run(job):
+            while not self._worker().run(functools.partial(self._deliver, event, handle)):
                 handle.adopt()  # a signal handler has forked meanwhile: this is the child, with a worker of its own
 
     def _emit_aside(self, event: BaseEvent, handle: EmitHandle | None) -> EmitHandle | None:

@@ -21,13 +21,14 @@ SECONDS = 20
 
 
 def run_forking(program: str, *arguments: object) -> list[str]:
-    """Run a program that forks, without coverage, whose locks a fork would find taken; give the lines that it prints."""
+    """Run a program that forks, and give the lines that it prints.
+
+    There is no coverage of it, which takes a lock of its own in every thread: a fork would find that taken.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     options = ["-W", "error", "-W", "ignore::ResourceWarning", "-X", "faulthandler"]
     command = [sys.executable, *options, "-c", program, *map(str, arguments)]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, timeout=100, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=ROOT, env=environment, timeout=100, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
 
@@ -60,8 +61,8 @@ def forked(work: Callable[[], object], fork: Callable[[], int] = fork) -> str:
         os.write(writing, outcome(work).encode())
         os._exit(0)
     os.close(writing)
-    with open(reading, "rb") as pipe:
-        answer = pipe.read().decode()
+    answer = b"".join(iter(lambda: os.read(reading, 65536), b"")).decode()
+    os.close(reading)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return f"ended by {status}" if status else answer
 
@@ -119,8 +120,8 @@ def forked_in_a_handler(work: Callable[[], object], is_waiting: Callable[[], obj
         os._exit(0)
     thread.join()
     os.close(writing)
-    with open(reading, "rb") as pipe:
-        answer = pipe.read().decode()
+    answer = b"".join(iter(lambda: os.read(reading, 65536), b"")).decode()
+    os.close(reading)
     status = os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1])
     return f"ended by {status}" if status else answer
 

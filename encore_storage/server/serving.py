@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
+import importlib
 import os
 import socket
 import threading
@@ -18,6 +20,16 @@ try:
     from encore_storage.server.connection import Connection
 except ModuleNotFoundError as error:
     raise MissingExtraError("serving on a port", (error.name or "uvicorn").partition(".")[0], "server") from error
+
+_LATE = (
+    "uvloop",
+    "uvicorn.loops.auto",
+    "uvicorn.loops.asyncio",
+    "uvicorn.lifespan.off",
+    "anyio._backends._asyncio",
+    "anyio._core._fileio",
+)
+"""What is only imported where it is first needed, as far as it is there: in the server's thread."""
 
 _LAST_PORT = 65535
 _GRACE = 2  # seconds that open connections get at the end
@@ -54,6 +66,7 @@ class Server:
             server_header=False,
             timeout_graceful_shutdown=_GRACE,
         )
+        _prepare()
         self._server = uvicorn.Server(config)
         self._begins = iter((True,))  # to take from an iterator is one step for all threads
         self._process = forks.this_process()
@@ -105,6 +118,14 @@ class Server:
         with contextlib.suppress(OSError):  # the child has closed it, before it noticed the fork
             return bool(one.getsockname()[1] == self.port)
         return False
+
+
+def _prepare() -> None:
+    """Do here what takes a lock of Python's own in the thread: a child that is forked meanwhile could never do it."""
+    for name in _LATE:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    asyncio.new_event_loop().close()
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -91,7 +91,7 @@ def work():
     try:
         second.read(4)
     except Exception as error:
-        return head, type(error).__mro__[:3], "open the source here" in str(error)
+        return head, [cls.__name__ for cls in type(error).__mro__[:3]], "open the source here" in str(error)
 print(forked(work, FORKS[{kind!r}]))
 gate.set()
 reader.join()
@@ -100,8 +100,7 @@ print(second.read())
     )
 
     assert printed == [
-        "(b'1234', (<class 'encore_storage.errors.ForkedStoreError'>, <class 'encore_storage.errors.StoreError'>, "
-        "<class 'encore_events.errors.ForkedError'>), True)",
+        "(b'1234', ['ForkedStoreError', 'StoreError', 'ForkedError'], True)",
         "b'12345678'",
     ]
 

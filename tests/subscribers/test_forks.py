@@ -101,17 +101,14 @@ def work():
         meanwhile = in_progress()[1:]
     return before, meanwhile, in_progress()
 print(forked(work, FORKS[{kind!r}]))
-print(in_progress())
+names, *in_flight = in_progress()
+print((len(names), *in_flight))
 opened.close(), query.close(), transaction.__exit__(None, None, None)
 feed.disconnect()
 """
     )
 
-    assert printed == [
-        "(([], 0, 0), (0, 1), ([], 0, 0))",
-        "(['operations_in_progress', 'operations_in_progress', 'operation_oldest_in_progress_seconds', "
-        "'operation_oldest_in_progress_seconds', 'transactions_in_progress'], 2, 1)",
-    ]
+    assert printed == ["(([], 0, 0), (0, 1), ([], 0, 0))", "(5, 2, 1)"]
 
 
 BARS = """
@@ -128,7 +125,14 @@ drawn = lambda: (terminal.flush(), Path(sys.argv[1]).read_text())[1]
 
 @pytest.mark.parametrize(
     "lock",
-    ["live._lock", "console._lock", "console._record_buffer_lock", "bars._lock", "bars._steps._lock", "bars._bytes._lock"],
+    [
+        "live._lock",
+        "console._lock",
+        "console._record_buffer_lock",
+        "bars._lock",
+        "bars._steps._lock",
+        "bars._bytes._lock",
+    ],
 )
 def test_a_child_leaves_the_bars_to_its_parent(tmp_path: Path, lock: str) -> None:
     printed = run(
@@ -189,10 +193,9 @@ OUTPUTS = {
     "print": "structlog.wrap_logger(structlog.PrintLogger(path.open('w')), processors=JSON)",
     "write": "structlog.wrap_logger(structlog.WriteLogger(path.open('w')), processors=JSON)",
     "bytes": "structlog.wrap_logger(structlog.BytesLogger(path.open('wb')), processors=BYTES)",
-    "print, filtered": "structlog.wrap_logger(structlog.PrintLogger(path.open('w')), processors=JSON, wrapper_class=INFO)",
-    "print, cached": "structlog.wrap_logger(structlog.PrintLogger(path.open('w')), processors=JSON, "
-    "cache_logger_on_first_use=True)",
-    "print, bound": "structlog.wrap_logger(structlog.PrintLogger(path.open('w')), processors=JSON).bind(a=1)",
+    "filtered": "structlog.wrap_logger(structlog.PrintLogger(path.open('w')), processors=JSON, wrapper_class=INFO)",
+    "cached": "structlog.wrap_logger(structlog.PrintLogger(path.open('w')), processors=JSON, **CACHED)",
+    "bound": "structlog.wrap_logger(structlog.PrintLogger(path.open('w')), processors=JSON).bind(a=1)",
     "the program's own": "configured(structlog.PrintLoggerFactory(path.open('w')))",
     "standard output": "configured(structlog.PrintLoggerFactory())",
 }
@@ -201,7 +204,7 @@ LOGS = """
 path, answers = Path(sys.argv[1]), os.dup(1)
 JSON = [structlog.processors.JSONRenderer()]
 BYTES = [structlog.processors.JSONRenderer(serializer=lambda *a, **k: json.dumps(*a, **k).encode())]
-INFO = structlog.make_filtering_bound_logger(20)
+INFO, CACHED = structlog.make_filtering_bound_logger(20), {"cache_logger_on_first_use": True}
 kept = []
 def opened(target):
     kept.append(open_logger(target))
