@@ -101,6 +101,7 @@ def renew_in_child(one: T, renew: Callable[[T], object]) -> None:
     No other thread runs at that time, no signal is handled, and `current` is the child already. What it raises is
     logged. What it returns is freed once everything is renewed, since a finalizer may use any of that.
     """
+    this_process()  # or what a child makes would be taken for its parent's, where a fork ran no hooks
     _in_child.add(one, renew)
 
 

@@ -290,8 +290,8 @@ class EventManager(BaseEventManager):
         elif self._closed:
             handle.finish()
         else:
-            while not self._worker().run(functools.partial(self._deliver, event, handle)):
-                handle.adopt()  # a signal handler has forked meanwhile: this is the child, with a worker of its own
+            while not self._worker(handle.adopt()).run(functools.partial(self._deliver, event, handle)):
+                continue  # a signal handler has forked meanwhile: this is the child, with a worker of its own
 
     def _emit_aside(self, event: BaseEvent, handle: EmitHandle | None) -> EmitHandle | None:
         check_made(event)
@@ -309,9 +309,8 @@ class EventManager(BaseEventManager):
         finally:
             handle.finish()
 
-    def _worker(self) -> Worker:
+    def _worker(self, process: Process) -> Worker:
         """The worker of this process; a forked child makes its own."""
-        process = this_process()
         worker = self._workers.get(process)
         if worker is not None:
             return worker

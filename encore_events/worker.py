@@ -66,9 +66,10 @@ class EmitHandle:
         self._finished = True
         self.open()
 
-    def adopt(self) -> None:
-        """Take an event that is emitted on both sides of a fork for one of the child. For the bus."""
-        self._process = forks.current
+    def adopt(self) -> forks.Process:
+        """Have the event be one of the calling process, and return that. For the bus."""
+        self._process = forks.this_process()
+        return self._process
 
     def open(self) -> None:
         """Let everyone go who waits. For the bus."""

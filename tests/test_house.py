@@ -18,9 +18,7 @@ FRONT_DOORS = [path for path in SOURCES if path.name == "__init__.py" or path ==
 WITHOUT_EXTRAS = [path for path in SOURCES if {"cli", "server"}.isdisjoint(path.with_suffix("").parts)]
 # The bars draw on a terminal; the outputs write to where a program has structlog write.
 SILENT = [
-    path
-    for path in SOURCES
-    if "cli" not in path.with_suffix("").parts and path.name not in {"bars.py", "outputs.py"}
+    path for path in SOURCES if "cli" not in path.with_suffix("").parts and path.name not in {"bars.py", "outputs.py"}
 ]
 LONGEST = 400
 

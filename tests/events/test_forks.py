@@ -322,8 +322,10 @@ print([event.number for event in stream])
     assert printed == ["[0, 1, 2]", "[0, 1, 2]"]
 
 
-def test_a_child_has_streams_of_its_own_and_so_has_its_child() -> None:
-    printed = run("""
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_child_has_streams_of_its_own_and_so_has_its_child(kind: str) -> None:
+    printed = run(
+        f"""
 manager = EventManager()
 inherited = manager.stream(Opened)
 def read():
@@ -343,8 +345,9 @@ def work():
         return read(), errors == [parent, pid]
     return read(), forked(work_in_turn)
 parent = os.getpid()
-print(forked(work))
-""")
+print(forked(work, FORKS[{kind!r}]))
+"""
+    )
 
     assert printed == ["([7], '([7], True)')"]
 
@@ -419,11 +422,10 @@ manager.emit(BaseEvent(name="slow"), block=False)
 for number in range(3):
     manager.emit(Opened(number=number), block=False)
 def work():
-    for number in range(10, 13):
-        handle = manager.emit(Opened(number=number), block=False)
-    joined = handle.join()
+    handles = [manager.emit(Opened(number=number), block=False) for number in range(10, 13)]
+    joined = [handle.join() for handle in handles]
     manager.close()
-    return joined, heard
+    return all(joined), heard
 print(forked(work, FORKS[{kind!r}]))
 gate.set()
 manager.close()
