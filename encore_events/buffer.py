@@ -1,7 +1,7 @@
 """The events that wait in a stream, between threads that emit and threads and loops that read.
 
-No lock is taken, so an emitter may be a finalizer within a garbage collection, or the only thread that a
-fork has left. Where two things must happen as one (an event is taken out, and nothing before it was dropped
+No lock is taken, so an emitter may be a finalizer within a garbage collection. A forked child takes no part: what
+waits is its parent's. Where two things must happen as one (an event is taken out, and nothing before it was dropped
 that nobody was told of; an event is dropped, and counted), they are one call into C, which no other thread can
 divide: `next()` of a `map` over iterators that call what is to be done.
 """
@@ -12,16 +12,16 @@ import functools
 import itertools
 import math
 import operator
-import os
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
+from encore_events import forks
 from encore_events.drops import Drops
+from encore_events.errors import ForkedError
 from encore_events.events import BaseEvent, EventsDroppedEvent
-from encore_events.gates import Gates, LoopGate, ThreadGate, open_all, open_one
+from encore_events.gates import Gates, LoopGate, ThreadGate, leave_all, open_all, open_one
 from encore_events.owner import here
 
 E = TypeVar("E", bound=BaseEvent)
@@ -44,6 +44,8 @@ class Buffer(Generic[E]):
         """Make an empty buffer; `capacity` is how many events may wait before some are dropped."""
         self.drops = drops
         self.closed = False
+        self._process = forks.this_process()
+        self._left_to: forks.Process | None = None  # the process that reads it, once this one is a forked child
         self._capacity = capacity
         self._events: deque[Entry[E]] = deque()
         self._next: deque[int | Entry[E]] = deque()  # by turns what was missing before an event, and that event
@@ -72,7 +74,13 @@ class Buffer(Generic[E]):
             self.put(event)
 
     def take(self) -> tuple[float, E | EventsDroppedEvent] | None:
-        """What comes next, an event or word of those that are missing before it; None if nothing waits."""
+        """What comes next, an event or word of those that are missing before it; None if nothing waits.
+
+        Raises:
+            ForkedError: this is a forked child, and the buffer is its parent's.
+        """
+        if self._left_to is not None:
+            self.check_own()
         self._reader = here.token
         if self.drops.owed:
             self.drops.settle()
@@ -95,6 +103,7 @@ class Buffer(Generic[E]):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until there is something to take, for `timeout` seconds or until it is closed; whether there is."""
+        self.check_own()
         self._reader = here.token
         end = math.inf if timeout is None else time.monotonic() + timeout
         while (is_ready := self._is_ready()) is None:
@@ -108,10 +117,12 @@ class Buffer(Generic[E]):
                     gate.wait(left)
             finally:
                 self._readers.pop(gate, None)
+            self.check_own()
         return is_ready
 
     async def wait_async(self) -> bool:
         """The same for a task of the running event loop, without an end of its own."""
+        self.check_own()
         while (is_ready := self._is_ready()) is None:
             gate = LoopGate()
             self._readers[gate] = None
@@ -120,6 +131,7 @@ class Buffer(Generic[E]):
                     await gate.wait()
             finally:
                 self._readers.pop(gate, None)
+            self.check_own()
         return is_ready
 
     def close(self) -> None:
@@ -127,6 +139,33 @@ class Buffer(Generic[E]):
         self.closed = True
         open_all(self._readers)
         open_all(self._emitters)
+
+    def check_own(self) -> None:
+        """Refuse a forked child.
+
+        Raises:
+            ForkedError: the buffer was open at the fork, so it is the parent's.
+        """
+        forks.this_process()  # a fork without hooks is noticed here
+        if self._left_to is not None:
+            advice = "make a stream of this process's own with stream() of the event manager"
+            raise ForkedError(f"{self.drops.stream or self!r}", self._left_to.pid, advice)
+
+    def leave(self) -> object:
+        """Take nothing more in a forked child, and return what waited, to be freed; the readers are its parent's.
+
+        One that was closed before the fork is as good as a list: the child may read its copy to the end.
+        """
+        leave_all(self._readers)
+        leave_all(self._emitters)
+        if self.closed:
+            return None
+        self.closed = True
+        self._left_to = self._process
+        waited = [*self._events, *self._next]
+        self._events.clear()
+        self._next.clear()
+        return waited
 
     def _add(self, entry: Entry[E]) -> None:
         if self.closed:
@@ -206,20 +245,17 @@ class DropNewest(Buffer[E]):
 
 
 class Block(Buffer[E]):
-    """A buffer that has emitters wait for a place, all but the thread that reads.
-
-    In a forked child, those who read it don't exist: until somebody does there, it drops the oldest.
-    """
+    """A buffer that has emitters wait for a place, all but the thread that reads."""
 
     def __init__(self, capacity: float, drops: Drops) -> None:
         """Make an empty buffer."""
         super().__init__(math.inf, drops)
         self._places = capacity
-        _blocking.add(self)
 
     def put(self, event: E) -> None:
         """Add an event when there is a place for it."""
         while self._must_wait():
+            forks.this_process()  # in a forked child nobody reads, and it is closed
             gate = ThreadGate()
             self._emitters[gate] = None
             try:
@@ -227,31 +263,12 @@ class Block(Buffer[E]):
                     gate.wait()
             finally:
                 self._emitters.pop(gate, None)
-        self._capacity = self._places if self._reader is None else math.inf
         super().put(event)
-
-    def forked(self) -> None:
-        """Wait for nobody who was left behind. For a forked child."""
-        self._reader = None
-        open_all(self._emitters)  # the one that has forked in a signal handler may be among them
-        self._is_too_many = functools.partial(operator.lt, self._places)
 
     def _must_wait(self) -> bool:
         if len(self._events) < self._places or self.closed:
             return False
-        return self._reader is not None and self._reader is not here.token
-
-
-_blocking: weakref.WeakSet[Block[Any]] = weakref.WeakSet()
-
-
-def _forked() -> None:
-    for buffer in list(_blocking):
-        buffer.forked()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch (where there are forks, it is there)
-    os.register_at_fork(after_in_child=_forked)
+        return self._reader is not here.token
 
 
 BUFFERS: dict[Policy, Callable[[float, Drops], Buffer[BaseEvent]]] = {

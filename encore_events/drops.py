@@ -14,6 +14,7 @@ import sys
 import weakref
 from collections.abc import Callable
 
+from encore_events import forks
 from encore_events.events import BaseEvent, EventsDroppedEvent
 from encore_events.trouble import Teller, Telling, tell_missing
 
@@ -37,12 +38,18 @@ class Drops:
         self.left = itertools.repeat(None, sys.maxsize)
         self.owed = False
         self._stream = weakref.ref(stream)
+        self._process = forks.current
         self._manager = manager
         self._name = name
         self._clock = clock
         self._due = -math.inf
         self._told_in_the_stream = _Told()
         self._told_to_the_manager = _Told()
+
+    @property
+    def stream(self) -> object:
+        """The stream whose drops these are, or None once it was collected."""
+        return self._stream()
 
     @property
     def total(self) -> int:
@@ -89,6 +96,8 @@ class Drops:
         self._tell(self._clock(), 0)
 
     def _tell(self, now: float, pause: float) -> None:
+        if self._process is not forks.current:
+            return  # what was dropped before a fork is the parent's to tell
         count = self._told_to_the_manager.claim(self.total, now, pause)
         if not count or self._stream() is None:
             return

@@ -12,8 +12,10 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import signal
+import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -52,23 +54,29 @@ class _Hooks:
         number, hooks = next(self._numbers), self._hooks
         reference = weakref.ref(one, lambda _: hooks.pop(number, None))
 
-        def hook() -> None:
+        def hook() -> object:
             living = reference()
-            if living is not None:
-                call(living)
+            return None if living is None else call(living)
 
         hooks[number] = hook
 
     def run(self) -> None:
-        """Call all of them, whatever one of them raises."""
-        failures = []
-        for hook in list(self._hooks.values()):
+        """Call all of them, whatever one of them raises; free what they return only after the last."""
+        self._run(list(self._hooks.values()))
+
+    def run_backwards(self) -> None:
+        """Call all of them, the latest first."""
+        self._run(list(reversed(self._hooks.values())))
+
+    def _run(self, hooks: Iterable[Hook]) -> None:
+        returned, failures = list[object](), list[BaseException]()
+        for hook in hooks:
             try:
-                hook()
-            except Exception as error:  # noqa: BLE001 (a fork goes on, and so does everybody else's renewal)
+                returned.append(hook())
+            except BaseException as error:  # noqa: BLE001 (a fork goes on, and so does everybody else's renewal)
                 failures.append(error)
-        for error in failures:
-            logger.error("a hook of a fork failed", exc_info=error)
+        for failure in failures:
+            logger.error("a hook of a fork failed", exc_info=failure)
 
 
 current = Process()
@@ -76,33 +84,53 @@ current = Process()
 
 _before, _in_parent, _in_child = _Hooks(), _Hooks(), _Hooks()
 
+_noticing: dict[int, threading.RLock] = {}
+"""By process id, the lock that the threads of a child take to notice its fork once; no other process ever held it."""
+
 
 def this_process() -> Process:
     """Return the calling process, noticing forks that ran no hooks."""
     if current.pid != os.getpid():
-        _renew()
+        _notice(os.getpid())
     return current
 
 
 def renew_in_child(one: T, renew: Callable[[T], object]) -> None:
     """Have `renew(one)` called in each child that is forked from now on, as long as somebody keeps `one`.
 
-    No other thread runs at that time, and `current` is the child already. What it raises is logged.
+    No other thread runs at that time, no signal is handled, and `current` is the child already. What it raises is
+    logged. What it returns is freed once everything is renewed, since a finalizer may use any of that.
     """
+    this_process()  # or what a child makes would be taken for its parent's, where a fork ran no hooks
     _in_child.add(one, renew)
 
 
 def around_forks(one: T, before: Callable[[T], object], after: Callable[[T], object]) -> None:
-    """Have `before(one)` called before each fork, and `after(one)` behind it in the parent, by the forking thread."""
+    """Have `before(one)` called before each fork, and `after(one)` behind it in the parent, by the forking thread.
+
+    As with `os.register_at_fork`, who registered last is called first before the fork, and last behind it.
+    """
     _before.add(one, before)
     _in_parent.add(one, after)
 
 
+def _notice(pid: int) -> None:
+    with _noticing.setdefault(pid, threading.RLock()):
+        if current.pid != pid:
+            _renew()
+
+
 def _renew() -> None:
     global current  # noqa: PLW0603 (there is one process)
-    current = Process()
-    _in_child.run()
+    before = signal.pthread_sigmask(
+        signal.SIG_BLOCK, signal.valid_signals()
+    )  # or an interrupt would leave it half done
+    try:
+        current = Process()
+        _in_child.run()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch (where there are forks, it is there)
-    os.register_at_fork(before=_before.run, after_in_parent=_in_parent.run, after_in_child=_renew)
+    os.register_at_fork(before=_before.run_backwards, after_in_parent=_in_parent.run, after_in_child=_renew)

@@ -9,6 +9,7 @@ a garbage collection, a signal or a fork.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import threading
 from typing import Protocol
@@ -22,6 +23,9 @@ class Gate(Protocol):
 
     def open(self) -> bool:
         """Let it pass; whether this was needed, and somebody may be there."""
+
+    def leave(self) -> None:
+        """Let it pass in a forked child, and have the parent notice nothing."""
 
 
 class ThreadGate:
@@ -46,6 +50,10 @@ class ThreadGate:
             return False
         return True
 
+    def leave(self) -> None:
+        """Let the thread pass: it is there if it is the one that has forked, in a signal handler."""
+        self.open()
+
 
 class LoopGate:
     """Where a task of the running event loop waits."""
@@ -69,6 +77,11 @@ class LoopGate:
             return False
         return True
 
+    def leave(self) -> None:
+        """Let the task pass, and not wake its loop: that is done by a socket, at which the parent would wake."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._pass()
+
     def _pass(self) -> None:
         if not self._opened.done():
             self._opened.set_result(None)
@@ -79,6 +92,13 @@ def open_all(gates: Gates) -> None:
     for gate in list(gates):
         gate.open()
         gates.pop(gate, None)  # only now: an interrupt before would leave it shut for ever
+
+
+def leave_all(gates: Gates) -> None:
+    """Let everyone pass who has been forked along."""
+    for gate in list(gates):
+        gate.leave()
+    gates.clear()
 
 
 def open_one(gates: Gates) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import random
+
+from encore_events.forks import renew_in_child
 
 _generators: dict[str, random.Random] = {}
 
@@ -16,6 +17,5 @@ def new_id() -> str:
 
 def _make_generator() -> random.Random:
     generator = _generators.setdefault("ids", random.Random())  # noqa: S311 (unique, not secret)
-    if hasattr(os, "register_at_fork"):  # pragma: no branch (where there are forks, it is there)
-        os.register_at_fork(after_in_child=generator.seed)  # or the child would go on as the parent does
+    renew_in_child(generator, random.Random.seed)  # or the child would go on as the parent does
     return generator

@@ -13,7 +13,6 @@ import contextlib
 import functools
 import itertools
 import operator
-import os
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TypeVar, cast
@@ -26,6 +25,7 @@ from encore_events.delivery import Call, begin, finish, skip
 from encore_events.dispatch import Dispatcher, Trace
 from encore_events.errors import ManagerClosedError, NotConnectedError
 from encore_events.events import BaseEvent, check_event_class, check_made, has_hooks
+from encore_events.forks import Process, this_process
 from encore_events.hold import Hold, hold_filter, is_held, taken
 from encore_events.listeners import Filter, Listener, Where, identity_of
 from encore_events.owner import current_loop
@@ -64,7 +64,7 @@ class EventManager(BaseEventManager):
         self._plans: dict[type, Plan] = {}
         self._holds: dict[int, Hold] = {}
         forks.renew_in_child(self, EventManager._renew)
-        self._workers: dict[int, Worker] = {}
+        self._workers: dict[Process, Worker] = {}
         self._closed = False
 
     def __repr__(self) -> str:
@@ -285,7 +285,7 @@ class EventManager(BaseEventManager):
 
     def close(self, timeout: float | None = None) -> None:
         """Wait for what is queued (`timeout` seconds at most), then disconnect all; emits do nothing afterwards."""
-        worker = self._workers.get(os.getpid())
+        worker = self._workers.get(this_process())
         if worker is not None:
             worker.close(timeout)
         for listener in list(self._connected.values()):
@@ -318,7 +318,8 @@ class EventManager(BaseEventManager):
         elif self._closed:
             handle.finish()
         else:
-            self._worker().run(functools.partial(self._deliver, event, handle))
+            while not self._worker(handle.adopt()).run(functools.partial(self._deliver, event, handle)):
+                continue  # a signal handler has forked meanwhile: this is the child, with a worker of its own
 
     def _emit_aside(self, event: BaseEvent, handle: EmitHandle | None) -> EmitHandle | None:
         check_made(event)
@@ -336,13 +337,13 @@ class EventManager(BaseEventManager):
         finally:
             handle.finish()
 
-    def _worker(self) -> Worker:
+    def _worker(self, process: Process) -> Worker:
         """The worker of this process; a forked child makes its own."""
-        worker = self._workers.get(os.getpid())
+        worker = self._workers.get(process)
         if worker is not None:
             return worker
         made = Worker(functools.partial(tell_dropped, weakref.ref(self)))
-        worker = self._workers.setdefault(os.getpid(), made)
+        worker = self._workers.setdefault(process, made)
         if worker is made:
             weakref.finalize(self, made.stop).atexit = False
         else:

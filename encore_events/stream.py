@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable
 from typing import Generic, Protocol, Self, TypeVar, cast, get_args
 
+from encore_events import forks
 from encore_events.buffer import BUFFERS, Buffer, Policy
 from encore_events.drops import Drops
 from encore_events.errors import InvalidListenerError, StreamError
@@ -64,8 +65,8 @@ class EventStream(Generic[E]):
     With the policy 'block' an emitter waits for a place, except in the thread that has read the stream last (before
     anyone has: that made it), which can't wait for itself. An emit in any other event loop blocks that loop.
 
-    A forked child has a stream of its own, with a copy of what waited at the fork. The readers of the parent are not
-    there, so nobody waits for them: the policy 'block' drops the oldest until somebody reads in the child.
+    A stream that is open at a fork stays the parent's. In the child it is closed and empty, no emitter waits for its
+    readers, and reading it raises ForkedError.
     """
 
     def __init__(
@@ -89,6 +90,8 @@ class EventStream(Generic[E]):
             raise StreamError("policy", policy, "'block', 'drop_oldest' or 'drop_newest'")
         self.cls = cls
         self._buffer = cast("Buffer[E]", BUFFERS[policy](capacity, Drops(self, manager, name, clock)))
+        self._subscription: Subscription | None = None
+        forks.renew_in_child(self, EventStream._leave)
         self._until_pause = itertools.cycle(reversed(range(READS_IN_A_ROW)))
         hears_notices = issubclass(cls, EventsDroppedEvent) or issubclass(EventsDroppedEvent, cls)
         put = self._buffer.put_unless_notice if hears_notices else self._buffer.put
@@ -147,7 +150,11 @@ class EventStream(Generic[E]):
         return taken[1]
 
     def get(self, timeout: float | None = None) -> E | EventsDroppedEvent | None:
-        """The next event; None if there was none for `timeout` seconds, or the stream is closed and all was read."""
+        """The next event; None if there was none for `timeout` seconds, or the stream is closed and all was read.
+
+        Raises:
+            ForkedError: this is a forked child, and the stream is its parent's (as of all that reads).
+        """
         end = None if timeout is None else time.monotonic() + timeout
         while (taken := self._buffer.take()) is None:
             if not self._buffer.wait(None if end is None else end - time.monotonic()):
@@ -156,6 +163,7 @@ class EventStream(Generic[E]):
 
     def drain(self) -> list[tuple[float, E | EventsDroppedEvent]]:
         """All that waits now, each with the time of its emit (seconds since the epoch); may be empty."""
+        self._buffer.check_own()
         most = 2 * len(self) + 1  # events may be missing before each, and at the end
         return list(itertools.islice(iter(self._buffer.take, None), most))
 
@@ -165,8 +173,9 @@ class EventStream(Generic[E]):
 
     def close(self) -> None:
         """Take no more events, and let blocked emitters go; what waits can still be read, then the stream ends."""
+        forks.this_process()
         self._buffer.close()  # first: an interrupt leaves nobody waiting, and closing again does the rest
-        self._subscription.disconnect()
+        self._disconnect()
         self._buffer.drops.finish()
 
     def __enter__(self) -> Self:
@@ -178,6 +187,16 @@ class EventStream(Generic[E]):
     ) -> None:
         """Close it."""
         self.close()
+
+    def _leave(self) -> object:
+        """Leave the stream to the parent, in a forked child."""
+        left = self._buffer.leave()
+        self._disconnect()
+        return left
+
+    def _disconnect(self) -> None:
+        if self._subscription is not None:
+            self._subscription.disconnect()
 
 
 def end_stream(func: Callable[..., object] | None) -> None:

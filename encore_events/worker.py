@@ -11,12 +11,12 @@ import atexit
 import contextlib
 import contextvars
 import functools
-import os
 import sys
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
+from encore_events import forks
 from encore_events.trouble import is_telling, with_trouble
 
 CAPACITY = 10_000
@@ -29,21 +29,32 @@ Job = Callable[[], object]
 
 
 class EmitHandle:
-    """What `emit(block=False)` gives: whether the event has been dispatched."""
+    """What `emit(block=False)` gives: whether the event has been dispatched.
 
-    __slots__ = ("_finished", "_waiting")
+    What was not done at a fork is done by the parent; a forked child is told that it isn't, at once.
+    """
+
+    __slots__ = ("_finished", "_process", "_waiting")
 
     def __init__(self) -> None:
         """Make a handle of an event that waits."""
         self._finished = False
+        self._process = forks.current
         # Not a threading.Event: its own lock may be held when a garbage collection emits, and waits for the worker.
         self._waiting = threading.Lock()
         self._waiting.acquire()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until every listener has run, or for `timeout` seconds; whether they have."""
-        if not self._finished and self._waiting.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
-            self._waiting.release()
+        if self._finished or self._process is not forks.this_process():
+            return self._finished
+        place = object()
+        _joins.handles[place] = self
+        try:
+            if self._waiting.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
+                self._waiting.release()
+        finally:
+            _joins.handles.pop(place, None)
         return self._finished
 
     def done(self) -> bool:
@@ -53,15 +64,45 @@ class EmitHandle:
     def finish(self) -> None:
         """Say that there is nothing more to wait for. For the bus."""
         self._finished = True
-        self._waiting.release()
+        self.open()
+
+    def adopt(self) -> forks.Process:
+        """Have the event be one of the calling process, and return that. For the bus."""
+        self._process = forks.this_process()
+        return self._process
+
+    def open(self) -> None:
+        """Let everyone go who waits. For the bus."""
+        try:  # noqa: SIM105 (a third of the time)
+            self._waiting.release()
+        except RuntimeError:  # that was done before, in a forked child
+            pass
 
     def __repr__(self) -> str:
         """Whether it is done."""
         return f"<EmitHandle: {'done' if self.done() else 'waiting'}>"
 
 
+class _Joins:
+    """Those that are being joined: a thread that forks meanwhile, in a signal handler, waits for no parent's worker."""
+
+    def __init__(self) -> None:
+        self.handles: dict[object, EmitHandle] = {}
+        forks.renew_in_child(self, _Joins.leave)
+
+    def leave(self) -> None:
+        for handle in list(self.handles.values()):
+            handle.open()
+
+
+_joins = _Joins()
+
+
 class Worker:
-    """Runs jobs one after the other in a thread of its own, each in the context it was given in."""
+    """Runs jobs one after the other in a thread of its own, each in the context it was given in.
+
+    It is left behind by a fork, with all that it has to do: a forked child makes another one.
+    """
 
     def __init__(self, dropped: Callable[[str, int], None], *, capacity: int = CAPACITY) -> None:
         """Start the thread. `dropped` hears, at its end, why and how many jobs were not done in time."""
@@ -70,17 +111,24 @@ class Worker:
         self._places: SimpleQueue[None] = SimpleQueue()
         for _ in range(capacity):
             self._places.put(None)
-        self._process = os.getpid()
+        self._process = forks.this_process()
+        forks.renew_in_child(self, Worker._leave)
         self._thread = self._started()
         self._stopped = self._thread is None
         atexit.register(self._exit)
 
-    def run(self, job: Job) -> None:
-        """Queue the job, waiting for a place if need be; on the worker's own thread, run it at once."""
+    def run(self, job: Job) -> bool:
+        """Queue the job, waiting for a place if need be; on the worker's own thread, run it at once.
+
+        Returns:
+            False if a fork has left the worker behind meanwhile, and the job is another's to do.
+        """
         if threading.get_ident() == self._thread:
             job()
-            return
+            return True
         self._places.get()
+        if self._process is not forks.current:
+            return False
         context, places = contextvars.copy_context(), self._places
         in_context = functools.partial(with_trouble, job) if is_telling() else job
 
@@ -89,6 +137,7 @@ class Worker:
             context.run(in_context)
 
         self._put(take_turn)
+        return True
 
     def flush(self, timeout: float | None = None) -> bool:
         """Have all done that was queued before this call; whether it was, within `timeout` seconds."""
@@ -101,7 +150,7 @@ class Worker:
 
     def close(self, timeout: float | None, reason: str = "close") -> None:
         """Flush, then end the thread; what was not done in time is told to `dropped`."""
-        if not self.flush(timeout):
+        if not self.flush(timeout) and self._process is forks.current:
             self._dropped(reason, self._jobs.qsize() - 1)  # the last one is the flush's own
         self.stop()
 
@@ -115,7 +164,7 @@ class Worker:
         """The new thread, or None where there can be no more: at the exit of the interpreter."""
         try:
             # threading.Thread takes a lock when it starts, and a collection may emit while that lock is held.
-            return _thread.start_new_thread(_begin, (self._jobs,))
+            return _thread.start_new_thread(_begin, (self._jobs, self._process))
         except RuntimeError:
             return None
 
@@ -125,8 +174,16 @@ class Worker:
             self._run_all()
 
     def _exit(self) -> None:
-        if self._process == os.getpid():
+        if self._process is forks.this_process():
             self.close(EXIT_SECONDS, "exit")
+
+    def _leave(self) -> object:
+        """Leave the thread and its jobs to the parent, in a forked child; return those, to be freed."""
+        jobs, places = self._jobs, self._places
+        self._jobs, self._places = SimpleQueue(), SimpleQueue()
+        places.put(None)  # the thread that has forked, in a signal handler, may be waiting for one
+        atexit.unregister(self._exit)
+        return jobs
 
     def _run_all(self) -> None:
         with contextlib.suppress(Empty):
@@ -138,18 +195,22 @@ class Worker:
             self._jobs.put(None)  # what ends the thread was taken out with the rest
 
 
-def _begin(jobs: SimpleQueue[Job | None]) -> None:  # pragma: no cover (seen only from its end on)
+def _begin(
+    jobs: SimpleQueue[Job | None], process: forks.Process
+) -> None:  # pragma: no cover (seen only from its end on)
     """Let debuggers and coverage see what runs here, as in any threading.Thread."""
     sys.setprofile(threading.getprofile())
     sys.settrace(threading.gettrace())
-    _work(jobs)
+    _work(jobs, process)
 
 
-def _work(jobs: SimpleQueue[Job | None]) -> None:
+def _work(jobs: SimpleQueue[Job | None], process: forks.Process) -> None:
     threading.current_thread().name = "encore-events"
     while (job := jobs.get()) is not None:
         _run(job)
         del job  # while it waits, the worker keeps nothing alive
+        if process is not forks.current:
+            return  # the job has forked, and this is the child: what is queued is the parent's
 
 
 def _run(job: Job) -> None:

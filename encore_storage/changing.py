@@ -73,8 +73,8 @@ class ChangingOperation:
         if here.effect is self._effect:
             here.effect = self._outer
         write = self._effect.write
-        if write is not None and is_elsewhere():
-            write.settle(TransactionState.of(self._store).turn)
+        if write is not None and not write.is_over:
+            write.wait_until_over()
         change = self._kept(write, error)
         self.progress.finish(None if change is not None and error is not None and is_interrupt(error) else error)
         if change is not None and self._process is forks.current:

@@ -7,17 +7,31 @@ finalizer has to tell is told from another thread.
 from __future__ import annotations
 
 import _thread
-import os
 import sys
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
+from encore_events.forks import renew_in_child, this_process
+
 Work = Callable[[], object]
 
-_waiting: SimpleQueue[Work] = SimpleQueue()
-_working_in: list[int] = []
-"""The process whose thread is doing what waits, or nothing."""
+
+class _Elsewhere:
+    """The work that waits, and whether a thread is doing it."""
+
+    def __init__(self) -> None:
+        self.waiting: SimpleQueue[Work] = SimpleQueue()
+        self.is_worked_on = False
+        renew_in_child(self, _Elsewhere.renew)
+
+    def renew(self) -> object:
+        """Begin with nothing in a forked child, where no thread is; return what is the parent's to do, to be freed."""
+        left, self.waiting, self.is_worked_on = self.waiting, SimpleQueue(), False
+        return left
+
+
+_elsewhere = _Elsewhere()
 
 
 _idents: list[int] = []
@@ -31,25 +45,27 @@ def is_elsewhere() -> bool:
 
 def do_elsewhere(work: Work) -> None:
     """Have `work` done soon, by a thread that is started for it. May be called by a finalizer."""
-    _waiting.put(work)
-    if _working_in[-1:] == [os.getpid()]:
+    this_process()
+    _elsewhere.waiting.put(work)
+    if _elsewhere.is_worked_on:
         return
-    _working_in[:] = [os.getpid()]
+    _elsewhere.is_worked_on = True
     try:
         # threading.Thread takes a lock when it starts, and the collection may have come while that was held.
         _thread.start_new_thread(_do_what_waits, ())
     except RuntimeError:  # there can be no more threads: for now, or at the exit of the interpreter
-        _working_in.clear()
+        _elsewhere.is_worked_on = False
 
 
 def _do_what_waits() -> None:
     _idents[:] = [_thread.get_ident()]
     while True:
+        waiting = _elsewhere.waiting  # another one, if the work before has forked and this is the child
         try:
-            work = _waiting.get_nowait()
+            work = waiting.get_nowait()
         except Empty:
-            _working_in.clear()
-            if _waiting.empty():
+            _elsewhere.is_worked_on = False
+            if waiting.empty():
                 return
             continue
         try:

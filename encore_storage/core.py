@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import ClassVar, Self
 
+from encore_events import forks
 from encore_events.abstract import BaseEventManager
 from encore_events.default import checked_event_manager, get_event_manager
 from encore_storage.changing import ChangingOperation
@@ -196,6 +197,7 @@ class StoreCore(ABC):
 
     def _changing(self, progress: OperationProgress, key: str, *, is_delete: bool = False) -> ChangingOperation:
         """Return the block of an operation that changes a key."""
+        forks.this_process()  # before anything is made that belongs to it
         return ChangingOperation(self, key, progress, is_delete=is_delete)
 
     def _fingerprint(self, key: str) -> Fingerprint | None:  # noqa: ARG002 (a hook: see fingerprints.py)

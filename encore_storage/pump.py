@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 from collections.abc import Callable
 
+from encore_events import forks
+from encore_events.errors import ForkedError
 from encore_events.events import BaseEvent
 from encore_events.stream import EventStream
-from encore_storage.forks import Running
 
 Batch = list[tuple[float, BaseEvent]]
 
@@ -19,7 +19,7 @@ class Pump:
 
     While nothing happens it sleeps; while much happens it takes a batch each `interval` seconds, so that emitters
     hardly ever have to wake it. It ends with the stream, or with `stop()`, which the interpreter calls at its exit. A
-    forked child has no such thread, so there the stream is closed.
+    forked child leaves it to its parent, and nothing is consumed there.
 
     Args:
         stream: what to read; nobody else should.
@@ -45,7 +45,8 @@ class Pump:
         self._at_end = at_end
         self._begins, self._ends = iter((True,)), iter((True,))  # to take from an iterator is one step for all threads
         self._stopping, self._over = threading.Event(), threading.Event()
-        self._process = os.getpid()
+        self._process = forks.this_process()
+        forks.renew_in_child(self, Pump._leave)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def __repr__(self) -> str:
@@ -54,7 +55,6 @@ class Pump:
 
     def start(self) -> None:
         """Begin. Where there can be no more threads (a RuntimeError), it is as after the stop."""
-        _running.add(self)
         atexit.register(self.stop)
         try:
             self._thread.start()
@@ -65,23 +65,21 @@ class Pump:
             raise
 
     def stop(self) -> None:
-        """Close the stream, have all consumed that it still holds, and end; doing so twice does nothing."""
-        self._stream.close()
-        if self._process == os.getpid():
-            self._stopping.set()
-            if self._thread is threading.current_thread():
-                return
-            self._end_instead()
-            self._over.wait()  # and only then join: interrupted, that takes a thread for one that has ended
-            if self._thread.ident is not None:
-                self._thread.join()
-        else:  # a forked child has no such thread, but perhaps its locks
-            self._end()
-        atexit.unregister(self.stop)
+        """Close the stream, have all consumed that it still holds, and end; doing so twice does nothing.
 
-    def close(self) -> None:
-        """Take no more events; what the stream still holds is consumed, if the thread is there."""
+        A forked child has no such thread, but copies of its locks: there, nothing is waited for.
+        """
         self._stream.close()
+        if self._process is not forks.this_process():
+            return
+        self._stopping.set()
+        if self._thread is threading.current_thread():
+            return
+        self._end_instead()
+        self._over.wait()  # and only then join: interrupted, that takes a thread for one that has ended
+        if self._thread.ident is not None:
+            self._thread.join()
+        atexit.unregister(self.stop)
 
     def _run(self) -> None:
         if not next(self._begins, False):
@@ -89,10 +87,15 @@ class Pump:
         try:
             while self._stream.wait():
                 self._consume(self._stream.drain())
+                if self._process is not forks.current:
+                    return  # `consume` has forked, and this is the child
                 self._stopping.wait(self._interval)
+        except ForkedError:  # the same
+            return
         finally:
-            self._end()
-            self._over.set()
+            if self._process is forks.current:
+                self._end()
+                self._over.set()
 
     def _end_instead(self) -> None:
         """End in place of a thread that has not begun, and now won't."""
@@ -102,9 +105,8 @@ class Pump:
 
     def _end(self) -> None:
         self._stream.close()  # also where `consume` fails: nobody takes the rest
-        _running.discard(self)
         if next(self._ends, False):
             self._at_end()
 
-
-_running = Running(Pump.close)
+    def _leave(self) -> None:
+        atexit.unregister(self.stop)

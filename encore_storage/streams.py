@@ -10,6 +10,9 @@ from collections.abc import Generator, Iterable, Iterator
 from types import MethodType
 from typing import TYPE_CHECKING, Protocol
 
+from encore_events.forks import this_process
+from encore_storage.errors import ForkedStoreError
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
@@ -193,7 +196,8 @@ def tee(filelike: Readable, n: int = 2, buffer_size: int = MEBIBYTE) -> list[Buf
 
     The source is read once, a chunk at a time, when the first of the files needs it; it stays open. The files may be
     read in different threads. They share the chunks, and a chunk is kept until the last file has passed it; a file that
-    is closed or collected keeps nothing. An error of the source comes out of every file that is read up to it.
+    is closed or collected keeps nothing. An error of the source comes out of every file that is read up to it. In a
+    forked child that is a ForkedStoreError, since the source is the parent's.
 
     >>> head, whole = tee(io.BytesIO(b"observable"))
     >>> head.read(7), whole.read()
@@ -247,9 +251,14 @@ class _TeeSource:
         # Reentrant, so that a source which reads its own tee can be told so instead of waiting for itself.
         self._lock = threading.RLock()
         self._reading = False
+        self._process = this_process()
 
     def read_at(self, link: _Link) -> tuple[bytes, _Link]:
         """The step from the link on, read from the source unless another reader was faster."""
+        if self._process is not this_process():  # before the lock: nobody would ever release it
+            raise ForkedStoreError(
+                f"a tee of {self._filelike!r}", self._process.pid, "open the source here, and tee that"
+            )
         with self._lock:
             if link.error is not None:
                 raise link.error

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Any, Self, cast
 
+from encore_events import forks
 from encore_storage.errors import TransactionError
 from encore_storage.events import TransactionOutcome
 from encore_storage.runs import Block, Run, name_of
@@ -108,6 +109,7 @@ class TransactionBlocks(ABC):
             TransactionTimeoutError: another thread's transaction did not end within the store's `timeout`
                 seconds, or another task of this thread is in one.
         """
+        forks.this_process()  # before anything is made that belongs to it
         context = self._context
         block = Block(context, TransactionState.of(context.store).turn)
         try:

@@ -120,7 +120,6 @@ class Turn:
             ForkedStoreError: the caller is still inside of what its process was forked in.
             TransactionTimeoutError: the turn did not become free in time, or waiting would be in vain.
         """
-        forks.this_process()
         self._check_inherited()
         self._queue[lease] = None
         if len(self._queue) > 1:
@@ -248,6 +247,7 @@ class Taken:
 
     def __enter__(self) -> Self:
         """Wait for the turn, unless it is the caller's already."""
+        forks.this_process()  # before anything is made that belongs to it
         if self._turn.mine is None:
             self._lease = lease = Lease(self)
             self.__class__ = OpenTaken

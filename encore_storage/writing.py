@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from enum import Enum, auto
 from types import TracebackType
@@ -10,9 +11,16 @@ from typing import NamedTuple, Protocol
 
 from encore_events import forks
 from encore_events.events import BaseEvent
+from encore_storage.collected import is_elsewhere
 from encore_storage.errors import ForkedStoreError, StoreError, TransactionAbortedError
 from encore_storage.metadata import Metadata
 from encore_storage.turn import Lease, Turn
+
+
+_PATIENCE = 5.0
+"""Seconds that an operation waits for its write to be undone, where an interrupt has cut it off."""
+
+_PAUSE = 0.001
 
 
 class Change(NamedTuple):
@@ -155,6 +163,23 @@ class Write(Lease):
             self._undo()
         if self.phase in {Phase.WAITING, Phase.DECIDED}:
             self._leave()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is known what was kept, and the turn was given back."""
+        return self.phase is Phase.OVER
+
+    def wait_until_over(self) -> None:
+        """Have what an interrupt has cut off undone by another thread, and wait for that."""
+        if self.part_of is not None or self.process is not forks.current:
+            return
+        if is_elsewhere():
+            self.settle(self._turn)
+            return
+        end = time.monotonic() + _PATIENCE
+        self._turn.settle(self)
+        while not self.is_over and time.monotonic() < end:
+            time.sleep(_PAUSE)
 
     def settle(self, turn: Turn) -> None:
         """Undo what nobody is left to end. Runs in a thread of its own."""

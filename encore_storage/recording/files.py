@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import stat
@@ -9,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from encore_events import forks
+from encore_events.errors import ForkedError
 from encore_storage.recording.errors import RecordingBusyError, RecordingFileError
 
 MOST_BACKUPS = 999
@@ -29,7 +32,7 @@ class LineFile:
     """A file that lines are appended to, and which is moved aside when it is full.
 
     It becomes `path.1` then, what was that becomes `path.2`, and so on. While it is open, no other LineFile can have
-    it, in this process or another one.
+    it, in this process or another one. A forked child leaves it to its parent.
 
     Args:
         path: where.
@@ -43,14 +46,16 @@ class LineFile:
         self._max_bytes = max_bytes
         self._backups = backups
         self._fd: int | None = None
-        self._process = os.getpid()
+        self._opened: os.stat_result | None = None
+        self._process = forks.this_process()
         self._size = 0
         self._is_torn = False
+        forks.renew_in_child(self, LineFile._leave)
 
     @property
     def is_own(self) -> bool:
         """Whether it is this process that has opened it, and not the one that this is a fork of."""
-        return self._process == os.getpid()
+        return self._process is forks.this_process()
 
     def open(self) -> None:
         """Open it to append, or make it; only the user can read it.
@@ -66,8 +71,9 @@ class LineFile:
         except BaseException:
             os.close(fd)
             raise
-        self._fd, self._size, self._is_torn = fd, os.fstat(fd).st_size, False
-        self._process = os.getpid()
+        self._opened = os.fstat(fd)
+        self._fd, self._size, self._is_torn = fd, self._opened.st_size, False
+        self._process = forks.this_process()
         if self._size and os.pread(fd, 1, self._size - 1) != b"\n":
             try:
                 self._make_room()  # whoever wrote it was killed: half a line is the end of a file, never its middle
@@ -76,16 +82,22 @@ class LineFile:
                 raise
 
     def close(self) -> None:
-        """Let go of it; doing so twice does nothing."""
+        """Let go of it; doing so twice does nothing, and nor does it in a forked child."""
+        if not self.is_own:
+            return
         fd, self._fd = self._fd, None
         if fd is None:
             return
-        if self.is_own:
-            fcntl.flock(fd, fcntl.LOCK_UN)  # at once, though forked children have it open, too
+        fcntl.flock(fd, fcntl.LOCK_UN)  # at once, though a child that no hook has seen may have it open, too
         os.close(fd)
 
     def append(self, lines: Sequence[bytes]) -> Appended:
-        """Append lines, which end with a newline, by one write for each file that they go to."""
+        """Append lines, which end with a newline, by one write for each file that they go to.
+
+        Raises:
+            ForkedError: this is a forked child, and the file its parent's.
+        """
+        self._check_own()
         count = 0
         try:
             self._make_ready()
@@ -144,13 +156,27 @@ class LineFile:
         self.close()
         self.open()
 
+    def _check_own(self) -> None:
+        if not self.is_own:
+            raise ForkedError(f"the recording {str(self.path)!r}", self._process.pid, "record to another file")
+
+    def _leave(self) -> None:
+        """Close the child's descriptor of what the parent has open; its lock is the parent's, and is not unlocked."""
+        fd, self._fd = self._fd, None
+        if fd is None or self._opened is None:
+            return
+        with contextlib.suppress(OSError):  # the child has closed it before it noticed that it was forked
+            if os.path.samestat(os.fstat(fd), self._opened):
+                os.close(fd)
+
     def _aside(self, number: int) -> Path:
         return self.path.with_name(f"{self.path.name}.{number}") if number else self.path
 
     @property
     def _open_fd(self) -> int:
-        if self._fd is None:  # pragma: no cover (never between _make_ready and the end of append)
-            raise ValueError("it is not open")
+        if self._fd is None:  # between _make_ready and the end of append, because of a fork
+            self._check_own()
+            raise ValueError("it is not open")  # pragma: no cover (there is no other reason)
         return self._fd
 
 

@@ -42,7 +42,7 @@ class Recorder(Subscriber):
     Stores only put their events into a stream; a thread of the recorder's own, from `connect` to `disconnect`, does
     the rest. If the program is killed, what is older than a second is in the file. Where the disk is slower than
     the program, or full, events are dropped, and that is told: as an EventsDroppedEvent to the event manager, and in
-    the file. Once the disk is back, recording goes on.
+    the file. Once the disk is back, recording goes on. A forked child's events are not recorded.
 
     Args:
         path: the file, which events are added to; only the user can read it. One recorder has it at a time.
@@ -112,7 +112,7 @@ class Recorder(Subscriber):
         return connection
 
     def _record(self, manager: BaseEventManager, stream: EventStream[BaseEvent], batch: Batch) -> None:
-        lines = list[bytes]()
+        lines = list[bytes]()  # if a redaction forks meanwhile, its child is refused by the file
         for at, event in batch:
             if isinstance(event, EventsDroppedEvent):
                 if event.source is self:
@@ -165,7 +165,7 @@ class Recorder(Subscriber):
         return EventsDroppedEvent(source=self, queue=QUEUE, reason="disk", count=count)
 
     def _end(self, manager: BaseEventManager) -> None:
-        if self._missing and self._file.is_own:
+        if self._missing:
             self._write(manager, [])
             self._tell(manager)
         self._file.close()

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from encore_events.abstract import BaseEventManager
+from encore_events.forks import renew_in_child
 from encore_storage.events import (
     StoreProgressEndEvent,
     StoreProgressEvent,
@@ -89,6 +90,7 @@ class Activity:
         self._ended: dict[object, None] = {}  # the latest
         self._operations: dict[object, _InFlight] = {}
         self._transactions: dict[object, _InFlight] = {}
+        renew_in_child(self, Activity._renew)
 
     def __repr__(self) -> str:
         """How much is in flight."""
@@ -164,6 +166,12 @@ class Activity:
 
     def _transaction_left(self, event: StoreTransactionEndEvent) -> None:
         self._transactions.pop(event.transaction_id, None)
+
+    def _renew(self) -> object:
+        """Have nothing in flight in a forked child; return what the parent has, to be freed."""
+        left = self._operations, self._transactions
+        self._operations, self._transactions = {}, {}
+        return left
 
     def _since(self, event: Any) -> float:
         """Since when it is under way: of what is replayed, since it was emitted again."""

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from encore_events.forks import renew_in_child
 from encore_storage.events import StoreProgressEndEvent, StoreTransactionEndEvent
 from encore_storage.subscribers.catalogue import OVERFLOW
 from encore_storage.subscribers.families import MAX_VALUES
@@ -86,7 +87,8 @@ class History:
         self._totals: dict[str, Second] = {}
         self._all_seconds: dict[int, Second] = {}
         self._all_totals = Second()
-        self._lock = threading.Lock()
+        self._renew()
+        renew_in_child(self, History._renew)
 
     def __repr__(self) -> str:
         """How many seconds of how many stores."""
@@ -150,6 +152,10 @@ class History:
         for name, share in (("p50", 0.5), ("p99", 0.99)):
             columns[name] = [second.quantile(share) for second in told_now.values()]
         return columns
+
+    def _renew(self) -> None:
+        """Have a lock that nobody holds."""
+        self._lock = threading.Lock()
 
     def _places(self, time: float, store: str | None) -> Iterable[Second]:
         """Where to count what happened at `time`: its second and the totals, of the store and of all. With the lock."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
+import importlib
 import os
 import socket
 import threading
 from typing import Any
 
-from encore_storage.forks import Running
+from encore_events import forks
 from encore_storage.subscribers.errors import ANOTHER_HOST, ANOTHER_PORT, AddressError, MissingExtraError
 
 try:
@@ -18,12 +21,22 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError("serving on a port", (error.name or "uvicorn").partition(".")[0], "server") from error
 
+_LATE = (
+    "uvloop",
+    "uvicorn.loops.auto",
+    "uvicorn.loops.asyncio",
+    "uvicorn.lifespan.off",
+    "anyio._backends._asyncio",
+    "anyio._core._fileio",
+)
+"""What is only imported where it is first needed, as far as it is there: in the server's thread."""
+
 _LAST_PORT = 65535
 _GRACE = 2  # seconds that open connections get at the end
 
 
 class Server:
-    """Serves an ASGI application until `close()`, in a daemon thread.
+    """Serves an ASGI application until `close()`, in a daemon thread. A forked child leaves it to its parent.
 
     Args:
         app: what to serve.
@@ -53,17 +66,18 @@ class Server:
             server_header=False,
             timeout_graceful_shutdown=_GRACE,
         )
+        _prepare()
         self._server = uvicorn.Server(config)
         self._begins = iter((True,))  # to take from an iterator is one step for all threads
+        self._process = forks.this_process()
+        forks.renew_in_child(self, Server._leave)
         self._thread = threading.Thread(target=self._run, name="encore-server", daemon=True)
-        _running.add(self)
         try:
             self._thread.start()
         except BaseException:  # there can be no more threads; or an interrupt, which may find the thread running
             self._server.should_exit = True
             if next(self._begins, False):
                 self._socket.close()
-            _running.discard(self)
             raise
 
     def __repr__(self) -> str:
@@ -77,17 +91,18 @@ class Server:
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
 
     def close(self) -> None:
-        """Serve no more; doing so twice does nothing."""
+        """Serve no more; doing so twice does nothing, and nor does it in a forked child."""
+        if self._process is not forks.this_process():
+            return
         self._server.should_exit = True
         self._thread.join()
         self._socket.close()
-        _running.discard(self)
 
     def _run(self) -> None:
         if next(self._begins, False):
             self._server.run(sockets=[self._socket])
 
-    def let_go(self) -> None:
+    def _leave(self) -> None:
         """Give up the sockets in a forked child, or they would stay open as long as it lives.
 
         Their numbers stay taken: what thinks that it has to close one of them closes nothing else.
@@ -95,11 +110,22 @@ class Server:
         connections = [one.transport.get_extra_info("socket") for one in list(self._server.server_state.connections)]
         with open(os.devnull, "rb") as nothing:  # noqa: PTH123 (a number of a file is all that is wanted)
             for each in (self._socket, *connections):
-                if each.fileno() >= 0:
+                if self._is_still(each):
                     os.dup2(nothing.fileno(), each.fileno(), inheritable=False)
 
+    def _is_still(self, one: Any) -> bool:
+        """Return whether it is still one of the server's sockets."""
+        with contextlib.suppress(OSError):  # the child has closed it, before it noticed the fork
+            return bool(one.getsockname()[1] == self.port)
+        return False
 
-_running = Running(Server.let_go)
+
+def _prepare() -> None:
+    """Do here what takes a lock of Python's own in the thread: a child that is forked meanwhile could never do it."""
+    for name in _LATE:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    asyncio.new_event_loop().close()
 
 
 def _listening(host: str, port: int) -> socket.socket:

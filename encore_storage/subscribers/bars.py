@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from encore_events.abstract import BaseEventManager
+from encore_events.forks import renew_in_child
 from encore_events.progress import ProgressEndEvent, ProgressStartEvent, ProgressStepEvent
 from encore_storage.events import StoreProgressEndEvent, StoreProgressEvent
 from encore_storage.subscribers.base import Listeners, Subscriber, listen
@@ -17,6 +19,7 @@ from encore_storage.subscribers.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.live import Live
     from rich.progress import Progress, TaskID
 
 Counts = Literal["bytes", "steps"]
@@ -29,7 +32,8 @@ class ProgressBars(Subscriber):
 
     A bar tells bytes and speed, or steps, and the time left; where the size is unknown, it pulses. It goes
     with the end of its operation, but that of one that failed stays, in red and with the error. Nothing is
-    drawn, and nothing listened to, where the console is no terminal.
+    drawn, and nothing listened to, where the console is no terminal. A forked child leaves the terminal to its parent,
+    and the bars are not connected there.
 
     Args:
         console: where to draw; by default, standard error.
@@ -53,9 +57,11 @@ class ProgressBars(Subscriber):
         self._delay = delay
         self._clock = clock
         self._lock = threading.RLock()
+        self._live: Live | None = None
         self._bars: dict[str, _Bar] = {}
         self._bytes = _table(self._console, clock)
         self._steps = _table(self._console, clock, counts="steps")
+        renew_in_child(self, ProgressBars._leave)
 
     def render(self) -> RenderableType:
         """The bars as they are now, for rich to print; what is drawn ten times a second."""
@@ -71,6 +77,7 @@ class ProgressBars(Subscriber):
             if self._console.is_terminal and not self._console.is_dumb_terminal:
                 live = Live(console=self._console, get_renderable=self.render, refresh_per_second=_REFRESHES)
                 stack.callback(live.stop)
+                self._live = live
                 live.start()
                 stack.callback(self._forget)
                 stack.push(listen(event_manager, self._listeners()))
@@ -84,7 +91,7 @@ class ProgressBars(Subscriber):
         }
 
     def _started(self, event: ProgressStartEvent) -> None:
-        if isinstance(event, StoreProgressEvent) and event.direction is None:
+        if self._live is None or (isinstance(event, StoreProgressEvent) and event.direction is None):
             return
         table = self._bytes if isinstance(event, StoreProgressEvent) else self._steps
         self._bars[event.operation_id] = _Bar(table, event.message, self._clock() + self._delay, event.steps)
@@ -123,12 +130,44 @@ class ProgressBars(Subscriber):
         failed.add_task(_on_one_line(f"{bar.description}: {reason}"), total=bar.total, completed=bar.step)
         self._console.print(failed.get_renderable())
 
+    def _leave(self) -> object:
+        """Leave the terminal to the parent, in a forked child; return the bars that were drawn there, to be freed."""
+        left = self._live, self._bars, self._bytes, self._steps
+        self._lock = threading.RLock()
+        if self._live is not None:
+            _abandon(self._live)
+            self._live, self._bars = None, {}
+            self._bytes = _table(self._console, self._clock)
+            self._steps = _table(self._console, self._clock, counts="steps")
+            self.disconnect()
+        return left
+
     def _forget(self) -> None:
         with self._lock:
+            self._live = None
             self._bars.clear()
             for table in (self._bytes, self._steps):
                 for task in table.task_ids:
                     table.remove_task(task)
+
+
+def _abandon(live: Live) -> None:
+    """Undo in a forked child what `live` did to the process; its thread is the parent's, and so is the terminal."""
+    from rich.file_proxy import FileProxy  # noqa: PLC0415 (an extra)
+
+    own, of_console = vars(live), vars(live.console)
+    for name in ("stdout", "stderr"):
+        proxy, original = getattr(sys, name), own[f"_restore_{name}"]
+        if original is not None and isinstance(proxy, FileProxy) and proxy.rich_proxied_file is original:
+            vars(proxy)["_FileProxy__buffer"].clear()  # the beginning of a line, which the parent will end
+            setattr(sys, name, original)
+        own[f"_restore_{name}"] = None
+    own |= {"_lock": threading.RLock(), "_started": False, "_refresh_thread": None}
+    of_console |= {"_lock": threading.RLock(), "_record_buffer_lock": threading.RLock()}
+    if of_console.get("_live") is live:  # until rich 14.0
+        of_console["_live"] = None
+    for stack in ("_live_stack", "_render_hooks"):
+        of_console[stack] = [each for each in of_console.get(stack, ()) if each is not live]
 
 
 @dataclass(slots=True)

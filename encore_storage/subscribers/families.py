@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
+from encore_events.forks import renew_in_child
 from encore_storage.subscribers import catalogue
 from encore_storage.subscribers.catalogue import OPEN_LABELS, OTHER, OVERFLOW
 from encore_storage.subscribers.series import Counter, Family, Gauge, Histogram, counters, gauges, histograms
@@ -42,6 +43,7 @@ class Families:
         self.overflows = counters(catalogue.LABEL_OVERFLOW)
         self._open = {name: _OpenLabel(MAX_VALUES, self.overflows.series(name)) for name in OPEN_LABELS}
         self._open["store"] = _OpenLabel(max_stores, self.overflows.series("store"))
+        renew_in_child(self, Families._renew)
 
     def __iter__(self) -> Iterator[AnyFamily]:
         """All families, in the order of the catalogue."""
@@ -50,6 +52,13 @@ class Families:
     def label(self, name: str, value: object) -> str:
         """What the open label `name` says for `value`: itself, or '_overflow' past the cap."""
         return self._open[name].admit(str(value))
+
+    def _renew(self) -> None:
+        """Go on counting in a forked child, whoever was counting at the fork."""
+        for family in self:
+            family.renew()
+        for label in self._open.values():
+            label.renew()
 
 
 def closed(value: object, values: tuple[str, ...]) -> str:
@@ -68,6 +77,9 @@ class _OpenLabel:
         self._limit = limit
         self._overflows = overflows
         self._values: set[str] = set()
+        self._lock = threading.RLock()
+
+    def renew(self) -> None:
         self._lock = threading.RLock()
 
     def admit(self, value: str) -> str:

@@ -6,7 +6,7 @@ import logging
 import os
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -29,6 +29,7 @@ from encore_storage.events import (
 )
 from encore_storage.redaction import Redaction, checked_keys, system_words
 from encore_storage.subscribers.base import Subscriber, listen
+from encore_storage.subscribers.outputs import FileOutput, StreamOutput, never_waiting
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
@@ -148,7 +149,7 @@ class LogSubscriber(Subscriber):
 
     def _log_at(self, level: Level) -> Callable[..., object] | None:
         """What logs a line at the level, or None where it would be thrown away."""
-        logger = self._logger.bind()  # of structlog's lazy proxy, the logger as it is configured by now
+        logger = never_waiting(self._logger.bind())  # of structlog's lazy proxy, the logger as it is configured by now
         kind = type(logger)
         is_enabled = getattr(kind, "is_enabled_for", None) or getattr(kind, "isEnabledFor", None)
         if is_enabled is not None and not is_enabled(logger, _NUMBERS[level]):
@@ -192,7 +193,7 @@ def open_logger(
     """A structlog logger that writes to a file or a stream, and nothing that is configured for the program.
 
     Each line is written whole, at once, and with the time in UTC. In JSON an exception is part of its line,
-    and never brings local variables along.
+    and never brings local variables along. A forked child may go on with the logger, and a signal handler may use it.
 
     Args:
         target: a path, to which lines are added and which is closed at the end of the block; or a stream.
@@ -201,25 +202,29 @@ def open_logger(
 
     Raises:
         ValueError: there is no such level.
+        OSError: the file can't be opened; or, at the end of the block, it has not got every line.
     """
     _check_level(level)
-    with ExitStack() as stack:
-        if isinstance(target, (str, os.PathLike)):
-            path = Path(target)
-            stream: TextIO = stack.enter_context(path.open("a", encoding="utf-8", errors="backslashreplace"))
-        else:
-            stream = target
-        yield structlog.wrap_logger(
-            structlog.WriteLogger(stream),
-            processors=[
-                structlog.processors.add_log_level,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-                *_renderers(format, colors=stream.isatty()),
-            ],
-            wrapper_class=structlog.make_filtering_bound_logger(_NUMBERS[level]),
-            context_class=dict,
-            cache_logger_on_first_use=True,
-        )
+    if not isinstance(target, (str, os.PathLike)):
+        yield _logger_to(StreamOutput(target), format, level)
+        return
+    with closing(FileOutput(Path(target))) as output:
+        yield _logger_to(output, format, level)
+    output.check()
+
+
+def _logger_to(output: FileOutput | StreamOutput, format: Format, level: Level) -> Any:  # noqa: A002 (as in open_logger)
+    return structlog.wrap_logger(
+        output,
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *_renderers(format, colors=output.isatty()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_NUMBERS[level]),
+        context_class=dict,
+        cache_logger_on_first_use=True,
+    )
 
 
 def _check_level(level: Level) -> None:

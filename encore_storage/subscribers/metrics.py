@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from encore_events.abstract import BaseEventManager
+from encore_events.forks import renew_in_child
 from encore_storage.subscribers.base import Subscriber
 from encore_storage.subscribers.catalogue import MetricType
 from encore_storage.subscribers.families import MAX_VALUES, AnyFamily, Families
@@ -29,9 +30,6 @@ _KINDS: Mapping[MetricType, Callable[..., Any]] = {
     "gauge": GaugeMetricFamily,
     "histogram": HistogramMetricFamily,
 }
-
-_collectors: weakref.WeakKeyDictionary[CollectorRegistry, _Collector] = weakref.WeakKeyDictionary()
-_joining = threading.Lock()
 
 
 class MetricsSubscriber(Subscriber):
@@ -73,21 +71,15 @@ class MetricsSubscriber(Subscriber):
         self._wall_clock = wall_clock
 
     def _listen(self, event_manager: BaseEventManager) -> ExitStack:
-        collector = self._collector()
+        collector = _collectors.of(self._registry, self._new_collector)
         observation = collector.join(event_manager)
         with ExitStack() as connection:
             connection.callback(collector.leave, observation)
             observation.connect()
             return connection.pop_all()
 
-    def _collector(self) -> _Collector:
-        with _joining:
-            collector = _collectors.get(self._registry)
-            if collector is None:
-                collector = _Collector(Families(self._max_stores), self._clock, self._wall_clock)
-                self._registry.register(collector)
-                _collectors[self._registry] = collector
-            return collector
+    def _new_collector(self) -> _Collector:
+        return _Collector(Families(self._max_stores), self._clock, self._wall_clock)
 
 
 class _Collector(Collector):
@@ -101,7 +93,9 @@ class _Collector(Collector):
         self._clock = clock
         self._wall_clock = wall_clock
         self._observations: weakref.WeakValueDictionary[int, Observation] = weakref.WeakValueDictionary()
-        self._lock = threading.RLock()
+        self.is_registered = False
+        self._renew()
+        renew_in_child(self, _Collector._renew)
 
     def __repr__(self) -> str:
         return f"<metrics of Encore, event managers observed: {len(self._living())}>"
@@ -143,9 +137,43 @@ class _Collector(Collector):
         for labels, gauge in families.transactions_in_progress.items():
             gauge.value = sum(len(each.transactions_in_progress(*labels)) for each in observations)
 
+    def _renew(self) -> None:
+        self._lock = threading.RLock()
+
     def _living(self) -> list[Observation]:
         references = self._observations.valuerefs()  # a copy: iterating the dict itself is not safe in threads
         return [observation for reference in references if (observation := reference()) is not None]
+
+
+class _Collectors:
+    """The collector of each registry."""
+
+    def __init__(self) -> None:
+        self._collectors: weakref.WeakKeyDictionary[CollectorRegistry, _Collector] = weakref.WeakKeyDictionary()
+        self._renew()
+        renew_in_child(self, _Collectors._renew)
+
+    def of(self, registry: CollectorRegistry, make: Callable[[], _Collector]) -> _Collector:
+        """The collector of the registry, made and registered for the first who asks."""
+        with self._lock:
+            collector = self._collectors.get(registry)
+            if collector is None:
+                collector = self._collectors[registry] = make()
+            if not collector.is_registered:  # or this is a child that was forked before another thread had done so
+                registry.register(collector)
+                collector.is_registered = True
+            return collector
+
+    def _renew(self) -> None:
+        """Have a lock that nobody holds, and so have the registries: theirs may be held for a scrape at a fork."""
+        self._lock = threading.RLock()
+        for reference in self._collectors.keyrefs():
+            registry = reference()
+            if registry is not None and hasattr(registry, "_lock"):
+                registry._lock = threading.RLock()  # type: ignore[assignment]  # noqa: SLF001 (there is no other way)
+
+
+_collectors = _Collectors()
 
 
 def _exposed(family: AnyFamily, *, with_samples: bool) -> Metric:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from encore_events.abstract import BaseEventManager
 from encore_events.errors import NotConnectedError
 from encore_events.events import EventsDroppedEvent, ListenerErrorEvent
+from encore_events.forks import renew_in_child
 from encore_events.listeners import qualified_name
 from encore_storage.events import (
     StoreEvent,
@@ -69,6 +70,7 @@ class Observation:
         self._operations: dict[tuple[str | None, ...], _Operation] = {}
         self._ends: dict[tuple[str | None, ...], _End] = {}
         self._transactions: dict[str, dict[str, float]] = {}
+        renew_in_child(self, Observation._renew)
 
     def __repr__(self) -> str:
         """Whom it observes."""
@@ -93,6 +95,13 @@ class Observation:
         """When each transaction in progress started, by the clock."""
         return list(self._transactions.get(store, {}).values())
 
+    def _renew(self) -> None:
+        """Have nothing in progress in a forked child, where nobody goes on with it."""
+        for operation in list(self._operations.values()):
+            operation.in_progress.clear()
+        for transactions in list(self._transactions.values()):
+            transactions.clear()
+
     def _listeners(self) -> Listeners:
         return {
             StoreProgressStartEvent: self._operation_started,
@@ -115,6 +124,9 @@ class Observation:
             self._families.transferred.series(*operation.labels, closed(event.direction, DIRECTIONS)).inc(event.delta)
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
+        known = self._operations.get((event.store, event.operation))
+        if known is not None:  # first, and without a call: an interrupt further down must not leave it in progress
+            known.in_progress.pop(event.operation_id, None)
         end = self._ends.get((event.store, event.operation, event.direction, event.outcome)) or self._meet_end(event)
         end.in_progress.pop(event.operation_id, None)
         end.count(event, self._wall_clock())
@@ -130,6 +142,9 @@ class Observation:
         self._transactions.setdefault(store, {})[event.transaction_id] = self._clock()
 
     def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
+        known = self._transactions.get(self._stores.get(event.store, UNKNOWN))
+        if known is not None:  # first, as above
+            known.pop(event.transaction_id, None)
         labels = store, _ = self._store(event), closed(event.outcome, TRANSACTION_OUTCOMES)
         self._transactions.get(store, {}).pop(event.transaction_id, None)
         self._families.transactions.series(*labels).inc()

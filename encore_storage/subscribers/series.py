@@ -39,6 +39,10 @@ class Counter:
         self._lock = threading.RLock()
         self.value: float = 0
 
+    def renew(self) -> None:
+        """Have a lock that nobody holds, in a forked child."""
+        self._lock = threading.RLock()
+
     def inc(self, amount: float = 1) -> None:
         """Grow by `amount`, which is not negative."""
         with self._lock:
@@ -53,6 +57,9 @@ class Gauge:
     def __init__(self) -> None:
         """Start at zero."""
         self.value: float = 0
+
+    def renew(self) -> None:
+        """Do nothing in a forked child: there is no lock."""
 
 
 class Histogram:
@@ -72,6 +79,10 @@ class Histogram:
         self._lock = threading.RLock()
         self._counts = [0] * (len(edges) + 1)
         self._sum: float = 0
+
+    def renew(self) -> None:
+        """Have a lock that nobody holds, in a forked child."""
+        self._lock = threading.RLock()
 
     def observe(self, value: float) -> None:
         """Count `value` in its bucket; an edge belongs to the bucket below it."""
@@ -113,6 +124,11 @@ class Family(Generic[S]):
     def items(self) -> list[tuple[tuple[str, ...], S]]:
         """All label values and their series, as of now."""
         return list(self._series.items())
+
+    def renew(self) -> None:
+        """Go on counting in a forked child, whoever was counting at the fork."""
+        for series in list(self._series.values()):
+            series.renew()
 
 
 def counters(metric: Metric) -> Family[Counter]:

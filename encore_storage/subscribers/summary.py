@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from encore_events.abstract import BaseEventManager
 from encore_events.events import ListenerErrorEvent
+from encore_events.forks import renew_in_child
 from encore_storage.events import StoreProgressEndEvent, StoreTransactionEndEvent
 from encore_storage.subscribers.base import Subscriber, listen
 
@@ -68,7 +69,8 @@ class SummarySubscriber(Subscriber):
         self.transactions: Counter[str] = Counter()
         self.listener_errors = 0
         self._operations: dict[tuple[str, str], OperationSummary] = {}
-        self._lock = threading.RLock()  # re-entered when a collection inside it emits in its turn
+        self._renew()
+        renew_in_child(self, SummarySubscriber._renew)
 
     @property
     def operations(self) -> list[OperationSummary]:
@@ -89,6 +91,10 @@ class SummarySubscriber(Subscriber):
                 ListenerErrorEvent: self._listener_failed,
             },
         )
+
+    def _renew(self) -> None:
+        """Have a lock that nobody holds, re-entered when a collection inside it emits in its turn."""
+        self._lock = threading.RLock()
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
         key = (str(event.store), str(event.operation))

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -150,58 +149,6 @@ def test_a_thread_that_reads_no_more_has_no_heir(manager: EventManager, blocked:
     end(emitter)
 
     assert numbers(stream) == [1]
-
-
-@pytest.mark.parametrize("reader", ["the thread that forks", "another thread", "nobody"])
-def test_a_forked_child_waits_for_no_reader_of_its_parent(untraced_child: Callable[[str], str], reader: str) -> None:
-    printed = untraced_child(f"""
-import os, signal, threading, warnings
-from encore_events import *
-warnings.simplefilter("ignore", DeprecationWarning)  # of forking where there are threads: what is tested
-
-manager = EventManager()
-dropped = []
-manager.connect(EventsDroppedEvent, dropped.append)
-stream = manager.stream(BaseEvent, {{"source": None}}, capacity=2, policy="block")
-has_read, ends = threading.Event(), threading.Event()
-
-def emit(*numbers):
-    for number in numbers:
-        manager.emit(BaseEvent(number=number))
-
-def read_and_stay():
-    stream.wait(0)
-    has_read.set()
-    ends.wait()
-
-def told(events):
-    return [event.count if isinstance(event, EventsDroppedEvent) else event.number for event in events]
-
-if {reader!r} == "another thread":
-    threading.Thread(target=read_and_stay).start()
-    has_read.wait()
-elif {reader!r} == "the thread that forks":
-    stream.wait(0)
-child = os.fork()
-if child == 0:
-    signal.alarm(20)
-    emit(0, 1, 2, 3, 4)
-    emitter = threading.Thread(target=emit, args=(5, 6, 7, 8, 9))
-    emitter.start()
-    emitter.join()
-    print(told(event for _, event in stream.drain()), sum(told(dropped)), flush=True)
-    emitter = threading.Thread(target=emit, args=(10, 11, 12, 13, 14))
-    emitter.start()  # now that somebody reads here, it waits
-    print(told(stream.get() for _ in range(5)), flush=True)
-    emitter.join()
-    emit(15, 16, 17, 18, 19)  # who reads doesn't wait for itself, and loses nothing
-    print(told(event for _, event in stream.drain()), flush=True)
-    os._exit(0)
-print(os.waitpid(child, 0)[1])
-ends.set()
-""")
-
-    assert printed.splitlines() == ["[8, 8, 9] 8", "[10, 11, 12, 13, 14]", "[15, 16, 17, 18, 19]", "0"]
 
 
 def test_a_loop_that_reads_does_not_wait_for_itself(manager: EventManager) -> None:

@@ -219,6 +219,7 @@ def test_a_child_that_is_forked_at_any_moment_can_use_the_stream(
 policy = {policy!r}
 import asyncio, os, signal, sys, threading, warnings
 from encore_events import *
+from encore_events.errors import ForkedError
 warnings.simplefilter("ignore", DeprecationWarning)  # of forking where there are threads: what is tested
 sys.setswitchinterval(1e-5)
 manager = EventManager()
@@ -238,19 +239,26 @@ async def read_in_a_loop():
     async for event in stream:
         pass
 
+def read_own(own):
+    for event in own:
+        pass
+
 def use():
-    inherited = stream.drain()
     for _ in range(10):
         manager.emit(BaseEvent())
-    waiter = threading.Thread(target=read)
-    waiter.start()
-    manager.emit(BaseEvent())
-    stream.close()
+    try:
+        stream.get()
+    except ForkedError:
+        stream.close()
+    with manager.stream(BaseEvent, policy=policy) as own:
+        waiter = threading.Thread(target=read_own, args=(own,))
+        waiter.start()
+        manager.emit(BaseEvent())
     waiter.join()
     with manager.stream(BaseEvent) as own:
         manager.emit(BaseEvent())
         asyncio.run(asyncio.wait_for(anext(own), 5))
-    return len(own)
+    return len(own) + len(stream)
 
 threads = [threading.Thread(target=be_busy) for _ in range(2)]
 threads += [threading.Thread(target=read), threading.Thread(target=lambda: asyncio.run(read_in_a_loop()))]

@@ -87,17 +87,17 @@ def test_where_no_thread_can_be_started_the_work_waits_for_one(monkeypatch: pyte
 
 
 def test_what_is_put_while_the_worker_looks_for_the_last_time_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Late(list[int]):
-        """The mark of who is working, which more work follows as it is taken off."""
+    class Late(collected._Elsewhere):
+        """What waits, and more of it as the last of it seems to be done."""
 
-        def clear(self) -> None:
-            if not done.is_set():
-                collected._waiting.put(done.set)
-            super().clear()
+        def __setattr__(self, name: str, value: object) -> None:
+            if (name, value) == ("is_worked_on", False) and hasattr(self, name) and not done.is_set():
+                self.waiting.put(done.set)
+            super().__setattr__(name, value)
 
     wait_for_all()
     done = threading.Event()
-    monkeypatch.setattr(collected, "_working_in", Late())
+    monkeypatch.setattr(collected, "_elsewhere", Late())
     do_elsewhere(lambda: None)
 
     assert done.wait(LONG)

@@ -1,0 +1,180 @@
+"""What runs beside the stores, in a forked child: nothing of the parent's is done there, and nobody waits for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.forking import FORKS, run_forking
+
+BEGIN = """
+import atexit, io, os, signal, sys, threading
+from encore_events import BaseEvent, EventManager
+from encore_storage import collected
+from encore_storage.collected import do_elsewhere
+from encore_storage.pump import Pump
+from encore_storage.utils import tee
+from tests.forking import *
+"""
+
+
+def run(program: str) -> list[str]:
+    return run_forking(BEGIN + program)
+
+
+@pytest.mark.parametrize("kind", FORKS)
+def test_work_that_waits_is_left_to_the_parent(kind: str) -> None:
+    printed = run(
+        f"""
+done, busy, gate, parent = [], threading.Event(), threading.Event(), os.getpid()
+def wait():
+    busy.set()
+    gate.wait()
+do_elsewhere(wait)
+busy.wait()
+do_elsewhere(lambda: done.append(("queued", os.getpid() == parent)))
+def work():
+    ended = threading.Event()
+    do_elsewhere(lambda: done.append(("own", os.getpid() == parent)))
+    do_elsewhere(ended.set)
+    return ended.wait(SECONDS), done
+print(forked(work, FORKS[{kind!r}]))
+gate.set()
+until(lambda: done)
+print(done)
+"""
+    )
+
+    assert printed == ["(True, [('own', False)])", "[('queued', True)]"]
+
+
+def test_a_child_forked_by_work_does_no_more_of_it() -> None:
+    printed = run("""
+read, write = os.pipe()
+parent, children, ended = os.getpid(), [], threading.Event()
+def fork_there():
+    gate.wait()
+    children.append(fork())
+    if children[-1] == 0:
+        signal.alarm(SECONDS)
+gate = threading.Event()
+do_elsewhere(fork_there)
+do_elsewhere(lambda: os.write(write, b"parent " if os.getpid() == parent else b"child "))
+do_elsewhere(ended.set)
+gate.set()
+ended.wait()
+print(os.waitpid(children[0], 0)[1])
+os.close(write)
+print(os.read(read, 100).decode())
+""")
+
+    assert printed == ["0", "parent "]
+
+
+@pytest.mark.parametrize("kind", FORKS)
+def test_a_tee_gives_what_was_read_and_then_refuses(kind: str) -> None:
+    printed = run(
+        f"""
+gate, began = threading.Event(), threading.Event()
+class Slow(io.BytesIO):
+    def read(self, size):
+        if self.tell():
+            began.set()
+            gate.wait()
+        return super().read(size)
+first, second = tee(Slow(b"12345678"), buffer_size=4)
+first.read(4)
+reader = threading.Thread(target=first.read)
+reader.start()
+began.wait()  # and holds the lock of the tee
+def work():
+    head = second.read(4)
+    try:
+        second.read(4)
+    except Exception as error:
+        return head, [cls.__name__ for cls in type(error).__mro__[:3]], "open the source here" in str(error)
+print(forked(work, FORKS[{kind!r}]))
+gate.set()
+reader.join()
+print(second.read())
+"""
+    )
+
+    assert printed == [
+        "(b'1234', ['ForkedStoreError', 'StoreError', 'ForkedError'], True)",
+        "b'12345678'",
+    ]
+
+
+PUMP = """
+parent, manager, batches, ends = os.getpid(), EventManager(), [], []
+busy, gate = threading.Event(), threading.Event()
+def consume(batch):
+    batches.append([event.number for _, event in batch])
+    busy.set()
+    gate.wait()
+pump = Pump(manager.stream(BaseEvent), consume, interval=0.001, name="pump", at_end=lambda: ends.append(os.getpid()))
+pump.start()
+manager.emit(BaseEvent(number=1))
+busy.wait()
+manager.emit(BaseEvent(number=2))
+"""
+
+
+@pytest.mark.parametrize("kind", FORKS)
+@pytest.mark.parametrize("lock", ["pump._over._cond", "pump._stopping._cond"])
+def test_a_pump_is_left_to_the_parent(lock: str, kind: str) -> None:
+    printed = run(
+        PUMP
+        + f"""
+def work():
+    manager.emit(BaseEvent(number=3))
+    pump.stop()
+    manager.close()
+    return batches, ends, manager.has_listeners(BaseEvent)
+with held({lock}):
+    print(forked(work, FORKS[{kind!r}]))
+gate.set()
+pump.stop()
+print(batches, ends == [parent])
+"""
+    )
+
+    assert printed == ["([[1]], [], False)", "[[1], [2]] True"]
+
+
+def test_the_exit_of_a_child_consumes_nothing() -> None:
+    printed = run(
+        PUMP
+        + """
+pump._consume = lambda batch: os.write(1, b"consumed\\n" if os.getpid() != parent else b"")
+if (child := fork()) == 0:
+    signal.alarm(SECONDS)
+    sys.exit(0)
+print(os.waitpid(child, 0)[1])
+gate.set()
+"""
+    )
+
+    assert printed == ["0"]
+
+
+def test_a_child_forked_by_a_consumer_consumes_no_more() -> None:
+    printed = run("""
+manager, read, write, children = EventManager(), *os.pipe(), []
+def consume(batch):
+    children.append(fork())
+    os.write(write, b"parent " if children[-1] else b"child ")
+    if children[-1] == 0:
+        signal.alarm(SECONDS)
+        manager.emit(BaseEvent())
+pump = Pump(manager.stream(BaseEvent), consume, interval=0.001, name="pump", at_end=lambda: os.write(write, b"end "))
+pump.start()
+manager.emit(BaseEvent())
+until(lambda: children)
+print(os.waitpid(children[0], 0)[1])
+pump.stop()
+os.close(write)
+print(sorted(os.read(read, 100).decode().split()))
+""")
+
+    assert printed == ["0", "['child', 'end', 'parent']"]
