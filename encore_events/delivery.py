@@ -3,6 +3,8 @@
 A KeyboardInterrupt, or whatever a signal handler raises, may come between any two steps of Python. So the next listener
 is taken and called in one step of C (`next()` of a `map`), and what is left to be called is kept with the event: whoever
 was interrupted delivers the same event again, which goes on where it was broken off.
+
+The attribute `_pending` of an event is missing as long as its delivery has not begun, and None when it is over.
 """
 
 from __future__ import annotations
@@ -12,42 +14,48 @@ import operator
 from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 from encore_events.events import BaseEvent
 
 Call = Callable[[Any], object]
-Report = Callable[[Call, Exception], object]
+Report = Callable[[BaseEvent, Call, Exception], object]
+
+Pending = tuple[Sequence[Call], Iterator[Call], Iterator[object], bool]
+"""All calls; those that are left; an iterator that calls the next of those for each item; if a listener was called before."""
 
 _RESUME = dis.opmap.get("RESUME", -1)  # with which a function begins, and where Python looks for signals
 _WRAPPERS = "encore_events.listeners"  # the module of the functions that call a weakly held listener
 
 
-class Pending(NamedTuple):
-    """The listeners that an event has yet to reach.
+def begin(event: BaseEvent, calls: Sequence[Call], *, has_reached_any: bool = False) -> None:
+    """Note which listeners the event has to reach. `EventManager.deliver` does the same by itself, for speed."""
+    left = iter(calls)
+    event.__dict__["_pending"] = calls, left, map(operator.call, left, repeat(event)), has_reached_any
 
-    Attributes:
-        calls: all of them, in order.
-        left: those that no call was begun for; takes from them are what `results` does.
-        results: calls the next one for each item that is taken.
-        has_reached_any: whether a listener was called before these.
+
+def resume(event: BaseEvent, report: Report, error: BaseException | None = None) -> None:
+    """Call the listeners that are left; what an interrupt of one of them raised is raised behind the last.
+
+    Args:
+        event: the event, whose delivery has begun.
+        report: is given the event, a listener's call and the Exception that it raised.
+        error: what has broken off the delivery just now.
+
+    Raises:
+        BaseException: whatever interrupted it first.
     """
-
-    calls: Sequence[Call]
-    left: Iterator[Call]
-    results: Iterator[object]
-    has_reached_any: bool = False
-
-    @classmethod
-    def of(cls, event: BaseEvent, calls: Sequence[Call], *, has_reached_any: bool = False) -> Pending:
-        """Begin with all of the calls."""
-        left = iter(calls)
-        return cls(calls, left, map(operator.call, left, repeat(event)), has_reached_any)
-
-
-def begin(event: BaseEvent, calls: Sequence[Call]) -> None:
-    """Note which listeners the event has to reach."""
-    event.__dict__.setdefault("_pending", Pending.of(event, calls))
+    interrupt = None if error is None else _judged(event, report, error)
+    while (pending := event.__dict__["_pending"]) is not None:
+        try:
+            for _ in pending[2]:
+                if event._handled:  # noqa: SLF001 (as above)
+                    break
+            event.__dict__["_pending"] = None
+        except BaseException as another:  # noqa: BLE001 (listeners are isolated here, and interrupts raised below)
+            interrupt = interrupt or _judged(event, report, another)
+    if interrupt is not None:
+        raise interrupt
 
 
 def skip(event: BaseEvent) -> None:
@@ -61,8 +69,13 @@ def forget(event: BaseEvent) -> None:
 
 
 def has_begun(event: BaseEvent) -> bool:
-    """Return whether the event was noted to be delivered; it may be over as well."""
+    """Return whether the delivery of the event has begun; it may be over as well."""
     return "_pending" in event.__dict__
+
+
+def is_over(event: BaseEvent) -> bool:
+    """Return whether the event has reached all listeners."""
+    return event.__dict__.get("_pending", event) is None
 
 
 def has_reached_any(event: BaseEvent) -> bool:
@@ -70,51 +83,31 @@ def has_reached_any(event: BaseEvent) -> bool:
     if not has_begun(event):
         return False
     pending: Pending | None = event.__dict__["_pending"]
-    return pending is None or pending.has_reached_any or operator.length_hint(pending.left) < len(pending.calls)
+    return pending is None or pending[3] or operator.length_hint(pending[1]) < len(pending[0])
 
 
-def finish(event: BaseEvent, report: Report) -> None:
-    """Call the listeners that are left; what an interrupt of one of them raised is raised behind the last.
-
-    Args:
-        event: the event; `begin` was called for it.
-        report: is given a listener's call and the Exception that it raised.
-
-    Raises:
-        BaseException: whatever interrupted it first.
-    """
-    interrupt: BaseException | None = None
-    while (pending := event.__dict__["_pending"]) is not None:
-        try:
-            for _ in pending.results:
-                if event._handled:  # noqa: SLF001 (the property would cost as much as a listener)
-                    break
-            event.__dict__["_pending"] = None  # the iterators hold the event, which would hold them
-        except RecursionError as error:
-            if _was_begun(error, pending):
-                interrupt = interrupt or error
-                continue
-            _put_back(event, pending)
-            raise
-        except Exception as error:  # noqa: BLE001 (listeners are isolated here)
-            report(_latest(pending), error)
-        except BaseException as error:  # noqa: BLE001 (it is raised below)
-            interrupt = interrupt or error
-            if not _was_begun(error, pending):
-                _put_back(event, pending)
-    if interrupt is not None:
-        raise interrupt
+def _judged(event: BaseEvent, report: Report, error: BaseException) -> BaseException | None:
+    """Report what a listener raised, and return what is an interrupt; where there is no stack left, raise that at once."""
+    pending: Pending = event.__dict__["_pending"]
+    was_begun = _was_begun(error, pending)
+    if isinstance(error, Exception) and not isinstance(error, RecursionError):
+        report(event, _latest(pending), error)
+        return None
+    if not was_begun:
+        _put_back(event, pending)
+        if isinstance(error, RecursionError):
+            raise error
+    return error
 
 
 def _latest(pending: Pending) -> Call:
-    return pending.calls[len(pending.calls) - operator.length_hint(pending.left) - 1]
+    return pending[0][len(pending[0]) - operator.length_hint(pending[1]) - 1]
 
 
 def _put_back(event: BaseEvent, pending: Pending) -> None:
     """Have the latest listener called once more: the interrupt came before its first step."""
-    calls = (_latest(pending), *pending.left)
-    has_reached_any = pending.has_reached_any or len(calls) < len(pending.calls)
-    event.__dict__["_pending"] = Pending.of(event, calls, has_reached_any=has_reached_any)
+    calls = (_latest(pending), *pending[1])
+    begin(event, calls, has_reached_any=pending[3] or len(calls) < len(pending[0]))
 
 
 def _was_begun(error: BaseException, pending: Pending) -> bool:
@@ -131,11 +124,9 @@ def _was_begun(error: BaseException, pending: Pending) -> bool:
 
 
 def _is_at_start(pending: Pending) -> bool:
-    return operator.length_hint(pending.left) == len(pending.calls)
+    return operator.length_hint(pending[1]) == len(pending[0])
 
 
 def _is_first_step(traceback: TracebackType) -> bool:
     code = traceback.tb_frame.f_code.co_code
     return code[traceback.tb_lasti] == _RESUME
-
-

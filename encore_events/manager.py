@@ -21,7 +21,7 @@ import blinker
 
 from encore_events import forks
 from encore_events.abstract import BaseEventManager
-from encore_events.delivery import Call, begin, finish, skip
+from encore_events.delivery import Call, begin, resume, skip
 from encore_events.dispatch import Dispatcher, Trace
 from encore_events.errors import ManagerClosedError, NotConnectedError
 from encore_events.events import BaseEvent, check_event_class, check_made, has_hooks
@@ -180,17 +180,39 @@ class EventManager(BaseEventManager):
             EventError: not an event, or one whose `__init__` did not call `super().__init__`.
             ExceptionGroup: the manager is strict and listeners failed.
         """
-        if "_pending" not in event.__dict__:
-            if self._holds and taken(self._holds, event, None, once=True):
-                return
-            plan = self._plan(type(event))
-            if plan.has_hooks:  # tracers, strict managers and events with hooks: only `emit` does all of it
-                skip(event)
-                self.emit(event)
-                return
-            begin(event, () if event.handled else plan.plain or plan.accepted(event, self._tell))
-        if event.__dict__["_pending"] is not None:
-            finish(event, functools.partial(self._report, event))
+        attributes = event.__dict__
+        if "_pending" in attributes:
+            if attributes["_pending"] is not None:
+                resume(event, self._report)
+            return
+        if self._holds and taken(self._holds, event, None, once=True):
+            return
+        try:
+            calls = self._plans[type(event)].plain
+        except KeyError:
+            calls = self._compile(type(event)).plain
+        if not calls or event._handled:  # noqa: SLF001 (as in emit)
+            self._deliver_to_some(event)
+            return
+        left = iter(calls)
+        results = map(operator.call, left, itertools.repeat(event))
+        attributes["_pending"] = calls, left, results, False
+        try:
+            for _ in results:
+                if event._handled:  # noqa: SLF001 (as in emit)
+                    break
+            attributes["_pending"] = None
+        except BaseException as error:  # noqa: BLE001 (listeners are isolated there, and interrupts raised)
+            resume(event, self._report, error)
+
+    def _deliver_to_some(self, event: BaseEvent) -> None:
+        plan = self._plan(type(event))
+        if plan.has_hooks:  # tracers, strict managers and events with hooks: only `emit` does all of it
+            skip(event)
+            self.emit(event)
+        else:
+            begin(event, () if event.handled else plan.accepted(event, self._tell))
+            resume(event, self._report)
 
     async def emit_async(self, event: BaseEvent) -> None:
         """Call the listeners as `emit` does, awaiting those that are coroutine functions, in order."""

@@ -13,7 +13,6 @@ from encore_storage.errors import cut_off, is_interrupt
 from encore_storage.events import StoreDeleteEvent, StoreModificationEvent, StoreSetEvent, StoreUpdateEvent
 from encore_storage.metadata import checked_metadata
 from encore_storage.operation import OperationProgress
-from encore_storage.transactions import TransactionState
 from encore_storage.writing import Change, Effect, Write, here
 
 
@@ -36,7 +35,7 @@ class ChangingOperation:
         self._key = key
         self.progress = progress
         self._is_delete = is_delete
-        self._run = TransactionState.of(store).turn.mine
+        self._run = store._turn.mine  # noqa: SLF001 (of the base class that makes it)
         self._effect = Effect(store)
         self._outer: Effect | None = None
         self._change: Change | None = None

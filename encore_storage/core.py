@@ -23,7 +23,7 @@ from encore_storage.events import (
 )
 from encore_storage.fingerprints import Fingerprint
 from encore_storage.metadata import Metadata, told_metadata
-from encore_storage.operation import OperationProgress, SilentProgress
+from encore_storage.operation import Ending, OperationProgress, SilentProgress
 from encore_storage.transactions import TransactionState
 from encore_storage.value import Entry
 from encore_storage.writing import Change, Write, Writing
@@ -58,6 +58,7 @@ class StoreCore(ABC):
         self.event_manager = get_event_manager() if event_manager is None else checked_event_manager(event_manager)
         self.timeout = timeout
         self._transaction_state = TransactionState(self)
+        self._turn = self._transaction_state.turn
         self._connected = True
 
     def __repr__(self) -> str:
@@ -107,7 +108,7 @@ class StoreCore(ABC):
         It gives what is written, to which the backend may say what it is about to change: `write.expect(...)`. So the
         change is emitted also where an interrupt arrives behind the step that made it.
         """
-        return Writing(self, TransactionState.of(self).turn)
+        return Writing(self, self._turn)
 
     def _begin_writing(self, write: Write) -> None:  # noqa: B027 (a hook: few stores need it)
         """Take up what a write needs, as a lock of other processes; `write.part_of` says what it is part of."""
@@ -130,7 +131,7 @@ class StoreCore(ABC):
 
     def connect(self) -> None:
         """Make the store usable again after `disconnect()`; otherwise do nothing."""
-        with TransactionState.of(self).turn.taken():
+        with self._turn.taken():
             if not self._connected:
                 self._connect()
                 self._connected = True
@@ -141,9 +142,9 @@ class StoreCore(ABC):
         Raises:
             TransactionError: inside a transaction of the caller.
         """
-        if TransactionState.of(self).mine is not None:
+        if self._transaction_state.mine is not None:
             raise TransactionError(f"store {self.name!r} cannot be disconnected inside its own transaction")
-        with TransactionState.of(self).turn.taken():
+        with self._turn.taken():
             if self._connected:
                 self._connected = False
                 self._disconnect()
@@ -187,13 +188,21 @@ class StoreCore(ABC):
         metadata: Metadata | None = None,
     ) -> OperationProgress:
         """The progress of one operation, not started yet; it counts as part of the caller's transaction."""
-        transaction = TransactionState.joined_by(self)
+        # Mostly nobody has the turn; then nobody is in a transaction.
+        transaction = TransactionState.joined_by(self) if self._turn.queue else None
         heard = self.event_manager.has_listeners
         if not (heard(StoreProgressEndEvent) or heard(StoreProgressStartEvent) or heard(StoreProgressStepEvent)):
             return SilentProgress()
         transaction_id = None if transaction is None else transaction.transaction_id
         told = None if metadata is None else told_metadata(metadata)
         return OperationProgress(self, operation, key, direction, steps, told, transaction_id)
+
+    def _observing(
+        self, operation: Operation, key: str, *, direction: Direction | None = None, since: float | None = None
+    ) -> Ending:
+        """Return the block of an operation; its duration counts `since` then, by the progress's clock."""
+        progress = self._observe(operation, key, direction=direction)
+        return Ending(progress if since is None else progress.since(since))
 
     def _changing(self, progress: OperationProgress, key: str, *, is_delete: bool = False) -> ChangingOperation:
         """Return the block of an operation that changes a key."""

@@ -6,9 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from encore_events import forks
-from encore_storage.collected import do_elsewhere
-from encore_storage.errors import ForkedStoreError, cut_off
+from encore_storage.operation import Ending, close_items
 from encore_storage.progress import StoreProgress
 from encore_storage.streams import BufferIteratorIO
 
@@ -26,13 +24,15 @@ class ObservedReader(BufferIteratorIO):
     thread.
     """
 
-    def __init__(self, chunks: Iterator[ReadableBuffer], progress: StoreProgress) -> None:
-        """Make the file of `chunks`; `progress` has been started."""
+    _finalizing = False  # set by Python when it closes a stream that was collected
+
+    def __init__(self, chunks: Iterator[ReadableBuffer], progress: StoreProgress | Ending) -> None:
+        """Make the file of `chunks`; the operation has been started."""
         super().__init__(chunks)
-        self._progress = progress
-        self._end = _End(progress)
+        self._end = end = progress if isinstance(progress, Ending) else Ending(progress).take_over()
+        self._progress = end.progress
         self._total = 0
-        self.__class__ = OpenReader
+        end.items = self._iterator
 
     def read(self, buffer_size: int | None = -1) -> bytes:
         """The next `buffer_size` bytes, fewer only at the end; by default all that are left."""
@@ -52,11 +52,12 @@ class ObservedReader(BufferIteratorIO):
 
     def close(self) -> None:
         """Close the stream; the operation is over with the bytes that were read."""
+        if self._finalizing:
+            return  # its ending is collected, too, and has another thread do that
         if not self.closed:
             self._end.tell_of(super().close)
         elif not self._end.is_told:
             self._end.tell()  # an interrupt has kept the first close from it
-        self.__class__ = ObservedReader
 
     def _observed(self, read: Callable[[int | None], bytes], size: int | None) -> bytes:
         self._end.check_process()
@@ -77,29 +78,17 @@ class ObservedReader(BufferIteratorIO):
         return data
 
 
-class OpenReader(ObservedReader):
-    """A stream that was not closed.
-
-    An interrupt that arrives in a finalizer is lost. So only what was not closed has one: what was becomes its base class.
-    """
-
-    def __del__(self) -> None:
-        """Have a stream that was never closed told as cancelled, elsewhere."""
-        if hasattr(self, "_end"):
-            self._end.tell_elsewhere(self._iterator)
-
-
 class ObservedIterator(Iterator[T], Generic[T]):
     """The results of a query, and the end of the operation with the last of them or the close.
 
     One that is collected before either is told as cancelled, from another thread. It is a context manager.
     """
 
-    def __init__(self, items: Iterable[T], progress: StoreProgress) -> None:
-        """Make the iterator over `items`; `progress` has been started."""
+    def __init__(self, items: Iterable[T], progress: StoreProgress | Ending) -> None:
+        """Make the iterator over `items`; the operation has been started."""
         self._items = iter(items)
-        self._end = _End(progress)
-        self.__class__ = OpenIterator
+        self._end = end = progress if isinstance(progress, Ending) else Ending(progress).take_over()
+        end.items = self._items
 
     def __iter__(self) -> Self:
         """Give itself."""
@@ -114,7 +103,6 @@ class ObservedIterator(Iterator[T], Generic[T]):
             return next(self._items)
         except StopIteration:
             self._end.tell()
-            self.__class__ = ObservedIterator
             raise
         except BaseException as error:
             self._end.tell(error)
@@ -132,17 +120,7 @@ class ObservedIterator(Iterator[T], Generic[T]):
 
     def close(self) -> None:
         """Want no more results."""
-        self._end.tell_of(lambda: _close(self._items))
-        self.__class__ = ObservedIterator
-
-
-class OpenIterator(ObservedIterator[T]):
-    """A query that is not over; see `OpenReader`."""
-
-    def __del__(self) -> None:
-        """Have a query that was left in the middle told as cancelled, elsewhere."""
-        if hasattr(self, "_end"):
-            self._end.tell_elsewhere(self._items)
+        self._end.tell_of(lambda: close_items(self._items))
 
 
 def counted(chunks: Iterable[bytes], progress: StoreProgress) -> Generator[bytes, None, None]:
@@ -157,57 +135,3 @@ def counted(chunks: Iterable[bytes], progress: StoreProgress) -> Generator[bytes
         yield chunk
         total += len(chunk)
         progress.count(total)
-
-
-class _End:
-    """The end of an operation, emitted once, whoever comes first: a reader, another thread, a garbage collection."""
-
-    __slots__ = ("_process", "_progress", "is_told")
-
-    def __init__(self, progress: StoreProgress) -> None:
-        self.is_told = False
-        self._progress = progress
-        self._process = forks.current
-
-    def check_process(self) -> None:
-        """Refuse to be read in a child of the process that has opened it. Raises ForkedStoreError."""
-        if self._process is not forks.current:
-            what = f"the stream or query {getattr(self._progress, 'message', '')!r}"
-            raise ForkedStoreError(what, self._process.pid, "open another in the child")
-
-    def tell(self, error: BaseException | None = None) -> None:
-        """Emit it here and now."""
-        if self._process is forks.current:
-            self._progress.finish(error)
-        self.is_told = True
-
-    def tell_of(self, close: Callable[[], object]) -> None:
-        """Close what was read, and emit how that went."""
-        try:
-            close()
-        except BaseException as error:
-            self.tell(error)
-            raise
-        self.tell()
-
-    def tell_elsewhere(self, items: Iterator[object]) -> None:
-        """Have `items` closed and the operation ended as cancelled, by another thread."""
-        was_told, self.is_told = self.is_told, True  # what else the collection finds may close this stream yet
-        if not was_told and self._process is forks.current:
-            do_elsewhere(_abandoned(items, self._progress))
-
-
-def _abandoned(items: Iterator[object], progress: StoreProgress) -> Callable[[], None]:
-    def tell() -> None:
-        try:
-            _close(items)
-        finally:
-            progress.finish(cut_off())
-
-    return tell
-
-
-def _close(items: Iterator[object]) -> None:
-    close = getattr(items, "close", None)
-    if close is not None:
-        close()

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
 from typing import Any, Self
 
+from encore_events import forks
 from encore_events.ids import new_id
 from encore_events.progress import ExitState
+from encore_storage.collected import do_elsewhere
+from encore_storage.errors import ForkedStoreError, cut_off
 from encore_storage.events import Direction, Operation
 from encore_storage.progress import StoreProgress, StoreProgressManager
 
 
 class OperationProgress(StoreProgress):
     """The progress of an operation of a store: what every call of every store makes, and so made quickly."""
+
+    _counts_as = StoreProgressManager
 
     def __init__(
         self,
@@ -39,18 +45,10 @@ class OperationProgress(StoreProgress):
             "transaction_id": transaction_id,
         }
 
-    def start(self) -> None:
-        """Emit that the operation starts."""
-        self.__class__ = OpenOperationProgress
-        super().start()
-
     def since(self, began: float) -> Self:
         """Count the duration from `began`, by the clock: the call was at work before it could be told."""
         self._began = began
         return self
-
-    def _settings(self) -> type[StoreProgress]:
-        return StoreProgressManager
 
     def _identify(self) -> dict[str, Any]:
         identity = self.kwargs.copy()  # and item by item: half the time of one display of all
@@ -61,19 +59,104 @@ class OperationProgress(StoreProgress):
         return identity
 
 
-class OpenOperationProgress(OperationProgress):
-    """The progress of an operation that is not over: the last resort of one that an interrupt has cut off.
+class Ending:
+    """Whoever has to end an operation: a block, or a stream of bytes or keys. It ends once, whoever comes first.
+
+    Args:
+        progress: the progress of the operation.
+
+    Attributes:
+        items: what is read, which is closed with the operation where nobody is left to do that.
+        is_told: whether the operation has ended.
+    """
+
+    __slots__ = ("_process", "is_told", "items", "progress")
+
+    def __init__(self, progress: StoreProgress) -> None:
+        """Make the ending of an operation that has not started."""
+        self.progress = progress
+        self.items: Iterator[object] = _NOTHING
+        self.is_told = False
+        self._process = forks.current
+
+    def start(self) -> Self:
+        """Start the operation."""
+        self.__class__ = OpenEnding
+        self.progress.start()
+        return self
+
+    def take_over(self) -> Self:
+        """Be responsible for an operation that has started."""
+        self.__class__ = OpenEnding
+        return self
+
+    def check_process(self) -> None:
+        """Refuse to be read in a child of the process that has opened it. Raises ForkedStoreError."""
+        if self._process is not forks.current:
+            what = f"the stream or query {getattr(self.progress, 'message', '')!r}"
+            raise ForkedStoreError(what, self._process.pid, "open another in the child")
+
+    def tell(self, error: BaseException | None = None) -> None:
+        """Emit the end here and now."""
+        if self._process is forks.current:
+            self.progress.finish(error)
+        self.is_told = True
+        self.__class__ = Ending
+
+    def tell_of(self, close: Callable[[], object]) -> None:
+        """Close what was read, and emit how that went."""
+        try:
+            close()
+        except BaseException as error:
+            self.tell(error)
+            raise
+        self.tell()
+
+    def __enter__(self) -> StoreProgress:
+        """Start."""
+        self.start()
+        return self.progress
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End with the outcome that the block's exception stands for."""
+        self.progress.finish(error)
+        self.__class__ = Ending
+
+
+class OpenEnding(Ending):
+    """The ending of an operation that is not over: the last resort of one that an interrupt has cut off, or nobody closed.
 
     An interrupt that arrives in a finalizer is lost. So only what is not over has one: what is becomes its base class.
     """
 
-    def _finish(self, message: str | None, exit_state: ExitState, error: BaseException | None) -> None:
-        super()._finish(message, exit_state, error)
-        self.__class__ = OperationProgress  # type: ignore[assignment]  # the same object, without a finalizer
+    __slots__ = ()
 
     def __del__(self) -> None:
-        """Have the end emitted by another thread."""
-        self._finish_elsewhere()
+        """Have another thread close what was read, and end the operation as cancelled."""
+        if self._process is forks.current:
+            do_elsewhere(_abandoned(self.items, self.progress))
+
+
+def _abandoned(items: Iterator[object], progress: StoreProgress) -> Callable[[], None]:
+    def tell() -> None:
+        try:
+            close_items(items)
+        finally:
+            progress.finish_cut_off(cut_off())
+
+    return tell
+
+
+def close_items(items: Iterator[object]) -> None:
+    """Close an iterator that can be closed."""
+    close = getattr(items, "close", None)
+    if close is not None:
+        close()
+
+
+_NOTHING: Iterator[object] = iter(())
 
 
 class SilentProgress(OperationProgress):
@@ -91,6 +174,9 @@ class SilentProgress(OperationProgress):
         """Tell nothing."""
 
     def finish(self, error: BaseException | None = None) -> None:
+        """Emit nothing."""
+
+    def finish_cut_off(self, error: BaseException | None, attempts: int = 2) -> None:
         """Emit nothing."""
 
     def step(self, message: str | None = None, step: int | None = None) -> None:

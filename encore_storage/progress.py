@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from encore_events import forks
-from encore_events.delivery import has_reached_any
+from encore_events.delivery import has_reached_any, is_over
 from encore_events.errors import ProgressError
 from encore_events.progress import ExitState, ProgressManager
 from encore_storage.collected import do_elsewhere
@@ -54,6 +54,8 @@ class StoreProgress(ProgressManager):
     """What seconds are measured by: a function without arguments."""
 
     _told = 0
+    _counts_as: ClassVar[type[StoreProgress] | None] = None  # whose `min_interval` and `clock` count; None: its own class's
+    _end_events: tuple[StoreProgressEvent, ...] | None = None
     _due = _ALWAYS
     _began: float | None = None  # by the clock, of what was at work before it could be told
     _now: Callable[[], float] = time.monotonic
@@ -76,26 +78,26 @@ class StoreProgress(ProgressManager):
         """
         if self._started or self._ended:
             raise ProgressError("start", self.message)
-        self._identity = self._identify()
-        self._identity["timestamp"] = time.time()
+        identity = self._identity = self._identify()
+        identity["timestamp"] = time.time()
         self._last_message = self.message
-        settings = self._settings()
-        self._now = settings.clock  # looked up on the class, so a plain function does not become a method
+        settings = self._counts_as or type(self)
+        clock = self._now = settings.clock  # looked up on the class, so a plain function does not become a method
         self._ends = iter((True,))
         self._process = forks.current
-        now = self._now()
+        now = clock()
         self._interval = settings.min_interval
         self._due = now + self._interval
         self._started_at = now if self._began is None else self._began
-        event = None
-        if self.event_manager.has_listeners(self.StartEventType):
-            event = self.StartEventType.made_of(self._identity.copy())
+        manager, kind, event = self.event_manager, self.StartEventType, None
+        if manager.has_listeners(kind):
+            event = kind.made_of(identity.copy())
         self._start_event = event
         self._started = True
         if event is None:
             return
         try:
-            self.event_manager.deliver(event)
+            manager.deliver(event)
         except BaseException as error:  # of a strict event manager, or an interrupt
             self.finish(error)
             raise
@@ -148,8 +150,14 @@ class StoreProgress(ProgressManager):
         Raises:
             ForkedStoreError: the operation began in the process that this one was forked from.
         """
-        if self._started:
-            self._finish_in_attempts(error)
+        if not self._started:
+            return
+        try:
+            if self._end_events is not None or next(self._ends, False):  # else another thread is at it
+                self._finish(None, "normal", error)
+        except BaseException:
+            self.finish_cut_off(error)
+            raise
 
     def __call__(self, message: str | int | None = None, step: int | None = None) -> None:
         """Count, and tell if due: `progress(n)`, `progress(step=n)` and `progress('message', n)` mean n in all."""
@@ -167,37 +175,35 @@ class StoreProgress(ProgressManager):
         """End, if that hasn't been done, with the outcome that the block's exception stands for."""
         self.finish(error)
 
-    def _settings(self) -> type[StoreProgress]:
-        """Return the class whose `min_interval` and `clock` count."""
-        return type(self)
-
-    def _finish_elsewhere(self) -> None:
-        """Have the end emitted by another thread, where an interrupt kept it from being. For a finalizer."""
-        if self._started and self._process is forks.current:
-            do_elsewhere(lambda: self.finish(cut_off()))
-
-    def _finish_in_attempts(self, error: BaseException | None, attempts: int = 3) -> None:
+    def finish_cut_off(self, error: BaseException | None, attempts: int = 2) -> None:
+        """Go on with an end that an interrupt has broken off, or kept from being begun."""
         try:
-            self._finish(None, "normal", error)
+            if self._started and self._process is forks.current:
+                self._finish(None, "normal", error)
         except BaseException:
-            if attempts > 1 and self._process is forks.current:
-                self._finish_in_attempts(error, attempts - 1)
+            if attempts > 1:
+                self.finish_cut_off(error, attempts - 1)
             raise
 
     def _finish(self, message: str | None, exit_state: ExitState, error: BaseException | None) -> None:
-        ends = self.__dict__.get("_end_events")
+        ends = self._end_events
         if ends is None:
             if self._process is not forks.current:
                 self._leave_in_child(error)
                 return
-            ends = self.__dict__.setdefault("_end_events", self._make_end(message, exit_state, error))
-        start = self._start_event
-        if start is None or has_reached_any(start):
-            if start is not None:
-                self.event_manager.deliver(start)  # to those whom an interrupt kept from it
-            for event in ends:
-                self.event_manager.deliver(event)
+            ends = self._end_events = self._make_end(message, exit_state, error)
+        start, deliver = self._start_event, self.event_manager.deliver
+        if start is not None and not is_over(start):
+            self._finish_start(start)
+        elif ends:
+            deliver(ends[0])
         self._started, self._ended, self._due = False, True, _ALWAYS
+
+    def _finish_start(self, start: StoreProgressEvent) -> None:
+        """Emit the end where an interrupt broke off the start: to all, after the start to those who missed it, or to nobody."""
+        if has_reached_any(start):
+            for event in (start, *(self._end_events or ())):
+                self.event_manager.deliver(event)
 
     def _leave_in_child(self, error: BaseException | None) -> None:
         self._started, self._ended, self._due = False, True, _ALWAYS
@@ -291,7 +297,8 @@ class StoreProgressManager(StoreProgress):
 
     def __del__(self) -> None:
         """Have the end emitted by another thread, where an interrupt kept it from being."""
-        self._finish_elsewhere()
+        if self._started and self._process is forks.current:
+            do_elsewhere(lambda: self.finish_cut_off(cut_off()))
 
 
 def _error_type(outcome: Outcome, error: BaseException | None) -> ErrorType | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
-from enum import Enum, auto
 from typing import Any, Protocol
 
 from encore_events import forks
@@ -30,6 +29,7 @@ from encore_storage.events import (
     TransactionOutcome,
 )
 from encore_storage.turn import Lease, Turn, carried
+from encore_storage.writing import undo_cut_off
 
 _PATIENCE = 1.0
 """Seconds that whoever leaves a block in the wrong place waits for its end to be emitted."""
@@ -55,16 +55,8 @@ class Context(Protocol):
         """Roll it back."""
 
 
-class Phase(Enum):
-    """How far a run has come."""
-
-    WAITING = auto()
-    BEGINNING = auto()
-    OPEN = auto()
-    COMMITTING = auto()
-    ROLLING_BACK = auto()
-    DECIDED = auto()
-    OVER = auto()
+WAITING, BEGINNING, OPEN, COMMITTING, ROLLING_BACK, DECIDED, OVER = range(7)
+"""How far a run has come."""
 
 
 class Run(Lease):
@@ -86,7 +78,7 @@ class Run(Lease):
         """Make a run that waits for its turn."""
         super().__init__(holder)
         self.context = context
-        self.phase = Phase.WAITING
+        self.phase = WAITING
         self.doomed_by: BaseException | None = None
         self.over = ThreadGate()
         self._turn = turn
@@ -106,7 +98,7 @@ class Run(Lease):
         """Wait for the turn, begin, and emit that."""
         context = self.context
         self._turn.take(self)
-        self.phase = Phase.BEGINNING
+        self.phase = BEGINNING
         context.begin()
         self._has_begun = True
         context.transaction_id = new_id()
@@ -119,7 +111,7 @@ class Run(Lease):
         if self._events.has_listeners(StoreTransactionStartEvent):
             self._start = self._event(StoreTransactionStartEvent, timestamp=time.time())
         self.is_open = True
-        self.phase = Phase.OPEN
+        self.phase = OPEN
         if self.owner.task is not None:
             self.outer = _under_way(carried.get())
             carried.set(self)
@@ -128,11 +120,11 @@ class Run(Lease):
 
     def break_off(self, error: BaseException) -> None:
         """Undo a begin that did not come to its end."""
-        if self.phase in {Phase.WAITING, Phase.BEGINNING}:
-            if self.phase is Phase.BEGINNING and (self._has_begun or _is_in_transaction(self.context.store)):
+        if self.phase in (WAITING, BEGINNING):
+            if self.phase == BEGINNING and (self._has_begun or _is_in_transaction(self.context.store)):
                 _roll_back(self.context, error)
             self._free()
-            self.phase = Phase.OVER
+            self.phase = OVER
         else:
             self.finish(error)
 
@@ -144,23 +136,23 @@ class Run(Lease):
         Raises:
             TransactionAbortedError: an inner block failed, so all was rolled back.
         """
-        if self.phase is Phase.OPEN:
+        if self.phase == OPEN:
             self._decide(error)
-        if self.phase is Phase.COMMITTING:
+        if self.phase == COMMITTING:
             self._commit(error)
-        if self.phase is Phase.ROLLING_BACK:
+        if self.phase == ROLLING_BACK:
             self._roll_back(error)
-        if self.phase is Phase.DECIDED:
+        if self.phase == DECIDED:
             self._free()
             self._emit_end()
-            self.phase = Phase.OVER
+            self.phase = OVER
             self.over.open()
             if error is None and self._error is not None:
                 raise self._error
 
     def settle(self, turn: Turn) -> None:
         """Roll back what nobody is left to end. Runs in a thread of its own."""
-        if self.phase is Phase.OVER or self.process is not forks.current:
+        if self.phase == OVER or self.process is not forks.current:
             return
         error = self.doomed_by or TransactionError(
             f"the transaction with store {turn.store!r} was rolled back: its block was never left, since the thread, the "
@@ -181,12 +173,13 @@ class Run(Lease):
 
     def _decide(self, error: BaseException | None) -> None:
         self.is_open = False
-        is_whole = self.doomed_by is None and self.innermost is None and self.context.depth == 1
+        undo_cut_off(self)
+        is_whole = self.doomed_by is None and self.context.depth == 1
         if error is None and not is_whole:
             error = TransactionAbortedError(self._turn.store)
             error.__cause__ = self.doomed_by
         self._error = error
-        self.phase = Phase.COMMITTING if error is None else Phase.ROLLING_BACK
+        self.phase = COMMITTING if error is None else ROLLING_BACK
 
     def _commit(self, failure: BaseException | None) -> None:
         if not self._is_tried:
@@ -199,10 +192,10 @@ class Run(Lease):
         if self._commit_started_at is not None:
             self._commit_duration = time.monotonic() - self._commit_started_at
         if self._outcome == "committed":
-            self.phase = Phase.DECIDED
+            self.phase = DECIDED
             return
         self._error, self._outcome, self._is_tried = failure, "commit_failed", False
-        self.phase = Phase.ROLLING_BACK
+        self.phase = ROLLING_BACK
 
     def _roll_back(self, interrupt: BaseException | None) -> None:
         cause = self._error
@@ -221,7 +214,7 @@ class Run(Lease):
                 _append_to_chain(interrupt, cause)
             self._outcome = "rollback_failed"
             _roll_back(self.context, None)
-        self.phase = Phase.DECIDED
+        self.phase = DECIDED
 
     def _free(self) -> None:
         """Let the next one have the turn: listeners run when the store is free again.
@@ -230,7 +223,7 @@ class Run(Lease):
         what is discarded is discarded before that, so that nothing is which a listener of the end has done.
         """
         context, hold = self.context, self.hold
-        if self.phase is Phase.DECIDED and self._end is None:
+        if self.phase == DECIDED and self._end is None:
             self._make_end()
             context.outcome = self._outcome
             context.depth = 0
@@ -372,7 +365,7 @@ class Block:
         self._is_left = True
         if run.doomed_by is None:
             run.doomed_by = mistake
-        if self._is_outermost and run.phase is not Phase.OVER:
+        if self._is_outermost and run.phase != OVER:
             run.is_open = False
             if is_elsewhere():
                 run.settle(self._turn)
@@ -426,7 +419,7 @@ def name_of(store: Any) -> str:
 
 def _under_way(lease: Lease | None) -> Lease | None:
     """Return the lease, or the nearest outside of it that is not over."""
-    while isinstance(lease, Run) and lease.phase is Phase.OVER:
+    while isinstance(lease, Run) and lease.phase == OVER:
         lease = lease.outer
     return lease
 

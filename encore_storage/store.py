@@ -19,6 +19,7 @@ from encore_storage.fingerprints import CopiedData
 from encore_storage.local_files import AnyPath, opened, replacing, size_of
 from encore_storage.metadata import Metadata, checked_metadata, checked_names, selected
 from encore_storage.observed import ObservedIterator, ObservedReader, counted
+from encore_storage.operation import Ending
 from encore_storage.progress import StoreProgressManager
 from encore_storage.streams import MEBIBYTE, Readable, buffer_iterator
 from encore_storage.transactions import DummyTransactionContext, SimpleTransactionContext, TransactionEntry
@@ -82,12 +83,12 @@ class AbstractStore(StoreCore):
         Raises:
             KeyNotFoundError: there is no value.
         """
-        with self._observe("get_metadata", key):
+        with self._observing("get_metadata", key):
             return checked_metadata(selected(self._found(key).metadata, checked_names(select)))
 
     def exists(self, key: str) -> bool:
         """Whether there is a value under the key."""
-        with self._observe("exists", key):
+        with self._observing("exists", key):
             try:
                 self._found(key)
             except KeyNotFoundError:
@@ -228,9 +229,9 @@ class AbstractStore(StoreCore):
         try:
             entry = self._found(key)
         except BaseException:
-            with self._observe("get", key, direction="read").since(since):
+            with self._observing("get", key, direction="read", since=since):
                 raise
-        with self._observe("get_metadata", key).since(since):
+        with self._observing("get_metadata", key, since=since):
             return entry
 
     def _write(
@@ -247,7 +248,7 @@ class AbstractStore(StoreCore):
         self, operation: Operation, key: str, entry: Entry | None, start: int | None, end: int | None
     ) -> ObservedReader:
         progress = self._observe(operation, key, direction="read", metadata=None if entry is None else entry.metadata)
-        progress.start()
+        ending = Ending(progress).start()
         try:
             first, last = checked_range(start, end)
             if entry is None:
@@ -257,19 +258,18 @@ class AbstractStore(StoreCore):
             first = min(first, entry.size)
             last = max(first, entry.size if last is None else min(last, entry.size))
             progress.steps = last - first
-            return ObservedReader(self._open(key, entry, first, last), progress)
+            return ObservedReader(self._open(key, entry, first, last), ending)
         except BaseException as error:
-            progress.finish(error)
+            ending.tell(error)
             raise
 
     def _query(self, scan: Callable[[], Iterator[T]]) -> ObservedIterator[T]:
-        progress = self._observe("query", None)
-        progress.start()
+        ending = Ending(self._observe("query", None)).start()
         try:
             self._check_connected()
-            return ObservedIterator(scan(), progress)
+            return ObservedIterator(scan(), ending)
         except BaseException as error:
-            progress.finish(error)
+            ending.tell(error)
             raise
 
     def _setting(self, key: str, size: int | None, metadata: Metadata | None) -> ChangingOperation:

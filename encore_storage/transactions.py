@@ -22,17 +22,15 @@ class TransactionState:
 
     def __init__(self, store: Any) -> None:
         """Make the state of a store with no transaction."""
-        self.turn = Turn(name_of(store), getattr(store, "timeout", None))
+        self.turn = Turn(name_of(store), None)
+        self.turn.follow(store)
 
     @classmethod
     def of(cls, store: Any) -> TransactionState:
         """Return the one state of the store, made on first use."""
         attributes = vars(store)
-        state: TransactionState = attributes.get("_transaction_state") or attributes.setdefault(
-            "_transaction_state", cls(store)
-        )
-        state.turn.timeout = getattr(store, "timeout", None)
-        return state
+        state: TransactionState | None = attributes.get("_transaction_state")
+        return state or attributes.setdefault("_transaction_state", cls(store))
 
     @classmethod
     def joined_by(cls, store: Any) -> SimpleTransactionContext | None:

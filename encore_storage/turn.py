@@ -12,7 +12,7 @@ import time
 import weakref
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from encore_events import forks
 from encore_events.gates import ThreadGate
@@ -40,6 +40,8 @@ class Lease:
         innermost: the block of a write inside of it that is under way, if there is one.
         outer: the lease that the caller's task was in before, as far as `carried` says.
     """
+
+    __slots__ = ("__weakref__", "_holder", "_is_alive", "gate", "innermost", "is_open", "outer", "owner", "process")
 
     def __init__(self, holder: object) -> None:
         """Make a lease for the calling thread and task."""
@@ -81,32 +83,36 @@ class Turn:
     Args:
         store: the name of the store, for errors.
         timeout: how many seconds a thread waits; None for as long as it takes.
+
+    Attributes:
+        queue: the leases, the first of which has the turn.
     """
 
     def __init__(self, store: str, timeout: float | None) -> None:
         """Make a turn that is nobody's."""
         self.timeout = timeout
         self.store = store
-        self._queue: dict[Lease, None] = {}
+        self.queue: dict[Lease, None] = {}
         self._inherited: Lease | None = None
         self._entered: list[Taken] = []
+        self._followed: weakref.ref[Any] | None = None
         forks.renew_in_child(self, Turn._renew)
 
     def __repr__(self) -> str:
         """Return the store's name and the length of the queue."""
-        return f"<Turn of {self.store!r}: {len(self._queue)} in the queue>"
+        return f"<Turn of {self.store!r}: {len(self.queue)} in the queue>"
 
     @property
     def first(self) -> Lease | None:
         """The lease that has the turn."""
-        for lease in list(self._queue):
+        for lease in list(self.queue):
             return lease
         return None
 
     @property
     def mine(self) -> Lease | None:
         """The lease that has the turn, if it is open, and the calling thread's and task's own."""
-        if not self._queue:
+        if not self.queue:
             return None
         first = self.first
         if first is None or not first.is_open or not first.is_mine or first.is_abandoned:
@@ -121,13 +127,13 @@ class Turn:
             TransactionTimeoutError: the turn did not become free in time, or waiting would be in vain.
         """
         self._check_inherited()
-        self._queue[lease] = None
-        if len(self._queue) > 1:
+        self.queue[lease] = None
+        if len(self.queue) > 1:
             self._wait(lease)
 
     def take_if_free(self, lease: Lease) -> bool:
         """Take the turn if nobody has it, and return whether that was so."""
-        self._queue[lease] = None
+        self.queue[lease] = None
         if self.first is lease:
             return True
         self.free(lease)
@@ -135,7 +141,7 @@ class Turn:
 
     def free(self, lease: Lease) -> None:
         """Take the lease out of the queue; doing so twice changes nothing."""
-        self._queue.pop(lease, None)
+        self.queue.pop(lease, None)
         following = self.first
         if following is not None and following.gate is not None:
             following.gate.open()
@@ -175,8 +181,17 @@ class Turn:
         """Return a block that has the turn; it may be part of a block that has it already."""
         return Taken(self)
 
+    def follow(self, store: Any) -> None:
+        """Have the `timeout` of `store` count, as it is when somebody has to wait."""
+        self._followed = weakref.ref(store)
+
+    def _timeout(self) -> float | None:
+        store = None if self._followed is None else self._followed()
+        return self.timeout if store is None else getattr(store, "timeout", None)
+
     def _wait(self, lease: Lease) -> None:
-        patience = math.inf if self.timeout is None else self.timeout
+        timeout = self._timeout()
+        patience = math.inf if timeout is None else timeout
         end = time.monotonic() + patience
         settling: Lease | None = None
         try:
@@ -188,7 +203,7 @@ class Turn:
                     self.settle(first)
                 left = end - time.monotonic()
                 if left <= 0:
-                    raise TransactionTimeoutError(self.store, f"its end was awaited for {self.timeout} s")
+                    raise TransactionTimeoutError(self.store, f"its end was awaited for {timeout} s")
                 lease.gate = gate = ThreadGate()
                 if self.first is first:  # looked at after the gate is there: one of the two sees the other
                     gate.wait(min(left, _LOOK_AGAIN))
@@ -202,7 +217,7 @@ class Turn:
 
     def _refuse_to_wait_in_vain(self, lease: Lease) -> None:
         inside = set(_carried_leases())
-        for other in list(self._queue):
+        for other in list(self.queue):
             if other is lease:
                 return
             if other.is_abandoned:
@@ -231,7 +246,7 @@ class Turn:
     def _renew(self) -> None:
         """Forget the leases of the process that this one was forked from, but for what the caller is inside of."""
         first = self.first
-        self._queue, self._entered = {}, []
+        self.queue, self._entered = {}, []
         self._inherited = first if first is not None and first.owner == current_owner() else None
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from enum import Enum, auto
 from types import TracebackType
 from typing import NamedTuple, Protocol
 
 from encore_events import forks
 from encore_events.events import BaseEvent
 from encore_storage.collected import is_elsewhere
-from encore_storage.errors import ForkedStoreError, StoreError, TransactionAbortedError
+from encore_storage.errors import ForkedStoreError, StoreError
 from encore_storage.metadata import Metadata
 from encore_storage.turn import Lease, Turn
 
@@ -80,16 +79,8 @@ class _Here(threading.local):
 here = _Here()
 
 
-class Phase(Enum):
-    """How far the block of a write has come."""
-
-    WAITING = auto()
-    BEGINNING = auto()
-    OPEN = auto()
-    KEEPING = auto()
-    UNDOING = auto()
-    DECIDED = auto()
-    OVER = auto()
+WAITING, BEGINNING, OPEN, KEEPING, UNDOING, DECIDED, OVER = range(7)
+"""How far the block of a write has come."""
 
 
 class Write(Lease):
@@ -104,6 +95,9 @@ class Write(Lease):
         mark: whatever the backend wants to remember.
     """
 
+    __slots__ = ("_backend", "_is_there", "_is_tried", "_turn", "change", "effect", "enclosing", "held", "is_kept", "mark")
+    __slots__ += ("part_of", "phase")
+
     def __init__(self, holder: Writing, backend: Backend, turn: Turn) -> None:
         """Make a block that waits for its turn."""
         super().__init__(holder)
@@ -113,7 +107,7 @@ class Write(Lease):
         self.is_kept = False
         self.held: dict[int, BaseEvent] = {}
         self.mark: object = None
-        self.phase = Phase.WAITING
+        self.phase = WAITING
         self.effect = here.effect
         self._backend = backend
         self._turn = turn
@@ -139,35 +133,42 @@ class Write(Lease):
         if lease is None:
             lease = self
             self._turn.take(self)
-        self.phase = Phase.BEGINNING
+        self.phase = BEGINNING
         self._backend._begin_writing(self)  # noqa: SLF001 (the backend's own protocol)
         innermost = lease.innermost
         self.enclosing = innermost if isinstance(innermost, Write) else None
         lease.innermost = self
-        self.phase = Phase.OPEN
+        self.phase = OPEN
         self.is_open = True
 
     def finish(self, error: BaseException | None) -> None:
         """Keep what was written, or undo it because of `error`, and give the turn back.
 
         Called again after an interrupt, which is then the `error`, it goes on with what is left.
-
-        Raises:
-            TransactionAbortedError: a write inside of it was cut off by an interrupt, so nothing was kept.
         """
-        if self.phase is Phase.OPEN:
-            error = self._decide(error)
-        if self.phase is Phase.KEEPING:
+        if self.phase == OPEN:
+            lease = self.part_of
+            if lease is None:
+                lease, self.is_open = self, False
+            if lease.innermost is not self:
+                undo_cut_off(lease, self)
+            self.phase = KEEPING if error is None else UNDOING
+        if self.phase == KEEPING:
             self._keep(error)
-        if self.phase in {Phase.BEGINNING, Phase.UNDOING}:
+        if self.phase in (BEGINNING, UNDOING):
             self._undo()
-        if self.phase in {Phase.WAITING, Phase.DECIDED}:
+        if self.phase in (WAITING, DECIDED):
             self._leave()
+
+    @property
+    def store(self) -> str:
+        """The name of the store."""
+        return self._turn.store
 
     @property
     def is_over(self) -> bool:
         """Whether it is known what was kept, and the turn was given back."""
-        return self.phase is Phase.OVER
+        return self.phase == OVER
 
     def wait_until_over(self) -> None:
         """Have what an interrupt has cut off undone by another thread, and wait for that."""
@@ -183,7 +184,7 @@ class Write(Lease):
 
     def settle(self, turn: Turn) -> None:
         """Undo what nobody is left to end. Runs in a thread of its own."""
-        if self.phase is Phase.OVER or self.process is not forks.current:
+        if self.phase == OVER or self.process is not forks.current:
             return
         try:
             self._finish_in_attempts(StoreError(f"a write to store {turn.store!r} was cut off"))
@@ -202,30 +203,19 @@ class Write(Lease):
     def _lease(self) -> Lease:
         return self if self.part_of is None else self.part_of
 
-    def _decide(self, error: BaseException | None) -> BaseException | None:
-        if self.part_of is None:
-            self.is_open = False
-        if error is None and self._lease.innermost is not self:
-            self.phase = Phase.UNDOING
-            self._undo()
-            self._leave()
-            raise TransactionAbortedError(self._turn.store)
-        self.phase = Phase.KEEPING if error is None else Phase.UNDOING
-        return error
-
     def _keep(self, failure: BaseException | None) -> None:
         backend = self._backend
         if not self._is_tried:
             self._is_tried = True
             backend._end_writing(self, keep=True)  # noqa: SLF001 (the backend's own protocol)
         elif isinstance(failure, StoreError) or not (self._is_there_now() or backend._has_kept(self)):  # noqa: SLF001 (as above)
-            self.phase = Phase.UNDOING
+            self.phase = UNDOING
             return
         self.is_kept = True
-        self.phase = Phase.DECIDED
+        self.phase = DECIDED
 
     def _undo(self) -> None:
-        self.phase = Phase.UNDOING
+        self.phase = UNDOING
         try:
             self._backend._end_writing(self, keep=False)  # noqa: SLF001 (the backend's own protocol)
         except (StoreError, OSError):
@@ -235,11 +225,11 @@ class Write(Lease):
 
     def _decide_by_what_is_there(self) -> None:
         self.is_kept = self._is_there_now()
-        self.phase = Phase.DECIDED
+        self.phase = DECIDED
 
     def _leave(self) -> None:
         lease, enclosing = self._lease, self.enclosing
-        if self.phase is Phase.DECIDED and enclosing is not None and self.is_kept and enclosing.effect is self.effect:
+        if self.phase == DECIDED and enclosing is not None and self.is_kept and enclosing.effect is self.effect:
             enclosing.held.update(self.held)
             enclosing.change = self.change
             enclosing._is_there = self._is_there
@@ -249,10 +239,16 @@ class Write(Lease):
             self.is_open = False
             self._backend._release_writing(self)  # noqa: SLF001 (the backend's own protocol)
             self._turn.free(self)
-        self.phase = Phase.OVER
+        self.phase = OVER
 
     def _is_there_now(self) -> bool:
         return self._is_there is not None and self._is_there()
+
+
+def undo_cut_off(lease: Lease, write: Write | None = None) -> None:
+    """Undo the blocks that an interrupt has cut off inside of `write`, or of the lease."""
+    while isinstance(innermost := lease.innermost, Write) and innermost is not write:
+        innermost.finish(StoreError(f"a write to store {innermost.store!r} was cut off"))
 
 
 class Writing:
@@ -322,7 +318,7 @@ class OpenWriting(Writing):
     def __del__(self) -> None:
         """Have undone what an interrupt has cut off."""
         write = self._write
-        if write is None or write.phase is Phase.OVER or write.process is not forks.current:
+        if write is None or write.phase == OVER or write.process is not forks.current:
             return
         if write.part_of is None:
             self._turn.settle(write)

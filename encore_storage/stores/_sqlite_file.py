@@ -58,7 +58,6 @@ class FileDatabase(Database):
         """
         if self._writer.is_closed:  # before a fork, or since opening it anew has failed
             self._reopen()
-        self._check_in_place()
         try:
             super().begin()
         except StoreReadOnlyError:

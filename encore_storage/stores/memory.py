@@ -12,10 +12,10 @@ from encore_events.abstract import BaseEventManager
 from encore_storage.errors import KeyNotFoundError
 from encore_storage.fingerprints import Fingerprint
 from encore_storage.metadata import Metadata
+from encore_storage.runs import Run
 from encore_storage.store import AbstractStore
-from encore_storage.transactions import TransactionState
 from encore_storage.value import Entry
-from encore_storage.writing import Change
+from encore_storage.writing import Change, Write
 
 
 class DictMemoryStore(AbstractStore):
@@ -53,7 +53,7 @@ class DictMemoryStore(AbstractStore):
         self._fingerprints: dict[str, tuple[bytes, Fingerprint]] = {}  # with the bytes that they came with
 
     def _lookup(self, key: str) -> Entry:
-        entry = self._committed(key) if TransactionState.of(self).mine is None else self._entries.get(key)
+        entry = self._committed(key) if self._transaction_state.mine is None else self._entries.get(key)
         if entry is None:
             raise KeyNotFoundError(key, self.name)
         return entry
@@ -74,14 +74,14 @@ class DictMemoryStore(AbstractStore):
             entry = Entry(len(data), metadata, old.created if old else now, now, data)
             change = Change(old is None, metadata)
             write.expect(change, lambda: self._entries.get(key) is entry)
-            self._replace(key, entry)
+            self._replace(key, entry, write)
             return change
 
     def _remove(self, key: str) -> Metadata:
         with self._writing() as write:
             old = self._lookup(key)
             write.expect(Change(is_new=False, metadata=old.metadata), lambda: key not in self._entries)
-            self._replace(key, None)
+            self._replace(key, None, write)
             return old.metadata
 
     def _keys(self) -> Iterator[str]:
@@ -105,9 +105,9 @@ class DictMemoryStore(AbstractStore):
         """Whether there is anything to roll back: an interrupt may come right after a commit."""
         return bool(self._before)
 
-    def _replace(self, key: str, entry: Entry | None) -> None:
+    def _replace(self, key: str, entry: Entry | None, write: Write) -> None:
         """Note what was there first, and only then replace it: a reader looks in the other order."""
-        if TransactionState.of(self).active is not None:
+        if isinstance(write.part_of, Run):
             self._before.setdefault(key, self._entries.get(key))
         elif self._before:
             self._rollback_transaction()  # as above
@@ -128,7 +128,7 @@ class DictMemoryStore(AbstractStore):
                 return entry
 
     def _snapshot(self) -> dict[str, Entry]:
-        if TransactionState.of(self).mine is not None:
+        if self._transaction_state.mine is not None:
             return self._entries.copy()
         while True:
             before = self._before

@@ -25,7 +25,6 @@ from encore_storage.stores._sqlite_database import Database
 from encore_storage.stores._sqlite_file import FileDatabase, Snapshot, may_write
 from encore_storage.stores._sqlite_memory import MEMORY, MemoryDatabase
 from encore_storage.stores._sqlite_stream import ROW_SIZE, ChunkStream, Latest, Reading, regrouped
-from encore_storage.transactions import TransactionState
 from encore_storage.turn import Lease
 from encore_storage.value import Entry
 from encore_storage.writing import Change, Write
@@ -194,7 +193,7 @@ class SqliteStore(AbstractStore):
     def _before_fork(self) -> None:
         """Close the connections that nobody uses, and keep them closed until the fork is over."""
         if isinstance(self._opened, FileDatabase):
-            turn = TransactionState.of(self).turn
+            turn = self._turn
             lease = Lease(self)
             self._forking = lease if turn.take_if_free(lease) else None
             self._opened.close_idle(writer=self._forking is not None)
@@ -203,7 +202,7 @@ class SqliteStore(AbstractStore):
         """Let others write again, in the parent and in the child."""
         lease, self._forking = self._forking, None
         if lease is not None:
-            turn = TransactionState.of(self).turn
+            turn = self._turn
             turn.free(lease)
             turn.leave_inherited(lease)
 
@@ -215,7 +214,7 @@ class SqliteStore(AbstractStore):
         self._close_database = weakref.finalize(self, self._opened.close)
 
     def _is_writing(self) -> bool:
-        return TransactionState.of(self).turn.is_mine and self._database.in_transaction
+        return self._turn.is_mine and self._database.in_transaction
 
     def _select(self, statement: str, *parameters: object) -> list[Row]:
         """All rows of one statement, of what the caller's transaction has written or else of what is committed."""
