@@ -86,8 +86,7 @@ class StoreProgress(ProgressManager):
         self._ends = iter((True,))
         self._process = forks.current
         now = clock()
-        self._interval = settings.min_interval
-        self._due = now + self._interval
+        self._due = now + (self if self._counts_as is None else settings).min_interval
         self._started_at = now if self._began is None else self._began
         manager, kind, event = self.event_manager, self.StartEventType, None
         if manager.has_listeners(kind):
@@ -237,7 +236,7 @@ class StoreProgress(ProgressManager):
     def _tell_step(self) -> None:
         if self._process is not forks.current:
             raise ForkedStoreError(f"the operation {self.message!r}", self._process.pid, "begin another in the child")
-        self._due = self._now() + self._interval
+        self._due = self._now() + (self._counts_as or self).min_interval
         is_complete = self._done == self.steps
         if is_complete or not self.event_manager.has_listeners(self.StepEventType):
             return
