@@ -36,7 +36,7 @@ class ChangingOperation:
         self.progress = progress
         self._is_delete = is_delete
         self._run = store._turn.mine  # noqa: SLF001 (of the base class that makes it)
-        self._effect = Effect(store)
+        self._effect = Effect(store, self)
         self._outer: Effect | None = None
         self._change: Change | None = None
         self._events: list[BaseEvent] | None = None
@@ -72,8 +72,8 @@ class ChangingOperation:
         if here.effect is self._effect:
             here.effect = self._outer
         write = self._effect.write
-        if write is not None and not write.is_over:
-            write.wait_until_over()
+        if write is not None and not write.is_over:  # an interrupt has cut it off, and it is left to the operation
+            write.settle(self._store._turn)  # noqa: SLF001 (of the base class that makes it)
         change = self._kept(write, error)
         self.progress.finish(None if change is not None and error is not None and is_interrupt(error) else error)
         if change is not None and self._process is forks.current:

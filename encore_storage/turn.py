@@ -55,6 +55,11 @@ class Lease:
         self._holder = weakref.ref(holder)
 
     @property
+    def is_thread_alive(self) -> bool:
+        """Whether the thread has not ended that asked for it."""
+        return self._is_alive() is not None
+
+    @property
     def is_abandoned(self) -> bool:
         """Whether nobody is left who could end it."""
         task = self.owner.task

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import threading
-import time
+import weakref
 from collections.abc import Callable
 from types import TracebackType
 from typing import NamedTuple, Protocol
 
 from encore_events import forks
 from encore_events.events import BaseEvent
-from encore_storage.collected import is_elsewhere
-from encore_storage.errors import ForkedStoreError, StoreError
+from encore_storage.errors import ForkedStoreError, StoreError, cut_off
 from encore_storage.metadata import Metadata
 from encore_storage.turn import Lease, Turn
-
-
-_PATIENCE = 5.0
-"""Seconds that an operation waits for its write to be undone, where an interrupt has cut it off."""
-
-_PAUSE = 0.001
 
 
 class Change(NamedTuple):
@@ -53,16 +46,22 @@ class Backend(Protocol):
 class Effect:
     """What an operation has changed in a store, known also where an interrupt kept its backend from saying so.
 
+    Args:
+        store: the store.
+        operation: the operation, not kept alive.
+
     Attributes:
         store: the store.
+        operation: a weak reference to the operation, which ends the write in its turn if an interrupt has cut that off.
         write: the outermost block of a write that the operation has entered.
     """
 
-    __slots__ = ("store", "write")
+    __slots__ = ("operation", "store", "write")
 
-    def __init__(self, store: object) -> None:
+    def __init__(self, store: object, operation: object) -> None:
         """Begin with nothing."""
         self.store = store
+        self.operation = weakref.ref(operation)
         self.write: Write | None = None
 
 
@@ -170,24 +169,23 @@ class Write(Lease):
         """Whether it is known what was kept, and the turn was given back."""
         return self.phase == OVER
 
-    def wait_until_over(self) -> None:
-        """Have what an interrupt has cut off undone by another thread, and wait for that."""
-        if self.part_of is not None or self.process is not forks.current:
-            return
-        if is_elsewhere():
-            self.settle(self._turn)
-            return
-        end = time.monotonic() + _PATIENCE
-        self._turn.settle(self)
-        while not self.is_over and time.monotonic() < end:
-            time.sleep(_PAUSE)
+    @property
+    def is_left_to_its_operation(self) -> bool:
+        """Whether the operation that it belongs to ends it, if nobody else does."""
+        effect = self.effect
+        return effect is not None and effect.write is self and effect.operation() is not None and self.is_thread_alive
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether nobody is left who could end it: neither its holder, nor the operation that it belongs to."""
+        return not self.is_left_to_its_operation and super().is_abandoned
 
     def settle(self, turn: Turn) -> None:
         """Undo what nobody is left to end. Runs in a thread of its own."""
         if self.phase == OVER or self.process is not forks.current:
             return
         try:
-            self._finish_in_attempts(StoreError(f"a write to store {turn.store!r} was cut off"))
+            self._finish_in_attempts(cut_off())
         finally:
             turn.free(self)  # whatever its backend has raised
 
@@ -248,7 +246,7 @@ class Write(Lease):
 def undo_cut_off(lease: Lease, write: Write | None = None) -> None:
     """Undo the blocks that an interrupt has cut off inside of `write`, or of the lease."""
     while isinstance(innermost := lease.innermost, Write) and innermost is not write:
-        innermost.finish(StoreError(f"a write to store {innermost.store!r} was cut off"))
+        innermost.finish(cut_off())
 
 
 class Writing:
@@ -320,5 +318,5 @@ class OpenWriting(Writing):
         write = self._write
         if write is None or write.phase == OVER or write.process is not forks.current:
             return
-        if write.part_of is None:
+        if write.part_of is None and not write.is_left_to_its_operation:
             self._turn.settle(write)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Generator, Iterator
 
 from encore_storage.errors import ConflictError
+from encore_storage.stores._descriptors import Descriptors
 from encore_storage.stores._tree import Token
 from encore_storage.streams import MEBIBYTE, buffer_iterator
 
@@ -17,23 +18,23 @@ class FileChunks(Iterator[bytes]):
     The last of them come only if the file has not been changed in place meanwhile.
 
     Args:
-        fd: the file.
+        file: the file.
         token: the one that it must have.
         start: where the bytes begin.
         size: how many they are.
         replaced: what is raised if they are no longer to be had.
     """
 
-    def __init__(self, fd: int, token: Token, start: int, size: int, replaced: ConflictError) -> None:
+    def __init__(self, file: Descriptors, token: Token, start: int, size: int, replaced: ConflictError) -> None:
         """Check that the file has the token; it is closed if not."""
-        self._file = _OpenFile(fd)
+        self._file = _OpenFile(file, start)
         if self._file.token() != token:
+            file.close()
             raise replaced
-        os.lseek(fd, start, os.SEEK_SET)
         self._chunks = _read(self._file, token, size, replaced)
 
     def __next__(self) -> bytes:
-        """The next chunk. Raises ConflictError."""
+        """Return the next chunk. Raises ConflictError."""
         return next(self._chunks)
 
     def close(self) -> None:
@@ -42,27 +43,23 @@ class FileChunks(Iterator[bytes]):
         self._file.close()
 
 
-_CLOSED = -1
-
-
 class _OpenFile:
-    """A file that is closed without a warning when it is collected: that it was abandoned, the operation tells."""
+    """A file that is read from a place of its own: that of the descriptor is shared with forked children."""
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    def __init__(self, file: Descriptors, start: int) -> None:
+        self._file = file
+        self._offset = start
 
     def read(self, size: int, /) -> bytes:
-        return os.read(self._fd, size)
+        data = os.pread(self._file[0], size, self._offset)
+        self._offset += len(data)
+        return data
 
     def token(self) -> Token:
-        return Token.of(os.fstat(self._fd))
+        return Token.of(os.fstat(self._file[0]))
 
     def close(self) -> None:
-        fd, self._fd = self._fd, _CLOSED
-        if fd != _CLOSED:
-            os.close(fd)
-
-    __del__ = close
+        self._file.close()
 
 
 def _read(file: _OpenFile, token: Token, size: int, replaced: ConflictError) -> Generator[bytes, None, None]:

@@ -31,9 +31,7 @@ class FingerprintFiles:
     def load(self, key: str, own: Fingerprint) -> Fingerprint | None:
         """Return what was kept with the file whose own fingerprint is `own`; None if that is nothing readable."""
         try:
-            fd = self._tree.open(_path_of(key), os.O_RDONLY)
-            with os.fdopen(fd, "rb") as file:
-                record = json.loads(file.read())
+            record = json.loads(self._tree.read(_path_of(key)))
             return list(record["source"]) if (record["key"], record["own"]) == (key, own) else None
         except (OSError, LookupError, TypeError, ValueError):
             return None
@@ -41,10 +39,10 @@ class FingerprintFiles:
     def save(self, key: str, own: Fingerprint, fingerprint: Fingerprint) -> None:
         """Keep a fingerprint with that file. Where that fails, the next copy compares bytes."""
         text = json.dumps({"key": key, "own": own, "source": fingerprint})
-        with contextlib.suppress(OSError), self._scratch.file() as file:
-            file.write(text.encode())
-            file.finish()
-            file.move(_path_of(key))
+        with contextlib.suppress(OSError):
+            standing = self._tree.examine(key)
+            if standing is not None:
+                self._scratch.write(_path_of(key), text.encode(), standing)
 
     def remove(self, key: str) -> None:
         """Forget what is kept for the key, if anything is."""

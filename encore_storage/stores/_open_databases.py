@@ -62,6 +62,11 @@ def closed(database: OpenDatabase) -> None:
     _open.by_id.pop(id(database), None)
 
 
+def is_any_open() -> bool:
+    """Return whether there is any database that `check_not_open` could refuse."""
+    return bool(_open)
+
+
 def check_not_open(found: os.stat_result, path: str) -> None:
     """Refuse a file that is part of an open database. To be called before the file is opened, replaced or removed.
 

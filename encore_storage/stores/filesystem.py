@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
+from encore_events import forks
 from encore_events.abstract import BaseEventManager
-from encore_storage.core import Change
-from encore_storage.errors import ConflictError, InvalidKeyError, KeyNotFoundError
+from encore_storage.errors import ConflictError, InvalidKeyError, KeyNotFoundError, StoreError, StoreFullError
 from encore_storage.fingerprints import Fingerprint, file_fingerprint, settled_file
 from encore_storage.local_files import AnyPath
 from encore_storage.metadata import Metadata
 from encore_storage.store import AbstractStore
+from encore_storage.stores._directory_lock import DirectoryLock
 from encore_storage.stores._file_chunks import FileChunks
 from encore_storage.stores._fingerprint_files import FingerprintFiles
 from encore_storage.stores._keys import check_key
-from encore_storage.stores._metadata_files import MetadataFiles
+from encore_storage.stores._locked_files import close_inherited
+from encore_storage.stores._metadata_files import MetadataFiles, is_same, name_of
+from encore_storage.stores._open_databases import check_not_open, is_any_open
+from encore_storage.stores._ownership import Original
 from encore_storage.stores._scratch import Scratch, ScratchFile
+from encore_storage.stores._system import warn
+from encore_storage.stores._tidying import Tidying, settle_left
 from encore_storage.stores._tree import Token, Tree
-from encore_storage.transactions import TransactionState
 from encore_storage.value import Entry
+from encore_storage.writing import Change, Write
 
 
 class FileSystemStore(AbstractStore):
@@ -42,9 +47,15 @@ class FileSystemStore(AbstractStore):
     and what is being written, is kept under `.encore/` in the directory, which is made by the first write.
     Threads and processes may share the directory, through one store or several.
 
-    - A file is replaced as a whole or not at all, and its metadata with it, though the process be killed.
-      Permissions stay. A key is deleted with its metadata; a file that another program removes leaves its
-      metadata behind for the case that the program puts it back, until the key is set anew.
+    - A file is replaced as a whole or not at all, and its metadata with it, though the process be killed or
+      interrupted. What a killed process was in the middle of is settled when the directory is opened again.
+    - A change that has taken effect is never an error. What could not be tidied up behind it is logged as a
+      warning (logger `encore_storage`), and is understood by all readers.
+    - Owner, group, permissions, extended attributes and access control lists stay, but for setuid and setgid. What
+      takes more rights than the process has is lost, with one warning. Metadata is no more readable than its value.
+    - A key is deleted with its metadata; a file that another program removes leaves its metadata behind for the
+      case that the program puts it back, until the key is set anew.
+    - A database that a SqliteStore of this process has open is listed, but neither opened, replaced nor deleted.
     - Symbolic links, pipes, sockets and devices are no values, and are neither followed nor replaced. Where a
       directory stands there can be no file, so `a` and `a/b` can't both be keys. Directories are made as they
       are needed, and removed when the last file in them is deleted.
@@ -78,7 +89,7 @@ class FileSystemStore(AbstractStore):
         event_manager: BaseEventManager | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Open the directory, and remove what killed processes have left half written."""
+        """Open the directory, and finish or remove what killed processes have left half done."""
         super().__init__(name=name, event_manager=event_manager, timeout=timeout)
         self._tree = Tree(os.fspath(path), durable=durable)
         self._scratch = Scratch(self._tree)
@@ -86,25 +97,47 @@ class FileSystemStore(AbstractStore):
         self._fingerprints = FingerprintFiles(self._tree, self._scratch)
         self._create = create
         self.path = self._tree.root
+        forks.renew_in_child(self, close_inherited)
         self._connect()
+
+    def info(self) -> dict[str, Any]:
+        """Return what kind of store it is: name, backend, transactional, and whether it is readonly now."""
+        return {**super().info(), "readonly": not self._tree.is_writable()}
 
     def _connect(self) -> None:
         if self._create:
             self._tree.make()
         self._tree.check()
         self._scratch.sweep()
+        settle_left(DirectoryLock(self._tree, self.name), self._metadata, self.path)
 
     def _check_key(self, key: str) -> None:
         check_key(key, self.path)
 
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        turn = TransactionState.of(self).turn
-        if turn.is_mine:
-            yield
+    def _begin_writing(self, write: Write) -> None:
+        if isinstance(write.part_of, Write):
+            write.mark = write.part_of.mark
             return
-        with turn, self._tree.locked():
-            yield
+        write.mark = lock = DirectoryLock(self._tree, self.name)
+        lock.acquire()
+
+    def _release_writing(self, write: Write) -> None:
+        lock = write.mark
+        if not isinstance(lock, DirectoryLock):
+            return
+        while lock.unsettled and lock.is_held:
+            self._settle(lock, lock.unsettled.pop())  # taken first: it is tried once, and the lock released at last
+        lock.release()
+
+    def _settle(self, lock: DirectoryLock, key: str) -> None:
+        """Decide which metadata holds of a key whose change was broken off."""
+        name = name_of(key)
+        try:
+            MetadataFiles.of(lock.tree).settle(name)
+            lock.unmark(name)
+        except (OSError, StoreError) as error:
+            warn("the change of %r was broken off, and its metadata not tidied up: %s", self._tree.path_of(key), error)
+        lock.tree.prune(key.rpartition("/")[0])
 
     def _lookup(self, key: str) -> Entry:
         while True:
@@ -118,29 +151,53 @@ class FileSystemStore(AbstractStore):
     def _open(self, key: str, entry: Entry, start: int, end: int) -> Iterator[bytes]:
         replaced = ConflictError(key, self.name)
         try:
-            fd = self._tree.open(key, os.O_RDONLY)
+            file = self._tree.open(key, os.O_RDONLY)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise replaced from error
-        return FileChunks(fd, entry.token, start, end - start, replaced)
+        return FileChunks(file, entry.token, start, end - start, replaced)
 
     def _put(self, key: str, chunks: Iterable[bytes] | None, metadata: Metadata | None) -> Change:
         if chunks is not None:
             return self._put_bytes(key, chunks, metadata)
-        with self._writing():
-            old = self._replaceable(key)
-            if old is None:
+        with self._writing() as write:
+            tree = _lock_of(write).tree
+            original = self._original(tree, key)
+            if original is None:
                 return self._put_bytes(key, (), metadata)
-            kept = self._metadata.settled(key, Token.of(old)) if metadata is None else metadata
-            self._metadata.save(key, kept)
-            return Change(is_new=False, metadata=kept)
+            files, token = MetadataFiles.of(tree), Token.of(original.found)
+            kept = files.settled(key, original) if metadata is None else metadata
+            change = Change(is_new=False, metadata=kept)
+            write.expect(change, lambda: _is_so(lambda: is_same(self._metadata.load(key, token), kept)))
+            files.save(key, kept, original)
+            return change
 
     def _remove(self, key: str) -> Metadata:
-        with self._writing():
+        with self._writing() as write:
+            lock = _lock_of(write)
             entry = self._lookup(key)
-            self._tree.unlink(key)
-            self._metadata.remove(key)
+            original = self._usable(lock.tree, key)
+            if original is None:
+                raise KeyNotFoundError(key, self.name)
+            files = MetadataFiles.of(lock.tree)
+            lock.unsettled.append(key)
+            if entry.metadata:
+                with contextlib.suppress(StoreFullError):  # to delete is how to make room
+                    lock.mark(name_of(key))
+                    files.announce(key, entry.metadata, {}, None, original)
+            write.expect(
+                Change(is_new=False, metadata=entry.metadata), lambda: _is_so(lambda: self._is_gone(key, entry))
+            )
+            try:
+                lock.tree.unlink(key)
+            except FileNotFoundError as error:
+                raise KeyNotFoundError(key, self.name) from error
+            with self._tidying(key, "its metadata is left, and ignored"):
+                files.forget(key, original)
+                if entry.metadata:
+                    lock.unmark(name_of(key))
             self._fingerprints.remove(key)
-            self._tree.prune(key.rpartition("/")[0])
+            lock.tree.prune(key.rpartition("/")[0])
+            lock.unsettled.remove(key)
             return entry.metadata
 
     def _keys(self) -> Iterator[str]:
@@ -153,53 +210,83 @@ class FileSystemStore(AbstractStore):
         metadata: Metadata | None,
         fingerprint: Callable[[], Fingerprint | None] = lambda: None,
     ) -> Change:
-        old = self._replaceable(key)
-        with self._scratch.file(None if old is None else old.st_mode & 0o777) as file:
+        original = self._usable(self._tree, key)
+        with self._scratch.for_value(original) as file:
+            if original is not None:
+                self._scratch.take_over(file, key, original)
             for chunk in chunks:
                 file.write(chunk)
-            token = file.finish()
-            with self._writing():
-                change = self._replace(key, file, token, metadata)
-                self._keep_copied(key, token, fingerprint())
+            made = file.finish()
+            with self._writing() as write:
+                now = self._usable(_lock_of(write).tree, key, original)
+                if now is not None and now is not original:  # changed meanwhile
+                    self._scratch.take_over(file, key, now)
+                    made = file.found()
+                change = self._replace(write, key, file, made, now, metadata)
+                self._keep_copied(key, Token.of(made), fingerprint())
                 return change
 
-    def _replace(self, key: str, file: ScratchFile, token: Token, metadata: Metadata | None) -> Change:
+    def _replace(
+        self,
+        write: Write,
+        key: str,
+        file: ScratchFile,
+        made: os.stat_result,
+        old: Original | None,
+        metadata: Metadata | None,
+    ) -> Change:
         """Put file and metadata in their place; a kill at any moment leaves both as they were, or both new."""
-        old = self._replaceable(key)
+        lock = _lock_of(write)
+        files, token = MetadataFiles.of(lock.tree), Token.of(made)
         if old is None:
-            self._metadata.remove(key)  # of a file that another program has removed
-        before = {} if old is None else self._metadata.settled(key, Token.of(old))
+            files.forget(key)  # of a file that another program has removed
+        before = {} if old is None else files.settled(key, old)
         after = before if metadata is None else metadata
-        changes = json.dumps(before) != json.dumps(after)
+        changes = not is_same(before, after)
+        lock.unsettled.append(key)
         if changes:
-            self._metadata.announce(key, before, after, token)
-        try:
-            file.move(key)
-        except BaseException:
-            self._tree.prune(key.rpartition("/")[0])
-            raise
+            lock.mark(name_of(key))
+            files.announce(key, before, after, token, Original(made) if old is None else old)
+        write.expect(Change(old is None, after), lambda: _is_so(lambda: self._stands(key, token)))
+        file.move(lock.tree, key)
         if changes:
-            self._metadata.save(key, after)
+            with self._tidying(key, "what its metadata was before is left beside it, and ignored"):
+                files.save(key, after, Original(made, None if old is None else old.attributes))
+                lock.unmark(name_of(key))
+        lock.unsettled.remove(key)
         return Change(old is None, after)
+
+    def _tidying(self, key: str, left: str) -> Tidying:
+        return Tidying(self._tree.path_of(key), left)
+
+    def _stands(self, key: str, token: Token) -> bool:
+        found = self._tree.look(key)
+        return found is not None and Token.of(found) == token
+
+    def _is_gone(self, key: str, entry: Entry) -> bool:
+        try:
+            return not self._stands(key, entry.token)
+        except NotADirectoryError:
+            return True
 
     def _found_file(self, key: str) -> os.stat_result:
         try:
-            found = self._replaceable(key)
-        except InvalidKeyError:
+            found = self._tree.look(key)
+        except NotADirectoryError:
             found = None
-        if found is None:
+        if found is None or not stat.S_ISREG(found.st_mode):
             raise KeyNotFoundError(key, self.name)
         return found
 
-    def _replaceable(self, key: str) -> os.stat_result | None:
-        """The file that stands under the key, or None if one can be put there; anything else is refused."""
+    def _original(self, tree: Tree, key: str, known: Original | None = None) -> Original | None:
+        """Return the file that stands under the key, or None if one can be put there; anything else is refused."""
         try:
-            found = self._tree.look(key)
+            original = tree.examine(key, known)
         except NotADirectoryError as error:
             raise InvalidKeyError(key, "what stands above it is not a directory") from error
-        if found is None or stat.S_ISREG(found.st_mode):
-            return found
-        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "a special file")
+        if original is None or stat.S_ISREG(original.found.st_mode):
+            return original
+        kind = _KINDS.get(stat.S_IFMT(original.found.st_mode), "a special file")
         raise InvalidKeyError(key, f"{kind} stands in its place")
 
     def _fingerprint(self, key: str) -> Fingerprint | None:
@@ -234,5 +321,24 @@ class FileSystemStore(AbstractStore):
             if found is not None and Token.of(found) == token:
                 self._fingerprints.save(key, file_fingerprint(found), fingerprint)
 
+    def _usable(self, tree: Tree, key: str, known: Original | None = None) -> Original | None:
+        """Return the same, but refuse a database that is open. Raises OpenDatabaseError."""
+        original = self._original(tree, key, known)
+        if original is not None and is_any_open():
+            check_not_open(original.found, self._tree.path_of(key))
+        return original
+
 
 _KINDS = {stat.S_IFDIR: "a directory", stat.S_IFLNK: "a symbolic link"}
+
+
+def _lock_of(write: Write) -> DirectoryLock:
+    return cast("DirectoryLock", write.mark)
+
+
+def _is_so(question: Callable[[], bool]) -> bool:
+    """Return what the file system answers, or False if it does not."""
+    try:
+        return question()
+    except (OSError, StoreError):
+        return False

@@ -57,3 +57,15 @@ def scratch_in(root: Path) -> list[str]:
     """The names of the files that are half written, or were."""
     scratch = root / ".encore" / "tmp"
     return [path.name for path in scratch.iterdir()] if scratch.exists() else []
+
+
+def left_over(root: Path) -> list[str]:
+    """What is half done in the store's own directory: half-written files, marks, and metadata that has a next."""
+    own = root / ".encore"
+    lock = own / "lock"
+    marks = lock.read_text(encoding="ascii").split() if lock.exists() else []
+    return [
+        *scratch_in(root),
+        *marks,
+        *(path.name for path in (own / "metadata").glob("*") if b'"next"' in path.read_bytes()),
+    ]

@@ -12,6 +12,7 @@ from encore_storage.errors import ConflictError
 from encore_storage.stores import FileSystemStore
 from encore_storage.streams import MEBIBYTE
 from tests.storage.filesystem.support import Meddling, put
+from tests.storage.support import run
 
 OLD = bytes(MEBIBYTE) + b"old" * 1000
 NEW = b"new" * len(OLD)
@@ -144,3 +145,28 @@ def test_no_descriptor_stays_open(root: Path, store: FileSystemStore) -> None:
         value.data.read(1)
 
     assert open_descriptors() == before
+
+
+READING_CHILD = """
+import os, sys
+from encore_events import EventManager
+from encore_storage.stores import FileSystemStore
+
+store = FileSystemStore(sys.argv[1], event_manager=EventManager())
+data = b"".join(bytes([number]) * (1 << 20) for number in range(4))
+store.from_bytes("a", data)
+chunks = store._open("a", store._lookup("a"), 0, len(data))
+first = next(chunks)
+child = os.fork()
+if not child:
+    for chunk in chunks:
+        pass
+    chunks.close()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+assert first + b"".join(chunks) == data
+"""
+
+
+def test_a_child_that_reads_on_takes_nothing_from_its_parent(root: Path) -> None:
+    run(READING_CHILD, root, forks=True)
