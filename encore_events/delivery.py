@@ -1,8 +1,8 @@
 """Emitting an event to all of its listeners, though an interrupt arrives meanwhile.
 
-A KeyboardInterrupt, or whatever a signal handler raises, may come between any two steps of Python. So the next listener
-is taken and called in one step of C (`next()` of a `map`), and what is left to be called is kept with the event: whoever
-was interrupted delivers the same event again, which goes on where it was broken off.
+A KeyboardInterrupt, or whatever a signal handler raises, may come between any two steps of Python. So the next
+listener is taken and called in one step of C (`next()` of a `map`), and the event keeps what is left to be called:
+whoever was interrupted delivers the same event again, which goes on where it was broken off.
 
 The attribute `_pending` of an event is missing as long as its delivery has not begun, and None when it is over.
 """
@@ -22,7 +22,7 @@ Call = Callable[[Any], object]
 Report = Callable[[BaseEvent, Call, Exception], object]
 
 Pending = tuple[Sequence[Call], Iterator[Call], Iterator[object], bool]
-"""All calls; those that are left; an iterator that calls the next of those for each item; if a listener was called before."""
+"""All calls; those that are left; an iterator that makes the next of those; whether others were made before."""
 
 _RESUME = dis.opmap.get("RESUME", -1)  # with which a function begins, and where Python looks for signals
 _WRAPPERS = "encore_events.listeners"  # the module of the functions that call a weakly held listener
@@ -87,7 +87,7 @@ def has_reached_any(event: BaseEvent) -> bool:
 
 
 def _judged(event: BaseEvent, report: Report, error: BaseException) -> BaseException | None:
-    """Report what a listener raised, and return what is an interrupt; where there is no stack left, raise that at once."""
+    """Report what a listener raised, and return an interrupt; where no stack is left, raise that at once."""
     pending: Pending = event.__dict__["_pending"]
     was_begun = _was_begun(error, pending)
     if isinstance(error, Exception) and not isinstance(error, RecursionError):

@@ -149,9 +149,7 @@ class Hold:
             raise ForkedError(repr(self), self._process.pid, "hold the events in the child itself")
 
 
-def taken(
-    holds: Mapping[int, Hold], event: BaseEvent, handle: EmitHandle | None, *, once: bool = False
-) -> bool:
+def taken(holds: Mapping[int, Hold], event: BaseEvent, handle: EmitHandle | None, *, once: bool = False) -> bool:
     """Queue the event with the innermost hold that wants it, and return whether one did."""
     if not holds:
         return False

@@ -20,8 +20,7 @@ from typing import TypeVar, cast
 import blinker
 
 from encore_events import forks
-from encore_events.abstract import BaseEventManager
-from encore_events.delivery import Call, begin, resume, skip
+from encore_events.delivering import DeliveringEventManager
 from encore_events.dispatch import Dispatcher, Trace
 from encore_events.errors import ManagerClosedError, NotConnectedError
 from encore_events.events import BaseEvent, check_event_class, check_made, has_hooks
@@ -38,7 +37,7 @@ from encore_events.worker import EmitHandle, Worker
 E = TypeVar("E", bound=BaseEvent)
 
 
-class EventManager(BaseEventManager):
+class EventManager(DeliveringEventManager):
     """Dispatches events to the listeners of their class and its base classes, by priority.
 
     >>> manager = EventManager()
@@ -170,49 +169,6 @@ class EventManager(BaseEventManager):
             check_made(event)
             raise
         return None
-
-    def deliver(self, event: BaseEvent) -> None:
-        """Emit an event that says how something ended: an interrupt is raised behind the last listener.
-
-        Called again with the same event, it goes on where an interrupt broke it off, and calls no listener twice.
-
-        Raises:
-            EventError: not an event, or one whose `__init__` did not call `super().__init__`.
-            ExceptionGroup: the manager is strict and listeners failed.
-        """
-        attributes = event.__dict__
-        if "_pending" in attributes:
-            if attributes["_pending"] is not None:
-                resume(event, self._report)
-            return
-        if self._holds and taken(self._holds, event, None, once=True):
-            return
-        try:
-            calls = self._plans[type(event)].plain
-        except KeyError:
-            calls = self._compile(type(event)).plain
-        if not calls or event._handled:  # noqa: SLF001 (as in emit)
-            self._deliver_to_some(event)
-            return
-        left = iter(calls)
-        results = map(operator.call, left, itertools.repeat(event))
-        attributes["_pending"] = calls, left, results, False
-        try:
-            for _ in results:
-                if event._handled:  # noqa: SLF001 (as in emit)
-                    break
-            attributes["_pending"] = None
-        except BaseException as error:  # noqa: BLE001 (listeners are isolated there, and interrupts raised)
-            resume(event, self._report, error)
-
-    def _deliver_to_some(self, event: BaseEvent) -> None:
-        plan = self._plan(type(event))
-        if plan.has_hooks:  # tracers, strict managers and events with hooks: only `emit` does all of it
-            skip(event)
-            self.emit(event)
-        else:
-            begin(event, () if event.handled else plan.accepted(event, self._tell))
-            resume(event, self._report)
 
     async def emit_async(self, event: BaseEvent) -> None:
         """Call the listeners as `emit` does, awaiting those that are coroutine functions, in order."""
@@ -374,11 +330,6 @@ class EventManager(BaseEventManager):
 
     def _tell(self, event: BaseEvent, listener: Listener, error: Exception) -> None:
         tell_listener_error(self, self._on_error, event, listener.func, error)
-
-    def _report(self, event: BaseEvent, call: Call, error: Exception) -> None:
-        listeners = self._plan(type(event))
-        named = next((one.func for one, its in zip(listeners.listeners, listeners.calls, strict=True) if its is call), call)
-        tell_listener_error(self, self._on_error, event, named, error)
 
     def _signal(self, cls: type[BaseEvent]) -> blinker.Signal:
         check_event_class(cls)

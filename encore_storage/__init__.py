@@ -1,6 +1,5 @@
 """Storage that is observed: stores, the utilities to write one, and what tells what they do."""
 
-from encore_storage.core import Change
 from encore_storage.errors import (
     ConflictError,
     IntegrityError,
@@ -20,6 +19,7 @@ from encore_storage.monitor import Monitor, monitor
 from encore_storage.store import AbstractStore
 from encore_storage.stores import DictMemoryStore, FileSystemStore, SqliteStore
 from encore_storage.value import Entry, Value
+from encore_storage.writing import Change
 
 __all__ = [
     "AbstractStore",

@@ -26,8 +26,19 @@ class ChangingOperation:
         is_delete: whether the key is deleted.
     """
 
-    __slots__ = ("__weakref__", "_change", "_effect", "_events", "_is_delete", "_key", "_outer", "_process")
-    __slots__ += ("_run", "_store", "progress")
+    __slots__ = (
+        "__weakref__",
+        "_change",
+        "_effect",
+        "_events",
+        "_is_delete",
+        "_key",
+        "_outer",
+        "_process",
+        "_run",
+        "_store",
+        "progress",
+    )
 
     def __init__(self, store: Any, key: str, progress: OperationProgress, *, is_delete: bool = False) -> None:
         """Make the operation, which has not started."""
@@ -49,7 +60,7 @@ class ChangingOperation:
     def __enter__(self) -> Self:
         """Start."""
         self._outer, here.effect = here.effect, self._effect
-        self.__class__ = OpenChangingOperation
+        self.__class__ = OpenChangingOperation  # type: ignore[assignment]  # the same object, with a finalizer
         self.progress.start()
         return self
 
@@ -74,7 +85,7 @@ class ChangingOperation:
         write = self._effect.write
         if write is not None and not write.is_over:  # an interrupt has cut it off, and it is left to the operation
             write.settle(self._store._turn)  # noqa: SLF001 (of the base class that makes it)
-        change = self._kept(write, error)
+        change = self._kept(write)
         self.progress.finish(None if change is not None and error is not None and is_interrupt(error) else error)
         if change is not None and self._process is forks.current:
             if self._events is None:
@@ -82,7 +93,7 @@ class ChangingOperation:
             self._pass_on(write, self._events)
         self.__class__ = ChangingOperation
 
-    def _kept(self, write: Write | None, error: BaseException | None) -> Change | None:
+    def _kept(self, write: Write | None) -> Change | None:
         """Return what took effect."""
         if write is None:
             return self._change
@@ -105,7 +116,7 @@ class ChangingOperation:
         )
 
     def _pass_on(self, write: Write | None, events: list[BaseEvent]) -> None:
-        """Emit the events; inside of another write they are true only if that is kept, in a transaction if it commits."""
+        """Emit the events, or hold them: inside of another write they are only true if that is kept."""
         enclosing = None if write is None else write.enclosing
         hold = getattr(self._run, "hold", None) if is_elsewhere() else None
         for event in events:

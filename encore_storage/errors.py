@@ -145,8 +145,8 @@ class OpenDatabaseError(StoreError, PermissionError):
     def __init__(self, path: str, store: str) -> None:
         """Name the file and the `store` that has it open."""
         super().__init__(
-            f"cannot use {path!r} as a file: store {store!r} of this process has that database open, and would lose its "
-            "locks when the file is closed; read it through the store, or call disconnect() first"
+            f"cannot use {path!r} as a file: store {store!r} of this process has that database open, and would lose "
+            "its locks when the file is closed; read it through the store, or call disconnect() first"
         )
         self.path = path
         self.store = store

@@ -81,13 +81,13 @@ class Ending:
 
     def start(self) -> Self:
         """Start the operation."""
-        self.__class__ = OpenEnding
+        self.__class__ = OpenEnding  # type: ignore[assignment]  # the same object, with a finalizer
         self.progress.start()
         return self
 
     def take_over(self) -> Self:
         """Be responsible for an operation that has started."""
-        self.__class__ = OpenEnding
+        self.__class__ = OpenEnding  # type: ignore[assignment]  # the same object, with a finalizer
         return self
 
     def check_process(self) -> None:
@@ -126,7 +126,7 @@ class Ending:
 
 
 class OpenEnding(Ending):
-    """The ending of an operation that is not over: the last resort of one that an interrupt has cut off, or nobody closed.
+    """The ending of an operation that is not over: the last resort where an interrupt came, or nobody closed it.
 
     An interrupt that arrives in a finalizer is lost. So only what is not over has one: what is becomes its base class.
     """

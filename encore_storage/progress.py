@@ -54,7 +54,9 @@ class StoreProgress(ProgressManager):
     """What seconds are measured by: a function without arguments."""
 
     _told = 0
-    _counts_as: ClassVar[type[StoreProgress] | None] = None  # whose `min_interval` and `clock` count; None: its own class's
+    _counts_as: ClassVar[type[StoreProgress] | None] = (
+        None  # whose `min_interval` and `clock` count; None: its own class's
+    )
     _end_events: tuple[StoreProgressEvent, ...] | None = None
     _due = _ALWAYS
     _began: float | None = None  # by the clock, of what was at work before it could be told
@@ -199,7 +201,7 @@ class StoreProgress(ProgressManager):
         self._started, self._ended, self._due = False, True, _ALWAYS
 
     def _finish_start(self, start: StoreProgressEvent) -> None:
-        """Emit the end where an interrupt broke off the start: to all, after the start to those who missed it, or to nobody."""
+        """Emit the end of a start that an interrupt broke off: to nobody, or after the start to those who missed it."""
         if has_reached_any(start):
             for event in (start, *(self._end_events or ())):
                 self.event_manager.deliver(event)

@@ -7,9 +7,10 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from encore_events import forks
+from encore_storage.blocks import Block
 from encore_storage.errors import TransactionError
 from encore_storage.events import TransactionOutcome
-from encore_storage.runs import Block, Run, name_of
+from encore_storage.runs import Run, name_of
 from encore_storage.turn import Turn
 
 
@@ -45,13 +46,14 @@ class TransactionState:
     def active(self) -> SimpleTransactionContext | None:
         """The context of the transaction that is under way."""
         first = self.turn.first
-        return first.context if isinstance(first, Run) and first.is_open and not first.is_abandoned else None
+        is_under_way = isinstance(first, Run) and first.is_open and not first.is_abandoned
+        return cast("SimpleTransactionContext", cast("Run", first).context) if is_under_way else None
 
     @property
     def mine(self) -> SimpleTransactionContext | None:
         """The active context, if it is the calling thread's and task's own."""
         mine = self.turn.mine
-        return mine.context if isinstance(mine, Run) else None
+        return cast("SimpleTransactionContext", mine.context) if isinstance(mine, Run) else None
 
 
 class DummyTransactionContext:
@@ -102,7 +104,7 @@ class TransactionBlocks(ABC):
         """Begin, or join the transaction that this thread and task is in, and return the active context.
 
         Raises:
-            ForkedStoreError: the transaction that the caller is in was begun by the process that this one was forked from.
+            ForkedStoreError: the caller is in a transaction of the process that this one was forked from.
             TransactionError: a value for the store is being written.
             TransactionTimeoutError: another thread's transaction did not end within the store's `timeout`
                 seconds, or another task of this thread is in one.
@@ -192,8 +194,8 @@ class SimpleTransactionContext(TransactionBlocks):
     `_in_transaction()`, which says if its backend is inside one: so an interrupt that arrives during
     a commit that took effect is reported as committed.
 
-    Used in a `with` statement itself, it ends a block that an interrupt has cut off when nobody keeps it any more. Stores
-    had better offer `entry()`, which nobody keeps.
+    Used in a `with` statement itself, it ends a block that an interrupt has cut off when nobody keeps it any more.
+    Stores had better offer `entry()`, which nobody keeps.
 
     Args:
         store: the store; its `event_manager`, `name` and `timeout` are used if it has them.

@@ -1,8 +1,8 @@
 """The turn to write to a store: one thread, and in it one asyncio task, at a time.
 
-Whoever wants to write has a lease. The leases stand in a queue, the keys of a dict: to enter it, and to leave it, is one
-step that may be repeated, so that an interrupt between any two steps leaves nothing half done. The first has the turn.
-Those behind it look every now and then whether it was abandoned: its holder was collected, its thread or task has ended.
+Whoever wants to write has a lease. The leases stand in a queue, the keys of a dict: to enter it, and to leave it, is
+one step that may be repeated, so that an interrupt between any two steps leaves nothing half done. The first has the
+turn. Those behind it look every now and then if it was abandoned: its holder was collected, its thread or task is gone.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ class Turn:
                     self.settle(first)
                 left = end - time.monotonic()
                 if left <= 0:
-                    raise TransactionTimeoutError(self.store, f"its end was awaited for {timeout} s")
+                    raise TransactionTimeoutError(self.store, f"its end was awaited for {timeout} s")  # noqa: TRY301
                 lease.gate = gate = ThreadGate()
                 if self.first is first:  # looked at after the gate is there: one of the two sees the other
                     gate.wait(min(left, _LOOK_AGAIN))
@@ -270,7 +270,7 @@ class Taken:
         forks.this_process()  # before anything is made that belongs to it
         if self._turn.mine is None:
             self._lease = lease = Lease(self)
-            self.__class__ = OpenTaken
+            self.__class__ = OpenTaken  # type: ignore[assignment]  # the same object, with a finalizer
             self._turn.take(lease)
             lease.is_open = True
         return self
@@ -287,7 +287,8 @@ class Taken:
 class OpenTaken(Taken):
     """A block that was not left: the last resort of one that an interrupt has cut off.
 
-    An interrupt that arrives in a finalizer is lost. So only what was not left has one: what was becomes its base class.
+    An interrupt that arrives in a finalizer is lost. So only what was not left has one: what was left is of the base
+    class.
     """
 
     __slots__ = ()

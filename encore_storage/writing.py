@@ -90,12 +90,24 @@ class Write(Lease):
         enclosing: the block of a write that it stands in, or None.
         change: what it changes, once that is known.
         is_kept: whether that took effect, once that is known.
-        held: the events of changes that were made inside of it, by its source or a listener; they are true if it is kept.
+        held: the events of changes made inside of it, by its source or a listener, which are true if it is kept.
         mark: whatever the backend wants to remember.
     """
 
-    __slots__ = ("_backend", "_is_there", "_is_tried", "_turn", "change", "effect", "enclosing", "held", "is_kept", "mark")
-    __slots__ += ("part_of", "phase")
+    __slots__ = (
+        "_backend",
+        "_is_there",
+        "_is_tried",
+        "_turn",
+        "change",
+        "effect",
+        "enclosing",
+        "held",
+        "is_kept",
+        "mark",
+        "part_of",
+        "phase",
+    )
 
     def __init__(self, holder: Writing, backend: Backend, turn: Turn) -> None:
         """Make a block that waits for its turn."""
@@ -227,10 +239,15 @@ class Write(Lease):
 
     def _leave(self) -> None:
         lease, enclosing = self._lease, self.enclosing
-        if self.phase == DECIDED and enclosing is not None and self.is_kept and enclosing.effect is self.effect:
+        if (
+            self.phase == DECIDED
+            and enclosing is not None
+            and self.is_kept
+            and enclosing.effect is self.effect
+            and self.change
+        ):
             enclosing.held.update(self.held)
-            enclosing.change = self.change
-            enclosing._is_there = self._is_there
+            enclosing.expect(self.change, self._is_there)
         if lease.innermost is self:
             lease.innermost = enclosing
         if lease is self:
@@ -308,7 +325,8 @@ class Writing:
 class OpenWriting(Writing):
     """A block that was not left: the last resort of one that an interrupt has cut off.
 
-    An interrupt that arrives in a finalizer is lost. So only what was not left has one: what was becomes its base class.
+    An interrupt that arrives in a finalizer is lost. So only what was not left has one: what was left is of the base
+    class.
     """
 
     __slots__ = ()

@@ -1,8 +1,8 @@
 """The files that a forked child has inherited open.
 
-SQLite counts the locks of a database in tables that belong to the process. A fork copies them, but not the locks: as long
-as a descriptor of the database is inherited, SQLite takes the child for the holder of locks that only the parent has, and
-what the child writes may be lost. It does not help to open the database anew.
+SQLite counts the locks of a database in tables that belong to the process. A fork copies them, but not the locks: as
+long as a descriptor of the database is inherited, SQLite takes the child for the holder of locks that only the parent
+has, and what the child writes may be lost. It does not help to open the database anew.
 """
 
 from __future__ import annotations

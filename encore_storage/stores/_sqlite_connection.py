@@ -17,7 +17,6 @@ from encore_storage.errors import (
     StoreReadOnlyError,
     TransactionTimeoutError,
 )
-
 from encore_storage.stores._inherited_files import inherited_files
 from encore_storage.stores._open_databases import closed, opened
 
@@ -117,9 +116,9 @@ class Place:
         """Refuse a database of which this process has inherited an open descriptor. Raises StoreConnectionError."""
         if self.path is not None and inherited_files.are_open(self.path):
             raise StoreConnectionError(
-                f"store {self.store!r} cannot use {self.location!r} here: the process that this one was forked from had it "
-                "open at that moment, and what is written here would be lost; fork before it is opened, or while no "
-                "transaction, write, stream or query of it is under way and nothing but stores has it open"
+                f"store {self.store!r} cannot use {self.location!r} here: the process that this one was forked from "
+                "had it open at that moment, and what is written here would be lost; fork before it is opened, or "
+                "while no transaction, write, stream or query of it is under way and nothing but stores has it open"
             )
 
 

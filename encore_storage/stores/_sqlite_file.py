@@ -143,8 +143,8 @@ class FileDatabase(Database):
             if _identity(self._path + suffix) != identity:
                 raise StoreConnectionError(
                     f"store {self.place.store!r} lost {self._path + suffix!r}: it was removed or replaced while it was "
-                    "open, and nothing that is written would be kept; call disconnect() and connect() to go on with what "
-                    "is there now"
+                    "open, and nothing that is written would be kept; call disconnect() and connect() to go on with "
+                    "what is there now"
                 )
 
     def _close_idle(self, *, keep: int = 0) -> None:

@@ -142,7 +142,7 @@ class Observation:
         self._transactions.setdefault(store, {})[event.transaction_id] = self._clock()
 
     def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
-        known = self._transactions.get(self._stores.get(event.store, UNKNOWN))
+        known = self._transactions.get(self._stores.get(event.store or "", UNKNOWN))
         if known is not None:  # first, as above
             known.pop(event.transaction_id, None)
         labels = store, _ = self._store(event), closed(event.outcome, TRANSACTION_OUTCOMES)

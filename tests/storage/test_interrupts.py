@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,8 @@ from encore_storage.events import (
 from encore_storage.store import AbstractStore
 from encore_storage.stores import DictMemoryStore, SqliteStore
 from encore_storage.subscribers import MetricsSubscriber
-from tests.storage.support import LONG
-from tests.storage.sweeps import Moments, sweep
+from tests.storage.support import LONG, settled
+from tests.storage.sweeps import sweep
 
 FEW = 0.5
 """Seconds that another thread is given to write."""
@@ -70,7 +69,8 @@ class Made:
 
         def write() -> None:
             self.store.timeout = FEW
-            done.append(self.store.from_bytes("other", b"1"))
+            self.store.from_bytes("other", b"1")
+            done.append(True)
 
         thread = threading.Thread(target=write)
         thread.start()
@@ -79,14 +79,16 @@ class Made:
         assert self.store.to_bytes("other") == b"1"
 
     def _each_start_has_its_end(self) -> None:
-        from tests.storage.support import settled
-
         settled()
         for start, end, name in (
             (StoreProgressStartEvent, StoreProgressEndEvent, "operation_id"),
             (StoreTransactionStartEvent, StoreTransactionEndEvent, "transaction_id"),
         ):
             assert self.ids(start, name) == self.ids(end, name), (start.__name__, self.recorder.names())
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def in_a_transaction(made: Made) -> None:
@@ -129,14 +131,14 @@ CALLS: dict[str, Call] = {
 
 
 @pytest.fixture(params=["memory", "sqlite", "sqlite in memory"])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[EventManager], AbstractStore]]:
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[EventManager], AbstractStore]:
     names = iter(range(1_000_000))
     makers: dict[str, Callable[[EventManager], AbstractStore]] = {
         "memory": lambda manager: DictMemoryStore(event_manager=manager),
         "sqlite": lambda manager: SqliteStore(tmp_path / f"{next(names)}.db", event_manager=manager),
         "sqlite in memory": lambda manager: SqliteStore(event_manager=manager),
     }
-    yield makers[request.param]
+    return makers[request.param]
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
@@ -144,8 +146,8 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[E
 def test_an_interrupt_at_the_entry_of_any_function_leaves_all_whole(
     make: Callable[[EventManager], AbstractStore], call: Call, error: type[BaseException]
 ) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
 
     assert sweep(lambda: Made(make), call, Made.check, events="call", error=error) > 0
 
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert descriptors() <= before

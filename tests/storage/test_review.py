@@ -14,7 +14,6 @@ import pytest
 from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage import monitor
-from encore_storage.core import Change
 from encore_storage.errors import InvalidKeyTypeError, StoreConnectionError, TransactionTimeoutError
 from encore_storage.events import (
     StoreProgressEndEvent,
@@ -27,6 +26,7 @@ from encore_storage.metadata import Metadata
 from encore_storage.store import AbstractStore
 from encore_storage.stores import DictMemoryStore
 from encore_storage.utils import DummyTransactionContext, SimpleTransactionContext, StoreProgressManager
+from encore_storage.writing import Change
 from tests.storage.support import RecordingStore
 
 

@@ -1,0 +1,81 @@
+"""The part of the event manager that emits what an interrupt must not cut short."""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from abc import abstractmethod
+
+from encore_events.abstract import BaseEventManager
+from encore_events.delivery import Call, begin, resume, skip
+from encore_events.events import BaseEvent
+from encore_events.hold import Hold, taken
+from encore_events.plan import Plan, Report
+from encore_events.trouble import OnError, tell_listener_error
+
+
+class DeliveringEventManager(BaseEventManager):
+    """An event manager that has plans, and delivers events by them; `EventManager` makes the plans."""
+
+    _plans: dict[type, Plan]
+    _holds: dict[int, Hold]
+    _on_error: OnError | None
+    _tell: Report
+
+    @abstractmethod
+    def _compile(self, cls: type[BaseEvent]) -> Plan:
+        """Make the plan of an event class."""
+
+    @abstractmethod
+    def _plan(self, cls: type[BaseEvent]) -> Plan:
+        """Return the plan of an event class, made if there is none."""
+
+    def deliver(self, event: BaseEvent) -> None:
+        """Emit an event that says how something ended: an interrupt is raised behind the last listener.
+
+        Called again with the same event, it goes on where an interrupt broke it off, and calls no listener twice.
+
+        Raises:
+            EventError: not an event, or one whose `__init__` did not call `super().__init__`.
+            ExceptionGroup: the manager is strict and listeners failed.
+        """
+        attributes = event.__dict__
+        if "_pending" in attributes:
+            if attributes["_pending"] is not None:
+                resume(event, self._report)
+            return
+        if self._holds and taken(self._holds, event, None, once=True):
+            return
+        try:
+            calls = self._plans[type(event)].plain
+        except KeyError:
+            calls = self._compile(type(event)).plain
+        if not calls or event._handled:  # noqa: SLF001 (as in emit)
+            self._deliver_to_some(event)
+            return
+        left = iter(calls)
+        results = map(operator.call, left, itertools.repeat(event))
+        attributes["_pending"] = calls, left, results, False
+        try:
+            for _ in results:
+                if event._handled:  # noqa: SLF001 (as in emit)
+                    break  # type: ignore[unreachable]  # mypy takes it for unchanged
+            attributes["_pending"] = None
+        except BaseException as error:  # noqa: BLE001 (listeners are isolated there, and interrupts raised)
+            resume(event, self._report, error)
+
+    def _deliver_to_some(self, event: BaseEvent) -> None:
+        plan = self._plan(type(event))
+        if plan.has_hooks:  # tracers, strict managers and events with hooks: only `emit` does all of it
+            skip(event)
+            self.emit(event)
+        else:
+            begin(event, () if event._handled else plan.accepted(event, self._tell))  # noqa: SLF001 (as above)
+            resume(event, self._report)
+
+    def _report(self, event: BaseEvent, call: Call, error: Exception) -> None:
+        listeners = self._plan(type(event))
+        named = next(
+            (one.func for one, its in zip(listeners.listeners, listeners.calls, strict=True) if its is call), call
+        )
+        tell_listener_error(self, self._on_error, event, named, error)
