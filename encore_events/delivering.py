@@ -26,9 +26,13 @@ class DeliveringEventManager(BaseEventManager):
     def _compile(self, cls: type[BaseEvent]) -> Plan:
         """Make the plan of an event class."""
 
-    @abstractmethod
-    def _plan(self, cls: type[BaseEvent]) -> Plan:
-        """Return the plan of an event class, made if there is none."""
+    def begin_hold(self, hold: Hold) -> None:
+        """Ask `hold` about every event from now on. For `Hold`."""
+        self._holds[id(hold)] = hold
+
+    def end_hold(self, hold: Hold) -> None:
+        """Ask it no longer. For `Hold`."""
+        self._holds.pop(id(hold), None)
 
     def deliver(self, event: BaseEvent) -> None:
         """Emit an event that says how something ended: an interrupt is raised behind the last listener.
@@ -79,3 +83,10 @@ class DeliveringEventManager(BaseEventManager):
             (one.func for one, its in zip(listeners.listeners, listeners.calls, strict=True) if its is call), call
         )
         tell_listener_error(self, self._on_error, event, named, error)
+
+    def _renew(self) -> None:
+        """Forget the holds of the process that this one was forked from."""
+        self._holds.clear()
+
+    def _plan(self, cls: type[BaseEvent]) -> Plan:
+        return self._plans.get(cls) or self._compile(cls)

@@ -275,18 +275,6 @@ class EventManager(DeliveringEventManager):
             self._remove(listener)
         self._plans = {}
 
-    def _renew(self) -> None:
-        """Forget the holds of the process that this one was forked from."""
-        self._holds.clear()
-
-    def begin_hold(self, hold: Hold) -> None:
-        """Ask `hold` about every event from now on. For `Hold`."""
-        self._holds[id(hold)] = hold
-
-    def end_hold(self, hold: Hold) -> None:
-        """Ask it no longer. For `Hold`."""
-        self._holds.pop(id(hold), None)
-
     def emit_held(self, event: BaseEvent, handle: EmitHandle | None) -> None:
         """Emit an event that is no longer held. For `Hold`."""
         if taken(self._holds, event, handle):
@@ -371,9 +359,6 @@ class EventManager(DeliveringEventManager):
         check_made(event)
         self._dispatcher.run(event, plan, self.emit)
         return ()
-
-    def _plan(self, cls: type[BaseEvent]) -> Plan:
-        return self._plans.get(cls) or self._compile(cls)
 
     def _compile(self, cls: type[BaseEvent]) -> Plan:
         plans = self._plans  # taken before anything is read: a change from here on throws this dict away
