@@ -199,6 +199,7 @@ class StoreProgress(ProgressManager):
         elif ends:
             deliver(ends[0])
         self._started, self._ended, self._due = False, True, _ALWAYS
+        self._end_events = ()  # an error's frames hold this progress
 
     def _finish_start(self, start: StoreProgressEvent) -> None:
         """Emit the end of a start that an interrupt broke off: to nobody, or after the start to those who missed it."""

@@ -140,10 +140,11 @@ class Run(Lease):
         if self.phase == DECIDED:
             self._free()
             self._emit_end()
+            failure, self._error, self.doomed_by = self._error, None, None  # their frames hold this run
             self.phase = OVER
             self.over.open()
-            if error is None and self._error is not None:
-                raise self._error
+            if error is None and failure is not None:
+                raise failure
 
     def settle(self, turn: Turn) -> None:
         """Roll back what nobody is left to end. Runs in a thread of its own."""

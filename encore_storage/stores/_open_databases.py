@@ -41,8 +41,11 @@ class _OpenDatabases:
 
     def stores(self) -> dict[str, str]:
         """Return the name of a store by the path of the database that it has open."""
-        living = [database for reference in self.by_id.valuerefs() if (database := reference()) is not None]
-        return {database.path: database.store for database in living}
+        return {database.path: database.store for database in self.living()}
+
+    def living(self) -> list[OpenDatabase]:
+        """Return all of them."""
+        return [database for reference in self.by_id.valuerefs() if (database := reference()) is not None]
 
     def _renew(self) -> None:
         """Forget the databases of the parent: its locks are not those of the child."""
@@ -60,6 +63,11 @@ def opened(database: OpenDatabase) -> None:
 def closed(database: OpenDatabase) -> None:
     """Refuse its files no longer; doing so twice changes nothing."""
     _open.by_id.pop(id(database), None)
+
+
+def count_open(path: str) -> int:
+    """Return how many connections this process has with the database at a path."""
+    return sum(database.path == path for database in _open.living())
 
 
 def is_any_open() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sqlite3
 import time
@@ -111,6 +112,14 @@ class Place:
             f"store {self.store!r} has {self.location!r} open in the process that this one was forked from: "
             "open it anew here"
         )
+
+    def read_without_log(self, statement: str) -> list[Row] | None:
+        """Return all rows of a statement, of what is in the database itself and not only in its log; None if it can't."""
+        try:
+            with contextlib.closing(sqlite3.connect(f"{self.uri}mode=ro&immutable=1", uri=True)) as database:
+                return database.execute(statement).fetchall()
+        except sqlite3.Error:
+            return None
 
     def check_not_inherited(self) -> None:
         """Refuse a database of which this process has inherited an open descriptor. Raises StoreConnectionError."""

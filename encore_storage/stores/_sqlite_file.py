@@ -8,7 +8,7 @@ from collections import deque
 from pathlib import Path
 
 from encore_storage.errors import StoreConnectionError, StoreReadOnlyError
-from encore_storage.stores._open_databases import SUFFIXES
+from encore_storage.stores._open_databases import SUFFIXES, count_open
 from encore_storage.stores._sqlite_connection import Connection, Place, Row
 from encore_storage.stores._sqlite_database import Database
 
@@ -17,6 +17,8 @@ from encore_storage.stores._sqlite_database import Database
 _SETTINGS = ("synchronous = FULL", "fullfsync = ON", "journal_size_limit = 67108864")
 
 _MOST_IDLE = 8
+
+_CONTENT = "SELECT key, metadata, modified, blob FROM entry ORDER BY key"
 
 
 def may_write(path: str) -> bool:
@@ -58,6 +60,8 @@ class FileDatabase(Database):
         """
         if self._writer.is_closed:  # before a fork, or since opening it anew has failed
             self._reopen()
+        self._recover_log()
+        self._check_in_place()
         try:
             super().begin()
         except StoreReadOnlyError:
@@ -136,6 +140,21 @@ class FileDatabase(Database):
     def _forget_log(self) -> None:
         """Let the log be another one: SQLite removes it with the last connection, and makes it anew with the first."""
         self._files = {"": self._files[""]}
+
+    def _recover_log(self) -> None:
+        """Go on with a new log, if the old one was removed and nothing that it held is missing.
+
+        Another process removes it when it takes itself for the last one that has the database open: because this
+        program has read the file by itself, and closed it, which dropped the locks. It has moved everything into the
+        database before. Whatever else has removed the log has not.
+        """
+        moved = {suffix for suffix, identity in self._files.items() if _identity(self._path + suffix) != identity}
+        if moved != {"-wal", "-shm"}:
+            return
+        if count_open(self._path) > 1 + len(self._idle):  # by a stream, or another store
+            self._check_in_place()  # SQLite would go on with the index of the old log
+        if self.place.read_without_log(_CONTENT) == self._writer.run(_CONTENT):
+            self._reopen()
 
     def _check_in_place(self) -> None:
         """Refuse to go on with files that nobody else can see. Raises StoreConnectionError."""
