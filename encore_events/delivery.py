@@ -120,13 +120,14 @@ def _was_begun(error: BaseException, pending: Pending) -> bool:
         inner = inner.tb_next
     if inner is None:
         return not isinstance(error, RecursionError) or _is_at_start(pending)
-    return not _is_first_step(inner)
+    return not is_first_step(inner)
 
 
 def _is_at_start(pending: Pending) -> bool:
     return operator.length_hint(pending[1]) == len(pending[0])
 
 
-def _is_first_step(traceback: TracebackType) -> bool:
+def is_first_step(traceback: TracebackType) -> bool:
+    """Return whether a function was interrupted before its first line."""
     code = traceback.tb_frame.f_code.co_code
     return code[traceback.tb_lasti] == _RESUME

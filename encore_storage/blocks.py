@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from encore_events import forks
+from encore_storage.chains import end_cut_off
 from encore_storage.collected import is_elsewhere
 from encore_storage.errors import ForkedStoreError, TransactionError
 from encore_storage.runs import OVER, Context, Run
 from encore_storage.turn import Turn
+
+_A_MOMENT = 0.1
+"""Seconds that a finalizer waits at most for the other thread: what that does may wait for a lock of this one."""
 
 _PATIENCE = 1.0
 """Seconds that whoever leaves a block in the wrong place waits for its end to be emitted."""
@@ -59,6 +63,9 @@ class Block:
             run.break_off(error)
         self._is_left = True
 
+    def end_cut_off(self, error: BaseException) -> None:
+        """Do nothing, once it was left."""
+
     def leave(self, error: BaseException | None) -> None:
         """Leave the block; the outermost ends the run.
 
@@ -67,6 +74,7 @@ class Block:
             TransactionAbortedError: an inner block failed, so all was rolled back.
             TransactionError: it was entered in another thread or task, so all was rolled back; or its run is over.
         """
+        end_cut_off(error)
         run = self._run
         if run is None or self._is_left:
             raise TransactionError(f"a transaction of store {self._turn.store!r} was left that was never entered")
@@ -146,6 +154,11 @@ class OpenBlock(Block):
             if self._is_left:
                 self.__class__ = Block  # type: ignore[assignment]  # the same object, without a finalizer
 
+    def end_cut_off(self, error: BaseException) -> None:
+        """Leave the block as it should have been left, had an interrupt not kept it from that."""
+        self.break_off(error)
+        self.__class__ = Block  # type: ignore[assignment]  # the same object, without a finalizer
+
     def __del__(self) -> None:
         """Have the run ended by another thread, where the block was never left."""
         run = self._run
@@ -153,5 +166,7 @@ class OpenBlock(Block):
             return
         if self._is_outermost:
             self._turn.settle(run)
+            if not is_elsewhere():
+                run.over.wait(_A_MOMENT)  # so that mostly all is over when an interrupt has been handled
         elif run.doomed_by is None:
             run.doomed_by = TransactionError("a block inside it was never left")

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from encore_events import forks
 from encore_events.events import BaseEvent
+from encore_storage.chains import end_cut_off
 from encore_storage.collected import do_elsewhere, is_elsewhere
 from encore_storage.errors import cut_off, is_interrupt
 from encore_storage.events import StoreDeleteEvent, StoreModificationEvent, StoreSetEvent, StoreUpdateEvent
@@ -68,7 +69,11 @@ class ChangingOperation:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """End, and emit what was changed, also where the block raised behind that."""
+        end_cut_off(error)
         self._end(error)
+
+    def end_cut_off(self, error: BaseException) -> None:
+        """Do nothing, once it is over."""
 
     def _end(self, error: BaseException | None, attempts: int = 3) -> None:
         try:
@@ -132,6 +137,10 @@ class OpenChangingOperation(ChangingOperation):
     """An operation that is not over; see `OpenOperationProgress`."""
 
     __slots__ = ()
+
+    def end_cut_off(self, error: BaseException) -> None:
+        """End as it should have ended, had an interrupt not kept it from that."""
+        self._end(error)
 
     def __del__(self) -> None:
         """Have another thread end it and emit what was changed, where an interrupt has cut it off."""

@@ -9,6 +9,7 @@ from typing import Any, Self
 from encore_events import forks
 from encore_events.ids import new_id
 from encore_events.progress import ExitState
+from encore_storage.chains import end_cut_off
 from encore_storage.collected import do_elsewhere
 from encore_storage.errors import ForkedStoreError, cut_off
 from encore_storage.events import Direction, Operation
@@ -99,9 +100,13 @@ class Ending:
     def tell(self, error: BaseException | None = None) -> None:
         """Emit the end here and now."""
         if self._process is forks.current:
+            end_cut_off(error)
             self.progress.finish(error)
         self.is_told = True
         self.__class__ = Ending
+
+    def end_cut_off(self, error: BaseException) -> None:
+        """Do nothing, once it is over."""
 
     def tell_of(self, close: Callable[[], object]) -> None:
         """Close what was read, and emit how that went."""
@@ -121,6 +126,7 @@ class Ending:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """End with the outcome that the block's exception stands for."""
+        end_cut_off(error)
         self.progress.finish(error)
         self.__class__ = Ending
 
@@ -132,6 +138,10 @@ class OpenEnding(Ending):
     """
 
     __slots__ = ()
+
+    def end_cut_off(self, error: BaseException) -> None:
+        """End as it should have ended, had an interrupt not kept it from that."""
+        self.tell(error)
 
     def __del__(self) -> None:
         """Have another thread close what was read, and end the operation as cancelled."""

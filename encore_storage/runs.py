@@ -7,7 +7,9 @@ and a thread of its own finishes the run.
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from encore_events import forks
@@ -17,7 +19,7 @@ from encore_events.delivery import has_reached_any
 from encore_events.gates import ThreadGate
 from encore_events.hold import Hold
 from encore_events.ids import new_id
-from encore_storage.chains import append_to_chain
+from encore_storage.chains import append_to_chain, blocks_in, chain_of
 from encore_storage.errors import StoreError, TransactionAbortedError, TransactionError, is_interrupt
 from encore_storage.events import (
     StoreModificationEvent,
@@ -89,6 +91,12 @@ class Run(Lease):
         self._commit_started_at: float | None = None
         self._commit_duration: float | None = None
 
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether its block only exists because somebody keeps the traceback of the interrupt that has cut it off."""
+        errors = [error for error in (sys.exc_info()[1], getattr(sys, "last_value", None)) if error is not None]
+        return bool(errors) and self._was_cut_off_by(errors)
+
     def begin(self) -> None:
         """Wait for the turn, begin, and emit that."""
         context = self.context
@@ -158,6 +166,10 @@ class Run(Lease):
             self._break_off_in_attempts(error)
         finally:
             turn.free(self)  # whatever its backend and its listeners have raised
+
+    def _was_cut_off_by(self, errors: Iterable[BaseException]) -> bool:
+        chains = (one for error in errors for one in chain_of(error))
+        return any(block is self.holder for one in chains for block in blocks_in(one.__traceback__))
 
     def _break_off_in_attempts(self, error: BaseException, attempts: int = 3) -> None:
         try:

@@ -96,6 +96,11 @@ class TransactionBlocks(ABC):
         self._blocks: list[Block] = []
 
     @property
+    def innermost(self) -> list[Block]:
+        """The block that would be left next, if there is one."""
+        return self._blocks[-1:]
+
+    @property
     @abstractmethod
     def _context(self) -> SimpleTransactionContext:
         """The context."""
@@ -118,7 +123,7 @@ class TransactionBlocks(ABC):
         except BaseException as error:
             block.break_off(error)
             raise
-        return cast("SimpleTransactionContext", active)
+        return active  # type: ignore[return-value]  # a context of this very kind
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -133,7 +138,11 @@ class TransactionBlocks(ABC):
             block = self._blocks.pop()
         except IndexError:
             raise TransactionError(f"{self!r} was left but never entered") from None
-        block.leave(error)
+        try:
+            block.leave(error)
+        except BaseException as failure:
+            block.break_off(failure)  # nothing, where it was left
+            raise
 
 
 class TransactionEntry(TransactionBlocks):

@@ -55,6 +55,11 @@ class Lease:
         self._holder = weakref.ref(holder)
 
     @property
+    def holder(self) -> object:
+        """The object that has to end it, or None if it was collected."""
+        return self._holder()
+
+    @property
     def is_thread_alive(self) -> bool:
         """Whether the thread has not ended that asked for it."""
         return self._is_alive() is not None
@@ -64,6 +69,11 @@ class Lease:
         """Whether nobody is left who could end it."""
         task = self.owner.task
         return self._holder() is None or self._is_alive() is None or (task is not None and task.done())
+
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether its holder only exists because somebody keeps the traceback of the interrupt that has cut it off."""
+        return False
 
     @property
     def is_mine(self) -> bool:
@@ -121,6 +131,9 @@ class Turn:
             return None
         first = self.first
         if first is None or not first.is_open or not first.is_mine or first.is_abandoned:
+            return None
+        if first.is_left_behind:
+            first.settle(self)
             return None
         return first
 

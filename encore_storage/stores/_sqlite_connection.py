@@ -114,7 +114,7 @@ class Place:
         )
 
     def read_without_log(self, statement: str) -> list[Row] | None:
-        """Return all rows of a statement, of what is in the database itself and not only in its log; None if it can't."""
+        """Return all rows of a statement, of what is in the database itself; None if that can't be read."""
         try:
             with contextlib.closing(sqlite3.connect(f"{self.uri}mode=ro&immutable=1", uri=True)) as database:
                 return database.execute(statement).fetchall()

@@ -19,7 +19,7 @@ from encore_storage.store import AbstractStore
 from encore_storage.stores.filesystem import FileSystemStore
 from encore_storage.stores.memory import DictMemoryStore
 from encore_storage.stores.sqlite import SqliteStore
-from encore_storage.transactions import SimpleTransactionContext, TransactionState
+from encore_storage.transactions import SimpleTransactionContext, TransactionEntry, TransactionState
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -82,8 +82,8 @@ class RecordingStore:
         self._kept: set[str] = set()
         self._pending: set[str] | None = None
 
-    def transaction(self, notes: str | None = None) -> SimpleTransactionContext:
-        return SimpleTransactionContext(self, notes)
+    def transaction(self, notes: str | None = None) -> TransactionEntry:
+        return SimpleTransactionContext(self, notes).entry()
 
     def from_bytes(self, key: str, data: bytes) -> None:
         with TransactionState.of(self).turn:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from types import FrameType
 
 import pytest
 
@@ -22,8 +25,13 @@ from encore_storage.events import (
     StoreTransactionStartEvent,
 )
 from encore_storage.stores import DictMemoryStore
-from encore_storage.transactions import DummyTransactionContext, SimpleTransactionContext, TransactionState
-from tests.storage.support import END, LONG, SET, START, RecordingStore, Transactional, keep, told
+from encore_storage.transactions import (
+    DummyTransactionContext,
+    SimpleTransactionContext,
+    TransactionBlocks,
+    TransactionState,
+)
+from tests.storage.support import END, LONG, SET, START, RecordingStore, Transactional, keep, settled, told
 
 Fail = Callable[..., None]
 
@@ -688,3 +696,53 @@ class TestChain:
 
         assert error is original
         assert error.__context__ is None
+
+
+class TestLeftBehind:
+    """A block that an interrupt has cut off before the first line of its exit, while its traceback is kept."""
+
+    @staticmethod
+    def cut_off(store: Transactional) -> KeyboardInterrupt:
+        """Leave a transaction behind in the traceback that is returned."""
+
+        def interrupt(frame: FrameType, event: str, arg: object) -> None:
+            if frame.f_code is TransactionBlocks.__exit__.__code__:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+
+        before = sys.gettrace()
+        try:
+            sys.settrace(interrupt)
+            with store.transaction("cut off"):
+                store.from_bytes("lost", b"1")
+        except KeyboardInterrupt as error:
+            return error
+        finally:
+            sys.settrace(before)
+        raise AssertionError("it was not interrupted")
+
+    @pytest.mark.parametrize("transaction", [True, False])
+    def test_what_is_written_while_the_interrupt_is_handled_is_kept(
+        self, store: Transactional, recorder: EventRecorder, pool: ThreadPoolExecutor, transaction: bool
+    ) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            try:
+                raise self.cut_off(store)
+            except KeyboardInterrupt:
+                keep(store, "later") if transaction else store.from_bytes("later", b"1")
+                assert pool.submit(store.exists, "later").result(LONG)
+                raise
+
+        assert not store.exists("lost")
+        outcomes = [event.outcome for event in recorder.of(StoreTransactionEndEvent)]
+        assert outcomes == ["rolled_back", "committed"][: 1 + transaction]
+
+    def test_it_ends_when_the_traceback_is_gone(self, store: Transactional, recorder: EventRecorder) -> None:
+        error = self.cut_off(store)
+        del error
+        gc.collect()
+        settled()
+
+        assert outcome(recorder) == "rolled_back"
+        assert not store.exists("lost")
+        assert_usable(store, recorder)
