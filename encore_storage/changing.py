@@ -134,7 +134,7 @@ class ChangingOperation:
 
 
 class OpenChangingOperation(ChangingOperation):
-    """An operation that is not over; see `OpenOperationProgress`."""
+    """An operation that is not over: the last resort of one that an interrupt has cut off; see `OpenEnding`."""
 
     __slots__ = ()
 

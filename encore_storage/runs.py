@@ -231,8 +231,9 @@ class Run(Lease):
         what is discarded is discarded before that, so that nothing is which a listener of the end has done.
         """
         context, hold = self.context, self.hold
-        if self.phase == DECIDED and self._end is None:
-            self._make_end()
+        if self.phase == DECIDED and self._turn.first is self:
+            if self._end is None:
+                self._make_end()
             context.outcome = self._outcome
             context.depth = 0
         if hold is not None and self._outcome != "committed":

@@ -185,15 +185,15 @@ class TestDatabases:
         with SqliteStore(tmp_path / "a.db", event_manager=EventManager()) as store:
             assert set(store.query_keys()) == {f"a.db{suffix}", "b"}
 
-    def test_a_hard_link_to_the_source_is_replaced_and_the_source_stays(self, encore: Encore, tmp_path: Path) -> None:
+    def test_a_hard_link_to_the_source_is_refused_and_the_source_stays(self, encore: Encore, tmp_path: Path) -> None:
         database(tmp_path / "a.db", "x")
         (tmp_path / "target").mkdir()
         (tmp_path / "target" / "x").hardlink_to(tmp_path / "a.db")
 
         done = encore("copy", f"sqlite:{tmp_path}/a.db", tmp_path / "target")
 
-        assert done.status == 0
-        assert (tmp_path / "target" / "x").read_bytes() == b"value of the source"
+        assert done.status == 1
+        assert "has that database open" in done.err
         with SqliteStore(tmp_path / "a.db", event_manager=EventManager()) as store:
             assert store.to_bytes("x") == b"value of the source"
 

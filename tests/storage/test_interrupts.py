@@ -142,12 +142,14 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[EventManag
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-@pytest.mark.parametrize("error", [KeyboardInterrupt, RecursionError])
+@pytest.mark.parametrize(
+    ("error", "stride"), [(KeyboardInterrupt, 1), (RecursionError, 11)], ids=["KeyboardInterrupt", "RecursionError"]
+)
 def test_an_interrupt_at_the_entry_of_any_function_leaves_all_whole(
-    make: Callable[[EventManager], AbstractStore], call: Call, error: type[BaseException]
+    make: Callable[[EventManager], AbstractStore], call: Call, error: type[BaseException], stride: int
 ) -> None:
     before = descriptors()
 
-    assert sweep(lambda: Made(make), call, Made.check, events="call", error=error) > 0
+    assert sweep(lambda: Made(make), call, Made.check, events="call", error=error, stride=stride) > 0
 
     assert descriptors() <= before
