@@ -73,11 +73,6 @@ def has_begun(event: BaseEvent) -> bool:
     return "_pending" in event.__dict__
 
 
-def is_over(event: BaseEvent) -> bool:
-    """Return whether the event has reached all listeners."""
-    return event.__dict__.get("_pending", event) is None
-
-
 def has_reached_any(event: BaseEvent) -> bool:
     """Return whether a listener was called."""
     if not has_begun(event):

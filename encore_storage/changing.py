@@ -69,7 +69,8 @@ class ChangingOperation:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """End, and emit what was changed, also where the block raised behind that."""
-        end_cut_off(error)
+        if error is not None:
+            end_cut_off(error)
         self._end(error)
 
     def end_cut_off(self, error: BaseException) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
+from encore_events import forks
 from encore_storage.operation import Ending, close_items
 from encore_storage.progress import StoreProgress
 from encore_storage.streams import BufferIteratorIO
@@ -60,7 +61,8 @@ class ObservedReader(BufferIteratorIO):
             self._end.tell()  # an interrupt has kept the first close from it
 
     def _observed(self, read: Callable[[int | None], bytes], size: int | None) -> bytes:
-        self._end.check_process()
+        if self._end.process is not forks.current:
+            raise self._end.forked()
         try:
             data = read(size)
         except BaseException as error:
@@ -98,7 +100,8 @@ class ObservedIterator(Iterator[T], Generic[T]):
         """The next result."""
         if self._end.is_told:
             raise StopIteration
-        self._end.check_process()
+        if self._end.process is not forks.current:
+            raise self._end.forked()
         try:
             return next(self._items)
         except StopIteration:

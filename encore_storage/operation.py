@@ -69,16 +69,17 @@ class Ending:
     Attributes:
         items: what is read, which is closed with the operation where nobody is left to do that.
         is_told: whether the operation has ended.
+        process: the process that it belongs to.
     """
 
-    __slots__ = ("_process", "is_told", "items", "progress")
+    __slots__ = ("is_told", "items", "process", "progress")
 
     def __init__(self, progress: StoreProgress) -> None:
         """Make the ending of an operation that has not started."""
         self.progress = progress
         self.items: Iterator[object] = _NOTHING
         self.is_told = False
-        self._process = forks.current
+        self.process = forks.current
 
     def start(self) -> Self:
         """Start the operation."""
@@ -91,16 +92,16 @@ class Ending:
         self.__class__ = OpenEnding  # type: ignore[assignment]  # the same object, with a finalizer
         return self
 
-    def check_process(self) -> None:
-        """Refuse to be read in a child of the process that has opened it. Raises ForkedStoreError."""
-        if self._process is not forks.current:
-            what = f"the stream or query {getattr(self.progress, 'message', '')!r}"
-            raise ForkedStoreError(what, self._process.pid, "open another in the child")
+    def forked(self) -> ForkedStoreError:
+        """Return the error of reading in a child of the process that has opened it."""
+        what = f"the stream or query {getattr(self.progress, 'message', '')!r}"
+        return ForkedStoreError(what, self.process.pid, "open another in the child")
 
     def tell(self, error: BaseException | None = None) -> None:
         """Emit the end here and now."""
-        if self._process is forks.current:
-            end_cut_off(error)
+        if self.process is forks.current:
+            if error is not None:
+                end_cut_off(error)
             self.progress.finish(error)
         self.is_told = True
         self.__class__ = Ending
@@ -126,7 +127,8 @@ class Ending:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """End with the outcome that the block's exception stands for."""
-        end_cut_off(error)
+        if error is not None:
+            end_cut_off(error)
         self.progress.finish(error)
         self.__class__ = Ending
 
@@ -145,7 +147,7 @@ class OpenEnding(Ending):
 
     def __del__(self) -> None:
         """Have another thread close what was read, and end the operation as cancelled."""
-        if self._process is forks.current:
+        if self.process is forks.current:
             do_elsewhere(_abandoned(self.items, self.progress))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from encore_events import forks
-from encore_events.delivery import has_reached_any, is_over
+from encore_events.delivery import has_reached_any
 from encore_events.errors import ProgressError
 from encore_events.progress import ExitState, ProgressManager
 from encore_storage.collected import do_elsewhere
@@ -194,7 +194,7 @@ class StoreProgress(ProgressManager):
                 return
             ends = self._end_events = self._make_end(message, exit_state, error)
         start, deliver = self._start_event, self.event_manager.deliver
-        if start is not None and not is_over(start):
+        if start is not None and start.__dict__.get("_pending", start) is not None:
             self._finish_start(start)
         elif ends:
             deliver(ends[0])

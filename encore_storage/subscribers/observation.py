@@ -124,10 +124,12 @@ class Observation:
             self._families.transferred.series(*operation.labels, closed(event.direction, DIRECTIONS)).inc(event.delta)
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
-        known = self._operations.get((event.store, event.operation))
-        if known is not None:  # first, and without a call: an interrupt further down must not leave it in progress
-            known.in_progress.pop(event.operation_id, None)
-        end = self._ends.get((event.store, event.operation, event.direction, event.outcome)) or self._meet_end(event)
+        end = self._ends.get((event.store, event.operation, event.direction, event.outcome))
+        if end is None:
+            known = self._operations.get((event.store, event.operation))
+            if known is not None:  # first, and without a call: an interrupt further down must not leave it in progress
+                known.in_progress.pop(event.operation_id, None)
+            end = self._meet_end(event)
         end.in_progress.pop(event.operation_id, None)
         end.count(event, self._wall_clock())
         if event.outcome == "error":
