@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-import operator
 from abc import abstractmethod
+from itertools import repeat as _repeat
+from operator import call as _call
 
 from encore_events.abstract import BaseEventManager
 from encore_events.delivery import Call, begin, resume, skip
@@ -57,9 +57,7 @@ class DeliveringEventManager(BaseEventManager):
         if not calls or event._handled:  # noqa: SLF001 (as in emit)
             self._deliver_to_some(event)
             return
-        left = iter(calls)
-        results = map(operator.call, left, itertools.repeat(event))
-        attributes["_pending"] = calls, left, results, False
+        results = attributes["_pending"] = map(_call, calls, _repeat(event))
         try:
             for _ in results:
                 if event._handled:  # noqa: SLF001 (as in emit)

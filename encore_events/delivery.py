@@ -11,27 +11,26 @@ from __future__ import annotations
 
 import dis
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import repeat
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from encore_events.events import BaseEvent
 
 Call = Callable[[Any], object]
 Report = Callable[[BaseEvent, Call, Exception], object]
 
-Pending = tuple[Sequence[Call], Iterator[Call], Iterator[object], bool]
-"""All calls; those that are left; an iterator that makes the next of those; whether others were made before."""
+Pending = Iterator[object]
+"""A `map` of `operator.call` over the listeners' calls and the event: each item that is taken makes one call."""
 
 _RESUME = dis.opmap.get("RESUME", -1)  # with which a function begins, and where Python looks for signals
 _WRAPPERS = "encore_events.listeners"  # the module of the functions that call a weakly held listener
 
 
-def begin(event: BaseEvent, calls: Sequence[Call], *, has_reached_any: bool = False) -> None:
+def begin(event: BaseEvent, calls: tuple[Call, ...]) -> None:
     """Note which listeners the event has to reach. `EventManager.deliver` does the same by itself, for speed."""
-    left = iter(calls)
-    event.__dict__["_pending"] = calls, left, map(operator.call, left, repeat(event)), has_reached_any
+    event.__dict__["_pending"] = map(operator.call, calls, repeat(event))
 
 
 def resume(event: BaseEvent, report: Report, error: BaseException | None = None) -> None:
@@ -48,7 +47,7 @@ def resume(event: BaseEvent, report: Report, error: BaseException | None = None)
     interrupt = None if error is None else _judged(event, report, error)
     while (pending := event.__dict__["_pending"]) is not None:
         try:
-            for _ in pending[2]:
+            for _ in pending:
                 if event._handled:  # noqa: SLF001 (as above)
                     break
             event.__dict__["_pending"] = None
@@ -78,34 +77,32 @@ def has_reached_any(event: BaseEvent) -> bool:
     if not has_begun(event):
         return False
     pending: Pending | None = event.__dict__["_pending"]
-    return pending is None or pending[3] or operator.length_hint(pending[1]) < len(pending[0])
+    return pending is None or _made(pending)[1] > 0
 
 
 def _judged(event: BaseEvent, report: Report, error: BaseException) -> BaseException | None:
     """Report what a listener raised, and return an interrupt; where no stack is left, raise that at once."""
     pending: Pending = event.__dict__["_pending"]
-    was_begun = _was_begun(error, pending)
+    calls, made, left = _made(pending)
+    was_begun = _was_begun(error, made)
     if isinstance(error, Exception) and not isinstance(error, RecursionError):
-        report(event, _latest(pending), error)
+        report(event, calls[made - 1], error)
         return None
     if not was_begun:
-        _put_back(event, pending)
+        left.__setstate__(made - 1)  # the interrupt came before the listener's first step: it is called once more
         if isinstance(error, RecursionError):
             raise error
     return error
 
 
-def _latest(pending: Pending) -> Call:
-    return pending[0][len(pending[0]) - operator.length_hint(pending[1]) - 1]
+def _made(pending: Pending) -> tuple[tuple[Call, ...], int, Any]:
+    """Return all calls, how many of them were made, and the iterator over them."""
+    _, (_, left, _) = cast("tuple[Any, tuple[Any, Any, Any]]", pending.__reduce__())  # how the `map` was made
+    _, (calls,), *made = left.__reduce__()
+    return calls, made[0] if made else len(calls), left
 
 
-def _put_back(event: BaseEvent, pending: Pending) -> None:
-    """Have the latest listener called once more: the interrupt came before its first step."""
-    calls = (_latest(pending), *pending[1])
-    begin(event, calls, has_reached_any=pending[3] or len(calls) < len(pending[0]))
-
-
-def _was_begun(error: BaseException, pending: Pending) -> bool:
+def _was_begun(error: BaseException, made: int) -> bool:
     """Return whether the listener that was called last took a step, or none was called.
 
     What is further down in the traceback may be a signal handler.
@@ -114,12 +111,8 @@ def _was_begun(error: BaseException, pending: Pending) -> bool:
     while inner is not None and inner.tb_next is not None and inner.tb_frame.f_globals.get("__name__") == _WRAPPERS:
         inner = inner.tb_next
     if inner is None:
-        return not isinstance(error, RecursionError) or _is_at_start(pending)
+        return not isinstance(error, RecursionError) or not made
     return not is_first_step(inner)
-
-
-def _is_at_start(pending: Pending) -> bool:
-    return operator.length_hint(pending[1]) == len(pending[0])
 
 
 def is_first_step(traceback: TracebackType) -> bool:
