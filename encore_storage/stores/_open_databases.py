@@ -82,7 +82,9 @@ def count_open(path: str) -> int:
 
 def store_writing(path: str, threads: Collection[object]) -> str | None:
     """Return the name of a store that is writing to the database at a path, in one of the threads, or None."""
-    writing = [database for database in _open.living() if database.writing_thread in threads and database.in_transaction]
+    writing = [
+        database for database in _open.living() if database.writing_thread in threads and database.in_transaction
+    ]
     for database in writing:
         with contextlib.suppress(OSError):
             if os.path.samefile(database.path, path):  # noqa: PTH121 (names need not be UTF-8)
