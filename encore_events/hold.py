@@ -145,7 +145,7 @@ class Hold:
         self._manager.deliver(held.event)
 
     def _check_process(self) -> None:
-        if self._process is not forks.current:
+        if self._process is not forks.this_process():
             raise ForkedError(repr(self), self._process.pid, "hold the events in the child itself")
 
 
