@@ -8,11 +8,12 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 APT := RUNLEVEL=1 SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive apt-get --yes --no-install-recommends -o Acquire::Retries=0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test servers prometheus prometheus-alertmanager chromium lint bench dashboards schemas clean
+.PHONY: help demo test campaign servers strace prometheus prometheus-alertmanager chromium lint bench dashboards schemas clean
 
 help:
 	@echo 'make demo    watch real files move through real stores (KEEP=1 serves its page until Ctrl-C)'
 	@echo 'make test    the tests, with branch coverage'
+	@echo 'make campaign   what takes longer than the tests: interrupts at every instruction, kills at every system call'
 	@echo 'make lint    ruff, mypy and the import contracts'
 	@echo 'make bench   ours beside the peers, one table'
 	@echo 'make dashboards   build the dashboards, the rules and their documents again'
@@ -25,6 +26,9 @@ demo: .venv/.demo
 test: .venv/.dev servers
 	@$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal --cov --cov-report=term $(ARGS)
 
+campaign: .venv/.dev strace
+	@$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS) tests/campaign
+
 # What the tests of dashboards, rules and page ask. The programs are wanted, not the services: these are never started, nor at boot.
 servers: prometheus prometheus-alertmanager chromium
 prometheus: TOOL := promtool
@@ -32,7 +36,8 @@ prometheus-alertmanager: TOOL := amtool
 chromium: TOOL := chromium
 prometheus-alertmanager: | prometheus # one apt-get at a time
 chromium: | prometheus-alertmanager
-prometheus prometheus-alertmanager chromium: | $(BIN)/python
+strace: TOOL := strace
+prometheus prometheus-alertmanager chromium strace: | $(BIN)/python
 	@command -v $(TOOL) >/dev/null || { \
 		test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo 'Installing $@, which tests ask ...' && \
 		{ $(APT) install $@ || { $(APT) update && $(APT) install $@; }; } >/dev/null 2>&1 && \

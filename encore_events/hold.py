@@ -12,7 +12,7 @@ from encore_events.errors import ForkedError
 from encore_events.events import BaseEvent
 from encore_events.listeners import Filter, Listener
 from encore_events.owner import Owner, current_owner
-from encore_events.plan import Report, is_accepted
+from encore_events.plan import Report
 from encore_events.worker import EmitHandle
 
 
@@ -145,7 +145,7 @@ class Hold:
         self._manager.deliver(held.event)
 
     def _check_process(self) -> None:
-        if self._process is not forks.current:
+        if self._process is not forks.this_process():
             raise ForkedError(repr(self), self._process.pid, "hold the events in the child itself")
 
 
@@ -172,4 +172,17 @@ def hold_filter(cls: type[BaseEvent], filter: Filter | None, report: Report) -> 
     listener = Listener(
         cls, _hold, filter=filter, where=None, priority=0, weak=False, sequence=0, collected=lambda _: None
     )
-    return lambda event: is_accepted(listener, event, report)
+
+    def accepts(event: BaseEvent) -> bool:
+        try:
+            return listener.accepts(event)
+        except (
+            MemoryError,
+            RecursionError,
+        ):  # the filter has not failed, and an event that may be untrue is not emitted
+            raise
+        except Exception as error:  # noqa: BLE001 (filters are isolated as listeners are)
+            report(event, listener, error)
+            return False
+
+    return accepts

@@ -189,7 +189,7 @@ class StoreProgress(ProgressManager):
     def _finish(self, message: str | None, exit_state: ExitState, error: BaseException | None) -> None:
         ends = self._end_events
         if ends is None:
-            if self._process is not forks.current:
+            if self._process is not forks.this_process():
                 self._leave_in_child(error)
                 return
             ends = self._end_events = self._make_end(message, exit_state, error)
@@ -237,7 +237,7 @@ class StoreProgress(ProgressManager):
         super().__call__(message, step)
 
     def _tell_step(self) -> None:
-        if self._process is not forks.current:
+        if self._process is not forks.this_process():
             raise ForkedStoreError(f"the operation {self.message!r}", self._process.pid, "begin another in the child")
         self._due = self._now() + (self._counts_as or self).min_interval
         is_complete = self._done == self.steps

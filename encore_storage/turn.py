@@ -234,7 +234,7 @@ class Turn:
         do_elsewhere(lambda: lease.settle(self))
 
     def _refuse_to_wait_in_vain(self, lease: Lease) -> None:
-        inside = set(_carried_leases())
+        inside = set(carried_leases())
         for other in list(self.queue):
             if other is lease:
                 return
@@ -312,7 +312,8 @@ class OpenTaken(Taken):
             self._turn.free(self._lease)
 
 
-def _carried_leases() -> list[Lease]:
+def carried_leases() -> list[Lease]:
+    """Return the leases that the caller's task is in, or the task that had this call made in another thread."""
     lease, leases = carried.get(), list[Lease]()
     while lease is not None:
         leases.append(lease)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from encore_events import forks
+from encore_events.owner import here
 from encore_storage.errors import (
     IntegrityError,
     StoreConnectionError,
@@ -19,7 +20,8 @@ from encore_storage.errors import (
     TransactionTimeoutError,
 )
 from encore_storage.stores._inherited_files import inherited_files
-from encore_storage.stores._open_databases import closed, opened
+from encore_storage.stores._open_databases import closed, opened, store_writing
+from encore_storage.turn import carried_leases
 
 Row = tuple[Any, ...]
 
@@ -138,6 +140,9 @@ class Connection:
         place: where the database is.
         create: make the database if there is none.
 
+    Attributes:
+        writing_thread: the token of the thread that began the transaction, while `in_transaction` says that one is open.
+
     Raises:
         IntegrityError: it is no database, or one of something else.
         StoreConnectionError: it can't be opened.
@@ -148,6 +153,7 @@ class Connection:
         self._place = place
         self._process = forks.this_process()
         self.is_closed = True
+        self.writing_thread: object = None
         place.check_not_inherited()
         try:
             self._raw = sqlite3.connect(
@@ -205,6 +211,16 @@ class Connection:
                     raise self._place.explained(error) from error
             time.sleep(_PAUSE)
 
+    def begin(self) -> None:
+        """Begin a transaction that writes.
+
+        Raises:
+            TransactionTimeoutError: another one did not end in time, or can't end as long as this thread waits.
+        """
+        self._refuse_to_wait_in_vain()
+        self.writing_thread = here.token
+        self.run("BEGIN IMMEDIATE")
+
     def close(self) -> None:
         """Close it; in a forked child, only leave it alone."""
         if self.is_closed:
@@ -217,6 +233,17 @@ class Connection:
     def __del__(self) -> None:
         """Close what an interrupt has left open, or leave it alone in a forked child."""
         self.close()
+
+    def _refuse_to_wait_in_vain(self) -> None:
+        path = self._place.path
+        if path is None:
+            return
+        threads = [here.token, *(lease.owner.thread for lease in carried_leases() if lease.is_open)]
+        store = store_writing(path, threads)
+        if store is not None:
+            raise TransactionTimeoutError(
+                self.store, f"store {store!r} is writing to the same database, and cannot go on before this call ends"
+            )
 
     def _abandon(self) -> None:
         """Keep SQLite's connection for ever: to close it in a child would break the locks and the log of the parent."""
@@ -265,7 +292,7 @@ class Connection:
         return False
 
     def _create(self) -> None:
-        self.run("BEGIN IMMEDIATE")
+        self.begin()
         if not self._is_ours():  # or else another process was faster
             for statement in _SCHEMA:
                 self.run(statement)

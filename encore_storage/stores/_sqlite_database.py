@@ -95,5 +95,5 @@ class Database(ABC):
         return True
 
     def _begin(self) -> None:
-        self._writer.run("BEGIN IMMEDIATE")
+        self._writer.begin()
         self._writer.run("DELETE FROM entry WHERE 0")  # BEGIN alone succeeds with a file that can't be written to

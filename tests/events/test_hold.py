@@ -21,6 +21,10 @@ class Changed(BaseEvent):
     def endless(self) -> int:
         raise RecursionError
 
+    @property
+    def full(self) -> int:
+        raise MemoryError
+
 
 class Deleted(Changed):
     pass
@@ -123,6 +127,15 @@ def test_a_filter_that_fails_holds_nothing_and_is_told(manager: EventManager, re
 def test_an_endless_filter_goes_through(manager: EventManager) -> None:
     with manager.hold(Changed, {"endless": 1}), pytest.raises(RecursionError):
         manager.emit(Changed())
+
+
+def test_what_could_not_be_asked_for_want_of_memory_is_not_emitted(
+    manager: EventManager, recorder: EventRecorder
+) -> None:
+    with manager.hold(Changed, {"full": 1}), pytest.raises(MemoryError):
+        manager.emit(Changed())
+
+    assert recorder.names() == []
 
 
 def test_a_filter_that_can_never_match_is_refused(manager: EventManager) -> None:

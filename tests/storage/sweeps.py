@@ -124,6 +124,7 @@ def sweep(
     error: type[BaseException] = KeyboardInterrupt,
     where: tuple[str, ...] = PACKAGES,
     stride: int = 1,
+    first: int = 1,
 ) -> int:
     """Break off the call at its first moment, then at its second, and so on until it comes to its end.
 
@@ -138,13 +139,14 @@ def sweep(
         error: the class that is raised.
         where: the paths of the code in which it is raised.
         stride: 1 for each moment, more for one in so many.
+        first: the number of the moment to begin with, so that several tests may share a sweep.
 
     Returns:
         The number of moments at which the call was broken off.
     """
     number = 0
     with quiet():
-        for at in range(1, FOREVER, stride):
+        for at in range(first, FOREVER, stride):
             made = make()
             interruption = Interruption(at, events, error, where)
             raised = interrupted(lambda made=made: call(made), interruption)  # type: ignore[misc] # mypy knows no such lambda

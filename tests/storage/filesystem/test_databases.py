@@ -22,6 +22,8 @@ class Database:
 
     path: str
     store: str = "orders"
+    in_transaction: bool = False
+    writing_thread: object = None
 
 
 @pytest.fixture

@@ -1,0 +1,23 @@
+"""What the campaign tells at its end: how many cases its tests have tried."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.campaign.support import CASES
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the number of cases, by test."""
+    tried: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, number in getattr(report, "user_properties", ()):
+                if name == CASES and getattr(report, "when", None) == "call":
+                    tried[report.nodeid.partition("[")[0]] += number
+    terminalreporter.section("cases tried")
+    for name, number in sorted(tried.items()):
+        terminalreporter.line(f"{number:9,} {name}")
+    terminalreporter.line(f"{tried.total():9,} in all")

@@ -1,0 +1,78 @@
+"""An interrupt before any instruction of any call: the store is free, what took effect is told, each start has its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from encore_events import EventManager
+from encore_storage.store import AbstractStore
+from encore_storage.stores import DictMemoryStore, SqliteStore
+from tests.campaign.support import CASES, ERRORS, PRODUCT, SHARDS
+from tests.storage.filesystem.test_interrupts import CALLS as FILE_CALLS
+from tests.storage.filesystem.test_interrupts import swept
+from tests.storage.sweeps import STORES, sweep
+from tests.storage.test_interrupts import CALLS, Call, Made, descriptors
+
+Make = Callable[[EventManager], AbstractStore]
+
+pytestmark = pytest.mark.parametrize("shard", range(SHARDS))
+
+
+@pytest.fixture(params=["memory", "sqlite", "sqlite in memory"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+    path = tmp_path / "store.db"
+
+    def on_a_file(manager: EventManager) -> AbstractStore:
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        return SqliteStore(path, event_manager=manager)
+
+    makers: dict[str, Make] = {
+        "memory": lambda manager: DictMemoryStore(event_manager=manager),
+        "sqlite": on_a_file,
+        "sqlite in memory": lambda manager: SqliteStore(event_manager=manager),
+    }
+    return makers[request.param]
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_an_interrupt_before_any_instruction_leaves_all_whole(
+    make: Make, call: Call, shard: int, record_property: Callable[[str, object], None]
+) -> None:
+    before = descriptors()
+
+    number = sweep(
+        lambda: Made(make),
+        call,
+        Made.check,
+        events="opcode",
+        error=ERRORS[shard % len(ERRORS)],
+        where=PRODUCT,
+        first=shard + 1,
+        stride=SHARDS,
+    )
+
+    assert number > 10
+    assert descriptors() <= before
+    record_property(CASES, number)
+
+
+@pytest.mark.parametrize("name", FILE_CALLS)
+def test_so_does_one_before_any_instruction_of_the_store_of_files(
+    tmp_path: Path, name: str, shard: int, record_property: Callable[[str, object], None]
+) -> None:
+    number = swept(
+        tmp_path,
+        name,
+        events="opcode",
+        error=ERRORS[shard % len(ERRORS)],
+        where=STORES,
+        first=shard + 1,
+        stride=SHARDS,
+    )
+
+    assert number > 10
+    record_property(CASES, number)
