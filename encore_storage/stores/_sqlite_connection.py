@@ -141,7 +141,7 @@ class Connection:
         create: make the database if there is none.
 
     Attributes:
-        writing_thread: the token of the thread that began the transaction, while `in_transaction` says that one is open.
+        writing_thread: the token of the thread that began the transaction that is open, if `in_transaction`.
 
     Raises:
         IntegrityError: it is no database, or one of something else.

@@ -196,6 +196,8 @@ class Ledger:
 
     path: str
     store: str = "ledger"
+    in_transaction: bool = False
+    writing_thread: object = None
 
 
 def test_a_database_that_this_process_has_open_is_left_out(encore: Encore, source: Path, tmp_path: Path) -> None:

@@ -538,6 +538,8 @@ class Ledger:
 
     path: str
     store: str = "ledger"
+    in_transaction: bool = False
+    writing_thread: object = None
 
 
 @pytest.fixture
