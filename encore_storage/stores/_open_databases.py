@@ -6,10 +6,8 @@ SQLite has open, or its log, as a file takes SQLite's locks away, and acknowledg
 
 from __future__ import annotations
 
-import contextlib
 import os
 import weakref
-from collections.abc import Collection
 from typing import Protocol
 
 from encore_events import forks
@@ -29,14 +27,6 @@ class OpenDatabase(Protocol):
     @property
     def store(self) -> str:
         """The name of the store that has it open."""
-
-    @property
-    def in_transaction(self) -> bool:
-        """Whether a transaction is open."""
-
-    @property
-    def writing_thread(self) -> object:
-        """The token of the thread that began to write, while a transaction is open."""
 
 
 class _OpenDatabases:
@@ -80,16 +70,9 @@ def count_open(path: str) -> int:
     return sum(database.path == path for database in _open.living())
 
 
-def store_writing(path: str, threads: Collection[object]) -> str | None:
-    """Return the name of a store that is writing to the database at a path, in one of the threads, or None."""
-    writing = [
-        database for database in _open.living() if database.writing_thread in threads and database.in_transaction
-    ]
-    for database in writing:
-        with contextlib.suppress(OSError):
-            if os.path.samefile(database.path, path):  # noqa: PTH121 (names need not be UTF-8)
-                return database.store
-    return None
+def databases() -> list[OpenDatabase]:
+    """Return whatever has a database open in this process."""
+    return _open.living()
 
 
 def is_any_open() -> bool:

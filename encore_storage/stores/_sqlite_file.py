@@ -11,6 +11,7 @@ from encore_storage.errors import StoreConnectionError, StoreReadOnlyError
 from encore_storage.stores._open_databases import SUFFIXES, count_open
 from encore_storage.stores._sqlite_connection import Connection, Place, Row
 from encore_storage.stores._sqlite_database import Database
+from encore_storage.turn import Lease, Turn
 
 # FULL: the commits that were told survive a power loss; fullfsync does the same on macOS. The limit cuts
 # the log down again after a large transaction.
@@ -33,11 +34,13 @@ class FileDatabase(Database):
         path: of the file, absolute.
         store: the name of the store.
         timeout: how many seconds to wait for another process; None for as long as it takes.
+        turn: that of the store, taken by whoever writes.
     """
 
-    def __init__(self, path: str, store: str, timeout: float | None) -> None:
+    def __init__(self, path: str, store: str, timeout: float | None, turn: Turn) -> None:
         """Open the file, or make it."""
         self._path = path
+        self._turn = turn
         self._idle: deque[Connection] = deque()
         self._is_closed = False
         super().__init__(Place(store, path, f"{Path(path).as_uri()}?", "wal", _SETTINGS, timeout, path))
@@ -102,10 +105,7 @@ class FileDatabase(Database):
         try:
             return self._idle.pop()
         except IndexError:
-            connection = Connection(self.place)
-            self._check_in_place()
-            self._remember_log()
-            return connection
+            return self._open_to_read()
 
     def give_back(self, connection: Connection) -> None:
         """Keep the connection for the next reader, or close it. Takes no lock: a finalizer may call it."""
@@ -113,6 +113,28 @@ class FileDatabase(Database):
             connection.run("ROLLBACK")
         self._idle.append(connection)
         self._close_idle(keep=0 if self._is_closed else _MOST_IDLE)
+
+    def _open_to_read(self) -> Connection:
+        if self._is_log_removed():  # looked at before SQLite goes on with the index of the old one
+            self._recover_if_nobody_writes()
+        connection = Connection(self.place)
+        try:
+            self._check_in_place()
+        except BaseException:
+            connection.close()
+            raise
+        self._remember_log()
+        return connection
+
+    def _recover_if_nobody_writes(self) -> None:
+        reader = _Reader()
+        lease = Lease(reader)
+        try:
+            if self._turn.take_if_free(lease):
+                self._recover_log()
+        finally:
+            self._turn.free(lease)
+        self._check_in_place()
 
     def _reopen(self) -> None:
         """Open the writer anew. The readers go first: connections share the log's index, which may be read-only."""
@@ -148,8 +170,7 @@ class FileDatabase(Database):
         program has read the file by itself, and closed it, which dropped the locks. It has moved everything into the
         database before. Whatever else has removed the log has not.
         """
-        moved = {suffix for suffix, identity in self._files.items() if _identity(self._path + suffix) != identity}
-        if moved != {"-wal", "-shm"}:
+        if not self._is_log_removed():
             return
         if count_open(self._path) > 1 + len(self._idle):  # by a stream, or another store
             self._check_in_place()  # SQLite would go on with the index of the old log
@@ -158,18 +179,28 @@ class FileDatabase(Database):
 
     def _check_in_place(self) -> None:
         """Refuse to go on with files that nobody else can see. Raises StoreConnectionError."""
-        for suffix, identity in self._files.items():
-            if _identity(self._path + suffix) != identity:
-                raise StoreConnectionError(
-                    f"store {self.place.store!r} lost {self._path + suffix!r}: it was removed or replaced while it was "
-                    "open, and nothing that is written would be kept; call disconnect() and connect() to go on with "
-                    "what is there now"
-                )
+        for suffix in self._moved():
+            raise StoreConnectionError(
+                f"store {self.place.store!r} lost {self._path + suffix!r}: it was removed or replaced while it was "
+                "open, and nothing that is written would be kept; call disconnect() and connect() to go on with "
+                "what is there now"
+            )
+
+    def _is_log_removed(self) -> bool:
+        return set(self._moved()) == {"-wal", "-shm"}
+
+    def _moved(self) -> list[str]:
+        """Return the suffixes of the files that are not those that were opened."""
+        return [suffix for suffix, identity in self._files.items() if _identity(self._path + suffix) != identity]
 
     def _close_idle(self, *, keep: int = 0) -> None:
         with contextlib.suppress(IndexError):  # taken meanwhile
             while len(self._idle) > keep:
                 self._idle.pop().close()
+
+
+class _Reader:
+    """The holder of a reader's turn, gone with the call that has made it."""
 
 
 class Snapshot:

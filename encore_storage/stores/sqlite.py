@@ -210,7 +210,7 @@ class SqliteStore(AbstractStore):
         if self._location == MEMORY:
             self._opened: Database = MemoryDatabase(self.name)
         else:
-            self._opened = FileDatabase(self._location, self.name, self.timeout)
+            self._opened = FileDatabase(self._location, self.name, self.timeout, self._turn)
         self._close_database = weakref.finalize(self, self._opened.close)
 
     def _is_writing(self) -> bool:

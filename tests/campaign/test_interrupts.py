@@ -1,4 +1,4 @@
-"""An interrupt before any instruction of any call: the store is free, what took effect is told, each start has its end."""
+"""An interrupt before any instruction: the store is free, what took effect is told, each start has its end."""
 
 from __future__ import annotations
 

@@ -59,7 +59,8 @@ def open_store():
 def content():
     store = open_store()
     try:
-        return {key: (hashlib.sha256(store.to_bytes(key)).hexdigest(), store.get_metadata(key)) for key in store.query_keys()}
+        digest = lambda key: hashlib.sha256(store.to_bytes(key)).hexdigest()
+        return {key: (digest(key), store.get_metadata(key)) for key in store.query_keys()}
     finally:
         store.disconnect()
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import io
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,7 +48,7 @@ def check_rolled_back_once(archive: AbstractStore, recorder: EventRecorder, *key
     assert [event.outcome for event in recorder.of(StoreTransactionEndEvent)] == ["rolled_back"]
 
 
-def rows(archive: AbstractStore) -> Iterator[int]:
+def rows(archive: AbstractStore) -> Generator[int, None, None]:
     """A generator that is in a transaction between its rows."""
     with archive.transaction("rows"):
         archive.from_bytes("a", b"1")
@@ -183,15 +182,11 @@ class TestAnAsyncGenerator:
     def test_that_is_left_early_has_its_transaction_rolled_back(
         self, archive: AbstractStore, recorder: EventRecorder
     ) -> None:
-        told: list[object] = []
-
         async def main() -> None:
-            asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
+            asyncio.get_running_loop().set_exception_handler(lambda *_: None)
             async for _ in rows_of_a_task(archive):
                 break
             gc.collect()
-            while not told and not recorder.of(StoreTransactionEndEvent):
-                await asyncio.sleep(0)
 
         asyncio.run(main())
 
@@ -263,9 +258,8 @@ class TestAThreadThatATaskWaitsFor:
         archive.timeout = None
 
         async def main() -> None:
-            with archive.transaction():
-                with pytest.raises(TransactionTimeoutError):
-                    await asyncio.create_task(asyncio.to_thread(archive.from_bytes, "b", b"1"))
+            with archive.transaction(), pytest.raises(TransactionTimeoutError):
+                await asyncio.create_task(asyncio.to_thread(archive.from_bytes, "b", b"1"))
 
         asyncio.run(main())
 
@@ -443,7 +437,11 @@ class TestAWriteInsideOfAWrite:
                 archive.from_bytes("note", b"1")
 
         manager.connect(StoreProgressStepEvent, note)
-        answers = [bytes(MEBIBYTE), bytes(MEBIBYTE), *([OSError("network")] if fails else [])]
+        answers: list[bytes | BaseException] = [
+            bytes(MEBIBYTE),
+            bytes(MEBIBYTE),
+            *([OSError("network")] if fails else []),
+        ]
         try:
             archive.set("outer", (Source(*answers), {}))
         except OSError:

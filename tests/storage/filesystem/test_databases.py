@@ -22,8 +22,6 @@ class Database:
 
     path: str
     store: str = "orders"
-    in_transaction: bool = False
-    writing_thread: object = None
 
 
 @pytest.fixture

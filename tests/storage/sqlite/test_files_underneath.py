@@ -1,4 +1,4 @@
-"""Files that are taken away under an open store: the next write says so, and nothing that was told as stored is lost."""
+"""Files that are taken away under an open store: the next write says so, and nothing that was stored is lost."""
 
 from __future__ import annotations
 
@@ -189,18 +189,23 @@ def test_a_read_that_needs_another_connection_raises_or_gives_what_was_stored(
     put_back(path)
 
 
+LAST = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1])
+database.execute("SELECT count(*) FROM entry").fetchall()
+database.close()
+"""
+
+
 def checkpoint_and_remove_the_log(path: Path) -> None:
     """Do what another process does that takes itself for the last one, since the locks of this one were dropped."""
     with path.open("rb") as file:
         file.read()  # and drop them at the close
-    program = "import sqlite3, sys\ndatabase = sqlite3.connect(sys.argv[1])\nprint(database.execute('SELECT count(*) FROM entry').fetchall())\ndatabase.close()\n"
-    subprocess.run([sys.executable, "-c", program, path], check=True, capture_output=True, timeout=60)
+    subprocess.run([sys.executable, "-c", LAST, path], check=True, capture_output=True, timeout=60)
     assert not beside(path, "-wal").exists()
 
 
-def test_a_log_that_sqlite_itself_has_removed_is_made_anew_and_nothing_is_lost(
-    store: SqliteStore, path: Path
-) -> None:
+def test_a_log_that_sqlite_itself_has_removed_is_made_anew_and_nothing_is_lost(store: SqliteStore, path: Path) -> None:
     for key in ("a", "b", "c"):
         store.from_bytes(key, b"1")
         checkpoint_and_remove_the_log(path)

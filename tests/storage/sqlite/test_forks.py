@@ -215,7 +215,8 @@ def test_a_child_that_is_forked_inside_a_transaction_leaves_it_to_its_parent(pat
         """
 recorder = EventRecorder(manager)
 def work():
-    answers = is_refused(writes()), told(lambda: store.transaction().__enter__())[:30], told(lambda: entry.__exit__(None, None, None))[:17]
+    begin, leave = (lambda: store.transaction().__enter__()), (lambda: entry.__exit__(None, None, None))
+    answers = is_refused(writes()), told(begin)[:30], told(leave)[:17]
     return answers, recorder.of(StoreModificationEvent), recorder.of(StoreTransactionEndEvent)
 entry = store.transaction("t")
 entry.__enter__()
