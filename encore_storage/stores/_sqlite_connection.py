@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import sqlite3
 import time
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from encore_storage.errors import (
     TransactionTimeoutError,
 )
 from encore_storage.stores._inherited_files import inherited_files
-from encore_storage.stores._open_databases import closed, opened, store_writing
+from encore_storage.stores._open_databases import closed, databases, opened
 from encore_storage.turn import carried_leases
 
 Row = tuple[Any, ...]
@@ -116,7 +117,7 @@ class Place:
         )
 
     def read_without_log(self, statement: str) -> list[Row] | None:
-        """Return all rows of a statement, of what is in the database itself; None if that can't be read."""
+        """Return all rows of a statement, of what is in the database itself and not only in its log, or None."""
         try:
             with contextlib.closing(sqlite3.connect(f"{self.uri}mode=ro&immutable=1", uri=True)) as database:
                 return database.execute(statement).fetchall()
@@ -141,7 +142,7 @@ class Connection:
         create: make the database if there is none.
 
     Attributes:
-        writing_thread: the token of the thread that began the transaction that is open, if `in_transaction`.
+        writing_thread: the token of the thread that began the transaction, if one is open.
 
     Raises:
         IntegrityError: it is no database, or one of something else.
@@ -235,15 +236,15 @@ class Connection:
         self.close()
 
     def _refuse_to_wait_in_vain(self) -> None:
-        path = self._place.path
-        if path is None:
-            return
+        """Refuse to wait for another store of the database that cannot go on as long as this thread waits."""
         threads = [here.token, *(lease.owner.thread for lease in carried_leases() if lease.is_open)]
-        store = store_writing(path, threads)
-        if store is not None:
-            raise TransactionTimeoutError(
-                self.store, f"store {store!r} is writing to the same database, and cannot go on before this call ends"
-            )
+        for other in databases():
+            is_writing = isinstance(other, Connection) and other.writing_thread in threads and other.in_transaction
+            if is_writing and _is_same_file(other.path, self.path):
+                raise TransactionTimeoutError(
+                    self.store,
+                    f"store {other.store!r} is writing to the same database, and cannot go on before this call ends",
+                )
 
     def _abandon(self) -> None:
         """Keep SQLite's connection for ever: to close it in a child would break the locks and the log of the parent."""
@@ -303,3 +304,9 @@ def _code(error: sqlite3.Error) -> int:
     """SQLite's primary code; that of a misuse for what Python finds, which is that the connection is closed."""
     code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE)
     return code & 0xFF
+
+
+def _is_same_file(path: str, other: str) -> bool:
+    with contextlib.suppress(OSError):
+        return os.path.samefile(path, other)  # noqa: PTH121 (names need not be UTF-8)
+    return False
