@@ -1,0 +1,223 @@
+"""Events that say how something ended: they reach all listeners, whatever interrupts one of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from encore_events import BaseEvent, EventManager
+from encore_events.delivery import has_reached_any
+from encore_events.testing import EventRecorder
+
+
+class Ended(BaseEvent):
+    pass
+
+
+class Hooked(Ended):
+    def post_emit(self) -> None:
+        self.is_over = True
+
+
+INTERRUPTS = [KeyboardInterrupt, SystemExit, GeneratorExit, RecursionError]
+
+
+def raising(error: BaseException) -> Callable[[BaseEvent], None]:
+    def listener(event: BaseEvent) -> None:
+        raise error
+
+    return listener
+
+
+@pytest.fixture
+def heard(manager: EventManager) -> list[str]:
+    """The names of the listeners that were called."""
+    return []
+
+
+def listener(heard: list[str], name: str) -> Callable[[BaseEvent], None]:
+    def note(event: BaseEvent) -> None:
+        heard.append(name)
+
+    return note
+
+
+def interrupted_at_its_start(function: Callable[..., Any], call: Callable[[], object]) -> None:
+    """Make the call, and raise an interrupt before the first line of the function, where Python looks for signals."""
+
+    def trace(frame: FrameType, event: str, arg: object) -> None:
+        if frame.f_code is function.__code__:
+            sys.settrace(before)
+            raise KeyboardInterrupt
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+
+
+@pytest.mark.parametrize("interrupt", INTERRUPTS)
+def test_an_interrupt_in_a_listener_reaches_the_others_first(
+    manager: EventManager, heard: list[str], interrupt: type[BaseException]
+) -> None:
+    manager.connect(Ended, listener(heard, "before"))
+    manager.connect(Ended, raising(interrupt("now")))
+    manager.connect(Ended, listener(heard, "after"))
+
+    with pytest.raises(interrupt, match="now"):
+        manager.deliver(Ended())
+
+    assert heard == ["before", "after"]
+
+
+def test_the_first_of_several_interrupts_is_raised(manager: EventManager, heard: list[str]) -> None:
+    manager.connect(Ended, raising(KeyboardInterrupt("first")))
+    manager.connect(Ended, raising(SystemExit("second")))
+    manager.connect(Ended, listener(heard, "after"))
+
+    with pytest.raises(KeyboardInterrupt, match="first"):
+        manager.deliver(Ended())
+
+    assert heard == ["after"]
+
+
+def test_a_listener_that_was_interrupted_before_its_first_line_is_called_once(
+    manager: EventManager, heard: list[str]
+) -> None:
+    function = listener(heard, "late")
+    manager.connect(Ended, listener(heard, "before"))
+    manager.connect(Ended, function)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_at_its_start(function, lambda: manager.deliver(Ended()))
+
+    assert heard == ["before", "late"]
+
+
+def test_a_weakly_held_method_that_was_interrupted_before_its_first_line_is_called_once(manager: EventManager) -> None:
+    class Listener:
+        count = 0
+
+        def hear(self, event: BaseEvent) -> None:
+            self.count += 1
+
+    object_ = Listener()
+    manager.connect(Ended, object_.hear)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_at_its_start(Listener.hear, lambda: manager.deliver(Ended()))
+
+    assert object_.count == 1
+
+
+def test_an_event_is_delivered_once(manager: EventManager, heard: list[str]) -> None:
+    manager.connect(Ended, listener(heard, "one"))
+    event = Ended()
+
+    manager.deliver(event)
+    manager.deliver(event)
+
+    assert heard == ["one"]
+
+
+def test_errors_are_isolated_and_reported_with_their_listener(heard: list[str]) -> None:
+    reported: list[tuple[object, str]] = []
+    manager = EventManager(on_error=lambda event, listener, error: reported.append((listener, str(error))))
+    failing = [raising(OSError(str(number))) for number in range(3)]
+    for each in failing:
+        manager.connect(Ended, each)
+    manager.connect(Ended, listener(heard, "last"))
+
+    manager.deliver(Ended())
+
+    assert reported == [(each, str(number)) for number, each in enumerate(failing)]
+    assert heard == ["last"]
+
+
+def test_where_no_stack_is_left_whoever_has_some_goes_on(manager: EventManager, heard: list[str]) -> None:
+    manager.connect(Ended, listener(heard, "one"))
+    manager.connect(Ended, listener(heard, "two"))
+    event = Ended()
+
+    def deep() -> None:
+        try:
+            deep()
+        except RecursionError:
+            manager.deliver(event)  # which fails, too, until the stack is short enough
+
+    deep()
+
+    assert heard == ["one", "two"]
+
+
+def test_filters_priorities_and_handled_events_count_as_in_an_emit(manager: EventManager, heard: list[str]) -> None:
+    manager.connect(Ended, listener(heard, "low"), priority=-1)
+    manager.connect(Ended, listener(heard, "filtered"), {"colour": "red"})
+    manager.connect(Ended, lambda event: event.mark_as_handled(), {"colour": "blue"}, priority=5)
+
+    manager.deliver(Ended(colour="red"))
+    manager.deliver(Ended(colour="blue"))
+
+    assert heard == ["filtered", "low"]
+
+
+def test_hooks_run(manager: EventManager, heard: list[str]) -> None:
+    manager.connect(Ended, listener(heard, "one"))
+    event = Hooked()
+
+    manager.deliver(event)
+    manager.deliver(event)
+
+    assert event.is_over
+    assert heard == ["one"]
+
+
+def test_a_strict_manager_raises_after_all_have_run(heard: list[str]) -> None:
+    manager = EventManager(strict=True)
+    manager.connect(Ended, raising(OSError("no")))
+    manager.connect(Ended, listener(heard, "after"))
+
+    with pytest.raises(ExceptionGroup):
+        manager.deliver(Ended())
+
+    assert heard == ["after"]
+
+
+def test_a_held_event_is_queued_once_and_released_once(manager: EventManager, recorder: EventRecorder) -> None:
+    event = Ended()
+    with manager.hold(Ended) as held:
+        manager.deliver(event)
+        manager.deliver(event)
+        assert len(held) == 1
+        held.release()
+
+    assert recorder.events == [event]
+
+
+def test_a_release_that_was_interrupted_goes_on_where_it_was(manager: EventManager, recorder: EventRecorder) -> None:
+    stop = manager.connect(Ended, raising(KeyboardInterrupt()), {"number": 1})
+    with manager.hold(Ended) as held:
+        for number in range(3):
+            manager.deliver(Ended(number=number))
+        with pytest.raises(KeyboardInterrupt):
+            held.deliver()
+        stop.disconnect()
+        held.deliver()
+
+    assert [vars(event)["number"] for event in recorder.events] == [0, 1, 2]
+
+
+def test_it_is_known_if_any_listener_was_reached(manager: EventManager, heard: list[str]) -> None:
+    function = listener(heard, "one")
+    manager.connect(Ended, function)
+    event = Ended()
+
+    assert not has_reached_any(event)
+    manager.deliver(event)
+    assert has_reached_any(event)
