@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from encore_events import forks
 from encore_events.abstract import BaseEventManager
+from encore_events.owner import here
 from encore_storage.errors import InvalidKeyError, KeyNotFoundError, StoreConnectionError
 from encore_storage.fingerprints import Fingerprint
 from encore_storage.local_files import AnyPath
@@ -72,7 +73,7 @@ class SqliteStore(AbstractStore):
         """Open the database, or make it."""
         super().__init__(name=name, event_manager=event_manager, timeout=timeout)
         self._location = _absolute(os.fspath(location))
-        self._forking: Lease | None = None
+        self._forking: dict[object, Lease] = {}  # by the token of the thread that is about to fork
         self._open_database()
         if self._location != MEMORY:
             forks.around_forks(self, SqliteStore._before_fork, SqliteStore._after_fork)
@@ -195,12 +196,13 @@ class SqliteStore(AbstractStore):
         if isinstance(self._opened, FileDatabase):
             turn = self._turn
             lease = Lease(self)
-            self._forking = lease if turn.take_if_free(lease) else None
-            self._opened.close_idle(writer=self._forking is not None)
+            if turn.take_if_free(lease):
+                self._forking[here.token] = lease
+            self._opened.close_idle(writer=here.token in self._forking)
 
     def _after_fork(self) -> None:
         """Let others write again, in the parent and in the child."""
-        lease, self._forking = self._forking, None
+        lease = self._forking.pop(here.token, None)
         if lease is not None:
             turn = self._turn
             turn.free(lease)
