@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from encore_storage.stores import DictMemoryStore, SqliteStore
 from encore_storage.subscribers import MetricsSubscriber
 from tests.storage.support import LONG, settled
 from tests.storage.sweeps import sweep
+
+SHARED_MEMORY = Path("/dev/shm")
 
 FEW = 0.5
 """Seconds that another thread is given to write."""
@@ -130,12 +133,22 @@ CALLS: dict[str, Call] = {
 }
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A directory in memory, where there is one: hundreds of databases are made."""
+    if not SHARED_MEMORY.is_dir():
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=SHARED_MEMORY) as directory:
+        yield Path(directory)
+
+
 @pytest.fixture(params=["memory", "sqlite", "sqlite in memory"])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[EventManager], AbstractStore]:
+def make(request: pytest.FixtureRequest, folder: Path) -> Callable[[EventManager], AbstractStore]:
     names = iter(range(1_000_000))
     makers: dict[str, Callable[[EventManager], AbstractStore]] = {
         "memory": lambda manager: DictMemoryStore(event_manager=manager),
-        "sqlite": lambda manager: SqliteStore(tmp_path / f"{next(names)}.db", event_manager=manager),
+        "sqlite": lambda manager: SqliteStore(folder / f"{next(names)}.db", event_manager=manager),
         "sqlite in memory": lambda manager: SqliteStore(event_manager=manager),
     }
     return makers[request.param]
