@@ -27,7 +27,7 @@ test: .venv/.dev servers
 	@$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal --cov --cov-report=term $(ARGS)
 
 campaign: .venv/.dev strace
-	@$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS) tests/campaign
+	@$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal -o faulthandler_timeout=600 $(ARGS) tests/campaign
 
 # What the tests of dashboards, rules and page ask. The programs are wanted, not the services: these are never started, nor at boot.
 servers: prometheus prometheus-alertmanager chromium

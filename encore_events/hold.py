@@ -176,11 +176,8 @@ def hold_filter(cls: type[BaseEvent], filter: Filter | None, report: Report) -> 
     def accepts(event: BaseEvent) -> bool:
         try:
             return listener.accepts(event)
-        except (
-            MemoryError,
-            RecursionError,
-        ):  # the filter has not failed, and an event that may be untrue is not emitted
-            raise
+        except (MemoryError, RecursionError):
+            raise  # the filter has not failed, and what may turn out untrue is not emitted
         except Exception as error:  # noqa: BLE001 (filters are isolated as listeners are)
             report(event, listener, error)
             return False
