@@ -77,14 +77,19 @@ def has_reached_any(event: BaseEvent) -> bool:
     if not has_begun(event):
         return False
     pending: Pending | None = event.__dict__["_pending"]
-    return pending is None or _made(pending)[1] > 0
+    if pending is None:
+        return True
+    calls, made, _ = _made(pending)
+    return made > 0 or not calls
 
 
 def _judged(event: BaseEvent, report: Report, error: BaseException) -> BaseException | None:
     """Report what a listener raised, and return an interrupt; where no stack is left, raise that at once."""
     pending: Pending = event.__dict__["_pending"]
     calls, made, left = _made(pending)
-    was_begun = _was_begun(error, made)
+    if not made:  # it is no listener's: none was called yet, or all were
+        return error
+    was_begun = _was_begun(error)
     if isinstance(error, Exception) and not isinstance(error, RecursionError):
         report(event, calls[made - 1], error)
         return None
@@ -96,14 +101,14 @@ def _judged(event: BaseEvent, report: Report, error: BaseException) -> BaseExcep
 
 
 def _made(pending: Pending) -> tuple[tuple[Call, ...], int, Any]:
-    """Return all calls, how many of them were made, and the iterator over them."""
+    """Return all calls, how many of them were made, and the iterator over them; no calls, if that is at its end."""
     _, (_, left, _) = cast("tuple[Any, tuple[Any, Any, Any]]", pending.__reduce__())  # how the `map` was made
     _, (calls,), *made = left.__reduce__()
     return calls, made[0] if made else len(calls), left
 
 
-def _was_begun(error: BaseException, made: int) -> bool:
-    """Return whether the listener that was called last took a step, or none was called.
+def _was_begun(error: BaseException) -> bool:
+    """Return whether the listener that was called last took a step.
 
     What is further down in the traceback may be a signal handler.
     """
@@ -111,7 +116,7 @@ def _was_begun(error: BaseException, made: int) -> bool:
     while inner is not None and inner.tb_next is not None and inner.tb_frame.f_globals.get("__name__") == _WRAPPERS:
         inner = inner.tb_next
     if inner is None:
-        return not isinstance(error, RecursionError) or not made
+        return not isinstance(error, RecursionError)
     return not is_first_step(inner)
 
 

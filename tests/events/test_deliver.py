@@ -12,6 +12,7 @@ import pytest
 from encore_events import BaseEvent, EventManager
 from encore_events.delivery import has_reached_any
 from encore_events.testing import EventRecorder
+from tests.storage.sweeps import sweep
 
 
 class Ended(BaseEvent):
@@ -221,3 +222,25 @@ def test_it_is_known_if_any_listener_was_reached(manager: EventManager, heard: l
     assert not has_reached_any(event)
     manager.deliver(event)
     assert has_reached_any(event)
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+def test_what_is_raised_at_any_instruction_of_a_delivery_keeps_no_listener_from_the_event(
+    error: type[BaseException],
+) -> None:
+    class Made:
+        def __init__(self) -> None:
+            self.manager, self.event = EventManager(), Ended()
+            self.heard: list[str] = []
+            for name in ("one", "two"):
+                self.manager.connect(Ended, listener(self.heard, name))
+            self.manager.has_listeners(Ended)  # its plan is made
+
+    def check(made: Any, raised: BaseException | None) -> None:
+        made.manager.deliver(made.event)
+        assert made.heard == ["one", "two"]
+
+    def call(made: Any) -> None:
+        made.manager.deliver(made.event)
+
+    assert sweep(Made, call, check, events="opcode", error=error) > 50
