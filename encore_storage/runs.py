@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any, Protocol
 
 from encore_events import forks
@@ -30,6 +31,10 @@ from encore_storage.events import (
 )
 from encore_storage.turn import Lease, Turn, carried
 from encore_storage.writing import undo_cut_off
+
+
+_LATEST = 8
+"""The errors of a chain that are looked at for an interrupt that has cut off a block."""
 
 
 class Context(Protocol):
@@ -168,7 +173,7 @@ class Run(Lease):
             turn.free(self)  # whatever its backend and its listeners have raised
 
     def _was_cut_off_by(self, errors: Iterable[BaseException]) -> bool:
-        chains = (one for error in errors for one in chain_of(error))
+        chains = (one for error in errors for one in islice(chain_of(error), _LATEST))
         return any(block is self.holder for one in chains for block in blocks_in(one.__traceback__))
 
     def _break_off_in_attempts(self, error: BaseException, attempts: int = 3) -> None:
