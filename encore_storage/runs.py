@@ -32,7 +32,6 @@ from encore_storage.events import (
 from encore_storage.turn import Lease, Turn, carried
 from encore_storage.writing import undo_cut_off
 
-
 _LATEST = 8
 """The errors of a chain that are looked at for an interrupt that has cut off a block."""
 
