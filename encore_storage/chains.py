@@ -1,4 +1,4 @@
-"""What a traceback shows of an error and of those before it, and whose blocks it has cut off."""
+"""The chain of an error and those before it, and the blocks that an interrupt has cut off."""
 
 from __future__ import annotations
 

@@ -289,7 +289,7 @@ class Writing:
         try:
             write.begin()
         except BaseException as error:
-            write.finish(error)
+            self._end(write, error)
             raise
         return write
 

@@ -63,8 +63,9 @@ class FileDatabase(Database):
         """
         if self._writer.is_closed:  # before a fork, or since opening it anew has failed
             self._reopen()
-        self._recover_log()
-        self._check_in_place()
+        if self._moved():  # one look at the files, where nothing is wrong
+            self._recover_log()
+            self._check_in_place()
         try:
             super().begin()
         except StoreReadOnlyError:
