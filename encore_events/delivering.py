@@ -11,7 +11,7 @@ from encore_events.delivery import Call, begin, resume, skip
 from encore_events.events import BaseEvent
 from encore_events.hold import Hold, taken
 from encore_events.plan import Plan, Report
-from encore_events.trouble import OnError, tell_listener_error
+from encore_events.reporting import OnError, report_listener_error
 
 
 class DeliveringEventManager(BaseEventManager):
@@ -80,7 +80,7 @@ class DeliveringEventManager(BaseEventManager):
         named = next(
             (one.func for one, its in zip(listeners.listeners, listeners.calls, strict=True) if its is call), call
         )
-        tell_listener_error(self, self._on_error, event, named, error)
+        report_listener_error(self, self._on_error, event, named, error)
 
     def _renew(self) -> None:
         """Forget the holds of the process that this one was forked from."""

@@ -13,7 +13,7 @@ from encore_events.events import BaseEvent
 from encore_events.listeners import Listener
 from encore_events.owner import current_loop
 from encore_events.plan import Call, Plan, Report
-from encore_events.trouble import hear_of_trouble, is_telling
+from encore_events.reporting import hear_of_trouble, is_reporting
 
 Trace = Callable[[str, Callable[..., object], tuple[Any, ...]], object]
 
@@ -114,7 +114,7 @@ class Dispatcher:
         if loop is None:
             self._tell(event, listener, NoRunningLoopError(func))
             return
-        task = loop.create_task(self._run_scheduled(listener, func, event, is_trouble=is_telling()))
+        task = loop.create_task(self._run_scheduled(listener, func, event, is_trouble=is_reporting()))
         self._tasks.add(task)  # the loop itself holds its tasks weakly
         task.add_done_callback(self._tasks.discard)
 

@@ -16,12 +16,12 @@ from collections.abc import Callable
 
 from encore_events import forks
 from encore_events.events import BaseEvent, EventsDroppedEvent
-from encore_events.trouble import Teller, Telling, tell_missing
+from encore_events.reporting import Reporting, Teller, report_missing
 
 PAUSE = 1.0
 """Seconds between two notices on the event manager while drops go on."""
 
-_telling = Telling()
+_telling = Reporting()
 """On inside a notice: what that makes others drop is told later, so no notice breeds notices."""
 
 
@@ -102,7 +102,7 @@ class Drops:
         if not count or self._stream() is None:
             return
         self._due = now + PAUSE
-        _telling.during(functools.partial(tell_missing, self._manager, self.notice(count)))
+        _telling.during(functools.partial(report_missing, self._manager, self.notice(count)))
 
 
 class _Told:

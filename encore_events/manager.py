@@ -29,9 +29,9 @@ from encore_events.hold import Hold, hold_filter, is_held, taken
 from encore_events.listeners import Filter, Listener, Where, identity_of
 from encore_events.owner import current_loop
 from encore_events.plan import Plan
+from encore_events.reporting import OnError, report_dropped, report_listener_error
 from encore_events.stream import end_stream
 from encore_events.subscription import EventInfo, Subscription
-from encore_events.trouble import OnError, tell_dropped, tell_listener_error
 from encore_events.worker import EmitHandle, Worker
 
 E = TypeVar("E", bound=BaseEvent)
@@ -308,7 +308,7 @@ class EventManager(DeliveringEventManager):
         worker = self._workers.get(process)
         if worker is not None:
             return worker
-        made = Worker(functools.partial(tell_dropped, weakref.ref(self)))
+        made = Worker(functools.partial(report_dropped, weakref.ref(self)))
         worker = self._workers.setdefault(process, made)
         if worker is made:
             weakref.finalize(self, made.stop).atexit = False
@@ -317,7 +317,7 @@ class EventManager(DeliveringEventManager):
         return worker
 
     def _tell(self, event: BaseEvent, listener: Listener, error: Exception) -> None:
-        tell_listener_error(self, self._on_error, event, listener.func, error)
+        report_listener_error(self, self._on_error, event, listener.func, error)
 
     def _signal(self, cls: type[BaseEvent]) -> blinker.Signal:
         check_event_class(cls)

@@ -16,8 +16,8 @@ from encore_events.drops import Drops
 from encore_events.errors import InvalidListenerError, StreamError
 from encore_events.events import BaseEvent, EventsDroppedEvent, check_event_class
 from encore_events.listeners import FIRST, Filter, Where
+from encore_events.reporting import Teller
 from encore_events.subscription import Subscription
-from encore_events.trouble import Teller
 
 E = TypeVar("E", bound=BaseEvent)
 

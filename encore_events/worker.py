@@ -17,7 +17,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from encore_events import forks
-from encore_events.trouble import is_telling, with_trouble
+from encore_events.reporting import is_reporting, with_trouble
 
 CAPACITY = 10_000
 """How many events may wait; the next emitter waits for a place."""
@@ -130,7 +130,7 @@ class Worker:
         if self._process is not forks.current:
             return False
         context, places = contextvars.copy_context(), self._places
-        in_context = functools.partial(with_trouble, job) if is_telling() else job
+        in_context = functools.partial(with_trouble, job) if is_reporting() else job
 
         def take_turn() -> None:
             places.put(None)

@@ -18,10 +18,10 @@ from encore_storage.errors import (
     TransactionTimeoutError,
 )
 from encore_storage.monitor import Monitor, monitor
-from encore_storage.store import AbstractStore
 from encore_storage.stores import DictMemoryStore, FileSystemStore, SqliteStore
+from encore_storage.stores.abstract import AbstractStore
+from encore_storage.transactions.writing import Change
 from encore_storage.value import Entry, Value
-from encore_storage.writing import Change
 
 __all__ = [
     "AbstractStore",

@@ -1,8 +1,8 @@
 """The storage utilities at the address that their specification gives."""
 
-from encore_storage.progress import StoreProgressManager
+from encore_storage.observing.progress import StoreProgressManager
 from encore_storage.streams import BufferIteratorIO, buffer_iterator, tee
-from encore_storage.transactions import DummyTransactionContext, SimpleTransactionContext
+from encore_storage.transactions.contexts import DummyTransactionContext, SimpleTransactionContext
 
 __all__ = [
     "BufferIteratorIO",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from encore_events import EncoreError
-from encore_storage.hosts import is_loopback
+from encore_storage.server.hosts import is_loopback
 
 EVENTS = "/events"
 EXAMPLE = "http://127.0.0.1:9464"

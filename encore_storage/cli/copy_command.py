@@ -11,7 +11,7 @@ from encore_storage.cli.overlap import check_apart, keys_in
 from encore_storage.cli.session import Session
 from encore_storage.cli.source import Skipped, SourceDirectory, counted, matching
 from encore_storage.cli.status import FAILED
-from encore_storage.store import AbstractStore
+from encore_storage.stores.abstract import AbstractStore
 
 _OURS = "this command reads or writes the file in its place in the target"
 

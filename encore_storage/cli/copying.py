@@ -16,17 +16,17 @@ from encore_storage.errors import (
     StoreError,
     error_type_of,
 )
-from encore_storage.fingerprints import (
+from encore_storage.metadata import Metadata
+from encore_storage.stores.abstract import AbstractStore
+from encore_storage.stores.fingerprints import (
     CopiedData,
     Fingerprint,
     fingerprint_of,
     keep_fingerprint,
     kept_fingerprint,
 )
-from encore_storage.metadata import Metadata
-from encore_storage.store import AbstractStore
 from encore_storage.streams import MEBIBYTE, buffer_iterator
-from encore_storage.transactions import TransactionEntry
+from encore_storage.transactions.contexts import TransactionEntry
 from encore_storage.value import Value
 
 _TRIES = 3

@@ -17,8 +17,8 @@ from types import FrameType
 from encore_storage.cli.copying import CopyJob
 from encore_storage.cli.session import Session, session
 from encore_storage.cli.status import FAILED
-from encore_storage.store import AbstractStore
 from encore_storage.stores import FileSystemStore, SqliteStore
+from encore_storage.stores.abstract import AbstractStore
 
 _SLOW_SECONDS = 2.0
 _SLOW_READS = 20

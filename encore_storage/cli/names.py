@@ -11,8 +11,8 @@ from pathlib import Path
 from encore_events import BaseEventManager
 from encore_storage.cli.source import SourceDirectory
 from encore_storage.errors import StoreError
-from encore_storage.store import AbstractStore
 from encore_storage.stores import DictMemoryStore, FileSystemStore, SqliteStore
+from encore_storage.stores.abstract import AbstractStore
 
 SCHEMES = "a directory, sqlite:PATH or memory:"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from encore_storage.cli.names import StoreName, StoreNameError
-from encore_storage.stores._keys import is_own
+from encore_storage.stores.filesystem.keys import is_own
 
 
 def check_apart(source: StoreName, target: StoreName) -> None:

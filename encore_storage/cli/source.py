@@ -15,8 +15,8 @@ from typing import Literal, NamedTuple
 from encore_events import BaseEventManager
 from encore_storage.errors import OpenDatabaseError
 from encore_storage.stores import FileSystemStore
-from encore_storage.stores._keys import is_own
-from encore_storage.stores._open_databases import check_not_open
+from encore_storage.stores.filesystem.keys import is_own
+from encore_storage.stores.open_databases import check_not_open
 
 Kind = Literal["symbolic link", "special file", "empty directory", "unreadable directory", "open database", "own"]
 

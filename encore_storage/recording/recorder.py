@@ -11,13 +11,13 @@ from pathlib import Path
 
 from encore_events.abstract import BaseEventManager
 from encore_events.events import BaseEvent, EventsDroppedEvent
+from encore_events.reporting import report_failure, report_missing
 from encore_events.stream import EventStream
-from encore_events.trouble import tell_failure, tell_missing
 from encore_storage.codec import EventCodec
-from encore_storage.pump import Batch, Pump
 from encore_storage.recording.errors import RecordingFileError
 from encore_storage.recording.files import MOST_BACKUPS, LineFile
 from encore_storage.subscribers.base import Subscriber
+from encore_storage.subscribers.pump import Batch, Pump
 
 logger = logging.getLogger("encore_events")
 
@@ -122,7 +122,7 @@ class Recorder(Subscriber):
                 lines.append(self._line(at, event))
             except Exception as error:  # noqa: BLE001 (a program's own events and redactions: isolated as in a listener)
                 self.lost += 1
-                tell_failure(manager, event, self._record, error)
+                report_failure(manager, event, self._record, error)
         if lines:
             self._write(manager, lines)
 
@@ -159,7 +159,7 @@ class Recorder(Subscriber):
         """Tell the event manager what is missing that it hasn't been told."""
         count, self._untold = self._untold, 0
         if count:
-            tell_missing(manager, self._notice(count))
+            report_missing(manager, self._notice(count))
 
     def _notice(self, count: int) -> EventsDroppedEvent:
         return EventsDroppedEvent(source=self, queue=QUEUE, reason="disk", count=count)

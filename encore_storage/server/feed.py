@@ -12,8 +12,8 @@ from typing import Any
 from encore_events.abstract import BaseEventManager
 from encore_events.events import BaseEvent, EventsDroppedEvent
 from encore_events.ids import new_id
+from encore_events.reporting import report_failure
 from encore_events.stream import EventStream
-from encore_events.trouble import tell_failure
 from encore_storage.codec import EventCodec
 from encore_storage.events import (
     StoreEvent,
@@ -21,12 +21,12 @@ from encore_storage.events import (
     StoreProgressStepEvent,
     StoreTransactionEndEvent,
 )
-from encore_storage.pump import Batch, Pump
 from encore_storage.redaction import Redaction, checked_keys
 from encore_storage.server.activity import Activity
 from encore_storage.server.history import History
 from encore_storage.server.ring import Entry, Ring
 from encore_storage.subscribers.base import Subscriber
+from encore_storage.subscribers.pump import Batch, Pump
 
 logger = logging.getLogger("encore_storage")
 
@@ -125,7 +125,7 @@ class EventFeed(Subscriber):
             except Exception as error:  # noqa: BLE001 (a program's own events may lack anything: isolated as in a listener)
                 self.missed += 1
                 self.ring.skip(1)
-                tell_failure(manager, event, self._tell, error)
+                report_failure(manager, event, self._tell, error)
 
     def _tell(self, at: float, event: BaseEvent) -> None:
         number = self.ring.last + 1

@@ -10,8 +10,8 @@ from starlette.requests import Request, cookie_parser
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from encore_storage.hosts import ip_address_of
 from encore_storage.server.access import Access
+from encore_storage.server.hosts import ip_address_of
 
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'"
 """The Content-Security-Policy: everything comes from here, and nothing is inline."""

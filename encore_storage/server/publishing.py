@@ -10,10 +10,10 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry
 
 from encore_events.abstract import BaseEventManager
-from encore_storage.hosts import is_loopback
 from encore_storage.redaction import Redaction
 from encore_storage.server.app import create_app
 from encore_storage.server.guard import LOOPBACK, checked_hosts
+from encore_storage.server.hosts import is_loopback
 from encore_storage.server.serving import Server
 from encore_storage.subscribers.errors import TokenError
 

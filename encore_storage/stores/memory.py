@@ -10,12 +10,12 @@ from typing import ClassVar
 from encore_events import forks
 from encore_events.abstract import BaseEventManager
 from encore_storage.errors import KeyNotFoundError
-from encore_storage.fingerprints import Fingerprint
 from encore_storage.metadata import Metadata
-from encore_storage.runs import Run
-from encore_storage.store import AbstractStore
+from encore_storage.stores.abstract import AbstractStore
+from encore_storage.stores.fingerprints import Fingerprint
+from encore_storage.transactions.runs import Run
+from encore_storage.transactions.writing import Change, Write
 from encore_storage.value import Entry
-from encore_storage.writing import Change, Write
 
 
 class DictMemoryStore(AbstractStore):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from encore_events import EventManager
-from encore_storage.store import AbstractStore
 from encore_storage.stores import DictMemoryStore, SqliteStore
+from encore_storage.stores.abstract import AbstractStore
 from tests.campaign.support import CASES, ERRORS, PRODUCT, SHARDS
 from tests.storage.filesystem.test_interrupts import CALLS as FILE_CALLS
 from tests.storage.filesystem.test_interrupts import swept

@@ -15,8 +15,8 @@ from encore_events import EventManager
 from encore_storage.cli import session
 from encore_storage.cli.names import StoreName
 from encore_storage.cli.report import PlainProgress
-from encore_storage.store import AbstractStore
 from encore_storage.stores import FileSystemStore, SqliteStore
+from encore_storage.stores.abstract import AbstractStore
 from tests.cli.conftest import FILES, Encore
 from tests.cli.support import SlowLog, command, done, log_lines, read, start, write
 from tests.storage.support import put

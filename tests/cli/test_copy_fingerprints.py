@@ -21,7 +21,6 @@ import pytest
 from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage.cli.copying import CopyJob, CopyReport
-from encore_storage.core import StoreCore
 from encore_storage.events import (
     StoreModificationEvent,
     StoreProgressEndEvent,
@@ -29,9 +28,10 @@ from encore_storage.events import (
     StoreProgressStepEvent,
     StoreTransactionEndEvent,
 )
-from encore_storage.fingerprints import file_fingerprint, kept_fingerprint, settled_file
-from encore_storage.store import AbstractStore
 from encore_storage.stores import DictMemoryStore, FileSystemStore, SqliteStore
+from encore_storage.stores.abstract import AbstractStore
+from encore_storage.stores.core import StoreCore
+from encore_storage.stores.fingerprints import file_fingerprint, kept_fingerprint, settled_file
 from tests.storage.support import REPOSITORY, STORES, put
 
 KINDS = ["memory", "filesystem", "sqlite"]
@@ -362,7 +362,7 @@ class TestFiles:
         source, target = make_store("filesystem", "source"), make_store(to, "target")
         put(source, "a", b"1" * LARGE)
         put(target, "a", b"0")
-        monkeypatch.setattr("encore_storage.progress.StoreProgressManager.min_interval", 0)
+        monkeypatch.setattr("encore_storage.observing.progress.StoreProgressManager.min_interval", 0)
         seen: list[bytes] = []
         times = [1, 1]
 
@@ -521,7 +521,7 @@ class TestFiles:
             "from encore_events import EventManager\n"
             "from encore_storage import FileSystemStore\n"
             "from encore_storage.cli.copying import CopyJob\n"
-            "from encore_storage.stores._fingerprint_files import FingerprintFiles\n"
+            "from encore_storage.stores.filesystem.fingerprint_files import FingerprintFiles\n"
             "FingerprintFiles.save = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)\n"
             "source, target = (FileSystemStore(path, event_manager=EventManager()) for path in sys.argv[1:])\n"
             "CopyJob(source, target, transaction_size=1, verify=False).run(['a'])\n"

@@ -16,7 +16,7 @@ import pytest
 from encore_events import EventManager
 from encore_storage.cli.source import SourceDirectory
 from encore_storage.stores import FileSystemStore
-from encore_storage.stores._open_databases import closed, opened
+from encore_storage.stores.open_databases import closed, opened
 from tests.cli.conftest import FILES, Encore
 from tests.cli.support import LONG, read, start, write
 

@@ -14,8 +14,8 @@ from encore_events.testing import EventRecorder
 from encore_storage.cli.copying import CopyJob, CopyReport
 from encore_storage.events import StoreProgressEndEvent, StoreTransactionEndEvent
 from encore_storage.metadata import Metadata
-from encore_storage.store import AbstractStore
 from encore_storage.stores import DictMemoryStore
+from encore_storage.stores.abstract import AbstractStore
 from tests.storage.support import STORES, put
 
 KEYS = ["a", "b", "c", "d", "e"]

@@ -15,10 +15,10 @@ from encore_storage.cli.copying import CopyJob, CopyReport
 from encore_storage.errors import IntegrityError, StoreFullError
 from encore_storage.events import StoreProgressEndEvent, StoreProgressStartEvent, StoreTransactionEndEvent
 from encore_storage.metadata import Metadata
-from encore_storage.store import AbstractStore
 from encore_storage.stores import DictMemoryStore, FileSystemStore, SqliteStore
+from encore_storage.stores.abstract import AbstractStore
+from encore_storage.transactions.writing import Change
 from encore_storage.value import Entry
-from encore_storage.writing import Change
 from tests.cli.support import write
 
 FILES = {key: f"value of {key}".encode() for key in "abcde"}

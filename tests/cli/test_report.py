@@ -44,7 +44,7 @@ def plain(console: Console, manager: EventManager, clock: Clock) -> Iterator[Non
 @pytest.fixture
 def every_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has each chunk told, however short the time since the one before."""
-    monkeypatch.setattr("encore_storage.progress.StoreProgressManager.min_interval", 0)
+    monkeypatch.setattr("encore_storage.observing.progress.StoreProgressManager.min_interval", 0)
 
 
 def lines(console: Console) -> list[str]:

@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry
 
 from encore_events import EventManager
 from encore_storage import FileSystemStore, SqliteStore, Value, monitor
-from encore_storage.store import AbstractStore
+from encore_storage.stores.abstract import AbstractStore
 from tests.page.support import Screen, chromium
 
 SECONDS = 615

@@ -14,7 +14,7 @@ from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage import DictMemoryStore
 from encore_storage.events import StoreProgressEndEvent
-from encore_storage.progress import StoreProgressManager
+from encore_storage.observing.progress import StoreProgressManager
 from encore_storage.server import create_app
 from encore_storage.server.serving import Server
 from tests.page.support import Screen, operations

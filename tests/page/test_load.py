@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from encore_storage import DictMemoryStore
-from encore_storage.progress import StoreProgressManager
+from encore_storage.observing.progress import StoreProgressManager
 from tests.page.support import Screen, operations
 
 OPERATIONS = 30_000

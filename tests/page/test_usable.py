@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from encore_events import EventManager
 from encore_storage import DictMemoryStore, Monitor, monitor
-from encore_storage.progress import StoreProgressManager
+from encore_storage.observing.progress import StoreProgressManager
 from tests.page.conftest import Open
 from tests.page.support import Screen
 

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from encore_events import BaseEvent, EventManager
 from encore_storage import DictMemoryStore
-from encore_storage.progress import StoreProgressManager
+from encore_storage.observing.progress import StoreProgressManager
 from encore_storage.server import EventFeed, create_app
 from tests.server.support import Client, ask, serving, until
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from encore_events import EventManager
-from encore_storage.progress import StoreProgressManager
-from encore_storage.store import AbstractStore
+from encore_storage.observing.progress import StoreProgressManager
+from encore_storage.stores.abstract import AbstractStore
 from tests.storage.support import STORES, TRANSACTIONAL, MakeStore, RecordingStore, Transactional
 
 NOBODY = 65534

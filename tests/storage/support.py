@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from encore_events import EventManager
+from encore_events.background import run_in_background
 from encore_events.testing import EventRecorder
-from encore_storage.collected import do_elsewhere
 from encore_storage.events import StoreModificationEvent, StoreSetEvent, StoreTransactionEvent
 from encore_storage.metadata import Metadata
-from encore_storage.store import AbstractStore
-from encore_storage.stores.filesystem import FileSystemStore
+from encore_storage.stores.abstract import AbstractStore
+from encore_storage.stores.filesystem.store import FileSystemStore
 from encore_storage.stores.memory import DictMemoryStore
-from encore_storage.stores.sqlite import SqliteStore
-from encore_storage.transactions import SimpleTransactionContext, TransactionEntry, TransactionState
+from encore_storage.stores.sqlite.store import SqliteStore
+from encore_storage.transactions.contexts import SimpleTransactionContext, TransactionEntry, TransactionState
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -148,5 +148,5 @@ def run(program: str, *arguments: object, forks: bool = False) -> str:
 def settled() -> None:
     """Wait until what finalizers have left to another thread is done."""
     done = threading.Event()
-    do_elsewhere(done.set)
+    run_in_background(done.set)
     assert done.wait(LONG)

@@ -9,9 +9,9 @@ from tests.forking import FORKS, run_forking
 BEGIN = """
 import atexit, io, os, signal, sys, threading
 from encore_events import BaseEvent, EventManager
-from encore_storage import collected
-from encore_storage.collected import do_elsewhere
-from encore_storage.pump import Pump
+from encore_events import background
+from encore_events.background import run_in_background
+from encore_storage.subscribers.pump import Pump
 from encore_storage.utils import tee
 from tests.forking import *
 """
@@ -29,13 +29,13 @@ done, busy, gate, parent = [], threading.Event(), threading.Event(), os.getpid()
 def wait():
     busy.set()
     gate.wait()
-do_elsewhere(wait)
+run_in_background(wait)
 busy.wait()
-do_elsewhere(lambda: done.append(("queued", os.getpid() == parent)))
+run_in_background(lambda: done.append(("queued", os.getpid() == parent)))
 def work():
     ended = threading.Event()
-    do_elsewhere(lambda: done.append(("own", os.getpid() == parent)))
-    do_elsewhere(ended.set)
+    run_in_background(lambda: done.append(("own", os.getpid() == parent)))
+    run_in_background(ended.set)
     return ended.wait(SECONDS), done
 print(forked(work, FORKS[{kind!r}]))
 gate.set()
@@ -57,9 +57,9 @@ def fork_there():
     if children[-1] == 0:
         signal.alarm(SECONDS)
 gate = threading.Event()
-do_elsewhere(fork_there)
-do_elsewhere(lambda: os.write(write, b"parent " if os.getpid() == parent else b"child "))
-do_elsewhere(ended.set)
+run_in_background(fork_there)
+run_in_background(lambda: os.write(write, b"parent " if os.getpid() == parent else b"child "))
+run_in_background(ended.set)
 gate.set()
 ended.wait()
 print(os.waitpid(children[0], 0)[1])

@@ -22,8 +22,8 @@ from encore_storage.events import (
     StoreTransactionEndEvent,
     StoreTransactionStartEvent,
 )
-from encore_storage.store import AbstractStore
 from encore_storage.stores import DictMemoryStore, SqliteStore
+from encore_storage.stores.abstract import AbstractStore
 from encore_storage.subscribers import MetricsSubscriber
 from tests.storage.support import LONG, settled
 from tests.storage.sweeps import sweep

@@ -21,11 +21,10 @@ import pytest
 
 from encore_events import EventManager
 from encore_events.testing import EventRecorder
-from encore_storage import local_files
 from encore_storage.errors import OpenDatabaseError
 from encore_storage.events import StoreProgressStartEvent
-from encore_storage.stores import DictMemoryStore, FileSystemStore
-from encore_storage.stores._open_databases import closed, opened
+from encore_storage.stores import DictMemoryStore, FileSystemStore, local_files
+from encore_storage.stores.open_databases import closed, opened
 from tests.storage.support import REPOSITORY
 
 VALUE = b"the value" * 1000
@@ -343,7 +342,7 @@ class TestPlaces:
 
 KILLED_WHILE_WRITING = """
 import os, signal, sys
-from encore_storage import local_files
+from encore_storage.stores import local_files
 if sys.argv[2] == "named":
     local_files._UNNAMED = 0
 with local_files.replacing(sys.argv[1]) as write:
@@ -352,7 +351,7 @@ with local_files.replacing(sys.argv[1]) as write:
 """
 KILLED_WHILE_REPLACING = """
 import os, pathlib, signal, sys
-from encore_storage import local_files
+from encore_storage.stores import local_files
 if sys.argv[2] == "named":
     local_files._UNNAMED = 0
 pathlib.Path.replace = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)

@@ -13,8 +13,8 @@ import pytest
 from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage.events import StoreProgressEndEvent, StoreProgressStepEvent
-from encore_storage.observed import ObservedIterator, ObservedReader, counted
-from encore_storage.progress import StoreProgressManager
+from encore_storage.observing.progress import StoreProgressManager
+from encore_storage.observing.readers import ObservedIterator, ObservedReader, counted
 
 CHUNKS = [b"one\ntwo\n", b"", b"three"]
 WHOLE = b"one\ntwo\nthree"

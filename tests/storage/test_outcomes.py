@@ -24,7 +24,7 @@ from encore_storage.events import (
     StoreProgressStartEvent,
     StoreProgressStepEvent,
 )
-from encore_storage.store import AbstractStore
+from encore_storage.stores.abstract import AbstractStore
 from tests.storage.support import LONG, Source, put
 
 pytestmark = pytest.mark.usefixtures("every_step")

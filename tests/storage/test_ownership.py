@@ -17,8 +17,8 @@ from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage.errors import TransactionError, TransactionTimeoutError
 from encore_storage.events import StoreModificationEvent, StoreProgressStepEvent, StoreTransactionEndEvent
-from encore_storage.store import AbstractStore
 from encore_storage.stores import DictMemoryStore, SqliteStore
+from encore_storage.stores.abstract import AbstractStore
 from encore_storage.streams import MEBIBYTE
 from tests.storage.support import LONG, Source, settled
 

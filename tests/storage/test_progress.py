@@ -18,8 +18,8 @@ from encore_storage.events import (
     StoreProgressStartEvent,
     StoreProgressStepEvent,
 )
-from encore_storage.operation import SilentProgress
-from encore_storage.progress import StoreProgressManager
+from encore_storage.observing.operation import SilentProgress
+from encore_storage.observing.progress import StoreProgressManager
 from encore_storage.stores import DictMemoryStore
 from encore_storage.streams import buffer_iterator
 from encore_storage.value import Entry

@@ -11,11 +11,11 @@ import warnings
 import pytest
 
 from encore_events import BaseEvent, EventManager
-from encore_storage.pump import Batch, Pump
+from encore_storage.subscribers.pump import Batch, Pump
 
 AT_EXIT = """
 from encore_events import BaseEvent, EventManager
-from encore_storage.pump import Pump
+from encore_storage.subscribers.pump import Pump
 
 def consume(batch):
     for _, event in batch:

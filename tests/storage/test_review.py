@@ -23,10 +23,10 @@ from encore_storage.events import (
     StoreTransactionEndEvent,
 )
 from encore_storage.metadata import Metadata
-from encore_storage.store import AbstractStore
 from encore_storage.stores import DictMemoryStore
+from encore_storage.stores.abstract import AbstractStore
+from encore_storage.transactions.writing import Change
 from encore_storage.utils import DummyTransactionContext, SimpleTransactionContext, StoreProgressManager
-from encore_storage.writing import Change
 from tests.storage.support import RecordingStore
 
 

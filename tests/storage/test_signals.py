@@ -20,7 +20,7 @@ from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage.errors import StoreError
 from encore_storage.events import StoreModificationEvent, StoreProgressEndEvent, StoreProgressStartEvent
-from encore_storage.store import AbstractStore
+from encore_storage.stores.abstract import AbstractStore
 from tests.storage.support import LONG, STORES
 from tests.storage.sweeps import PACKAGES
 

@@ -29,10 +29,10 @@ from encore_storage.events import (
     StoreUpdateEvent,
 )
 from encore_storage.metadata import Metadata
-from encore_storage.store import AbstractStore
 from encore_storage.stores import DictMemoryStore
+from encore_storage.stores.abstract import AbstractStore
 from encore_storage.streams import MEBIBYTE
-from encore_storage.transactions import DummyTransactionContext, SimpleTransactionContext
+from encore_storage.transactions.contexts import DummyTransactionContext, SimpleTransactionContext
 from encore_storage.value import Value
 from tests.storage.support import MakeStore, Source, put
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from encore_storage.errors import InvalidKeyError, KeyNotFoundError
-from encore_storage.store import AbstractStore
+from encore_storage.stores.abstract import AbstractStore
 from tests.storage.support import MakeStore, put
 
 KEYS = [

@@ -12,7 +12,7 @@ from encore_events.testing import EventRecorder
 from encore_storage.errors import KeyNotFoundError
 from encore_storage.events import StoreTransactionEndEvent
 from encore_storage.metadata import Metadata
-from encore_storage.store import AbstractStore
+from encore_storage.stores.abstract import AbstractStore
 from encore_storage.value import Value
 from tests.storage.support import put
 

@@ -13,7 +13,7 @@ import pytest
 from encore_events.testing import EventRecorder
 from encore_storage.errors import ConflictError, KeyNotFoundError
 from encore_storage.events import StoreModificationEvent, StoreProgressEndEvent, StoreProgressStartEvent
-from encore_storage.store import AbstractStore
+from encore_storage.stores.abstract import AbstractStore
 from tests.storage.support import LONG, put
 
 THREADS = 8

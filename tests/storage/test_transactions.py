@@ -25,7 +25,7 @@ from encore_storage.events import (
     StoreTransactionStartEvent,
 )
 from encore_storage.stores import DictMemoryStore
-from encore_storage.transactions import (
+from encore_storage.transactions.contexts import (
     DummyTransactionContext,
     SimpleTransactionContext,
     TransactionBlocks,

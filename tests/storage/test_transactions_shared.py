@@ -23,10 +23,10 @@ from encore_storage.events import (
     StoreTransactionStartEvent,
 )
 from encore_storage.metadata import Metadata
-from encore_storage.store import AbstractStore
 from encore_storage.stores import DictMemoryStore
-from encore_storage.transactions import DummyTransactionContext, TransactionState
-from encore_storage.turn import Turn
+from encore_storage.stores.abstract import AbstractStore
+from encore_storage.transactions.contexts import DummyTransactionContext, TransactionState
+from encore_storage.transactions.turn import Turn
 from tests.storage.support import END, LONG, SET, START, RecordingStore, Transactional, keep, told
 
 ROOT = Path(__file__).parents[2]

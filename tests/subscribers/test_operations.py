@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from encore_events import EventManager
 from encore_storage.events import StoreProgressEvent
-from encore_storage.progress import StoreProgressManager
+from encore_storage.observing.progress import StoreProgressManager
 from encore_storage.stores import DictMemoryStore
 from encore_storage.subscribers import MetricsSubscriber
 from tests.subscribers.support import FakeClock, end, sample, samples, start, step

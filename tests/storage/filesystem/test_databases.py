@@ -12,7 +12,7 @@ import pytest
 
 from encore_storage.errors import OpenDatabaseError, error_type_of
 from encore_storage.stores import FileSystemStore
-from encore_storage.stores._open_databases import closed, opened
+from encore_storage.stores.open_databases import closed, opened
 from tests.storage.filesystem.support import Meddling, files_in, pair, put, scratch_in
 
 

@@ -16,7 +16,7 @@ import pytest
 from encore_storage.errors import TransactionTimeoutError
 from encore_storage.events import StoreEvent, StoreModificationEvent, StoreProgressEndEvent, StoreProgressStartEvent
 from encore_storage.stores import FileSystemStore
-from encore_storage.transactions import TransactionState
+from encore_storage.transactions.contexts import TransactionState
 from tests.storage.filesystem.support import Meddling, left_over, pair, put, store_in
 from tests.storage.support import LONG, run
 from tests.storage.sweeps import STORES, sweep

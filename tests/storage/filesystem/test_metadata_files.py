@@ -12,7 +12,7 @@ import pytest
 
 from encore_storage.errors import IntegrityError, InvalidMetadataError, KeyNotFoundError, error_type_of
 from encore_storage.stores import FileSystemStore
-from encore_storage.writing import Change
+from encore_storage.transactions.writing import Change
 from tests.storage.filesystem.support import Cut, files_in, left_over, pair, put, store_in
 from tests.storage.support import LONG
 

@@ -15,7 +15,7 @@ import pytest
 
 from encore_storage.errors import StoreFullError, error_type_of
 from encore_storage.stores import FileSystemStore
-from encore_storage.stores._system import lock
+from encore_storage.stores.filesystem.system import lock
 from tests.storage.filesystem.support import Cut, Meddling, pair, put, scratch_in, store_in
 from tests.storage.support import Source
 
@@ -123,7 +123,7 @@ def test_a_file_that_is_swept_away_before_it_is_locked_is_made_anew(
             opened.append(store_in(root))
         lock(fd)
 
-    monkeypatch.setattr("encore_storage.stores._scratch.lock", lock_too_late)
+    monkeypatch.setattr("encore_storage.stores.filesystem.scratch.lock", lock_too_late)
     store.from_bytes("a", b"1")
 
     assert (len(opened), store.to_bytes("a"), scratch_in(root)) == (1, b"1", [])

@@ -11,10 +11,10 @@ from threading import Event
 
 import pytest
 
-from encore_storage.collected import do_elsewhere
+from encore_events.background import run_in_background
 from encore_storage.errors import StoreConnectionError
 from encore_storage.stores import SqliteStore
-from encore_storage.stores._sqlite_connection import Connection
+from encore_storage.stores.sqlite.connection import Connection
 from tests.storage.sqlite.support import MEBIBYTE, store_at
 from tests.storage.support import LONG, run
 
@@ -38,7 +38,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 def settle() -> None:
     """Wait until what finalizers have left for another thread is done."""
     done = Event()
-    do_elsewhere(done.set)
+    run_in_background(done.set)
     assert done.wait(LONG)
 
 

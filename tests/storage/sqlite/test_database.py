@@ -11,7 +11,7 @@ import pytest
 
 from encore_storage.errors import IntegrityError, StoreConnectionError, StoreError, StoreFullError
 from encore_storage.stores import SqliteStore
-from encore_storage.stores._sqlite_connection import Connection, Place
+from encore_storage.stores.sqlite.connection import Connection, Place
 from tests.storage.sqlite.support import MEBIBYTE, ask, store_at
 from tests.storage.support import LONG
 

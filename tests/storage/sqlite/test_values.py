@@ -12,8 +12,8 @@ import pytest
 
 from encore_storage.errors import ConflictError, IntegrityError, InvalidKeyError, StoreConnectionError
 from encore_storage.stores import SqliteStore
-from encore_storage.stores._sqlite_file import Snapshot
-from encore_storage.stores._sqlite_stream import ROW_SIZE, regrouped
+from encore_storage.stores.sqlite.file_database import Snapshot
+from encore_storage.stores.sqlite.stream import ROW_SIZE, regrouped
 from tests.storage.sqlite.support import MEBIBYTE, ask, rows_left
 from tests.storage.support import LONG, put
 

@@ -324,13 +324,13 @@ def test_a_thread_that_waited_while_the_store_was_disconnected_is_told_so(
 ) -> None:
     read = Event()
 
-    class Telling(io.BytesIO):
+    class Reporting(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:
             read.set()
             return super().read(size)
 
     def disconnect() -> None:
-        waiting.append(elsewhere.submit(store.set, "b", (Telling(b"1"), {})))
+        waiting.append(elsewhere.submit(store.set, "b", (Reporting(b"1"), {})))
         assert read.wait(LONG)
         store.disconnect()
 

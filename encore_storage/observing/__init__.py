@@ -1,0 +1,1 @@
+"""Operations, transactions and key changes, emitted for any code that moves bytes."""

@@ -1,0 +1,321 @@
+"""The abstract store: every public call, written once over the core and observed.
+
+One call is one operation, and an operation is one start, any number of steps, and one end, whatever happens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeGuard, TypeVar
+
+from encore_storage.errors import KeyNotFoundError
+from encore_storage.events import Operation
+from encore_storage.metadata import Metadata, checked_metadata, checked_names, selected
+from encore_storage.observing.operation import Ending
+from encore_storage.observing.progress import StoreProgressManager
+from encore_storage.observing.readers import ObservedIterator, ObservedReader, counted
+from encore_storage.stores.changing import ChangingOperation
+from encore_storage.stores.core import StoreCore
+from encore_storage.stores.fingerprints import CopiedData
+from encore_storage.stores.local_files import AnyPath, opened, replacing, size_of
+from encore_storage.streams import MEBIBYTE, Readable, buffer_iterator
+from encore_storage.transactions.contexts import DummyTransactionContext, SimpleTransactionContext, TransactionEntry
+from encore_storage.transactions.writing import Change
+from encore_storage.value import Entry, StoredValue, Value, checked_range
+
+T = TypeVar("T")
+AnyValue = Value | tuple[Readable, Metadata]
+
+
+class AbstractStore(StoreCore):
+    """A key-value store: str keys, bytes as values, JSON as metadata.
+
+    It is usable as made; `connect()` is for after a `disconnect()`. It is a context manager.
+
+    Args:
+        name: what events, logs and metrics call it; by default, its backend.
+        event_manager: where it emits; by default, `get_event_manager()`.
+        timeout: how many seconds a thread waits for another thread's transaction; None for as long as it takes.
+    """
+
+    def info(self) -> dict[str, Any]:
+        """What kind of store it is: name, backend, transactional, readonly."""
+        return {"name": self.name, "backend": self.backend, "transactional": self.transactional, "readonly": False}
+
+    def transaction(self, notes: str | None = None) -> TransactionEntry | DummyTransactionContext:
+        """A block whose changes are kept as a whole or not at all; `info()['transactional']` says if that is so."""
+        self._check_connected()
+        return SimpleTransactionContext(self, notes).entry() if self.transactional else DummyTransactionContext(self)
+
+    def get(self, key: str) -> StoredValue:
+        """The value; its bytes are read when they are asked for.
+
+        Raises:
+            KeyNotFoundError: there is none.
+        """
+        entry = self._looked_up(key)
+        metadata = checked_metadata(entry.metadata)
+
+        def opener(start: int | None, end: int | None) -> ObservedReader:
+            return self._read("get" if start is None else "get_range", key, entry, start, end)
+
+        return StoredValue(entry, metadata, opener)
+
+    def get_data(self, key: str) -> ObservedReader:
+        """The bytes, as a file to be closed. Raises KeyNotFoundError."""
+        return self._read("get", key, None, None, None)
+
+    def get_data_range(self, key: str, start: int | None = None, end: int | None = None) -> ObservedReader:
+        """The bytes from `start` up to and without `end`, as a file; counted from 0, cut at the end.
+
+        Raises:
+            KeyNotFoundError: there is no value.
+            ValueError: start or end is negative.
+        """
+        return self._read("get_range", key, None, start, end)
+
+    def get_metadata(self, key: str, select: Iterable[str] | None = None) -> Metadata:
+        """A copy of the metadata; with `select`, only the items of those names that there are.
+
+        Raises:
+            KeyNotFoundError: there is no value.
+        """
+        with self._observing("get_metadata", key):
+            return checked_metadata(selected(self._found(key).metadata, checked_names(select)))
+
+    def exists(self, key: str) -> bool:
+        """Whether there is a value under the key."""
+        with self._observing("exists", key):
+            try:
+                self._found(key)
+            except KeyNotFoundError:
+                return False
+            return True
+
+    def set(self, key: str, value: AnyValue, buffer_size: int = MEBIBYTE) -> None:
+        """Store a value, as a `Value` or as `(file, metadata)`; `buffer_size` bytes are read at a time.
+
+        A source that fails leaves the value that was there untouched. What the caller has opened stays open.
+
+        Raises:
+            TypeError: it is neither; or the metadata isn't JSON, or the file gives no bytes.
+        """
+        size, metadata = _known_of(value)
+        with self._setting(key, size, metadata) as setting, _source_of(value) as data:
+            self._write(setting, key, data, checked_metadata(metadata), buffer_size)
+
+    def set_data(self, key: str, data: Readable, buffer_size: int = MEBIBYTE) -> None:
+        """Replace the bytes by those of a file, and keep the metadata."""
+        with self._setting(key, None, None) as setting:
+            self._write(setting, key, data, None, buffer_size)
+
+    def set_metadata(self, key: str, metadata: Metadata) -> None:
+        """Replace the metadata, and keep the bytes; a new key gets no bytes."""
+        with self._changing(self._observe("set_metadata", key, metadata=metadata), key) as setting:
+            self._check(key)
+            setting.done(self._put(key, None, checked_metadata(metadata)))
+
+    def update_metadata(self, key: str, metadata: Metadata) -> None:
+        """Replace the items of the metadata that are given, and keep the others.
+
+        Raises:
+            KeyNotFoundError: there is no value.
+        """
+        with self._changing(self._observe("update_metadata", key, metadata=metadata), key) as setting:
+            self._check(key)
+            update = checked_metadata(metadata)
+            with self._writing():
+                setting.done(self._put(key, None, {**self._lookup(key).metadata, **update}))
+
+    def delete(self, key: str) -> None:
+        """Delete a value. Raises KeyNotFoundError."""
+        with self._changing(self._observe("delete", key), key, is_delete=True) as deleting:
+            self._check(key)
+            deleting.done(Change(is_new=False, metadata=self._remove(key)))
+
+    def multiget(self, keys: Iterable[str]) -> Iterator[StoredValue]:
+        """The values of several keys, one after the other. Raises KeyNotFoundError at the first that is missing."""
+        return (self.get(key) for key in keys)
+
+    def multiget_data(self, keys: Iterable[str]) -> Iterator[ObservedReader]:
+        """The bytes of several keys, as files. Raises KeyNotFoundError at the first that is missing."""
+        return (self.get_data(key) for key in keys)
+
+    def multiget_metadata(self, keys: Iterable[str], select: Iterable[str] | None = None) -> Iterator[Metadata]:
+        """The metadata of several keys. Raises KeyNotFoundError at the first that is missing."""
+        names = checked_names(select)
+        return (self.get_metadata(key, names) for key in keys)
+
+    def multiset(self, keys: Iterable[str], values: Iterable[AnyValue], buffer_size: int = MEBIBYTE) -> None:
+        """Store several values, in one transaction where there are transactions."""
+        with self.transaction("multiset"):
+            for key, value in zip(keys, values, strict=True):
+                self.set(key, value, buffer_size)
+
+    def multiset_data(self, keys: Iterable[str], datas: Iterable[Readable], buffer_size: int = MEBIBYTE) -> None:
+        """Replace the bytes of several keys, in one transaction where there are transactions."""
+        with self.transaction("multiset_data"):
+            for key, data in zip(keys, datas, strict=True):
+                self.set_data(key, data, buffer_size)
+
+    def multiset_metadata(self, keys: Iterable[str], metadatas: Iterable[Metadata]) -> None:
+        """Replace the metadata of several keys, in one transaction where there are transactions."""
+        with self.transaction("multiset_metadata"):
+            for key, metadata in zip(keys, metadatas, strict=True):
+                self.set_metadata(key, metadata)
+
+    def multiupdate_metadata(self, keys: Iterable[str], metadatas: Iterable[Metadata]) -> None:
+        """Update the metadata of several keys, in one transaction where there are transactions."""
+        with self.transaction("multiupdate_metadata"):
+            for key, metadata in zip(keys, metadatas, strict=True):
+                self.update_metadata(key, metadata)
+
+    def query(self, /, select: Iterable[str] | None = None, **metadata: Any) -> ObservedIterator[tuple[str, Metadata]]:
+        """The keys, and their metadata, whose metadata has all of the given items; by default, of all keys.
+
+        With `select`, the metadata holds only the items of those names.
+        """
+        names = checked_names(select)
+        return self._query(lambda: _matching(self._items(), metadata, names))
+
+    def query_keys(self, /, **metadata: Any) -> ObservedIterator[str]:
+        """The keys whose metadata has all of the given items; by default, all keys."""
+        if not metadata:
+            return self._query(self._keys)
+        return self._query(lambda: (key for key, _ in _matching(self._items(), metadata, ())))
+
+    def glob(self, pattern: str) -> ObservedIterator[str]:
+        """The keys that match a shell pattern, upper and lower case apart; `*` matches `/` too."""
+        return self._query(lambda: (key for key in self._keys() if fnmatch.fnmatchcase(key, pattern)))
+
+    def to_bytes(self, key: str, buffer_size: int = MEBIBYTE) -> bytes:
+        """The bytes of a value, read `buffer_size` at a time. Raises KeyNotFoundError."""
+        with self.get_data(key) as data:
+            return b"".join(buffer_iterator(data, buffer_size))
+
+    def to_file(self, key: str, path: AnyPath, buffer_size: int = MEBIBYTE) -> None:
+        """Write the bytes of a value to a file, which is replaced once all of them have come.
+
+        Its permissions stay, and a symbolic link to it stays. Pipes and devices are written to, and never replaced.
+
+        Raises:
+            KeyNotFoundError: there is no value; the file is left as it was.
+            OpenDatabaseError: the file is a database that a SqliteStore of this process has open.
+        """
+        with self.get_data(key) as data, replacing(path) as write:
+            for chunk in buffer_iterator(data, buffer_size):
+                write(chunk)
+
+    def from_bytes(self, key: str, data: bytes, buffer_size: int = MEBIBYTE) -> None:
+        """Replace the bytes of a value by `data`, and keep the metadata."""
+        with self._setting(key, _length_of(data), None) as setting:
+            self._write(setting, key, io.BytesIO(memoryview(data)), None, buffer_size)
+
+    def from_file(self, key: str, path: AnyPath, buffer_size: int = MEBIBYTE) -> None:
+        """Replace the bytes of a value by those of a file, and keep the metadata.
+
+        Raises:
+            OpenDatabaseError: the file is a database that a SqliteStore of this process has open.
+        """
+        with self._setting(key, size_of(path), None) as setting, opened(path) as file:
+            self._write(setting, key, file, None, buffer_size)
+
+    def _looked_up(self, key: str) -> Entry:
+        """What `get` finds, told as get_metadata; what it doesn't find is told as the get that was called."""
+        since = StoreProgressManager.clock()
+        try:
+            entry = self._found(key)
+        except BaseException:
+            with self._observing("get", key, direction="read", since=since):
+                raise
+        with self._observing("get_metadata", key, since=since):
+            return entry
+
+    def _write(
+        self, setting: ChangingOperation, key: str, data: Readable, metadata: Metadata | None, buffer_size: int
+    ) -> None:
+        self._check(key)
+        chunks = counted(buffer_iterator(data, buffer_size), setting.progress)
+        if isinstance(data, CopiedData):
+            setting.done(self._put_copy(key, chunks, metadata, lambda: data.fingerprint))
+        else:
+            setting.done(self._put(key, chunks, metadata))
+
+    def _read(
+        self, operation: Operation, key: str, entry: Entry | None, start: int | None, end: int | None
+    ) -> ObservedReader:
+        progress = self._observe(operation, key, direction="read", metadata=None if entry is None else entry.metadata)
+        ending = Ending(progress).start()
+        try:
+            first, last = checked_range(start, end)
+            if entry is None:
+                entry = self._found(key)
+            else:
+                self._check(key)
+            first = min(first, entry.size)
+            last = max(first, entry.size if last is None else min(last, entry.size))
+            progress.steps = last - first
+            return ObservedReader(self._open(key, entry, first, last), ending)
+        except BaseException as error:
+            ending.tell(error)
+            raise
+
+    def _query(self, scan: Callable[[], Iterator[T]]) -> ObservedIterator[T]:
+        ending = Ending(self._observe("query", None)).start()
+        try:
+            self._check_connected()
+            return ObservedIterator(scan(), ending)
+        except BaseException as error:
+            ending.tell(error)
+            raise
+
+    def _setting(self, key: str, size: int | None, metadata: Metadata | None) -> ChangingOperation:
+        steps = -1 if size is None else size
+        return self._changing(self._observe("set", key, direction="write", steps=steps, metadata=metadata), key)
+
+
+def _known_of(value: object) -> tuple[int | None, Metadata | None]:
+    """The size and the metadata of what `set` is given; what is no value is left for `_source_of` to refuse."""
+    if isinstance(value, Value):
+        return value.size, value.metadata
+    return None, value[1] if _is_pair(value) else None
+
+
+@contextlib.contextmanager
+def _source_of(value: object) -> Iterator[Readable]:
+    """The file to read what `set` is given from, closed at the end if it is opened here."""
+    if _is_pair(value):
+        yield value[0]
+    elif not isinstance(value, Value):
+        kind = type(value).__name__
+        raise TypeError(
+            f"a value is a Value or a pair (file, metadata), not of type {kind}; for bytes there is from_bytes()"
+        )
+    elif value.is_open:
+        yield value.data
+    else:
+        with value:
+            yield value.data
+
+
+def _length_of(data: bytes) -> int | None:
+    """How many bytes there are; what has none is for the reading to refuse."""
+    try:
+        return memoryview(data).nbytes
+    except TypeError:
+        return None
+
+
+def _is_pair(value: object) -> TypeGuard[tuple[Readable, Metadata]]:
+    return isinstance(value, tuple) and len(value) == 2  # noqa: PLR2004 (a pair)
+
+
+def _matching(
+    items: Iterable[tuple[str, Metadata]], wanted: Mapping[str, Any], select: Iterable[str] | None
+) -> Iterator[tuple[str, Metadata]]:
+    for key, metadata in items:
+        if all(name in metadata and metadata[name] == value for name, value in wanted.items()):
+            yield key, checked_metadata(selected(metadata, select))

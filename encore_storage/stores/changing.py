@@ -1,0 +1,149 @@
+"""One operation that changes a key: its End event, and then the events of what took effect, once each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from encore_events import forks
+from encore_events.background import is_in_background, run_in_background
+from encore_events.events import BaseEvent
+from encore_storage.errors import cut_off, is_interrupt
+from encore_storage.events import StoreDeleteEvent, StoreModificationEvent, StoreSetEvent, StoreUpdateEvent
+from encore_storage.metadata import checked_metadata
+from encore_storage.observing.chains import end_cut_off
+from encore_storage.observing.operation import OperationProgress
+from encore_storage.transactions.writing import Change, Effect, Write, here
+
+
+class ChangingOperation:
+    """An operation that changes a key; a context manager around the call of the backend.
+
+    Args:
+        store: the store.
+        key: the key.
+        progress: the progress of the operation, which is started and ended here.
+        is_delete: whether the key is deleted.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_change",
+        "_effect",
+        "_events",
+        "_is_delete",
+        "_key",
+        "_outer",
+        "_process",
+        "_run",
+        "_store",
+        "progress",
+    )
+
+    def __init__(self, store: Any, key: str, progress: OperationProgress, *, is_delete: bool = False) -> None:
+        """Make the operation, which has not started."""
+        self._store = store
+        self._key = key
+        self.progress = progress
+        self._is_delete = is_delete
+        self._run = store._turn.mine  # noqa: SLF001 (of the base class that makes it)
+        self._effect = Effect(store, self)
+        self._outer: Effect | None = None
+        self._change: Change | None = None
+        self._events: list[BaseEvent] | None = None
+        self._process = forks.current
+
+    def done(self, change: Change) -> None:
+        """Note what the backend says that it has changed."""
+        self._change = change
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self._outer, here.effect = here.effect, self._effect
+        self.__class__ = OpenChangingOperation  # type: ignore[assignment]  # the same object, with a finalizer
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End, and emit what was changed, also where the block raised behind that."""
+        if error is not None:
+            end_cut_off(error)
+        self._end(error)
+
+    def end_cut_off(self, error: BaseException) -> None:
+        """Do nothing, once it is over."""
+
+    def _end(self, error: BaseException | None, attempts: int = 3) -> None:
+        try:
+            self._finish(error)
+        except BaseException:
+            if attempts > 1:
+                self._end(error, attempts - 1)
+            raise
+
+    def _finish(self, error: BaseException | None) -> None:
+        """End and emit; called again after an interrupt, it goes on with what is left."""
+        if here.effect is self._effect:
+            here.effect = self._outer
+        write = self._effect.write
+        if write is not None and not write.is_over:  # an interrupt has cut it off, and it is left to the operation
+            write.settle(self._store._turn)  # noqa: SLF001 (of the base class that makes it)
+        change = self._kept(write)
+        self.progress.finish(None if change is not None and error is not None and is_interrupt(error) else error)
+        if change is not None and self._process is forks.current:
+            if self._events is None:
+                self._events = [*(write.held.values() if write is not None else ()), *self._event_of(change)]
+            self._pass_on(write, self._events)
+        self.__class__ = ChangingOperation
+
+    def _kept(self, write: Write | None) -> Change | None:
+        """Return what took effect."""
+        if write is None:
+            return self._change
+        if not write.is_kept:
+            return None
+        return write.change if self._change is None else self._change
+
+    def _event_of(self, change: Change) -> Iterator[StoreModificationEvent]:
+        cls = StoreDeleteEvent if self._is_delete else StoreSetEvent if change.is_new else StoreUpdateEvent
+        store = self._store
+        if not store.event_manager.has_listeners(cls):
+            return
+        context = getattr(self._run, "context", None)
+        yield cls(
+            store,
+            store=store.name,
+            key=self._key,
+            metadata=checked_metadata(change.metadata),
+            transaction_id=None if context is None else context.transaction_id,
+        )
+
+    def _pass_on(self, write: Write | None, events: list[BaseEvent]) -> None:
+        """Emit the events, or hold them: inside of another write they are only true if that is kept."""
+        enclosing = None if write is None else write.enclosing
+        hold = getattr(self._run, "hold", None) if is_in_background() else None
+        for event in events:
+            if enclosing is not None:
+                enclosing.held[id(event)] = event
+            elif hold is not None:
+                hold.add(event)
+            else:
+                self._store.event_manager.deliver(event)
+
+
+class OpenChangingOperation(ChangingOperation):
+    """An operation that is not over: the last resort of one that an interrupt has cut off; see `OpenEnding`."""
+
+    __slots__ = ()
+
+    def end_cut_off(self, error: BaseException) -> None:
+        """End as it should have ended, had an interrupt not kept it from that."""
+        self._end(error)
+
+    def __del__(self) -> None:
+        """Have another thread end it and emit what was changed, where an interrupt has cut it off."""
+        if self._process is forks.current:
+            run_in_background(lambda: self._finish(cut_off()))

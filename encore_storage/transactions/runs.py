@@ -1,0 +1,319 @@
+"""One run of a transaction: from its begin to its commit or rollback, and what is emitted of it.
+
+Every step here may be broken off by an interrupt, and is made so that `finish` can be called again and goes on with
+what is left. `Block.leave` does that once. Should it be broken off as well, or never be called, its block is collected,
+and a thread of its own finishes the run.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any, Protocol
+
+from encore_events import forks
+from encore_events.abstract import BaseEventManager
+from encore_events.default import get_event_manager
+from encore_events.delivery import has_reached_any
+from encore_events.gates import ThreadGate
+from encore_events.hold import Hold
+from encore_events.ids import new_id
+from encore_storage.errors import StoreError, TransactionAbortedError, TransactionError, is_interrupt
+from encore_storage.events import (
+    StoreModificationEvent,
+    StoreTransactionEndEvent,
+    StoreTransactionEvent,
+    StoreTransactionStartEvent,
+    TransactionOutcome,
+)
+from encore_storage.observing.chains import append_to_chain, blocks_in, chain_of
+from encore_storage.transactions.turn import Lease, Turn, carried
+from encore_storage.transactions.writing import undo_cut_off
+
+_LATEST = 8
+"""The errors of a chain that are looked at for an interrupt that has cut off a block."""
+
+
+class Context(Protocol):
+    """A transaction context, as a run sees it."""
+
+    store: Any
+    notes: str | None
+    transaction_id: str | None
+    outcome: TransactionOutcome | None
+    operations: int
+    depth: int
+
+    def begin(self) -> None:
+        """Begin a transaction."""
+
+    def commit(self) -> None:
+        """Commit it."""
+
+    def rollback(self) -> None:
+        """Roll it back."""
+
+
+WAITING, BEGINNING, OPEN, COMMITTING, ROLLING_BACK, DECIDED, OVER = range(7)
+"""How far a run has come."""
+
+
+class Run(Lease):
+    """A transaction that is under way.
+
+    Args:
+        holder: the block that has to end it, not kept alive.
+        context: the context that is entered.
+        turn: whose turn it takes.
+
+    Attributes:
+        phase: how far it has come.
+        doomed_by: what has failed in a block inside of it, so that it can't be committed.
+        hold: the events of changes in it.
+        over: opened when its end was emitted.
+    """
+
+    def __init__(self, holder: object, context: Context, turn: Turn) -> None:
+        """Make a run that waits for its turn."""
+        super().__init__(holder)
+        self.context = context
+        self.phase = WAITING
+        self.doomed_by: BaseException | None = None
+        self.over = ThreadGate()
+        self._turn = turn
+        self._events = _manager_of(context.store)
+        self.hold: Hold | None = None
+        self._start: StoreTransactionEvent | None = None
+        self._end: StoreTransactionEvent | None = None
+        self._outcome: TransactionOutcome = "rolled_back"
+        self._error: BaseException | None = None
+        self._has_begun = False
+        self._is_tried = False
+        self._started_at = 0.0
+        self._commit_started_at: float | None = None
+        self._commit_duration: float | None = None
+
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether its block only exists because somebody keeps the traceback of the interrupt that has cut it off."""
+        errors = [error for error in (sys.exc_info()[1], getattr(sys, "last_value", None)) if error is not None]
+        return bool(errors) and self._was_cut_off_by(errors)
+
+    def begin(self) -> None:
+        """Wait for the turn, begin, and emit that."""
+        context = self.context
+        self._turn.take(self)
+        self.phase = BEGINNING
+        context.begin()
+        self._has_begun = True
+        context.transaction_id = new_id()
+        context.operations = 0
+        context.outcome = None
+        context.depth = 1
+        self._started_at = time.monotonic()
+        self.hold = self._events.hold(StoreModificationEvent, {"source": context.store})
+        self.hold.__enter__()
+        if self._events.has_listeners(StoreTransactionStartEvent):
+            self._start = self._event(StoreTransactionStartEvent, timestamp=time.time())
+        self.is_open = True
+        self.phase = OPEN
+        if self.owner.task is not None:
+            self.outer = _under_way(carried.get())
+            carried.set(self)
+        if self._start is not None:
+            self._events.deliver(self._start)
+
+    def break_off(self, error: BaseException) -> None:
+        """Undo a begin that did not come to its end."""
+        if self.phase in (WAITING, BEGINNING):
+            if self.phase == BEGINNING and (self._has_begun or _is_in_transaction(self.context.store)):
+                _roll_back(self.context, error)
+            self._free()
+            self.phase = OVER
+        else:
+            self.finish(error)
+
+    def finish(self, error: BaseException | None) -> None:
+        """Commit, or roll back because of `error`; free the store; and emit how it ended.
+
+        Called again after an interrupt, which is then the `error`, it goes on with what is left.
+
+        Raises:
+            TransactionAbortedError: an inner block failed, so all was rolled back.
+        """
+        if self.phase == OPEN:
+            self._decide(error)
+        if self.phase == COMMITTING:
+            self._commit(error)
+        if self.phase == ROLLING_BACK:
+            self._roll_back(error)
+        if self.phase == DECIDED:
+            self._free()
+            self._emit_end()
+            failure, self._error, self.doomed_by = self._error, None, None  # their frames hold this run
+            self.phase = OVER
+            self.over.open()
+            if error is None and failure is not None:
+                raise failure
+
+    def settle(self, turn: Turn) -> None:
+        """Roll back what nobody is left to end. Runs in a thread of its own."""
+        if self.phase == OVER or self.process is not forks.current:
+            return
+        error = self.doomed_by or TransactionError(
+            f"the transaction with store {turn.store!r} was rolled back: its block was never left, since the thread, "
+            "the task or the generator that was in it is gone, or an interrupt came"
+        )
+        try:
+            self._break_off_in_attempts(error)
+        finally:
+            turn.free(self)  # whatever its backend and its listeners have raised
+
+    def _was_cut_off_by(self, errors: Iterable[BaseException]) -> bool:
+        chains = (one for error in errors for one in islice(chain_of(error), _LATEST))
+        return any(block is self.holder for one in chains for block in blocks_in(one.__traceback__))
+
+    def _break_off_in_attempts(self, error: BaseException, attempts: int = 3) -> None:
+        try:
+            self.break_off(error)
+        except BaseException as failure:
+            if attempts > 1:
+                self._break_off_in_attempts(failure, attempts - 1)
+            raise
+
+    def _decide(self, error: BaseException | None) -> None:
+        self.is_open = False
+        undo_cut_off(self)
+        is_whole = self.doomed_by is None and self.context.depth == 1
+        if error is None and not is_whole:
+            error = TransactionAbortedError(self._turn.store)
+            error.__cause__ = self.doomed_by
+        self._error = error
+        self.phase = COMMITTING if error is None else ROLLING_BACK
+
+    def _commit(self, failure: BaseException | None) -> None:
+        if not self._is_tried:
+            self._is_tried = True
+            self._commit_started_at = time.monotonic()
+            self.context.commit()
+            self._outcome = "committed"
+        elif failure is None or (is_interrupt(failure) and _has_taken_effect(self.context.store)):
+            self._outcome = "committed"
+        if self._commit_started_at is not None:
+            self._commit_duration = time.monotonic() - self._commit_started_at
+        if self._outcome == "committed":
+            self.phase = DECIDED
+            return
+        self._error, self._outcome, self._is_tried = failure, "commit_failed", False
+        self.phase = ROLLING_BACK
+
+    def _roll_back(self, interrupt: BaseException | None) -> None:
+        cause = self._error
+        if not self._is_tried:
+            self._is_tried = True
+            try:
+                self.context.rollback()
+            except Exception as failure:
+                if is_interrupt(failure):
+                    raise
+                if cause is not None:
+                    append_to_chain(cause, failure)
+                self._outcome = "rollback_failed"
+        else:
+            if interrupt is not None and cause is not None:
+                append_to_chain(interrupt, cause)
+            self._outcome = "rollback_failed"
+            _roll_back(self.context, None)
+        self.phase = DECIDED
+
+    def _free(self) -> None:
+        """Let the next one have the turn: listeners run when the store is free again.
+
+        What they are given is made before that, since another thread may be waiting to enter this very context; and
+        what is discarded is discarded before that, so that nothing is which a listener of the end has done.
+        """
+        context, hold = self.context, self.hold
+        if self.phase == DECIDED and self._turn.first is self:
+            if self._end is None:
+                self._make_end()
+            context.outcome = self._outcome
+            context.depth = 0
+        if hold is not None and self._outcome != "committed":
+            hold.discard()
+        if self.owner.task is not None and carried.get() is self:
+            carried.set(self.outer)
+        self.is_open = False
+        self._turn.free(self)
+
+    def _make_end(self) -> None:
+        if self._start is not None:
+            if not has_reached_any(self._start):
+                return
+            self._events.deliver(self._start)  # to those whom an interrupt kept from it
+        if not self._events.has_listeners(StoreTransactionEndEvent):
+            return
+        self._end = self._event(
+            StoreTransactionEndEvent,
+            state="done" if self._outcome == "committed" else "failed",
+            outcome=self._outcome,
+            duration=time.monotonic() - self._started_at,
+            commit_duration=self._commit_duration,
+            operations=self.context.operations,
+            held=0 if self.hold is None else len(self.hold),
+            error=self._error,
+        )
+
+    def _emit_end(self) -> None:
+        try:
+            if self._end is not None:
+                self._events.deliver(self._end)
+        finally:
+            if self.hold is not None and self._outcome == "committed":
+                self.hold.deliver()
+
+    def _event(
+        self, cls: type[StoreTransactionStartEvent | StoreTransactionEndEvent], **attributes: Any
+    ) -> StoreTransactionEvent:
+        context = self.context
+        identity = {"store": self._turn.store, "transaction_id": context.transaction_id, "notes": context.notes}
+        return cls(context.store, **identity, **attributes)
+
+
+def name_of(store: Any) -> str:
+    """Return the name of any store, or of its class."""
+    return str(getattr(store, "name", None) or type(store).__name__)
+
+
+def _under_way(lease: Lease | None) -> Lease | None:
+    """Return the lease, or the nearest outside of it that is not over."""
+    while isinstance(lease, Run) and lease.phase == OVER:
+        lease = lease.outer
+    return lease
+
+
+def _manager_of(store: Any) -> BaseEventManager:
+    manager: BaseEventManager | None = getattr(store, "event_manager", None)
+    return get_event_manager() if manager is None else manager
+
+
+def _is_in_transaction(store: Any) -> bool | None:
+    """Return what the store says of its backend, or None where it can't say."""
+    in_transaction = getattr(store, "_in_transaction", None)
+    try:
+        return None if in_transaction is None else bool(in_transaction())
+    except StoreError:  # its backend is not to be had
+        return None
+
+
+def _has_taken_effect(store: Any) -> bool:
+    return _is_in_transaction(store) is False
+
+
+def _roll_back(context: Context, error: BaseException | None) -> None:
+    try:
+        context.rollback()
+    except Exception as failure:  # noqa: BLE001 (it is shown with the error that propagates)
+        if error is not None:
+            append_to_chain(error, failure)

@@ -1,0 +1,135 @@
+"""What a garbage collection finds is done elsewhere, in order, and whatever happens to it."""
+
+from __future__ import annotations
+
+import _thread
+import functools
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from encore_events import EventManager, background
+from encore_events.background import run_in_background
+from encore_events.testing import EventRecorder
+from encore_storage.events import StoreProgressEndEvent
+from encore_storage.observing.progress import StoreProgressManager
+from encore_storage.observing.readers import ObservedIterator, ObservedReader
+from tests.storage.support import LONG
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the hook for the errors of threads was given."""
+    shown: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", shown.append)
+    return shown
+
+
+def wait_for_all() -> None:
+    """Wait until all is done that waits elsewhere."""
+    done = threading.Event()
+    run_in_background(done.set)
+    assert done.wait(LONG)
+
+
+def test_work_is_done_in_another_thread_and_in_order() -> None:
+    done: list[tuple[int, int]] = []
+
+    def work(number: int) -> None:
+        done.append((number, threading.get_ident()))
+
+    for number in range(100):
+        run_in_background(functools.partial(work, number))
+    wait_for_all()
+
+    assert [number for number, _ in done] == list(range(100))
+    assert threading.get_ident() not in {thread for _, thread in done}
+
+
+def test_work_may_give_more_work_while_it_is_done() -> None:
+    begun, go_on, done = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        assert go_on.wait(LONG)
+        run_in_background(done.set)
+
+    run_in_background(work)
+    assert begun.wait(LONG)
+    go_on.set()
+    assert done.wait(LONG)
+
+
+def test_work_that_fails_is_shown_and_the_next_is_done(shown: list[Any]) -> None:
+    run_in_background(lambda: 1 / 0)
+    wait_for_all()
+
+    (args,) = shown
+    assert args.exc_type is ZeroDivisionError
+
+
+def test_where_no_thread_can_be_started_the_work_waits_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(*arguments: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    wait_for_all()
+    done = threading.Event()
+    with monkeypatch.context() as patched:
+        patched.setattr(_thread, "start_new_thread", start)
+        run_in_background(done.set)
+        assert not done.is_set()
+    wait_for_all()
+
+    assert done.is_set()
+
+
+def test_what_is_put_while_the_worker_looks_for_the_last_time_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Late(background._Elsewhere):
+        """What waits, and more of it as the last of it seems to be done."""
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if (name, value) == ("is_worked_on", False) and hasattr(self, name) and not done.is_set():
+                self.waiting.put(done.set)
+            super().__setattr__(name, value)
+
+    wait_for_all()
+    done = threading.Event()
+    monkeypatch.setattr(background, "_elsewhere", Late())
+    run_in_background(lambda: None)
+
+    assert done.wait(LONG)
+
+
+@pytest.mark.parametrize("cls", [ObservedReader, ObservedIterator])
+def test_what_cannot_be_closed_is_told_as_cancelled_nevertheless(
+    cls: Any, manager: EventManager, recorder: EventRecorder, shown: list[Any]
+) -> None:
+    def chunks() -> Iterator[bytes]:
+        try:
+            yield b"1\n"
+        finally:
+            raise OSError("cable")
+
+    progress = StoreProgressManager(manager)
+    progress.start()
+    next(cls(chunks(), progress))
+    wait_for_all()
+
+    assert recorder.one(StoreProgressEndEvent).outcome == "cancelled"
+    assert [args.exc_type for args in shown] == [OSError]
+
+
+def test_a_strict_event_manager_keeps_nobody_else_from_being_told(shown: list[Any]) -> None:
+    manager = EventManager(strict=True)
+    recorder = EventRecorder(manager)
+    manager.connect(StoreProgressEndEvent, lambda event: 1 / 0)
+
+    for _ in range(2):
+        progress = StoreProgressManager(manager)
+        progress.start()
+        ObservedIterator([1, 2], progress)
+        wait_for_all()
+
+    assert len(recorder.of(StoreProgressEndEvent)) == len(shown) == 2
