@@ -7,6 +7,7 @@ from typing import Any, Literal, cast
 
 from encore_events.events import BaseEvent
 from encore_events.progress import ProgressEndEvent, ProgressEvent, ProgressStartEvent, ProgressStepEvent
+from encore_storage.metadata import checked_metadata
 
 Operation = Literal[
     "get", "get_range", "get_metadata", "exists", "query", "set", "set_metadata", "update_metadata", "delete"
@@ -23,6 +24,17 @@ class _NameOfSource:
     def __get__(self, event: BaseEvent | None, owner: type[BaseEvent]) -> str | None:
         name = None if event is None else getattr(event.source, "name", None)
         return None if name is None else str(name)
+
+
+class _Metadata:
+    """The metadata of an event that shares it with the store: copied for those who read it, when the first does."""
+
+    def __get__(self, event: BaseEvent | None, owner: type[BaseEvent]) -> Mapping[str, Any] | None:
+        shared = None if event is None else event.__dict__.get("_metadata")
+        if event is None or shared is None:
+            return None
+        copied: Mapping[str, Any] = event.__dict__.setdefault("metadata", checked_metadata(shared))
+        return copied
 
 
 class StoreEvent(BaseEvent):
@@ -92,7 +104,7 @@ class StoreKeyEvent(StoreEvent):
     """
 
     key: str | None = None
-    metadata: Mapping[str, Any] | None = None
+    metadata: Mapping[str, Any] | None = cast("Mapping[str, Any] | None", _Metadata())
     transaction_id: str | None = None
 
 
@@ -101,9 +113,11 @@ class StoreModificationEvent(StoreKeyEvent):
 
     Attributes:
         action: 'set' (the key is new), 'update' or 'delete'.
+        timestamp: when it was changed, in seconds since the epoch; None where that is not known.
     """
 
     action: Action
+    timestamp: float | None = None
 
 
 class StoreSetEvent(StoreModificationEvent):
@@ -132,6 +146,7 @@ class StoreProgressEvent(ProgressEvent, StoreKeyEvent):
         operation: its name, of a closed set; None where whoever tells it is no store.
         direction: 'read', 'write', or None where no bytes move.
         steps: how many bytes are expected as far as is known by now, -1 for unknown.
+        parent_id: the id of the operation of another store that this one is part of, or None.
         timestamp: when the operation started, in seconds since the epoch.
     """
 
@@ -139,6 +154,7 @@ class StoreProgressEvent(ProgressEvent, StoreKeyEvent):
     operation: Operation | None = None
     direction: Direction | None = None
     steps: int = -1
+    parent_id: str | None = None
     timestamp: float
 
 
@@ -166,6 +182,7 @@ class StoreProgressEndEvent(ProgressEndEvent, StoreProgressEvent):
         bytes: how many bytes it moved in all, exactly.
         delta: how many of them no step event has told.
         duration: seconds since its start, by a monotonic clock.
+        items: how many keys, rows or values it returned or changed; None where they were not counted.
         error: what it raised, or None.
         error_type: the word for that, of the closed set `encore_storage.errors.ERROR_TYPES`, or None.
     """
@@ -174,5 +191,6 @@ class StoreProgressEndEvent(ProgressEndEvent, StoreProgressEvent):
     bytes: int
     delta: int
     duration: float
+    items: int | None = None
     error: BaseException | None = None
     error_type: str | None = None

@@ -25,7 +25,7 @@ Data = dict[str, Any]
 QUOTING = ("key", "message", "notes")
 """The attributes that quote keys, or may do so."""
 
-_OF_THE_BUS = ("source", "_handled", "_pending")
+_OF_THE_BUS = ("source", "_handled", "_id", "_metadata", "_pending")
 _PLAIN = (str, int, float, type(None))
 _TELLABLE = (
     *(*_PLAIN, list, tuple, Mapping, BaseException),
@@ -75,7 +75,9 @@ class Plan:
         self._known = frozenset({*built_in, *_OF_THE_BUS})
         self._left_out = (*_OF_THE_BUS, *(name for name in _hidden(choice) if name in built_in))
         static = {name: inspect.getattr_static(cls, name, None) for name in (*self._own, *built_in)}
-        self._computed = [name for name, value in static.items() if hasattr(type(value), "__get__")]
+        self._computed = [
+            name for name, value in static.items() if hasattr(type(value), "__get__") and name not in self._left_out
+        ]
         self._defaults = [
             (name, value)
             for name, value in static.items()

@@ -22,7 +22,7 @@ from encore_storage.codec.types import BUILT_IN
 from encore_storage.events import StoreEvent
 
 _NUMBERS: frozenset[Kind] = frozenset({"integer", "number"})
-_RESERVED = ("_handled", "_pending", "recorded_at", "source")
+_RESERVED = ("_handled", "_id", "_metadata", "_pending", "recorded_at", "source")
 
 
 def event_of(cls: type[BaseEvent] | None, envelope: Envelope) -> BaseEvent:

@@ -58,12 +58,16 @@ IDENTITY = {
     "key",
     "metadata",
     "transaction_id",
+    "parent_id",
 }
-CHANGE = {"source", "store", "key", "metadata", "action", "transaction_id"}
+CHANGE = {"source", "store", "key", "metadata", "action", "transaction_id", "timestamp"}
 ATTRIBUTES: dict[type[BaseEvent], set[str]] = {
     StoreProgressStartEvent: IDENTITY,
     StoreProgressStepEvent: IDENTITY | {"step", "delta"},
-    StoreProgressEndEvent: IDENTITY | {"exit_state", "outcome", "bytes", "delta", "duration", "error", "error_type"},
+    StoreProgressEndEvent: {
+        *IDENTITY,
+        *("exit_state", "outcome", "bytes", "delta", "duration", "items", "error", "error_type"),
+    },
     StoreTransactionStartEvent: {"source", "store", "transaction_id", "notes", "timestamp"},
     StoreTransactionEndEvent: {
         *("source", "store", "transaction_id", "notes", "state", "outcome", "duration", "commit_duration"),
