@@ -21,7 +21,7 @@ from encore_storage.events import (
     StoreProgressStartEvent,
     StoreProgressStepEvent,
 )
-from encore_storage.observing.chains import end_cut_off
+from encore_storage.observing.interrupts import end_cut_off, go_on
 from encore_storage.observing.outcomes import (
     EXIT_STATES,
     OUTCOMES,
@@ -196,7 +196,7 @@ class StoreProgressManager(ProgressManager):
             if self._end_events is not None or self._ends.take():  # else another thread is ending it
                 self._finish(None, "normal", error)
         except BaseException:
-            self._finish_cut_off(error)
+            self.finish_rest(error)
             raise
 
     def read_from(self, items: object) -> None:
@@ -257,15 +257,13 @@ class StoreProgressManager(ProgressManager):
         message = getattr(self, "message", "")
         return ForkedStoreError(f"{what} {message!r}", self.process.pid, "begin another in the child")
 
-    def _finish_cut_off(self, error: BaseException | None, attempts: int = 2) -> None:
+    def finish_rest(self, error: BaseException | None) -> None:
         """Go on with an end that an interrupt has broken off, or kept from being begun."""
-        try:
-            if self._started and self.process is forks.current:
-                self._finish(None, "normal", error)
-        except BaseException:
-            if attempts > 1:
-                self._finish_cut_off(error, attempts - 1)
-            raise
+        go_on(lambda _: self._finish_if_started(error), error, 2)
+
+    def _finish_if_started(self, error: BaseException | None) -> None:
+        if self._started and self.process is forks.current:
+            self._finish(None, "normal", error)
 
     def _finish(self, message: str | None, exit_state: ExitState, error: BaseException | None) -> None:
         ends = self._end_events
@@ -372,7 +370,7 @@ def _abandon(operation: StoreProgressManager) -> None:
     try:
         close_items(operation._items)  # noqa: SLF001 (of this module)
     finally:
-        operation._finish_cut_off(cut_off())  # noqa: SLF001 (as above)
+        operation.finish_rest(cut_off())
 
 
 def _make_open(cls: type[StoreProgressManager]) -> None:
