@@ -1,4 +1,4 @@
-"""Storage that is observed: stores, the utilities to write one, and what tells what they do."""
+"""Observed storage: stores, and `monitor()`, which shows what they do."""
 
 from encore_storage.errors import (
     ConflictError,

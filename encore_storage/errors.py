@@ -1,22 +1,22 @@
-"""The errors of stores, and the closed set of words that metrics and logs have for any error.
+"""The errors of stores, and the closed set of error types that metrics and logs use for any error.
 
 ```
 EncoreError
 └── StoreError
-    ├── KeyNotFoundError          no value under that key (KeyError)
-    ├── InvalidKeyError           a key that this store can't hold (ValueError)
-    │   └── InvalidKeyTypeError       a key that is no str (TypeError)
-    ├── InvalidMetadataError      metadata that isn't JSON (TypeError)
+    ├── KeyNotFoundError          no value under the key (KeyError)
+    ├── InvalidKeyError           the store cannot hold this key (ValueError)
+    │   └── InvalidKeyTypeError       the key is not a str (TypeError)
+    ├── InvalidMetadataError      the metadata is not JSON (TypeError)
     ├── ConflictError             the value was replaced while it was being read (RuntimeError)
-    ├── IntegrityError            the stored bytes are not what was written (ValueError)
-    ├── StoreConnectionError      the store can't be reached, or was disconnected (ConnectionError)
-    ├── StoreFullError            no room for more (OSError)
-    ├── StoreReadOnlyError        the store can't be written to (PermissionError)
-    ├── OpenDatabaseError         a database that this process has open, used as a file (PermissionError)
-    ├── ForkedStoreError          use in a forked child of what its parent has under way (ForkedError)
+    ├── IntegrityError            the stored bytes differ from those written (ValueError)
+    ├── StoreConnectionError      the store is unreachable or disconnected (ConnectionError)
+    ├── StoreFullError            the store has no space left (OSError)
+    ├── StoreReadOnlyError        the store is read-only (PermissionError)
+    ├── OpenDatabaseError         the file is a database that this process has open (PermissionError)
+    ├── ForkedStoreError          the stream, operation or transaction belongs to the parent process (ForkedError)
     └── TransactionError
         ├── TransactionTimeoutError   another thread or task is in a transaction (TimeoutError)
-        └── TransactionAbortedError   an inner block failed, so the whole was rolled back (RuntimeError)
+        └── TransactionAbortedError   an inner block failed, so the transaction was rolled back (RuntimeError)
 ```
 """
 
@@ -44,12 +44,15 @@ ErrorType = Literal[
 ]
 ERROR_TYPES: tuple[ErrorType, ...] = get_args(ErrorType)
 
+_MAX_REPR = 80
+"""The longest repr of a key in a message."""
+
 
 class StoreError(EncoreError):
-    """The root of what goes wrong in a store.
+    """The base class of all errors of stores.
 
     Attributes:
-        error_type: the word for it in metrics and logs, one of `ERROR_TYPES`.
+        error_type: the type in metrics and logs, one of `ERROR_TYPES`.
     """
 
     error_type: ClassVar[ErrorType] = "other"
@@ -61,51 +64,53 @@ class KeyNotFoundError(StoreError, KeyError):
     error_type: ClassVar[ErrorType] = "not_found"
 
     def __init__(self, key: str, store: str) -> None:
-        """Say which `key` is missing from the store named `store`."""
+        """Take the missing `key` and the name of the `store`."""
         super().__init__(f"no value under key {key!r} in store {store!r}")
         self.key = key
         self.store = store
 
     def __str__(self) -> str:
-        """The sentence itself; KeyError would show its repr."""
+        """Return the message; KeyError would return its repr."""
         return str(self.args[0])
 
 
 class InvalidKeyError(StoreError, ValueError):
-    """The store can't hold a value under this key."""
+    """The store cannot hold a value under this key."""
 
     error_type: ClassVar[ErrorType] = "invalid"
 
     def __init__(self, key: object, reason: str) -> None:
-        """Say why `key` can't be a key, as in "it is empty"."""
-        shown = repr(key) if len(repr(key)) <= _SHOWN else f"{repr(key)[:_SHOWN]}… ({len(repr(key))} characters)"
-        super().__init__(f"{shown} cannot be a key: {reason}")
+        """Take the `key` and the reason, such as "it is empty"."""
+        text = repr(key)
+        if len(text) > _MAX_REPR:
+            text = f"{text[:_MAX_REPR]}… ({len(text)} characters)"
+        super().__init__(f"{text} cannot be a key: {reason}")
         self.key = key
         self.reason = reason
 
 
 class InvalidKeyTypeError(InvalidKeyError, TypeError):
-    """A key is a str."""
+    """The key is not a str."""
 
 
 class InvalidMetadataError(StoreError, TypeError):
-    """Metadata is a dict of JSON: str, int, finite float, bool, None, and lists and dicts of them."""
+    """The metadata is not JSON: a dict of str, int, finite float, bool, None, and lists and dicts of them."""
 
     error_type: ClassVar[ErrorType] = "invalid"
 
     def __init__(self, place: str, reason: str) -> None:
-        """Say what is wrong at `place`, as in "metadata['tags'][0] is a set"."""
+        """Take the place and the reason, such as "metadata['tags'][0]" and "is a set"."""
         super().__init__(f"{place} {reason}; metadata must be JSON: str, int, finite float, bool, None, list, dict")
         self.place = place
 
 
 class ConflictError(StoreError, RuntimeError):
-    """The value was replaced or deleted between its look-up and the end of its reading."""
+    """The value was replaced or deleted after its look-up and before its last byte was read."""
 
     error_type: ClassVar[ErrorType] = "conflict"
 
     def __init__(self, key: str, store: str) -> None:
-        """Say which `key` changed in the store named `store`."""
+        """Take the changed `key` and the name of the `store`."""
         super().__init__(
             f"the value under key {key!r} in store {store!r} was replaced while it was being read: get it again"
         )
@@ -114,36 +119,36 @@ class ConflictError(StoreError, RuntimeError):
 
 
 class IntegrityError(StoreError, ValueError):
-    """What is stored is not what was written."""
+    """The stored bytes differ from those that were written."""
 
     error_type: ClassVar[ErrorType] = "integrity"
 
 
 class StoreConnectionError(StoreError, ConnectionError):
-    """The store can't be reached, or `disconnect()` was called."""
+    """The store is unreachable, or `disconnect()` was called."""
 
     error_type: ClassVar[ErrorType] = "connection"
 
 
 class StoreFullError(StoreError, OSError):
-    """The store has no room for more."""
+    """The store has no space left."""
 
     error_type: ClassVar[ErrorType] = "quota_exceeded"
 
 
 class StoreReadOnlyError(StoreError, PermissionError):
-    """The store can be read, but not written to."""
+    """The store can be read, but not written."""
 
     error_type: ClassVar[ErrorType] = "read_only"
 
 
 class OpenDatabaseError(StoreError, PermissionError):
-    """A file is a database, or the log of one, that a SqliteStore of this process has open."""
+    """The file is a database, or its log, that a SqliteStore of this process has open."""
 
     error_type: ClassVar[ErrorType] = "conflict"
 
     def __init__(self, path: str, store: str) -> None:
-        """Name the file and the `store` that has it open."""
+        """Take the path of the file and the name of the `store` that has it open."""
         super().__init__(
             f"cannot use {path!r} as a file: store {store!r} of this process has that database open, and would lose "
             "its locks when the file is closed; read it through the store, or call disconnect() first"
@@ -157,35 +162,33 @@ class ForkedStoreError(StoreError, ForkedError):
 
 
 class TransactionError(StoreError):
-    """A transaction can't go on."""
+    """The transaction cannot begin or go on."""
 
 
 class TransactionTimeoutError(TransactionError, TimeoutError):
-    """Another thread or task is in a transaction with the store, and its end did not come in time."""
+    """Another thread or task is in a transaction of the store, which did not end in time."""
 
     error_type: ClassVar[ErrorType] = "timeout"
 
     def __init__(self, store: str, reason: str) -> None:
-        """Say which `store` is busy, and why waiting was no use."""
+        """Take the name of the busy `store`, and why waiting failed or would fail."""
         super().__init__(f"store {store!r} is in a transaction: {reason}")
         self.store = store
 
 
 class TransactionAbortedError(TransactionError, RuntimeError):
-    """An inner block failed and the outer one went on; nothing of the transaction was kept."""
+    """An inner block failed and the outer block went on, so the transaction was rolled back."""
 
     error_type: ClassVar[ErrorType] = "conflict"
 
     def __init__(self, store: str) -> None:
-        """Say in which `store`."""
+        """Take the name of the `store`."""
         super().__init__(
-            f"the transaction with store {store!r} was rolled back, since a block inside it failed: "
-            "let the error leave the outer block, or do the work that may fail outside of the transaction"
+            f"the transaction with store {store!r} was rolled back because a block inside it failed: "
+            "let the error leave the outer block, or do that work outside of the transaction"
         )
         self.store = store
 
-
-_SHOWN = 80
 
 _BY_ERRNO: dict[int | None, ErrorType] = {
     errno.ENOSPC: "quota_exceeded",
@@ -214,7 +217,7 @@ _BY_CLASS: tuple[tuple[type[BaseException], ErrorType], ...] = (
 
 
 def error_type_of(error: BaseException) -> ErrorType:
-    """The word of the closed set `ERROR_TYPES` for any error.
+    """Return the error type of any error, one of `ERROR_TYPES`.
 
     >>> error_type_of(PermissionError()), error_type_of(ZeroDivisionError())
     ('permission_denied', 'other')
@@ -223,11 +226,11 @@ def error_type_of(error: BaseException) -> ErrorType:
         return error.error_type
     if isinstance(error, OSError) and error.errno in _BY_ERRNO:
         return _BY_ERRNO[error.errno]
-    return next((word for cls, word in _BY_CLASS if isinstance(error, cls)), "other")
+    return next((error_type for cls, error_type in _BY_CLASS if isinstance(error, cls)), "other")
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Return whether the error may come between any two steps, and says nothing of the step that it broke off.
+    """Return whether the error can be raised between any two steps, so that it does not show which step failed.
 
     >>> is_interrupt(KeyboardInterrupt()), is_interrupt(RecursionError()), is_interrupt(OSError())
     (True, True, False)
@@ -235,6 +238,6 @@ def is_interrupt(error: BaseException) -> bool:
     return not isinstance(error, Exception) or isinstance(error, MemoryError | RecursionError)
 
 
-def cut_off() -> asyncio.CancelledError:
-    """Return the error of an operation that nobody is left to end."""
-    return asyncio.CancelledError("cut off by an interrupt, or collected before it was closed or read to its end")
+def abandoned_error() -> asyncio.CancelledError:
+    """Return the error of an operation that an interrupt or a garbage collection left without an end."""
+    return asyncio.CancelledError("interrupted, or collected before it was closed or read to its end")

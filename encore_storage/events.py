@@ -1,4 +1,4 @@
-"""What stores tell: progress of operations, transactions, changed keys. Data only."""
+"""The events of stores: operations, transactions and key changes. Data only."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ TransactionOutcome = Literal["committed", "rolled_back", "commit_failed", "rollb
 Action = Literal["set", "update", "delete"]
 
 
-class _NameOfSource:
-    """What `store` is of an event that wasn't told it: the name of its source, if that has one."""
+class _SourceName:
+    """The default of `store`: the name of the event's source, if it has one."""
 
     def __get__(self, event: BaseEvent | None, owner: type[BaseEvent]) -> str | None:
         name = None if event is None else getattr(event.source, "name", None)
@@ -27,7 +27,7 @@ class _NameOfSource:
 
 
 class _Metadata:
-    """The metadata of an event that shares it with the store: copied for those who read it, when the first does."""
+    """The `metadata` of an event that shares it with the store: copied when it is first read."""
 
     def __get__(self, event: BaseEvent | None, owner: type[BaseEvent]) -> Mapping[str, Any] | None:
         attributes = {} if event is None else event.__dict__
@@ -47,14 +47,14 @@ class StoreEvent(BaseEvent):
         store: its name.
     """
 
-    store: str | None = cast("str | None", _NameOfSource())
+    store: str | None = cast("str | None", _SourceName())
 
 
 class StoreTransactionEvent(StoreEvent):
     """A transaction started or ended.
 
     Attributes:
-        transaction_id: identifies the transaction, the same in all that is told of it.
+        transaction_id: the id of the transaction, the same in all its events.
     """
 
     transaction_id: str
@@ -64,8 +64,8 @@ class StoreTransactionStartEvent(StoreTransactionEvent):
     """A transaction has begun.
 
     Attributes:
-        notes: what `transaction(notes)` was given.
-        timestamp: when, in seconds since the epoch.
+        notes: the argument of `transaction(notes)`, a description for people.
+        timestamp: the time of the start, in seconds since the epoch.
     """
 
     notes: str | None = None
@@ -73,17 +73,17 @@ class StoreTransactionStartEvent(StoreTransactionEvent):
 
 
 class StoreTransactionEndEvent(StoreTransactionEvent):
-    """A transaction is over; on 'committed', the modification events that were held follow.
+    """A transaction has ended; after 'committed', the key changes that it held are emitted.
 
     Attributes:
-        notes: as at its start.
-        state: 'done' where it was committed, else 'failed'.
+        notes: as in the start event.
+        state: 'done' if it was committed, else 'failed'.
         outcome: 'committed', 'rolled_back', 'commit_failed' or 'rollback_failed'.
         duration: seconds since its start, by a monotonic clock.
-        commit_duration: seconds that the commit took; None where none was tried.
-        operations: how many operations took part in it.
-        held: how many modification events are released (committed) or were discarded (all else).
-        error: what made it fail, or None.
+        commit_duration: seconds that the commit took; None if no commit was tried.
+        operations: the number of operations in it.
+        held: the number of key changes that are emitted (committed) or discarded (any other outcome).
+        error: the exception that made it fail, or None.
     """
 
     notes: str | None = None
@@ -100,9 +100,9 @@ class StoreKeyEvent(StoreEvent):
     """Something happened to one key.
 
     Attributes:
-        key: which; None for an operation on no single key.
-        metadata: the metadata of the key, where it is known.
-        transaction_id: the transaction that it is part of, or None.
+        key: the key; None for an operation on no single key.
+        metadata: the metadata of the key, if known.
+        transaction_id: the id of the transaction that it is part of, or None.
     """
 
     key: str | None = None
@@ -111,11 +111,11 @@ class StoreKeyEvent(StoreEvent):
 
 
 class StoreModificationEvent(StoreKeyEvent):
-    """A value was stored, replaced or deleted; inside a transaction, told once it is committed.
+    """A value was stored, replaced or deleted; in a transaction, emitted after the commit.
 
     Attributes:
         action: 'set' (the key is new), 'update' or 'delete'.
-        timestamp: when it was changed, in seconds since the epoch; None where that is not known.
+        timestamp: the time of the change, in seconds since the epoch; None if unknown.
     """
 
     action: Action
@@ -141,15 +141,15 @@ class StoreDeleteEvent(StoreModificationEvent):
 
 
 class StoreProgressEvent(ProgressEvent, StoreKeyEvent):
-    """Something happened in an operation; all of these are the same in all events of one operation.
+    """Something happened in an operation. These attributes are the same in all its events.
 
     Attributes:
-        operation_id: identifies the operation.
-        operation: its name, of a closed set; None where whoever tells it is no store.
+        operation_id: the id of the operation.
+        operation: the name of the operation, of a closed set; None if no store emits it.
         direction: 'read', 'write', or None where no bytes move.
-        steps: how many bytes are expected as far as is known by now, -1 for unknown.
+        steps: the number of bytes expected as far as known, -1 for unknown.
         parent_id: the id of the operation of another store that this one is part of, or None.
-        timestamp: when the operation started, in seconds since the epoch.
+        timestamp: the time when the operation started, in seconds since the epoch.
     """
 
     operation_id: str
@@ -168,8 +168,8 @@ class StoreProgressStepEvent(ProgressStepEvent, StoreProgressEvent):
     """An operation has moved bytes.
 
     Attributes:
-        step: how many bytes it has moved in all.
-        delta: how many since the step event before.
+        step: the number of bytes moved so far.
+        delta: the number of bytes since the previous step event.
     """
 
     step: int
@@ -177,16 +177,16 @@ class StoreProgressStepEvent(ProgressStepEvent, StoreProgressEvent):
 
 
 class StoreProgressEndEvent(ProgressEndEvent, StoreProgressEvent):
-    """An operation is over.
+    """An operation has ended.
 
     Attributes:
         outcome: 'ok', 'miss' (no such key), 'error' or 'cancelled'.
-        bytes: how many bytes it moved in all, exactly.
-        delta: how many of them no step event has told.
+        bytes: the exact number of bytes moved.
+        delta: the number of bytes since the last step event.
         duration: seconds since its start, by a monotonic clock.
-        items: how many keys, rows or values it returned or changed; None where they were not counted.
-        error: what it raised, or None.
-        error_type: the word for that, of the closed set `encore_storage.errors.ERROR_TYPES`, or None.
+        items: the number of keys, rows or values returned or changed; None if not counted.
+        error: the exception that it raised, or None.
+        error_type: the error type, one of `encore_storage.errors.ERROR_TYPES`, or None.
     """
 
     outcome: Outcome

@@ -1,4 +1,4 @@
-"""Metadata: JSON, checked and copied at the border of the store."""
+"""Metadata: JSON, checked and copied when it enters and leaves a store."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from encore_storage.errors import InvalidMetadataError
 
 Metadata = dict[str, Any]
 
-_LONG = 2**64  # below that there is no question whether a number can be written
+_ALWAYS_WRITABLE = 2**64  # smaller numbers never exceed Python's limit of decimal digits
 
 
 def checked_metadata(metadata: object) -> Metadata:
-    """A deep copy of `metadata`, which is a dict of JSON.
+    """Return a deep copy of `metadata`, which must be a dict of JSON.
 
     >>> checked_metadata({"tags": ["a", "b"]})
     {'tags': ['a', 'b']}
 
     Raises:
-        InvalidMetadataError: with the place of what isn't JSON (a TypeError).
+        InvalidMetadataError: part of it is not JSON (a TypeError); the message has the place.
     """
     if not isinstance(metadata, dict):
         raise InvalidMetadataError("metadata", f"is a {type(metadata).__name__}, not a dict")
@@ -32,16 +32,16 @@ def checked_metadata(metadata: object) -> Metadata:
 
 
 class GivenMetadata:
-    """Metadata that a caller has given: checked and copied once, for the store and for its events.
+    """Metadata from a caller, checked and copied once for both the store and its events.
 
     Attributes:
-        copy: the copy, which nobody changes; None if it isn't JSON.
+        copy: the copy, which is never changed; None if the metadata is not JSON.
     """
 
     __slots__ = ("_error", "copy")
 
     def __init__(self, metadata: object) -> None:
-        """Copy the metadata."""
+        """Copy the metadata, or keep the error for `checked`."""
         self.copy: Metadata | None = None
         self._error: InvalidMetadataError | None = None
         try:
@@ -53,7 +53,7 @@ class GivenMetadata:
         """Return the copy.
 
         Raises:
-            InvalidMetadataError: it isn't JSON (a TypeError).
+            InvalidMetadataError: the metadata is not JSON (a TypeError).
         """
         if self.copy is None:
             raise self._error or InvalidMetadataError("metadata", "is missing")
@@ -61,18 +61,18 @@ class GivenMetadata:
 
 
 def checked_names(select: Iterable[str] | None) -> list[str] | None:
-    """The names to select, as a list.
+    """Return the names to select as a list, or None to select all.
 
     Raises:
-        TypeError: it is one str, and not several.
+        TypeError: it is a single str.
     """
     if isinstance(select, str):
-        raise TypeError(f"select takes several names, not the one str {select!r}: put it into a list")
+        raise TypeError(f"select must be an iterable of names, not the str {select!r}: put it into a list")
     return None if select is None else list(select)
 
 
 def selected(metadata: Metadata, select: Iterable[str] | None) -> Metadata:
-    """The items of `metadata` whose names are in `select`; all, if that is None."""
+    """Return the items of `metadata` with the names in `select`; all items if that is None."""
     if select is None:
         return metadata
     return {name: metadata[name] for name in select if name in metadata}
@@ -84,7 +84,7 @@ def _copied(value: object, place: str) -> Any:
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
-        return int(value) if -_LONG < value < _LONG else _writable(int(value), place)
+        return int(value) if -_ALWAYS_WRITABLE < value < _ALWAYS_WRITABLE else _writable(int(value), place)
     if isinstance(value, float):
         return _finite(value, place)
     if isinstance(value, list):
@@ -95,7 +95,7 @@ def _copied(value: object, place: str) -> Any:
 
 
 def _writable(value: int, place: str) -> int:
-    """The number, unless Python refuses to write one as long as that in decimal digits."""
+    """Return the number, if Python can write it in decimal digits."""
     try:
         str(value)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The storage utilities at the address that their specification gives."""
+"""The storage utilities, at the import path of their specification."""
 
 from encore_storage.observing.progress import StoreProgressManager
 from encore_storage.streams import BufferIteratorIO, buffer_iterator, tee

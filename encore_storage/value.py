@@ -1,4 +1,4 @@
-"""A value: its bytes as a file, its metadata, and what else is known of it."""
+"""Values: bytes as a file, metadata, size and times."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ class ReadableFile(Protocol):
     """A binary file that can be read and closed."""
 
     def read(self, size: int, /) -> bytes:
-        """At most `size` bytes, and none at the end."""
+        """Return at most `size` bytes, and none at the end."""
 
     def close(self) -> object:
-        """Release it."""
+        """Close the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a store knows of a value without its bytes.
+    """The record of a value in a store, without its bytes.
 
     Attributes:
-        size: in bytes.
-        metadata: the store's own; copied before anyone else sees it.
+        size: the number of bytes.
+        metadata: the store's own metadata; copy it before passing it on.
         created: seconds since the epoch.
         modified: seconds since the epoch.
-        token: whatever tells the store which bytes these are, so that bytes which replaced them are not given instead.
+        token: identifies these bytes to the store, so that bytes that replaced them are never returned instead.
     """
 
     size: int
@@ -51,7 +51,7 @@ class Value:
     Args:
         data: a binary file, at its start.
         metadata: a dict of JSON; by default, empty.
-        size: in bytes, or None if it isn't known.
+        size: the number of bytes, or None if unknown.
         created: seconds since the epoch, or None.
         modified: seconds since the epoch, or None.
     """
@@ -65,7 +65,7 @@ class Value:
         created: float | None = None,
         modified: float | None = None,
     ) -> None:
-        """Make a value of what is given."""
+        """Make the value; see the class."""
         self._data = data
         self.metadata = {} if metadata is None else metadata
         self.size = size
@@ -73,7 +73,7 @@ class Value:
         self.modified = modified
 
     def __repr__(self) -> str:
-        """Its size, and when it was modified; never its bytes or metadata."""
+        """Return the size and the time of modification, but no bytes or metadata."""
         return f"<{type(self).__name__}: {self.size} bytes, modified {self.modified}>"
 
     @property
@@ -82,27 +82,27 @@ class Value:
         return self._data
 
     def range(self, start: int | None = None, end: int | None = None) -> BufferIteratorIO:
-        """The bytes from `start` up to and without `end`, as a file; counted from 0, cut at the end.
+        """Return the bytes from `start` up to but not including `end` as a file; `end` may lie past the last byte.
 
         Raises:
             ValueError: start or end is negative.
-            io.UnsupportedOperation: the data can't be sought.
+            io.UnsupportedOperation: the data cannot seek.
         """
         first, last = checked_range(start, end)
         seek = getattr(self._data, "seek", None)
         if seek is None:
-            raise io.UnsupportedOperation(f"a range needs data that can be sought, and {self._data!r} cannot")
+            raise io.UnsupportedOperation(f"cannot read a range of {self._data!r}: it cannot seek")
         seek(first)
         length = None if last is None else max(last - first, 0)
         return BufferIteratorIO(buffer_iterator(self._data, max_bytes=length))
 
     def iterdata(self, buffer_size: int = MEBIBYTE, progress: Progress | None = None) -> Iterator[bytes]:
-        """The bytes, in chunks of at most `buffer_size`; `progress(step=total)` is called for each."""
+        """Return the bytes in chunks of at most `buffer_size`, and call `progress(step=total)` for each."""
         return buffer_iterator(self.data, buffer_size, progress)
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a file that would have to be closed."""
+        """Whether the value has a file to close."""
         return True
 
     def close(self) -> None:
@@ -110,12 +110,12 @@ class Value:
         self._data.close()
 
     def __iter__(self) -> Iterator[Any]:
-        """The data, then the metadata."""
+        """Yield the data, then the metadata."""
         yield self.data
         yield self.metadata
 
     def __enter__(self) -> Self:
-        """Give the value."""
+        """Return the value."""
         return self
 
     def __exit__(
@@ -126,14 +126,14 @@ class Value:
 
 
 class StoredValue(Value):
-    """A value in a store: the bytes are opened when they are asked for, and are those of its look-up or none."""
+    """A value in a store, whose bytes are opened on first use."""
 
     _opened: BufferIteratorIO | None = None
 
     def __init__(
         self, entry: Entry, metadata: Metadata, opener: Callable[[int | None, int | None], BufferIteratorIO]
     ) -> None:
-        """Make the value of a look-up; `opener(start, end)` opens its bytes, all of them as `(None, None)`."""
+        """Make the value of an `entry`; `opener(start, end)` opens its bytes, `opener(None, None)` all of them."""
         self.metadata = metadata
         self.size = entry.size
         self.created = entry.created
@@ -142,17 +142,17 @@ class StoredValue(Value):
 
     @property
     def data(self) -> BufferIteratorIO:
-        """The bytes, as a file, opened at first use: from here on the operation 'get' is under way.
+        """The bytes as a file. It is opened, and the operation 'get' started, at first use.
 
         Raises:
-            ConflictError: the value was replaced or deleted since its look-up.
+            ConflictError: the value was replaced or deleted since the look-up.
         """
         if self._opened is None:
             self._opened = self._opener(None, None)
         return self._opened
 
     def range(self, start: int | None = None, end: int | None = None) -> BufferIteratorIO:
-        """The bytes from `start` up to and without `end`, as a file: the operation 'get_range'."""
+        """Return the bytes from `start` up to but not including `end` as a file, as the operation 'get_range'."""
         return self._opener(start or 0, end)
 
     @property
@@ -167,7 +167,7 @@ class StoredValue(Value):
 
 
 def checked_range(start: int | None, end: int | None) -> tuple[int, int | None]:
-    """The first byte, and the one after the last or None for the end.
+    """Return the first byte, and the byte after the last or None for the end.
 
     Raises:
         ValueError: start or end is negative.

@@ -40,7 +40,7 @@ class _Observed:
             if size:
                 self._operation.count(size)
             if is_exhausted and self._ends_when_exhausted:
-                self._operation.finish_here()
+                self._operation.finish_unless_forked()
 
     def _wrote(self, size: int) -> None:
         if not (self._reads or self._operation.is_over):
@@ -49,7 +49,7 @@ class _Observed:
     def _left(self, error: BaseException | None) -> None:
         """End the operation with the block of the stream, whose exception is an error of what was to be written."""
         if not self._operation.is_over:
-            self._operation.finish_here(None if self._reads else error)
+            self._operation.finish_unless_forked(None if self._reads else error)
 
     def _size_of(self, data: Any) -> int:
         if data is None:  # from a file that does not block
@@ -113,7 +113,7 @@ class ObservedFile(_Observed):
         if self._operation.is_over:
             self._stream.close()
         else:
-            self._operation.finish_closing(self._stream.close)
+            self._operation.close_and_finish(self._stream.close)
 
     def __iter__(self) -> Iterator[Any]:
         """Return itself."""
@@ -153,7 +153,7 @@ class ObservedFile(_Observed):
         except StopIteration:
             raise
         except BaseException as error:
-            self._operation.finish_here(error)
+            self._operation.finish_unless_forked(error)
             raise
 
 
@@ -166,7 +166,7 @@ class ObservedChunks(ObservedFile):
 
     def close(self) -> None:
         """Close the iterator, if that can be done; the operation is over."""
-        self._operation.finish_closing(getattr(self._stream, "close", lambda: None))
+        self._operation.close_and_finish(getattr(self._stream, "close", lambda: None))
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -244,7 +244,7 @@ class AsyncObservedFile(_Observed):
         if close is not None:
             await self._call(close)
         if not self._operation.is_over:
-            self._operation.finish_here()
+            self._operation.finish_unless_forked()
 
     async def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
         self._check_process()
@@ -254,7 +254,7 @@ class AsyncObservedFile(_Observed):
         except StopAsyncIteration:
             raise
         except BaseException as error:
-            self._operation.finish_here(error)
+            self._operation.finish_unless_forked(error)
             raise
 
 

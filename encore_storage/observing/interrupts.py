@@ -1,4 +1,7 @@
-"""Interrupts: steps that go on after one, the blocks that one has cut off, and the chain of errors around it."""
+"""Interrupts: retrying interrupted steps, ending interrupted blocks, and chaining errors.
+
+A KeyboardInterrupt, or any exception of a signal handler, may be raised between any two steps of Python.
+"""
 
 from __future__ import annotations
 
@@ -9,42 +12,42 @@ from types import TracebackType
 from encore_events.delivery import is_first_step
 from encore_storage.errors import is_interrupt
 
-_ENTRIES = "encore_storage.transactions.contexts"
-"""The module of the functions that enter and leave the blocks of transactions."""
+_BLOCK_MODULE = "encore_storage.transactions.contexts"
+"""The module with the functions that enter and leave the blocks of transactions."""
 
-_EXITS = "encore_storage.stores.changing encore_storage.observing.progress"
-"""The modules of the blocks of operations."""
+_OPERATION_MODULES = "encore_storage.stores.changing encore_storage.observing.progress"
+"""The modules with the `__exit__` methods of operations."""
 
 
-def go_on(step: Callable[[BaseException | None], object], error: BaseException | None, attempts: int = 3) -> None:
-    """Call `step(error)`; where it raises, call it again with that, so that it goes on with what is left.
+def retry(step: Callable[[BaseException | None], object], error: BaseException | None, attempts: int = 3) -> None:
+    """Call `step(error)`; if it raises, call it again with that exception, so that it resumes.
 
     Raises:
-        BaseException: the first exception of the step, after the other attempts.
+        BaseException: the exception of the last attempt that failed, chained to the earlier ones.
     """
     try:
         step(error)
     except BaseException as failure:
         if attempts > 1:
-            go_on(step, failure, attempts - 1)
+            retry(step, failure, attempts - 1)
         raise
 
 
 def append_to_chain(error: BaseException, other: BaseException) -> None:
-    """Have `other` shown with `error`, at the end of what is shown with `error` already."""
+    """Have tracebacks show `other` with `error`, after what they show with it already."""
     shown = {id(one): one for one in chain_of(error)}
     if id(other) in shown:
         return
     for one in itertools.takewhile(lambda one: id(one) not in shown, chain_of(other)):
         if id(one.__context__) in shown:
-            one.__context__ = None  # the error that was being handled: it is to come first, not last
+            one.__context__ = None  # it is shown already, and this link would close a cycle
     last = [*shown.values()][-1]
     last.__context__ = other
     last.__suppress_context__ = False
 
 
 def chain_of(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the error, and the earlier ones that a traceback shows with it."""
+    """Yield the error and the earlier ones that a traceback shows with it."""
     seen = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -53,32 +56,33 @@ def chain_of(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def blocks_in(traceback: TracebackType | None) -> Iterator[object]:
-    """Yield the blocks of transactions that were being entered or left where the error passed through."""
-    for step in _steps(traceback, _ENTRIES):
-        frame = step.tb_frame
+    """Yield the blocks of transactions that were being entered or left when an error was raised."""
+    for entry in _entries(traceback, _BLOCK_MODULE):
+        frame = entry.tb_frame
         yield frame.f_locals.get("block")
-        if frame.f_code.co_name == "__exit__" and is_first_step(step):
+        if frame.f_code.co_name == "__exit__" and is_first_step(entry):
             yield from frame.f_locals["self"].innermost
 
 
-def end_cut_off(error: BaseException | None) -> None:
-    """End what an interrupt has cut off in its exit, the innermost first.
+def end_interrupted(error: BaseException | None) -> None:
+    """End the blocks and operations that an interrupt kept from ending in their exits, the innermost first.
 
-    Otherwise that ends when it is collected. But who is told of the interrupt may keep it, and with its traceback all
-    that was under way.
+    They would end when they are collected. But a listener that keeps the interrupt keeps its traceback as well, and
+    with that everything in progress.
     """
     if error is None or not is_interrupt(error) or error.__traceback__ is None:
         return
-    exits = [step.tb_frame.f_locals["self"] for step in _steps(error.__traceback__, _EXITS, "__exit__")]
-    for each in reversed([*exits, *blocks_in(error.__traceback__)]):
+    entries = _entries(error.__traceback__, _OPERATION_MODULES, "__exit__")
+    operations = [entry.tb_frame.f_locals["self"] for entry in entries]
+    for each in reversed([*operations, *blocks_in(error.__traceback__)]):
         if each is not None:
-            each.end_cut_off(error)
+            each.end_interrupted(error)
 
 
-def _steps(traceback: TracebackType | None, module: str, function: str | None = None) -> Iterator[TracebackType]:
-    """Yield the steps of a traceback in functions of a module, or of one name in it."""
+def _entries(traceback: TracebackType | None, modules: str, function: str | None = None) -> Iterator[TracebackType]:
+    """Yield the entries of a traceback in functions of the modules, or in those of one name."""
     while traceback is not None:
         frame = traceback.tb_frame
-        if frame.f_globals.get("__name__") in module.split() and function in {None, frame.f_code.co_name}:
+        if frame.f_globals.get("__name__") in modules.split() and function in {None, frame.f_code.co_name}:
             yield traceback
         traceback = traceback.tb_next

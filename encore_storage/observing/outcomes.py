@@ -1,4 +1,4 @@
-"""The verdict on an operation: what its error, or the lack of one, says of its outcome."""
+"""The outcome of an operation, as its error decides it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from encore_storage.errors import ErrorType, KeyNotFoundError, error_type_of
 from encore_storage.events import Outcome
 
 Misses = tuple[type[BaseException], ...] | Callable[[BaseException], bool]
-"""The exceptions that mean that there is nothing under a key: their classes, or a predicate."""
+"""The exceptions that mean that a key is missing: their classes, or a predicate."""
 
 EXIT_STATES: dict[Outcome, ExitState] = {"ok": "normal", "miss": "warning", "error": "error", "cancelled": "exception"}
 OUTCOMES: dict[ExitState, Outcome] = {state: outcome for outcome, state in EXIT_STATES.items()}
@@ -19,7 +19,7 @@ _ANY = object()
 
 
 def is_cancellation(error: BaseException) -> bool:
-    """Return whether the error stops an operation rather than fails it: an interrupt, or the end of a task."""
+    """Return whether the error means that the operation was stopped, not that it failed."""
     return isinstance(error, asyncio.CancelledError) or not isinstance(error, Exception)
 
 
@@ -29,7 +29,7 @@ def is_miss_of(error: BaseException, misses: Misses) -> bool:
 
 
 def is_missing_key(error: BaseException, key: object = _ANY, store: object = _ANY) -> bool:
-    """Return whether the error says that this key of this store is missing, and not one that a source looked for.
+    """Return whether the error means that this key of this store is missing, not a key that a source looked up.
 
     Without a key, every KeyNotFoundError does; without a store, one of any store.
     """
@@ -39,7 +39,7 @@ def is_missing_key(error: BaseException, key: object = _ANY, store: object = _AN
 
 
 def error_type_for(outcome: Outcome, error: BaseException | None) -> ErrorType | None:
-    """Return the word of metrics and logs for the error of an operation with that outcome."""
+    """Return the error type of an operation with that outcome and error, or None."""
     if error is None:
         return "other" if outcome == "error" else None
     return None if outcome == "cancelled" else error_type_of(error)

@@ -1,19 +1,18 @@
-"""The progress of one operation, in bytes: exact in what it counts, sparing in what it emits."""
+"""The progress of one operation in bytes: all are counted, few step events are emitted."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self
 
 from encore_events import forks
-from encore_events.background import run_in_background
 from encore_events.delivery import has_reached_any
 from encore_events.errors import ProgressError
 from encore_events.once import Once
 from encore_events.progress import ExitState, ProgressManager
-from encore_storage.errors import ForkedStoreError, cut_off
+from encore_storage.errors import ForkedStoreError
 from encore_storage.events import (
     Outcome,
     StoreProgressEndEvent,
@@ -21,7 +20,8 @@ from encore_storage.events import (
     StoreProgressStartEvent,
     StoreProgressStepEvent,
 )
-from encore_storage.observing.interrupts import end_cut_off, go_on
+from encore_storage.observing.finalizing import Finalized, make_finalized
+from encore_storage.observing.interrupts import end_interrupted, retry
 from encore_storage.observing.outcomes import (
     EXIT_STATES,
     OUTCOMES,
@@ -31,19 +31,19 @@ from encore_storage.observing.outcomes import (
 )
 from encore_storage.observing.transaction import transaction_of
 
-_ALWAYS = -math.inf  # the due time outside of start and end, so that `step` is called and raises
+_ALWAYS = -math.inf  # the due time of an operation that is not in progress, so that `step` is called and raises
 
 
 class StoreProgressManager(ProgressManager):
-    """The progress of one operation, in bytes; a sync and async context manager that always emits the end.
+    """The progress of one operation in bytes; a sync and async context manager that always emits the end.
 
     Every `progress(step=total)` is counted. A step event is emitted at most once in `min_interval` seconds, and
-    never for the last of the expected bytes: the end event reports those. Its `delta` is what no step event has
-    reported, so the deltas of an operation always sum to its `bytes`.
+    never for the last of the expected bytes, which the end event reports. The deltas of an operation always sum
+    to its `bytes`.
 
-    The exception of the block decides the outcome: a KeyNotFoundError for this key is 'miss', any other Exception
-    'error', and KeyboardInterrupt, GeneratorExit or asyncio.CancelledError 'cancelled'. An operation that is
-    collected before it has ended is 'cancelled', too; another thread emits its end.
+    The exception of the block decides the outcome: a KeyNotFoundError or KeyError for this key is 'miss', any other
+    Exception 'error', and KeyboardInterrupt, GeneratorExit or asyncio.CancelledError 'cancelled'. An operation that
+    is collected before it has ended is 'cancelled' as well; another thread emits its end.
 
     >>> from encore_events import EventManager
     >>> manager = EventManager()
@@ -78,7 +78,7 @@ class StoreProgressManager(ProgressManager):
 
     items: int | None = None
     is_over = False
-    """Whether the operation has ended, or will be ended by nobody in this process."""
+    """Whether the operation has ended, or this process will never end it."""
 
     _closed_class: ClassVar[type[StoreProgressManager]]
     _open_class: ClassVar[type[StoreProgressManager]]
@@ -92,18 +92,13 @@ class StoreProgressManager(ProgressManager):
     def __init_subclass__(cls, **kwargs: object) -> None:
         """Make the variant of the class that has a finalizer."""
         super().__init_subclass__(**kwargs)
-        if not issubclass(cls, _Open):
-            _make_open(cls)
+        if not issubclass(cls, Finalized):
+            make_finalized(cls)
 
     @property
     def bytes(self) -> int:
         """The number of bytes counted so far."""
         return self._done
-
-    @property
-    def is_under_way(self) -> bool:
-        """Whether the operation has started and not ended."""
-        return self._started
 
     def start(self) -> None:
         """Emit that the operation starts.
@@ -119,7 +114,7 @@ class StoreProgressManager(ProgressManager):
         identity["timestamp"] = time.time()
         self._last_message = self.message
         cls = type(self)
-        clock = self._now = cls.clock  # from the class, so that a plain function does not become a method
+        clock = self._now = cls.clock  # read from the class: through the instance, a function would be a bound method
         self._ends = Once()
         self.process = forks.current
         now = self._started_at = clock()
@@ -141,7 +136,7 @@ class StoreProgressManager(ProgressManager):
         """Count `step` bytes in all, and emit a step event if one is due.
 
         Raises:
-            ProgressError: outside of `start()` and `end()`.
+            ProgressError: the operation has not started, or has ended.
         """
         if not self._started:
             raise ProgressError("step", self.message)
@@ -153,27 +148,26 @@ class StoreProgressManager(ProgressManager):
             self._emit_step()
 
     def count(self, more: int) -> None:
-        """Count `more` bytes than before, and emit a step event if one is due."""
+        """Count `more` bytes, and emit a step event if one is due."""
         self(step=self._done + more)
 
     def count_to(self, total: int) -> None:
-        """Count `total` bytes in all, and leave their event to a later step or to the end."""
+        """Count `total` bytes in all without a step event; a later step or the end reports them."""
         self._done = max(self._done, total)
 
     def end(
         self, message: str | None = None, exit_state: ExitState = "normal", *, error: BaseException | None = None
     ) -> None:
-        """Emit that the operation is over.
+        """Emit that the operation has ended.
 
         Args:
             message: a description for people; by default, the message of the operation.
-            exit_state: 'normal' (outcome ok), 'warning' (miss), 'error' or 'exception' (cancelled); an `error` decides
-                it.
-            error: the exception that ended the operation.
+            exit_state: 'normal' (outcome ok), 'warning' (miss), 'error' or 'exception' (cancelled).
+            error: the exception that ended the operation; it overrides the exit state.
 
         Raises:
-            ProgressError: outside of `start()` and `end()`.
-            ValueError: there is no such exit state.
+            ProgressError: the operation has not started, or has ended.
+            ValueError: the exit state is unknown.
         """
         if exit_state not in OUTCOMES:
             raise ValueError(f"exit_state must be one of {', '.join(map(repr, OUTCOMES))}, not {exit_state!r}")
@@ -184,8 +178,7 @@ class StoreProgressManager(ProgressManager):
     def finish(self, error: BaseException | None = None) -> None:
         """End the operation, unless it has ended, with the outcome that `error` stands for.
 
-        Of several threads that call it, the first decides the outcome. Called again after an interrupt, it goes on
-        with what is left.
+        If several threads call it, the first decides the outcome. Called again after an interrupt, it resumes.
 
         Raises:
             ForkedStoreError: the operation began in the process that this one was forked from.
@@ -197,57 +190,57 @@ class StoreProgressManager(ProgressManager):
             if self._end_events is not None or self._ends.take():  # else another thread is ending it
                 self._finish(None, "normal", error)
         except BaseException:
-            self.finish_rest(error)
+            self.resume_finish(error)
             raise
 
-    def read_from(self, items: object) -> None:
-        """Close `items`, an iterator or file, where the operation is collected before it has ended."""
+    def adopt(self, items: object) -> None:
+        """Have `items`, an iterator or file, closed if the operation is collected before it has ended."""
         self._items = items
-        if self.__class__ is not self._open_class:  # nobody listens
+        if self.__class__ is not self._open_class:  # a silent operation
             self.__class__ = self._open_class
 
-    def finish_closing(self, close: Callable[[], object]) -> None:
-        """Close what was read, and end the operation with the outcome of that."""
+    def close_and_finish(self, close: Callable[[], object]) -> None:
+        """Call `close`, and end the operation with its outcome."""
         try:
             close()
         except BaseException as error:
-            self.finish_here(error)
+            self.finish_unless_forked(error)
             raise
-        self.finish_here()
+        self.finish_unless_forked()
 
-    def finish_here(self, error: BaseException | None = None) -> None:
-        """End as `finish` does; in a forked child, leave the end to the parent."""
+    def finish_unless_forked(self, error: BaseException | None = None) -> None:
+        """End the operation as `finish` does; in a forked child, leave the end to the parent."""
         if self.is_over:
             return
         if self.process is forks.current:
             if error is not None:
-                end_cut_off(error)
+                end_interrupted(error)
             self.finish(error)
         self.is_over = True
         if self.__class__ is not self._closed_class:  # in a forked child
             self.__class__ = self._closed_class
 
-    def end_cut_off(self, error: BaseException) -> None:
-        """End what an interrupt has kept from ending."""
+    def end_interrupted(self, error: BaseException) -> None:
+        """End the operation if an interrupt kept it from ending."""
         if self.__class__ is self._open_class:
-            self.finish_here(error)
+            self.finish_unless_forked(error)
 
     def __call__(self, message: str | int | None = None, step: int | None = None) -> None:
         """Count, and emit if due: `progress(n)`, `progress(step=n)` and `progress('message', n)` mean n in all."""
         if message is not None or step is None:
             self._call(message, step)
             return
-        # Every chunk that moves pays for each of these lines.
-        if step > self._done:  # noqa: PLR1730 (a call to max would cost as much as all the rest)
+        # Every chunk that moves pays for these lines.
+        if step > self._done:  # noqa: PLR1730 (a call of max would double their cost)
             self._done = step
         now = self._now
         if now() >= self._due:
             self._call(None, step)
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """End, unless that was done, with the outcome that the block's exception stands for."""
+        """End the operation, unless it has ended, with the outcome of the block's exception."""
         if error is not None:
-            end_cut_off(error)
+            end_interrupted(error)
         self.finish(error)
 
     async def __aenter__(self) -> Self:
@@ -263,9 +256,9 @@ class StoreProgressManager(ProgressManager):
         message = getattr(self, "message", "")
         return ForkedStoreError(f"{what} {message!r}", self.process.pid, "begin another in the child")
 
-    def finish_rest(self, error: BaseException | None) -> None:
-        """Go on with an end that an interrupt has broken off, or kept from being begun."""
-        go_on(lambda _: self._finish_if_started(error), error, 2)
+    def resume_finish(self, error: BaseException | None) -> None:
+        """Resume an end that an interrupt stopped or prevented."""
+        retry(lambda _: self._finish_if_started(error), error, 2)
 
     def _finish_if_started(self, error: BaseException | None) -> None:
         if self._started and self.process is forks.current:
@@ -286,10 +279,10 @@ class StoreProgressManager(ProgressManager):
         self._started, self._ended, self._due = False, True, _ALWAYS
         self.is_over = True
         self.__class__ = self._closed_class
-        self._end_events = ()  # an error's frames hold this progress
+        self._end_events = ()  # the frames of its error refer to this operation: break the cycle
 
     def _finish_start(self, start: StoreProgressEvent) -> None:
-        """Emit the end of a start that an interrupt broke off: to nobody, or after the start to those who missed it."""
+        """Emit the end of a start that an interrupt stopped: none, or both events to the listeners that missed them."""
         if has_reached_any(start):
             for event in (start, *(self._end_events or ())):
                 self.event_manager.deliver(event)
@@ -340,7 +333,7 @@ class StoreProgressManager(ProgressManager):
         self.event_manager.emit(self.StepEventType.made_of(attributes))
 
     def _identify(self) -> dict[str, Any]:
-        """Return the attributes that all events of the operation share, or nearly so."""
+        """Return the attributes that all events of the operation share."""
         transaction = transaction_of(self.source)
         if transaction is not None:
             transaction.operations += 1
@@ -357,38 +350,4 @@ class StoreProgressManager(ProgressManager):
         return is_missing_key(error, **{name: self.kwargs[name] for name in ("key", "store") if name in self.kwargs})
 
 
-class _Open:
-    """A mixin for an operation that has started and not ended: it has a finalizer, as the last resort.
-
-    An interrupt that arrives in a finalizer is lost. So only an operation that is not over has one: its class is
-    exchanged when it starts, and again when it ends.
-    """
-
-    def __del__(self) -> None:
-        """Have another thread close what was read, and end the operation as cancelled."""
-        operation = cast("StoreProgressManager", self)
-        if (operation._started or operation._items is not None) and operation.process is forks.current:  # noqa: SLF001
-            run_in_background(lambda: _abandon(operation))
-
-
-def _abandon(operation: StoreProgressManager) -> None:
-    try:
-        close_items(operation._items)  # noqa: SLF001 (of this module)
-    finally:
-        operation.finish_rest(cut_off())
-
-
-def _make_open(cls: type[StoreProgressManager]) -> None:
-    names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
-    cls._closed_class = cls
-    cls._open_class = type(cls.__name__, (_Open, cls), names)
-
-
-def close_items(items: object) -> None:
-    """Close an iterator that can be closed."""
-    close = getattr(items, "close", None)
-    if close is not None:
-        close()
-
-
-_make_open(StoreProgressManager)
+make_finalized(StoreProgressManager)

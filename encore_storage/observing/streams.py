@@ -1,4 +1,4 @@
-"""Streams of a store's own, observed to their end: the bytes of a value, or an iteration over keys."""
+"""The streams of a store, observed to their end: the bytes of a value, or an iteration over keys."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from encore_events import forks
-from encore_storage.observing.progress import StoreProgressManager, close_items
+from encore_storage.observing.finalizing import close_items
+from encore_storage.observing.progress import StoreProgressManager
 from encore_storage.streams import BufferIteratorIO
 
 if TYPE_CHECKING:
@@ -17,49 +18,49 @@ T = TypeVar("T")
 
 
 class ObservedReader(BufferIteratorIO):
-    """The bytes of a value as a file; the operation ends when they do.
+    """The bytes of a value as a file, whose end is the end of the operation.
 
-    It ends with the read that finds no more bytes, with the close, or with an error of the store, whichever comes
-    first. If the stream is collected unclosed, another thread ends the operation as cancelled.
+    The operation ends with the read that finds no more bytes, with the close, or with an error of the store, whichever
+    comes first. If the stream is collected unclosed, another thread ends the operation as cancelled.
 
     Args:
         chunks: the bytes.
         operation: the operation, which has started.
     """
 
-    _finalizing = False  # set by Python when it closes a stream that was collected
+    _finalizing = False  # Python sets it when it closes a collected stream
 
     def __init__(self, chunks: Iterator[ReadableBuffer], operation: StoreProgressManager) -> None:
         """Make the file; see the class."""
         super().__init__(chunks)
         self._operation = operation
         self._total = 0
-        operation.read_from(self._iterator)
+        operation.adopt(self._iterator)
 
     def read(self, buffer_size: int | None = -1) -> bytes:
         """Return the next `buffer_size` bytes, fewer only at the end; by default all that are left."""
         wanted = buffer_size if buffer_size is not None and buffer_size >= 0 else None
         data = self._observed(super().read, buffer_size)
         if wanted is None or len(data) < wanted:
-            self._operation.finish_here()
+            self._operation.finish_unless_forked()
         return data
 
     def read1(self, size: int | None = -1, /) -> bytes:
         """Return the next available bytes, at most `size`."""
-        return self._ended_by_nothing(self._observed(super().read1, size), size)
+        return self._end_if_empty(self._observed(super().read1, size), size)
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """Return the next line, at most `size` bytes of it."""
-        return self._ended_by_nothing(self._observed(super().readline, size), size)
+        return self._end_if_empty(self._observed(super().readline, size), size)
 
     def close(self) -> None:
-        """Close the stream; the operation ends with the bytes that were read."""
+        """Close the stream, and end the operation with the bytes that were read."""
         if self._finalizing:
-            return  # the operation is collected as well, and has another thread end it
+            return  # the operation is collected as well, and its finalizer has another thread end it
         if not self.closed:
-            self._operation.finish_closing(super().close)
+            self._operation.close_and_finish(super().close)
         elif not self._operation.is_over:
-            self._operation.finish_here()  # an interrupt has kept the first close from it
+            self._operation.finish_unless_forked()  # an interrupt kept the first close from ending it
 
     def _observed(self, read: Callable[[int | None], bytes], size: int | None) -> bytes:
         operation = self._operation
@@ -69,23 +70,24 @@ class ObservedReader(BufferIteratorIO):
             data = read(size)
         except BaseException as error:
             if not self.closed:
-                operation.finish_here(error)
+                operation.finish_unless_forked(error)
             raise
         if data and not operation.is_over:
             self._total += len(data)
             operation(step=self._total)
         return data
 
-    def _ended_by_nothing(self, data: bytes, size: int | None) -> bytes:
+    def _end_if_empty(self, data: bytes, size: int | None) -> bytes:
         if not data and size != 0:
-            self._operation.finish_here()
+            self._operation.finish_unless_forked()
         return data
 
 
 class ObservedIterator(Iterator[T], Generic[T]):
-    """The results of a query; the operation ends with the last of them or with the close.
+    """The results of a query, whose end is the end of the operation; a context manager.
 
-    If it is collected before that, another thread ends the operation as cancelled. It is a context manager.
+    The operation ends with the last result or with the close. If the iterator is collected before that, another thread
+    ends the operation as cancelled.
 
     Args:
         items: the results.
@@ -96,7 +98,7 @@ class ObservedIterator(Iterator[T], Generic[T]):
         """Make the iterator; see the class."""
         self._items = iter(items)
         self._operation = operation
-        operation.read_from(self._items)
+        operation.adopt(self._items)
 
     def __iter__(self) -> Self:
         """Return itself."""
@@ -112,10 +114,10 @@ class ObservedIterator(Iterator[T], Generic[T]):
         try:
             return next(self._items)
         except StopIteration:
-            operation.finish_here()
+            operation.finish_unless_forked()
             raise
         except BaseException as error:
-            operation.finish_here(error)
+            operation.finish_unless_forked(error)
             raise
 
     def __enter__(self) -> Self:
@@ -125,15 +127,15 @@ class ObservedIterator(Iterator[T], Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close it."""
+        """Close the iterator."""
         self.close()
 
     def close(self) -> None:
-        """Stop the iteration."""
-        self._operation.finish_closing(lambda: close_items(self._items))
+        """Stop the iteration, and end the operation."""
+        self._operation.close_and_finish(lambda: close_items(self._items))
 
 
-def counted(chunks: Iterable[bytes], operation: StoreProgressManager) -> Generator[bytes, None, None]:
+def count_written(chunks: Iterable[bytes], operation: StoreProgressManager) -> Generator[bytes, None, None]:
     """Yield the chunks for a store to write, and count each once the store has taken it.
 
     The step events lag one chunk behind, so that the end event alone reports the last chunk.

@@ -12,7 +12,7 @@ from encore_events import forks
 from encore_events.background import run_in_background
 from encore_events.delivery import has_reached_any
 from encore_events.ids import new_id
-from encore_storage.errors import ForkedStoreError, TransactionError, cut_off
+from encore_storage.errors import ForkedStoreError, TransactionError, abandoned_error
 from encore_storage.events import (
     StoreModificationEvent,
     StoreTransactionEndEvent,
@@ -205,7 +205,7 @@ class _OpenTransaction(ObservedTransaction):
     def __del__(self) -> None:
         """Have another thread emit that the transaction was rolled back."""
         if self._process is forks.current:
-            run_in_background(lambda: self.end("rolled_back", cut_off()))
+            run_in_background(lambda: self.end("rolled_back", abandoned_error()))
 
 
 _current: ContextVar[ObservedTransaction | None] = ContextVar("encore_storage_observed_transaction", default=None)

@@ -15,7 +15,7 @@ from encore_storage.errors import KeyNotFoundError
 from encore_storage.events import Operation
 from encore_storage.metadata import GivenMetadata, Metadata, checked_metadata, checked_names, selected
 from encore_storage.observing import ObservedIterator, ObservedReader
-from encore_storage.observing.streams import counted
+from encore_storage.observing.streams import count_written
 from encore_storage.stores.changing import ChangingOperation
 from encore_storage.stores.core import StoreCore
 from encore_storage.stores.fingerprints import CopiedData
@@ -103,9 +103,9 @@ class AbstractStore(StoreCore):
         Raises:
             TypeError: it is neither; or the metadata isn't JSON, or the file gives no bytes.
         """
-        size, metadata = _known_of(value)
+        size, metadata = _size_and_metadata_of(value)
         given = GivenMetadata(metadata)
-        with self._setting(key, size, given.copy) as setting, _source_of(value) as data:
+        with self._setting(key, size, given.copy) as setting, _opened_source(value) as data:
             self._write(setting, key, data, given.checked(), buffer_size)
 
     def set_data(self, key: str, data: Readable, buffer_size: int = MEBIBYTE) -> None:
@@ -230,7 +230,7 @@ class AbstractStore(StoreCore):
         self, setting: ChangingOperation, key: str, data: Readable, metadata: Metadata | None, buffer_size: int
     ) -> None:
         self._check(key)
-        chunks = counted(buffer_iterator(data, buffer_size), setting.operation)
+        chunks = count_written(buffer_iterator(data, buffer_size), setting.operation)
         if isinstance(data, CopiedData):
             setting.done(self._put_copy(key, chunks, metadata, lambda: data.fingerprint))
         else:
@@ -253,7 +253,7 @@ class AbstractStore(StoreCore):
             operation.steps = last - first
             return ObservedReader(self._open(key, entry, first, last), operation)
         except BaseException as error:
-            operation.finish_here(error)
+            operation.finish_unless_forked(error)
             raise
 
     def _query(self, scan: Callable[[], Iterator[T]]) -> ObservedIterator[T]:
@@ -263,7 +263,7 @@ class AbstractStore(StoreCore):
             self._check_connected()
             return ObservedIterator(scan(), operation)
         except BaseException as error:
-            operation.finish_here(error)
+            operation.finish_unless_forked(error)
             raise
 
     def _setting(self, key: str, size: int | None, metadata: Metadata | None) -> ChangingOperation:
@@ -271,15 +271,15 @@ class AbstractStore(StoreCore):
         return self._changing(self._operation("set", key, direction="write", steps=steps, metadata=metadata), key)
 
 
-def _known_of(value: object) -> tuple[int | None, Metadata | None]:
-    """The size and the metadata of what `set` is given; what is no value is left for `_source_of` to refuse."""
+def _size_and_metadata_of(value: object) -> tuple[int | None, Metadata | None]:
+    """The size and the metadata of what `set` is given; what is no value is left for `_opened_source` to refuse."""
     if isinstance(value, Value):
         return value.size, value.metadata
     return None, value[1] if _is_pair(value) else None
 
 
 @contextlib.contextmanager
-def _source_of(value: object) -> Iterator[Readable]:
+def _opened_source(value: object) -> Iterator[Readable]:
     """The file to read what `set` is given from, closed at the end if it is opened here."""
     if _is_pair(value):
         yield value[0]

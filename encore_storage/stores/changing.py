@@ -9,11 +9,11 @@ from typing import Any, Self
 from encore_events import forks
 from encore_events.background import is_in_background, run_in_background
 from encore_events.events import BaseEvent
-from encore_storage.errors import cut_off, is_interrupt
+from encore_storage.errors import abandoned_error, is_interrupt
 from encore_storage.events import StoreModificationEvent
 from encore_storage.observing import Operation
-from encore_storage.observing.interrupts import end_cut_off, go_on
-from encore_storage.transactions.writing import Change, Effect, Write, here
+from encore_storage.observing.interrupts import end_interrupted, retry
+from encore_storage.transactions.writing import Change, Effect, Write, thread_state
 
 
 class ChangingOperation:
@@ -59,7 +59,7 @@ class ChangingOperation:
 
     def __enter__(self) -> Self:
         """Start."""
-        self._outer, here.effect = here.effect, self._effect
+        self._outer, thread_state.effect = thread_state.effect, self._effect
         self.__class__ = OpenChangingOperation  # type: ignore[assignment]  # the same object, with a finalizer
         self.operation.start()
         return self
@@ -69,25 +69,25 @@ class ChangingOperation:
     ) -> None:
         """End, and emit what was changed, also where the block raised behind that."""
         if error is not None:
-            end_cut_off(error)
-        go_on(lambda _: self._finish(error), error)
+            end_interrupted(error)
+        retry(lambda _: self._finish(error), error)
 
-    def end_cut_off(self, error: BaseException) -> None:
+    def end_interrupted(self, error: BaseException) -> None:
         """Do nothing, once it is over."""
 
     def _finish(self, error: BaseException | None) -> None:
         """End and emit; called again after an interrupt, it goes on with what is left."""
-        if here.effect is self._effect:
-            here.effect = self._outer
+        if thread_state.effect is self._effect:
+            thread_state.effect = self._outer
         write = self._effect.write
         if write is not None and not write.is_over:  # an interrupt has cut it off, and it is left to the operation
-            write.settle(self._store._turn)  # noqa: SLF001 (of the base class that makes it)
+            write.reclaim(self._store._turn)  # noqa: SLF001 (of the base class that makes it)
         change = self._kept(write)
         self.operation.finish(None if change is not None and error is not None and is_interrupt(error) else error)
         if change is not None and self._process is forks.current:
             if self._events is None:
                 self._events = [*(write.held.values() if write is not None else ()), *self._event_of(change)]
-            self._pass_on(write, self._events)
+            self._emit_or_hold(write, self._events)
         self.__class__ = ChangingOperation
 
     def _kept(self, write: Write | None) -> Change | None:
@@ -109,7 +109,7 @@ class ChangingOperation:
         if event is not None:
             yield event
 
-    def _pass_on(self, write: Write | None, events: list[BaseEvent]) -> None:
+    def _emit_or_hold(self, write: Write | None, events: list[BaseEvent]) -> None:
         """Emit the events, or hold them: inside of another write they are only true if that is kept."""
         enclosing = None if write is None else write.enclosing
         hold = getattr(self._run, "hold", None) if is_in_background() else None
@@ -127,11 +127,11 @@ class OpenChangingOperation(ChangingOperation):
 
     __slots__ = ()
 
-    def end_cut_off(self, error: BaseException) -> None:
+    def end_interrupted(self, error: BaseException) -> None:
         """End as it should have ended, had an interrupt not kept it from that."""
-        go_on(lambda _: self._finish(error), error)
+        retry(lambda _: self._finish(error), error)
 
     def __del__(self) -> None:
         """Have another thread end it and emit what was changed, where an interrupt has cut it off."""
         if self._process is forks.current:
-            run_in_background(lambda: self._finish(cut_off()))
+            run_in_background(lambda: self._finish(abandoned_error()))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from encore_events import forks
 from encore_events.background import is_in_background
 from encore_storage.errors import ForkedStoreError, TransactionError
-from encore_storage.observing.interrupts import end_cut_off, go_on
+from encore_storage.observing.interrupts import end_interrupted, retry
 from encore_storage.transactions.runs import OVER, Context, Run
 from encore_storage.transactions.turn import Turn
 
-_A_MOMENT = 0.1
+_FINALIZER_WAIT = 0.1
 """Seconds that a finalizer waits at most for the other thread: what that does may wait for a lock of this one."""
 
-_PATIENCE = 1.0
+_MISUSE_WAIT = 1.0
 """Seconds that whoever leaves a block in the wrong place waits for its end to be emitted."""
 
 
@@ -52,7 +52,7 @@ class Block:
         run.begin()
         return self._context
 
-    def break_off(self, error: BaseException) -> None:
+    def abort(self, error: BaseException) -> None:
         """Undo an `enter` that raised."""
         run = self._run
         if run is None or self._is_left:
@@ -60,10 +60,10 @@ class Block:
         if not self._is_outermost:
             self._leave_inner(run, error)
         elif run.process is forks.current:
-            run.break_off(error)
+            run.abort(error)
         self._is_left = True
 
-    def end_cut_off(self, error: BaseException) -> None:
+    def end_interrupted(self, error: BaseException) -> None:
         """Do nothing, once it was left."""
 
     def leave(self, error: BaseException | None) -> None:
@@ -74,7 +74,7 @@ class Block:
             TransactionAbortedError: an inner block failed, so all was rolled back.
             TransactionError: it was entered in another thread or task, so all was rolled back; or its run is over.
         """
-        end_cut_off(error)
+        end_interrupted(error)
         run = self._run
         if run is None or self._is_left:
             raise TransactionError(f"a transaction of store {self._turn.store!r} was left that was never entered")
@@ -85,7 +85,7 @@ class Block:
         elif not self._is_outermost:
             self._leave_inner(run, error)
         else:
-            go_on(self._end, error)
+            retry(self._end, error)
 
     def _end(self, error: BaseException | None) -> None:
         """Finish the run; called again after an interrupt, go on with what is left: a commit, a rollback, events."""
@@ -116,10 +116,10 @@ class Block:
         if self._is_outermost and run.phase != OVER:
             run.is_open = False
             if is_in_background():
-                run.settle(self._turn)
+                run.reclaim(self._turn)
             else:
-                self._turn.settle(run)
-                run.over.wait(_PATIENCE)
+                self._turn.reclaim(run)
+                run.over.wait(_MISUSE_WAIT)
         if error is None:
             raise mistake
 
@@ -150,9 +150,9 @@ class OpenBlock(Block):
             if self._is_left:
                 self.__class__ = Block  # type: ignore[assignment]  # the same object, without a finalizer
 
-    def end_cut_off(self, error: BaseException) -> None:
+    def end_interrupted(self, error: BaseException) -> None:
         """Leave the block as it should have been left, had an interrupt not kept it from that."""
-        self.break_off(error)
+        self.abort(error)
         self.__class__ = Block  # type: ignore[assignment]  # the same object, without a finalizer
 
     def __del__(self) -> None:
@@ -161,8 +161,8 @@ class OpenBlock(Block):
         if run is None or self._is_left or run.process is not forks.current:
             return
         if self._is_outermost:
-            self._turn.settle(run)
+            self._turn.reclaim(run)
             if not is_in_background():
-                run.over.wait(_A_MOMENT)  # so that mostly all is over when an interrupt has been handled
+                run.over.wait(_FINALIZER_WAIT)  # so that mostly all is over when an interrupt has been handled
         elif run.doomed_by is None:
             run.doomed_by = TransactionError("a block inside it was never left")

@@ -41,7 +41,7 @@ class TransactionState:
             TypeError: the attribute cannot be set.
         """
         state: TransactionState | None = getattr(store, "_transaction_state", None)
-        return _making.state_of(store) if state is None else state
+        return _state_factory.state_of(store) if state is None else state
 
     @property
     def joined(self) -> ObservedTransaction | None:
@@ -58,8 +58,8 @@ class TransactionState:
     def active(self) -> SimpleTransactionContext | None:
         """The context of the transaction that is under way."""
         first = self.turn.first
-        is_under_way = isinstance(first, Run) and first.is_open and not first.is_abandoned
-        return cast("SimpleTransactionContext", cast("Run", first).context) if is_under_way else None
+        is_in_progress = isinstance(first, Run) and first.is_open and not first.is_abandoned
+        return cast("SimpleTransactionContext", cast("Run", first).context) if is_in_progress else None
 
     @property
     def mine(self) -> SimpleTransactionContext | None:
@@ -68,12 +68,12 @@ class TransactionState:
         return cast("SimpleTransactionContext", mine.context) if isinstance(mine, Run) else None
 
 
-class _Making:
+class _StateFactory:
     """The making of the state of stores that don't make it in their constructor."""
 
     def __init__(self) -> None:
         self._renew()
-        forks.renew_in_child(self, _Making._renew)
+        forks.renew_in_child(self, _StateFactory._renew)
 
     def state_of(self, store: Any) -> TransactionState:
         with self._lock:
@@ -93,7 +93,7 @@ class _Making:
         self._lock = threading.RLock()
 
 
-_making = _Making()
+_state_factory = _StateFactory()
 
 
 class DummyTransactionContext:
@@ -160,7 +160,7 @@ class TransactionBlocks(ABC):
             active = block.enter()
             self._blocks.append(block)
         except BaseException as error:
-            block.break_off(error)
+            block.abort(error)
             raise
         return active  # type: ignore[return-value]  # a context of this very kind
 
@@ -180,7 +180,7 @@ class TransactionBlocks(ABC):
         try:
             block.leave(error)
         except BaseException as failure:
-            block.break_off(failure)  # nothing, where it was left
+            block.abort(failure)  # nothing, where it was left
             raise
 
 
@@ -195,7 +195,7 @@ class TransactionEntry(TransactionBlocks):
     def __init__(self, context: SimpleTransactionContext) -> None:
         """Make an object that was not entered; entering it enters the context."""
         super().__init__()
-        self._its_context = context
+        self._own_context = context
 
     def __repr__(self) -> str:
         """Return what the context says of itself."""
@@ -203,7 +203,7 @@ class TransactionEntry(TransactionBlocks):
 
     @property
     def _context(self) -> SimpleTransactionContext:
-        return self._its_context
+        return self._own_context
 
     @property
     def store(self) -> Any:

@@ -18,13 +18,13 @@ from encore_events.gates import ThreadGate
 from encore_events.hold import Hold
 from encore_storage.errors import StoreError, TransactionAbortedError, TransactionError, is_interrupt
 from encore_storage.events import StoreModificationEvent, TransactionOutcome
-from encore_storage.observing.interrupts import append_to_chain, blocks_in, chain_of, go_on
+from encore_storage.observing.interrupts import append_to_chain, blocks_in, chain_of, retry
 from encore_storage.observing.observer import StoreObserver
 from encore_storage.observing.transaction import ObservedTransaction
 from encore_storage.transactions.turn import Lease, Turn, carried
-from encore_storage.transactions.writing import undo_cut_off
+from encore_storage.transactions.writing import undo_interrupted
 
-_LATEST = 8
+_ERRORS_SEARCHED = 8
 """The errors of a chain that are looked at for an interrupt that has cut off a block."""
 
 
@@ -84,10 +84,10 @@ class Run(Lease):
         self._commit_duration: float | None = None
 
     @property
-    def is_left_behind(self) -> bool:
+    def is_kept_by_traceback(self) -> bool:
         """Whether its block only exists because somebody keeps the traceback of the interrupt that has cut it off."""
         errors = [error for error in (sys.exc_info()[1], getattr(sys, "last_value", None)) if error is not None]
-        return bool(errors) and self._was_cut_off_by(errors)
+        return bool(errors) and self._was_interrupted_by(errors)
 
     def begin(self) -> None:
         """Wait for the turn, begin, and emit that."""
@@ -104,11 +104,11 @@ class Run(Lease):
         self.is_open = True
         self.phase = OPEN
         if self.owner.task is not None:
-            self.outer = _under_way(carried.get())
+            self.outer = _still_open(carried.get())
             carried.set(self)
         self.observed.emit_start()
 
-    def break_off(self, error: BaseException | None) -> None:
+    def abort(self, error: BaseException | None) -> None:
         """Undo a begin that did not come to its end."""
         if self.phase in (WAITING, BEGINNING):
             if self.phase == BEGINNING and (self._has_begun or _is_in_transaction(self.context.store)):
@@ -141,7 +141,7 @@ class Run(Lease):
             if error is None and failure is not None:
                 raise failure
 
-    def settle(self, turn: Turn) -> None:
+    def reclaim(self, turn: Turn) -> None:
         """Roll back what nobody is left to end. Runs in a thread of its own."""
         if self.phase == OVER or self.process is not forks.current:
             return
@@ -150,17 +150,17 @@ class Run(Lease):
             "the task or the generator that was in it is gone, or an interrupt came"
         )
         try:
-            go_on(self.break_off, error)
+            retry(self.abort, error)
         finally:
             turn.free(self)  # whatever its backend and its listeners have raised
 
-    def _was_cut_off_by(self, errors: Iterable[BaseException]) -> bool:
-        chains = (one for error in errors for one in islice(chain_of(error), _LATEST))
+    def _was_interrupted_by(self, errors: Iterable[BaseException]) -> bool:
+        chains = (one for error in errors for one in islice(chain_of(error), _ERRORS_SEARCHED))
         return any(block is self.holder for one in chains for block in blocks_in(one.__traceback__))
 
     def _decide(self, error: BaseException | None) -> None:
         self.is_open = False
-        undo_cut_off(self)
+        undo_interrupted(self)
         is_whole = self.doomed_by is None and self.context.depth == 1
         if error is None and not is_whole:
             error = TransactionAbortedError(self._turn.store)
@@ -234,7 +234,7 @@ def name_of(store: Any) -> str:
     return str(getattr(store, "name", None) or type(store).__name__)
 
 
-def _under_way(lease: Lease | None) -> Lease | None:
+def _still_open(lease: Lease | None) -> Lease | None:
     """Return the lease, or the nearest outside of it that is not over."""
     while isinstance(lease, Run) and lease.phase == OVER:
         lease = lease.outer

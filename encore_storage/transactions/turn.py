@@ -20,10 +20,10 @@ from encore_events.gates import ThreadGate
 from encore_events.owner import current_owner, here
 from encore_storage.errors import ForkedStoreError, TransactionTimeoutError
 
-_LOOK_AGAIN = 0.05
+_POLL_INTERVAL = 0.05
 """Seconds after which whoever waits looks again whether the first lease was abandoned."""
 
-_GRACE = 5.0
+_RECLAIM_WAIT = 5.0
 """Seconds that are allowed, beyond any timeout, for ending what was abandoned."""
 
 
@@ -71,7 +71,7 @@ class Lease:
         return self._holder() is None or self._is_alive() is None or (task is not None and task.done())
 
     @property
-    def is_left_behind(self) -> bool:
+    def is_kept_by_traceback(self) -> bool:
         """Whether its holder only exists because somebody keeps the traceback of the interrupt that has cut it off."""
         return False
 
@@ -80,7 +80,7 @@ class Lease:
         """Whether it belongs to the calling thread and task, in this process."""
         return self.process is forks.current and self.owner == current_owner()
 
-    def settle(self, turn: Turn) -> None:
+    def reclaim(self, turn: Turn) -> None:
         """End what was abandoned, and give the turn to the next. Runs in a thread of its own."""
         turn.free(self)
 
@@ -131,8 +131,8 @@ class Turn:
         first = self.first
         if first is None or not first.is_open or not first.is_mine or first.is_abandoned:
             return None
-        if first.is_left_behind:
-            first.settle(self)
+        if first.is_kept_by_traceback:
+            first.reclaim(self)
             return None
         return first
 
@@ -173,9 +173,9 @@ class Turn:
         """Whether the calling thread and task has the turn."""
         return self.mine is not None
 
-    def taken(self) -> Taken:
+    def taken(self) -> HeldTurn:
         """Return a block that has the turn; it may be part of a block that has it already."""
-        return Taken(self)
+        return HeldTurn(self)
 
     def follow(self, store: Any) -> None:
         """Have the `timeout` of `store` count, as it is when somebody has to wait."""
@@ -189,29 +189,29 @@ class Turn:
         timeout = self._timeout()
         patience = math.inf if timeout is None else timeout
         end = time.monotonic() + patience
-        settling: Lease | None = None
+        reclaimed: Lease | None = None
         try:
             while (first := self.first) is not lease and first is not None:
-                self._refuse_to_wait_in_vain(lease)
-                if first.is_abandoned and settling is not first:
-                    settling = first
-                    end = max(end, time.monotonic() + _GRACE)
-                    self.settle(first)
+                self._check_deadlock(lease)
+                if first.is_abandoned and reclaimed is not first:
+                    reclaimed = first
+                    end = max(end, time.monotonic() + _RECLAIM_WAIT)
+                    self.reclaim(first)
                 left = end - time.monotonic()
                 if left <= 0:
                     raise TransactionTimeoutError(self.store, f"its end was awaited for {timeout} s")  # noqa: TRY301
                 lease.gate = gate = ThreadGate()
                 if self.first is first:  # looked at after the gate is there: one of the two sees the other
-                    gate.wait(min(left, _LOOK_AGAIN))
+                    gate.wait(min(left, _POLL_INTERVAL))
         except BaseException:
             self.free(lease)
             raise
 
-    def settle(self, lease: Lease) -> None:
+    def reclaim(self, lease: Lease) -> None:
         """Have an abandoned lease ended by another thread; it does not matter how many ask for it."""
-        run_in_background(lambda: lease.settle(self))
+        run_in_background(lambda: lease.reclaim(self))
 
-    def _refuse_to_wait_in_vain(self, lease: Lease) -> None:
+    def _check_deadlock(self, lease: Lease) -> None:
         inside = set(carried_leases())
         for other in list(self.queue):
             if other is lease:
@@ -246,7 +246,7 @@ class Turn:
         self._inherited = first if first is not None and first.owner == current_owner() else None
 
 
-class Taken:
+class HeldTurn:
     """A block that has the turn, and gives it back however the block ends."""
 
     __slots__ = ("__weakref__", "_lease", "_turn")
@@ -261,7 +261,7 @@ class Taken:
         forks.this_process()  # before anything is made that belongs to it
         if self._turn.mine is None:
             self._lease = lease = Lease(self)
-            self.__class__ = OpenTaken  # type: ignore[assignment]  # the same object, with a finalizer
+            self.__class__ = OpenHeldTurn  # type: ignore[assignment]  # the same object, with a finalizer
             self._turn.take(lease)
             lease.is_open = True
         return self
@@ -272,10 +272,10 @@ class Taken:
         """Give the turn back, if it was taken here."""
         if self._lease is not None:
             self._turn.free(self._lease)
-        self.__class__ = Taken
+        self.__class__ = HeldTurn
 
 
-class OpenTaken(Taken):
+class OpenHeldTurn(HeldTurn):
     """A block that was not left: the last resort of one that an interrupt has cut off.
 
     An interrupt that arrives in a finalizer is lost. So only what was not left has one: what was left is of the base

@@ -10,9 +10,9 @@ from typing import NamedTuple, Protocol
 
 from encore_events import forks
 from encore_events.events import BaseEvent
-from encore_storage.errors import ForkedStoreError, StoreError, cut_off
+from encore_storage.errors import ForkedStoreError, StoreError, abandoned_error
 from encore_storage.metadata import Metadata
-from encore_storage.observing.interrupts import go_on
+from encore_storage.observing.interrupts import retry
 from encore_storage.transactions.turn import Lease, Turn
 
 
@@ -66,7 +66,7 @@ class Effect:
         self.write: Write | None = None
 
 
-class _Here(threading.local):
+class _ThreadState(threading.local):
     """The operation that the calling thread is in the middle of.
 
     Attributes:
@@ -76,7 +76,7 @@ class _Here(threading.local):
     effect: Effect | None = None
 
 
-here = _Here()
+thread_state = _ThreadState()
 
 
 WAITING, BEGINNING, OPEN, KEEPING, UNDOING, DECIDED, OVER = range(7)
@@ -120,7 +120,7 @@ class Write(Lease):
         self.held: dict[int, BaseEvent] = {}
         self.mark: object = None
         self.phase = WAITING
-        self.effect = here.effect
+        self.effect = thread_state.effect
         self._backend = backend
         self._turn = turn
         self._is_there: Callable[[], bool] | None = None
@@ -163,7 +163,7 @@ class Write(Lease):
             if lease is None:
                 lease, self.is_open = self, False
             if lease.innermost is not self:
-                undo_cut_off(lease, self)
+                undo_interrupted(lease, self)
             self.phase = KEEPING if error is None else UNDOING
         if self.phase == KEEPING:
             self._keep(error)
@@ -183,7 +183,7 @@ class Write(Lease):
         return self.phase == OVER
 
     @property
-    def is_left_to_its_operation(self) -> bool:
+    def is_owned_by_operation(self) -> bool:
         """Whether the operation that it belongs to ends it, if nobody else does."""
         effect = self.effect
         return effect is not None and effect.write is self and effect.operation() is not None and self.is_thread_alive
@@ -191,14 +191,14 @@ class Write(Lease):
     @property
     def is_abandoned(self) -> bool:
         """Whether nobody is left who could end it: neither its holder, nor the operation that it belongs to."""
-        return not self.is_left_to_its_operation and super().is_abandoned
+        return not self.is_owned_by_operation and super().is_abandoned
 
-    def settle(self, turn: Turn) -> None:
+    def reclaim(self, turn: Turn) -> None:
         """Undo what nobody is left to end. Runs in a thread of its own."""
         if self.phase == OVER or self.process is not forks.current:
             return
         try:
-            go_on(self.finish, cut_off())
+            retry(self.finish, abandoned_error())
         finally:
             turn.free(self)  # whatever its backend has raised
 
@@ -222,11 +222,11 @@ class Write(Lease):
         try:
             self._backend._end_writing(self, keep=False)  # noqa: SLF001 (the backend's own protocol)
         except (StoreError, OSError):
-            self._decide_by_what_is_there()
+            self._decide_undone()
             raise
-        self._decide_by_what_is_there()
+        self._decide_undone()
 
-    def _decide_by_what_is_there(self) -> None:
+    def _decide_undone(self) -> None:
         self.is_kept = self._is_there_now()
         self.phase = DECIDED
 
@@ -253,10 +253,10 @@ class Write(Lease):
         return self._is_there is not None and self._is_there()
 
 
-def undo_cut_off(lease: Lease, write: Write | None = None) -> None:
+def undo_interrupted(lease: Lease, write: Write | None = None) -> None:
     """Undo the blocks that an interrupt has cut off inside of `write`, or of the lease."""
     while isinstance(innermost := lease.innermost, Write) and innermost is not write:
-        innermost.finish(cut_off())
+        innermost.finish(abandoned_error())
 
 
 class Writing:
@@ -282,7 +282,7 @@ class Writing:
         try:
             write.begin()
         except BaseException as error:
-            go_on(self._end, error)
+            retry(self._end, error)
             raise
         return write
 
@@ -296,7 +296,7 @@ class Writing:
         if write.process is not forks.current:
             self._leave_in_child(write, error)
         else:
-            go_on(self._end, error)
+            retry(self._end, error)
 
     def _end(self, error: BaseException | None) -> None:
         if self._write is not None:
@@ -325,5 +325,5 @@ class OpenWriting(Writing):
         write = self._write
         if write is None or write.phase == OVER or write.process is not forks.current:
             return
-        if write.part_of is None and not write.is_left_to_its_operation:
-            self._turn.settle(write)
+        if write.part_of is None and not write.is_owned_by_operation:
+            self._turn.reclaim(write)

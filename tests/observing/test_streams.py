@@ -14,7 +14,7 @@ from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage.events import StoreProgressEndEvent, StoreProgressStepEvent
 from encore_storage.observing.progress import StoreProgressManager
-from encore_storage.observing.streams import ObservedIterator, ObservedReader, counted
+from encore_storage.observing.streams import ObservedIterator, ObservedReader, count_written
 
 CHUNKS = [b"one\ntwo\n", b"", b"three"]
 WHOLE = b"one\ntwo\nthree"
@@ -243,7 +243,7 @@ def test_a_query_whose_close_fails_is_over_with_that_error(
 def test_what_is_written_is_counted_once_the_store_has_taken_it(manager: EventManager) -> None:
     progress = StoreProgressManager(manager)
     progress.start()
-    chunks = counted([b"one", b"three"], progress)
+    chunks = count_written([b"one", b"three"], progress)
 
     next(chunks)
     assert progress.bytes == 0

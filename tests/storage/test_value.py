@@ -77,7 +77,7 @@ def test_a_range_of_a_value_is_sought() -> None:
 
 
 def test_a_range_of_what_cannot_be_sought_is_refused() -> None:
-    with pytest.raises(io.UnsupportedOperation, match="can be sought"):
+    with pytest.raises(io.UnsupportedOperation, match="cannot seek"):
         Value(Closable(b"bytes")).range(1)
 
 
