@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class ObservedReader(BufferIteratorIO):
-    """The bytes of a value as a file, whose end is the end of the operation.
+    """The bytes of a value as a file, observed.
 
     The operation ends with the read that finds no more bytes, with the close, or with an error of the store, whichever
     comes first. If the stream is collected unclosed, another thread ends the operation as cancelled.
@@ -84,7 +84,7 @@ class ObservedReader(BufferIteratorIO):
 
 
 class ObservedIterator(Iterator[T], Generic[T]):
-    """The results of a query, whose end is the end of the operation; a context manager.
+    """The results of a query, observed; a context manager.
 
     The operation ends with the last result or with the close. If the iterator is collected before that, another thread
     ends the operation as cancelled.

@@ -1,6 +1,6 @@
-"""The abstract store: every public call, written once over the core and observed.
+"""The abstract store: every public method, written once over the core and observed.
 
-One call is one operation, and an operation is one start, any number of steps, and one end, whatever happens.
+One call is one operation: one start, any number of steps, and one end, whatever happens.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ AnyValue = Value | tuple[Readable, Metadata]
 class AbstractStore(StoreCore):
     """A key-value store: str keys, bytes as values, JSON as metadata.
 
-    It is usable as made; `connect()` is for after a `disconnect()`. It is a context manager.
+    It is usable as made; `connect()` is for use after `disconnect()`. It is a context manager.
 
     Args:
-        name: what events, logs and metrics call it; by default, its backend.
-        event_manager: where it emits; by default, `get_event_manager()`.
-        timeout: how many seconds a thread waits for another thread's transaction; None for as long as it takes.
+        name: the name in events, logs and metrics; by default, the backend's.
+        event_manager: where to emit; by default, `get_event_manager()`.
+        timeout: the seconds that a thread waits for another thread's transaction; None for no limit.
     """
 
     def info(self) -> dict[str, Any]:
-        """What kind of store it is: name, backend, transactional, readonly."""
+        """Return the name, backend, transactional and readonly of the store."""
         return {"name": self.name, "backend": self.backend, "transactional": self.transactional, "readonly": False}
 
     def transaction(self, notes: str | None = None) -> TransactionEntry | DummyTransactionContext:
-        """A block whose changes are kept as a whole or not at all; `info()['transactional']` says if that is so."""
+        """Return a block whose changes are kept as a whole or not at all, if the store is transactional."""
         self._check_connected()
         return SimpleTransactionContext(self, notes).entry() if self.transactional else DummyTransactionContext(self)
 
     def get(self, key: str) -> StoredValue:
-        """The value; its bytes are read when they are asked for.
+        """Return the value; its bytes are read on use.
 
         Raises:
-            KeyNotFoundError: there is none.
+            KeyNotFoundError: there is no value.
         """
         with self._operation("get_metadata", key):
             entry = self._found(key)
@@ -65,11 +65,11 @@ class AbstractStore(StoreCore):
         return StoredValue(entry, metadata, opener)
 
     def get_data(self, key: str) -> ObservedReader:
-        """The bytes, as a file to be closed. Raises KeyNotFoundError."""
+        """Return the bytes as a file, to be closed. Raises KeyNotFoundError."""
         return self._read("get", key, None, None, None)
 
     def get_data_range(self, key: str, start: int | None = None, end: int | None = None) -> ObservedReader:
-        """The bytes from `start` up to and without `end`, as a file; counted from 0, cut at the end.
+        """Return the bytes from `start` up to but not including `end` as a file; `end` may lie past the last byte.
 
         Raises:
             KeyNotFoundError: there is no value.
@@ -78,7 +78,7 @@ class AbstractStore(StoreCore):
         return self._read("get_range", key, None, start, end)
 
     def get_metadata(self, key: str, select: Iterable[str] | None = None) -> Metadata:
-        """A copy of the metadata; with `select`, only the items of those names that there are.
+        """Return a copy of the metadata; with `select`, only the items with these names.
 
         Raises:
             KeyNotFoundError: there is no value.
@@ -87,7 +87,7 @@ class AbstractStore(StoreCore):
             return checked_metadata(selected(self._found(key).metadata, checked_names(select)))
 
     def exists(self, key: str) -> bool:
-        """Whether there is a value under the key."""
+        """Return whether there is a value under the key."""
         with self._operation("exists", key):
             try:
                 self._found(key)
@@ -96,12 +96,12 @@ class AbstractStore(StoreCore):
             return True
 
     def set(self, key: str, value: AnyValue, buffer_size: int = MEBIBYTE) -> None:
-        """Store a value, as a `Value` or as `(file, metadata)`; `buffer_size` bytes are read at a time.
+        """Store a value, a `Value` or a pair `(file, metadata)`, reading `buffer_size` bytes at a time.
 
-        A source that fails leaves the value that was there untouched. What the caller has opened stays open.
+        If the source fails, the existing value stays. A file that the caller has opened stays open.
 
         Raises:
-            TypeError: it is neither; or the metadata isn't JSON, or the file gives no bytes.
+            TypeError: the value is neither, its metadata is not JSON, or its file returns no bytes.
         """
         size, metadata = _size_and_metadata_of(value)
         given = GivenMetadata(metadata)
@@ -114,14 +114,14 @@ class AbstractStore(StoreCore):
             self._write(setting, key, data, None, buffer_size)
 
     def set_metadata(self, key: str, metadata: Metadata) -> None:
-        """Replace the metadata, and keep the bytes; a new key gets no bytes."""
+        """Replace the metadata, and keep the bytes; a new key has none."""
         given = GivenMetadata(metadata)
         with self._changing(self._operation("set_metadata", key, metadata=given.copy), key) as setting:
             self._check(key)
             setting.done(self._put(key, None, given.checked()))
 
     def update_metadata(self, key: str, metadata: Metadata) -> None:
-        """Replace the items of the metadata that are given, and keep the others.
+        """Replace the given items of the metadata, and keep the others.
 
         Raises:
             KeyNotFoundError: there is no value.
@@ -134,78 +134,78 @@ class AbstractStore(StoreCore):
                 setting.done(self._put(key, None, {**self._lookup(key).metadata, **update}))
 
     def delete(self, key: str) -> None:
-        """Delete a value. Raises KeyNotFoundError."""
+        """Delete the value. Raises KeyNotFoundError."""
         with self._changing(self._operation("delete", key), key, is_delete=True) as deleting:
             self._check(key)
             deleting.done(Change(is_new=False, metadata=self._remove(key)))
 
     def multiget(self, keys: Iterable[str]) -> Iterator[StoredValue]:
-        """The values of several keys, one after the other. Raises KeyNotFoundError at the first that is missing."""
+        """Yield the values of several keys. Raises KeyNotFoundError at the first missing one."""
         return (self.get(key) for key in keys)
 
     def multiget_data(self, keys: Iterable[str]) -> Iterator[ObservedReader]:
-        """The bytes of several keys, as files. Raises KeyNotFoundError at the first that is missing."""
+        """Yield the bytes of several keys, as files. Raises KeyNotFoundError at the first missing one."""
         return (self.get_data(key) for key in keys)
 
     def multiget_metadata(self, keys: Iterable[str], select: Iterable[str] | None = None) -> Iterator[Metadata]:
-        """The metadata of several keys. Raises KeyNotFoundError at the first that is missing."""
+        """Yield the metadata of several keys. Raises KeyNotFoundError at the first missing one."""
         names = checked_names(select)
         return (self.get_metadata(key, names) for key in keys)
 
     def multiset(self, keys: Iterable[str], values: Iterable[AnyValue], buffer_size: int = MEBIBYTE) -> None:
-        """Store several values, in one transaction where there are transactions."""
+        """Store several values, in one transaction if the store is transactional."""
         with self.transaction("multiset"):
             for key, value in zip(keys, values, strict=True):
                 self.set(key, value, buffer_size)
 
     def multiset_data(self, keys: Iterable[str], datas: Iterable[Readable], buffer_size: int = MEBIBYTE) -> None:
-        """Replace the bytes of several keys, in one transaction where there are transactions."""
+        """Replace the bytes of several keys, in one transaction if the store is transactional."""
         with self.transaction("multiset_data"):
             for key, data in zip(keys, datas, strict=True):
                 self.set_data(key, data, buffer_size)
 
     def multiset_metadata(self, keys: Iterable[str], metadatas: Iterable[Metadata]) -> None:
-        """Replace the metadata of several keys, in one transaction where there are transactions."""
+        """Replace the metadata of several keys, in one transaction if the store is transactional."""
         with self.transaction("multiset_metadata"):
             for key, metadata in zip(keys, metadatas, strict=True):
                 self.set_metadata(key, metadata)
 
     def multiupdate_metadata(self, keys: Iterable[str], metadatas: Iterable[Metadata]) -> None:
-        """Update the metadata of several keys, in one transaction where there are transactions."""
+        """Update the metadata of several keys, in one transaction if the store is transactional."""
         with self.transaction("multiupdate_metadata"):
             for key, metadata in zip(keys, metadatas, strict=True):
                 self.update_metadata(key, metadata)
 
     def query(self, /, select: Iterable[str] | None = None, **metadata: Any) -> ObservedIterator[tuple[str, Metadata]]:
-        """The keys, and their metadata, whose metadata has all of the given items; by default, of all keys.
+        """Return the keys with their metadata where it has all of the given items; by default, all keys.
 
-        With `select`, the metadata holds only the items of those names.
+        With `select`, the metadata has only the items with these names.
         """
         names = checked_names(select)
         return self._query(lambda: _matching(self._items(), metadata, names))
 
     def query_keys(self, /, **metadata: Any) -> ObservedIterator[str]:
-        """The keys whose metadata has all of the given items; by default, all keys."""
+        """Return the keys whose metadata has all of the given items; by default, all keys."""
         if not metadata:
             return self._query(self._keys)
         return self._query(lambda: (key for key, _ in _matching(self._items(), metadata, ())))
 
     def glob(self, pattern: str) -> ObservedIterator[str]:
-        """The keys that match a shell pattern, upper and lower case apart; `*` matches `/` too."""
+        """Return the keys that match a case-sensitive shell pattern; `*` matches `/` as well."""
         return self._query(lambda: (key for key in self._keys() if fnmatch.fnmatchcase(key, pattern)))
 
     def to_bytes(self, key: str, buffer_size: int = MEBIBYTE) -> bytes:
-        """The bytes of a value, read `buffer_size` at a time. Raises KeyNotFoundError."""
+        """Return the bytes of a value, read `buffer_size` at a time. Raises KeyNotFoundError."""
         with self.get_data(key) as data:
             return b"".join(buffer_iterator(data, buffer_size))
 
     def to_file(self, key: str, path: AnyPath, buffer_size: int = MEBIBYTE) -> None:
-        """Write the bytes of a value to a file, which is replaced once all of them have come.
+        """Write the bytes of a value to a file, which is replaced after the last byte.
 
-        Its permissions stay, and a symbolic link to it stays. Pipes and devices are written to, and never replaced.
+        The file keeps its permissions and symbolic links to it. Pipes and devices are written to, and never replaced.
 
         Raises:
-            KeyNotFoundError: there is no value; the file is left as it was.
+            KeyNotFoundError: there is no value; the file stays as it was.
             OpenDatabaseError: the file is a database that a SqliteStore of this process has open.
         """
         with self.get_data(key) as data, replacing(path) as write:
@@ -272,7 +272,7 @@ class AbstractStore(StoreCore):
 
 
 def _size_and_metadata_of(value: object) -> tuple[int | None, Metadata | None]:
-    """The size and the metadata of what `set` is given; what is no value is left for `_opened_source` to refuse."""
+    """Return the size and metadata of the argument of `set`; `_opened_source` refuses what is not a value."""
     if isinstance(value, Value):
         return value.size, value.metadata
     return None, value[1] if _is_pair(value) else None
@@ -280,14 +280,12 @@ def _size_and_metadata_of(value: object) -> tuple[int | None, Metadata | None]:
 
 @contextlib.contextmanager
 def _opened_source(value: object) -> Iterator[Readable]:
-    """The file to read what `set` is given from, closed at the end if it is opened here."""
+    """Return the file of the argument of `set`, closed after the block if it is opened here."""
     if _is_pair(value):
         yield value[0]
     elif not isinstance(value, Value):
         kind = type(value).__name__
-        raise TypeError(
-            f"a value is a Value or a pair (file, metadata), not of type {kind}; for bytes there is from_bytes()"
-        )
+        raise TypeError(f"a value must be a Value or a pair (file, metadata), not {kind}: use from_bytes() for bytes")
     elif value.is_open:
         yield value.data
     else:
@@ -296,7 +294,7 @@ def _opened_source(value: object) -> Iterator[Readable]:
 
 
 def _length_of(data: bytes) -> int | None:
-    """How many bytes there are; what has none is for the reading to refuse."""
+    """Return the number of bytes, or None if it is not bytes; reading it raises the error."""
     try:
         return memoryview(data).nbytes
     except TypeError:

@@ -1,4 +1,4 @@
-"""One operation that changes a key: its End event, and then the events of what took effect, once each."""
+"""An operation that changes a key: its End event, followed by the events of the changes that took effect."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ChangingOperation:
     )
 
     def __init__(self, store: Any, key: str, operation: Operation, *, is_delete: bool = False) -> None:
-        """Make the operation, which has not started."""
+        """Make an operation that has not started."""
         self._store = store
         self._key = key
         self.operation = operation
@@ -54,11 +54,11 @@ class ChangingOperation:
         self._process = forks.current
 
     def done(self, change: Change) -> None:
-        """Note what the backend says that it has changed."""
+        """Take the change that the backend returned."""
         self._change = change
 
     def __enter__(self) -> Self:
-        """Start."""
+        """Start the operation."""
         self._outer, thread_state.effect = thread_state.effect, self._effect
         self.__class__ = OpenChangingOperation  # type: ignore[assignment]  # the same object, with a finalizer
         self.operation.start()
@@ -67,20 +67,20 @@ class ChangingOperation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End, and emit what was changed, also where the block raised behind that."""
+        """End the operation, and emit a change that took effect, even if the block raised after it."""
         if error is not None:
             end_interrupted(error)
         retry(lambda _: self._finish(error), error)
 
     def end_interrupted(self, error: BaseException) -> None:
-        """Do nothing, once it is over."""
+        """Do nothing: it has ended."""
 
     def _finish(self, error: BaseException | None) -> None:
-        """End and emit; called again after an interrupt, it goes on with what is left."""
+        """End the operation and emit its changes; called again after an interrupt, resume."""
         if thread_state.effect is self._effect:
             thread_state.effect = self._outer
         write = self._effect.write
-        if write is not None and not write.is_over:  # an interrupt has cut it off, and it is left to the operation
+        if write is not None and not write.is_over:  # interrupted, and owned by this operation
             write.reclaim(self._store._turn)  # noqa: SLF001 (of the base class that makes it)
         change = self._kept(write)
         self.operation.finish(None if change is not None and error is not None and is_interrupt(error) else error)
@@ -91,7 +91,7 @@ class ChangingOperation:
         self.__class__ = ChangingOperation
 
     def _kept(self, write: Write | None) -> Change | None:
-        """Return what took effect."""
+        """Return the change that took effect, or None."""
         if write is None:
             return self._change
         if not write.is_kept:
@@ -110,7 +110,7 @@ class ChangingOperation:
             yield event
 
     def _emit_or_hold(self, write: Write | None, events: list[BaseEvent]) -> None:
-        """Emit the events, or hold them: inside of another write they are only true if that is kept."""
+        """Emit the events, or hold them inside of another write, which may still be undone."""
         enclosing = None if write is None else write.enclosing
         hold = getattr(self._run, "hold", None) if is_in_background() else None
         for event in events:
@@ -123,15 +123,18 @@ class ChangingOperation:
 
 
 class OpenChangingOperation(ChangingOperation):
-    """An operation that is not over: the last resort of one that an interrupt has cut off; see `OpenEnding`."""
+    """An operation that has not ended. Its finalizer is the last resort if an interrupt prevents `__exit__`.
+
+    An interrupt in a finalizer is lost, so an operation has one only until it ends: then its class is exchanged.
+    """
 
     __slots__ = ()
 
     def end_interrupted(self, error: BaseException) -> None:
-        """End as it should have ended, had an interrupt not kept it from that."""
+        """End the operation that an interrupt kept from ending."""
         retry(lambda _: self._finish(error), error)
 
     def __del__(self) -> None:
-        """Have another thread end it and emit what was changed, where an interrupt has cut it off."""
+        """Have another thread end an interrupted operation and emit its changes."""
         if self._process is forks.current:
             run_in_background(lambda: self._finish(abandoned_error()))

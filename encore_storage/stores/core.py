@@ -1,4 +1,4 @@
-"""The core of a store: what a backend implements, and how what it does is observed."""
+"""The core of a store: the methods that a backend implements, and how its calls are observed."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from encore_storage.value import Entry
 
 
 class StoreCore(ABC):
-    """A store as its backend sees it; `AbstractStore` adds what its users call.
+    """A store as its backend sees it; `AbstractStore` adds the methods for users.
 
     A backend implements `_lookup`, `_open`, `_put`, `_remove` and `_keys`, and knows nothing of events.
 
     Args:
-        name: what events, logs and metrics call it; by default, its backend.
-        event_manager: where it emits; by default, `get_event_manager()`.
-        timeout: how many seconds a thread waits for another thread's transaction; None for as long as it takes.
+        name: the name in events, logs and metrics; by default, the backend's.
+        event_manager: where to emit; by default, `get_event_manager()`.
+        timeout: the seconds that a thread waits for another thread's transaction; None for no limit.
     """
 
     backend: ClassVar[str] = "store"
-    """What kind of store it is, in one word."""
+    """The kind of the store, in one word."""
 
     transactional: ClassVar[bool] = False
-    """Whether it has `_begin_transaction`, `_commit_transaction` and `_rollback_transaction`."""
+    """Whether the store has `_begin_transaction`, `_commit_transaction` and `_rollback_transaction`."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class StoreCore(ABC):
         self._connected = True
 
     def __repr__(self) -> str:
-        """Its name, and whether it is connected."""
+        """Return the name and whether the store is connected."""
         return f"<{type(self).__name__} {self.name!r}: {'connected' if self._connected else 'disconnected'}>"
 
     @property
@@ -72,67 +72,67 @@ class StoreCore(ABC):
 
     @abstractmethod
     def _lookup(self, key: str) -> Entry:
-        """What is known of the value. Raises KeyNotFoundError."""
+        """Return the entry of the value. Raises KeyNotFoundError."""
 
     @abstractmethod
     def _open(self, key: str, entry: Entry, start: int, end: int) -> Iterator[bytes]:
-        """The bytes `[start, end)` of just the value that `entry` is of, in chunks, opened now.
+        """Open the bytes `[start, end)` of exactly the value of `entry` now, and return them in chunks.
 
-        An iterator that holds a resource has a `close()`. Raises ConflictError, here or while it is iterated,
-        if those bytes are no longer to be had.
+        An iterator that holds a resource has a `close()`. Raises ConflictError, here or during the iteration, if these
+        bytes are gone.
         """
 
     @abstractmethod
     def _put(self, key: str, chunks: Iterable[bytes] | None, metadata: Metadata | None) -> Change:
         """Store bytes and metadata under the key, both or neither.
 
-        Without chunks the bytes stay, without metadata that stays; under a new key they are empty. If `chunks`
+        Without chunks the bytes stay, without metadata the metadata stays; under a new key they are empty. If `chunks`
         raises, everything stays as it was.
         """
 
     @abstractmethod
     def _remove(self, key: str) -> Metadata:
-        """Delete the value, and give the metadata that it had. Raises KeyNotFoundError."""
+        """Delete the value, and return its metadata. Raises KeyNotFoundError."""
 
     @abstractmethod
     def _keys(self) -> Iterator[str]:
-        """All keys, as of the call or later."""
+        """Return all keys, as of the call or later."""
 
     def _items(self) -> Iterator[tuple[str, Metadata]]:
-        """All keys with their metadata."""
+        """Yield all keys with their metadata."""
         for key in self._keys():
             with contextlib.suppress(KeyNotFoundError):  # deleted since
                 yield key, self._lookup(key).metadata
 
     def _check_key(self, key: str) -> None:  # noqa: B027 (a hook: few stores need it)
-        """Refuse what can't be a key here. Raises InvalidKeyError."""
+        """Raise InvalidKeyError for keys that this store cannot hold."""
 
     def _writing(self) -> AbstractContextManager[Write]:
         """Return a block in which nobody else writes; it waits for the transaction of another thread.
 
-        It gives what is written, to which the backend may say what it is about to change: `write.expect(...)`. So the
-        change is emitted also where an interrupt arrives behind the step that made it.
+        It returns a `Write`. A backend may call `write.expect(...)` before it makes the change. Then the change is
+        emitted even if an interrupt arrives right after the step that made it.
         """
         return Writing(self, self._turn)
 
     def _begin_writing(self, write: Write) -> None:  # noqa: B027 (a hook: few stores need it)
-        """Take up what a write needs, as a lock of other processes; `write.part_of` says what it is part of."""
+        """Acquire what a write needs, such as a lock between processes; `write.part_of` is the lease that it joined."""
 
     def _end_writing(self, write: Write, *, keep: bool) -> None:  # noqa: B027 (a hook: few stores need it)
-        """Keep what was written, or undo it as far as that can be done."""
+        """Keep what was written, or undo it as far as possible."""
 
     def _has_kept(self, write: Write) -> bool:  # noqa: ARG002 (a hook: few stores need it)
-        """Return whether what was written is kept, after an interrupt of `_end_writing`."""
+        """Return whether the data was kept, after an interrupt of `_end_writing`."""
         return False
 
     def _release_writing(self, write: Write) -> None:  # noqa: B027 (a hook: few stores need it)
-        """Give up what an outermost write has taken up; may be done twice, and in another thread."""
+        """Release what an outermost write has acquired; may be called twice, and in another thread."""
 
     def _connect(self) -> None:  # noqa: B027 (a hook: few stores need it)
-        """Take up what the store needs."""
+        """Acquire what the store needs."""
 
     def _disconnect(self) -> None:  # noqa: B027 (a hook: few stores need it)
-        """Give up what the store holds."""
+        """Release what the store holds."""
 
     def connect(self) -> None:
         """Make the store usable again after `disconnect()`; otherwise do nothing."""
@@ -142,20 +142,20 @@ class StoreCore(ABC):
                 self._connected = True
 
     def disconnect(self) -> None:
-        """Release what the store holds; calls raise StoreConnectionError until it is connected again.
+        """Release what the store holds. Until it is connected again, calls raise StoreConnectionError.
 
         Raises:
-            TransactionError: inside a transaction of the caller.
+            TransactionError: the caller is in a transaction of the store.
         """
         if self._transaction_state.mine is not None:
-            raise TransactionError(f"store {self.name!r} cannot be disconnected inside its own transaction")
+            raise TransactionError(f"cannot disconnect store {self.name!r} inside its transaction: leave that first")
         with self._turn.taken():
             if self._connected:
                 self._connected = False
                 self._disconnect()
 
     def is_connected(self) -> bool:
-        """Whether the store can be used."""
+        """Return whether the store can be used."""
         return self._connected
 
     def __enter__(self) -> Self:
@@ -193,7 +193,7 @@ class StoreCore(ABC):
         metadata: Metadata | None = None,
     ) -> ObservedOperation:
         """Return an operation that has not started; it counts as part of the caller's transaction."""
-        # Mostly nobody has the turn; then nobody is in a transaction.
+        # An empty queue, the common case, means that nobody is in a transaction.
         transaction = self._transaction_state.joined if self._turn.queue else None
         return self._observer.make_operation(operation, key, direction, steps, None, metadata, transaction)
 
@@ -203,7 +203,7 @@ class StoreCore(ABC):
         return ChangingOperation(self, key, operation, is_delete=is_delete)
 
     def _fingerprint(self, key: str) -> Fingerprint | None:  # noqa: ARG002 (a hook: see fingerprints.py)
-        """What changes with the bytes under the key, whoever changes them, or None. Raises KeyNotFoundError."""
+        """Return something that changes whenever the bytes under the key change, or None. Raises KeyNotFoundError."""
         return None
 
     def _put_copy(
@@ -213,14 +213,14 @@ class StoreCore(ABC):
         metadata: Metadata | None,
         fingerprint: Callable[[], Fingerprint | None],  # noqa: ARG002 (as above)
     ) -> Change:
-        """Store as `_put` does, and keep with it what `fingerprint()` gives once the chunks have come, if anything."""
+        """Store as `_put` does, and keep with the value what `fingerprint()` returns after the last chunk."""
         return self._put(key, chunks, metadata)
 
     def _keep_fingerprint(  # noqa: B027 (as above)
         self, key: str, own: Fingerprint, fingerprint: Fingerprint | None
     ) -> None:
-        """Keep a fingerprint with the value, if its own one is still `own`; of None, forget what is kept."""
+        """Keep a fingerprint with the value if its own is still `own`; for None, delete the kept one."""
 
     def _kept_fingerprint(self, key: str) -> Fingerprint | None:  # noqa: ARG002 (as above)
-        """What was kept with just the value that is there, or None. Raises KeyNotFoundError."""
+        """Return the fingerprint kept with exactly this value, or None. Raises KeyNotFoundError."""
         return None

@@ -1,4 +1,4 @@
-"""Transactions: the turn of threads, and changes that are kept as a whole or not at all."""
+"""Transactions: the turn of threads to write, and changes that are kept as a whole or not at all."""
 
 from encore_storage.transactions.contexts import (
     DummyTransactionContext,

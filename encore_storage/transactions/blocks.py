@@ -1,4 +1,4 @@
-"""The `with` blocks of transactions: the outermost begins the run and ends it, also where an interrupt cuts it off."""
+"""The `with` blocks of transactions: the outermost begins and ends the run, even if it is interrupted."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from encore_storage.transactions.runs import OVER, Context, Run
 from encore_storage.transactions.turn import Turn
 
 _FINALIZER_WAIT = 0.1
-"""Seconds that a finalizer waits at most for the other thread: what that does may wait for a lock of this one."""
+"""Seconds that a finalizer waits for the background thread, which may itself wait for a lock of this thread."""
 
 _MISUSE_WAIT = 1.0
-"""Seconds that whoever leaves a block in the wrong place waits for its end to be emitted."""
+"""Seconds to wait for the end event of a block that was left in another thread or task."""
 
 
 class Block:
-    """One `with` block of a transaction, which begins it or joins the one that is under way.
+    """One `with` block of a transaction, which begins a run or joins the one in progress.
 
     Args:
         context: the context to begin.
-        turn: that of its store.
+        turn: the turn of its store.
     """
 
     __slots__ = ("__weakref__", "_context", "_is_left", "_is_outermost", "_run", "_turn")
 
     def __init__(self, context: Context, turn: Turn) -> None:
-        """Make a block that is not entered yet."""
+        """Make a block that has not been entered."""
         self._context = context
         self._turn = turn
         self._run: Run | None = None
@@ -44,8 +44,8 @@ class Block:
             return mine.context
         if mine is not None:
             raise TransactionError(
-                f"no transaction can begin while a value for store {self._turn.store!r} is being written: "
-                "begin it around that"
+                f"cannot begin a transaction while a value for store {self._turn.store!r} is being written: "
+                "begin it before the write"
             )
         self._is_outermost = True
         self._run = run = Run(self, self._context, self._turn)
@@ -64,20 +64,23 @@ class Block:
         self._is_left = True
 
     def end_interrupted(self, error: BaseException) -> None:
-        """Do nothing, once it was left."""
+        """Do nothing: it was left."""
 
     def leave(self, error: BaseException | None) -> None:
         """Leave the block; the outermost ends the run.
 
         Raises:
             ForkedStoreError: it was entered in the process that this one was forked from.
-            TransactionAbortedError: an inner block failed, so all was rolled back.
-            TransactionError: it was entered in another thread or task, so all was rolled back; or its run is over.
+            TransactionAbortedError: an inner block failed, so the transaction was rolled back.
+            TransactionError: it was entered in another thread or task, so the transaction was rolled back; or its run
+                is over.
         """
         end_interrupted(error)
         run = self._run
         if run is None or self._is_left:
-            raise TransactionError(f"a transaction of store {self._turn.store!r} was left that was never entered")
+            raise TransactionError(
+                f"cannot leave a transaction of store {self._turn.store!r} that was not entered: enter it first"
+            )
         if run.process is not forks.current:
             self._leave_in_child(run, error)
         elif not run.is_mine:
@@ -88,7 +91,7 @@ class Block:
             retry(self._end, error)
 
     def _end(self, error: BaseException | None) -> None:
-        """Finish the run; called again after an interrupt, go on with what is left: a commit, a rollback, events."""
+        """Finish the run; called again after an interrupt, resume its commit, rollback or events."""
         if self._run is not None:
             self._run.finish(error)
         self._is_left = True
@@ -101,14 +104,14 @@ class Block:
             run.context.depth -= 1
         elif error is None:
             raise TransactionError(
-                f"the transaction with store {self._turn.store!r} that this block has joined is over: leave it earlier"
+                f"the transaction with store {self._turn.store!r} ended before an inner block: leave that first"
             )
 
     def _leave_elsewhere(self, run: Run, error: BaseException | None) -> None:
-        """Roll back in the thread that ends what was abandoned: the owner may be at work with it at this moment."""
+        """Roll back in the background thread, since the owner may be using the transaction right now."""
         mistake = TransactionError(
             f"the transaction with store {self._turn.store!r} was rolled back: it was entered in another thread or "
-            "task than it was left in, where nothing can be part of it; enter and leave it in the same"
+            "task than it was left in; enter and leave it in the same one"
         )
         self._is_left = True
         if run.doomed_by is None:
@@ -129,15 +132,14 @@ class Block:
             self._turn.leave_inherited(run)
         if error is None:
             raise ForkedStoreError(
-                f"the transaction with store {self._turn.store!r}", run.process.pid, "begin one of its own in the child"
+                f"the transaction with store {self._turn.store!r}", run.process.pid, "begin another in the child"
             )
 
 
 class OpenBlock(Block):
-    """A block that was not left: the last resort of one that an interrupt has cut off.
+    """A block that has not been left. Its finalizer is the last resort if an interrupt prevents `leave`.
 
-    An interrupt that arrives in a finalizer is lost. So only what was not left has one: what was left is of the base
-    class.
+    An interrupt in a finalizer is lost, so a block has one only until it is left: then its class is exchanged.
     """
 
     __slots__ = ()
@@ -151,18 +153,18 @@ class OpenBlock(Block):
                 self.__class__ = Block  # type: ignore[assignment]  # the same object, without a finalizer
 
     def end_interrupted(self, error: BaseException) -> None:
-        """Leave the block as it should have been left, had an interrupt not kept it from that."""
+        """Leave the block because of the interrupt that kept it from being left."""
         self.abort(error)
         self.__class__ = Block  # type: ignore[assignment]  # the same object, without a finalizer
 
     def __del__(self) -> None:
-        """Have the run ended by another thread, where the block was never left."""
+        """Have another thread end the run of a block that was never left."""
         run = self._run
         if run is None or self._is_left or run.process is not forks.current:
             return
         if self._is_outermost:
             self._turn.reclaim(run)
             if not is_in_background():
-                run.over.wait(_FINALIZER_WAIT)  # so that mostly all is over when an interrupt has been handled
+                run.over.wait(_FINALIZER_WAIT)  # so that the run has usually ended when the interrupt was handled
         elif run.doomed_by is None:
             run.doomed_by = TransactionError("a block inside it was never left")

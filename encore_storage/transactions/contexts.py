@@ -1,4 +1,4 @@
-"""Transactions: what is kept as a whole or not at all, and told only once it is true."""
+"""Transaction contexts: changes that are kept as a whole or not at all, and emitted after the commit."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ D = TypeVar("D")
 
 
 class TransactionState:
-    """What one store knows of its transactions.
+    """The state of one store's transactions.
 
     Attributes:
-        turn: whose turn it is to write.
+        turn: the turn to write to the store.
     """
 
     def __init__(self, store: Any) -> None:
-        """Make the state of a store with no transaction."""
+        """Make the state of a store that is in no transaction."""
         self.turn = Turn(name_of(store), None)
         self.turn.follow(store)
         self._dummies: dict[type, Any] = {}
 
     @staticmethod
     def of(store: Any) -> TransactionState:
-        """Return the state of the store, which is its attribute `_transaction_state`.
+        """Return the state of the store, its attribute `_transaction_state`.
 
-        A store sets that in its constructor, or else it is set here on first use.
+        A store sets it in its constructor; otherwise it is set here on first use.
 
         Raises:
             TypeError: the attribute cannot be set.
@@ -50,26 +50,26 @@ class TransactionState:
         return mine.observed if isinstance(mine, Run) else None
 
     def dummy(self, context: D) -> D:
-        """Return the store's one dummy context of the class of `context`, which becomes that if there is none."""
+        """Return the store's one dummy context of the class of `context`, which is kept as that if there is none."""
         kept: D = self._dummies.setdefault(type(context), context)
         return kept
 
     @property
     def active(self) -> SimpleTransactionContext | None:
-        """The context of the transaction that is under way."""
+        """The context of the transaction in progress."""
         first = self.turn.first
         is_in_progress = isinstance(first, Run) and first.is_open and not first.is_abandoned
         return cast("SimpleTransactionContext", cast("Run", first).context) if is_in_progress else None
 
     @property
     def mine(self) -> SimpleTransactionContext | None:
-        """The active context, if it is the calling thread's and task's own."""
+        """The active context, if it belongs to the calling thread and task."""
         mine = self.turn.mine
         return cast("SimpleTransactionContext", mine.context) if isinstance(mine, Run) else None
 
 
 class _StateFactory:
-    """The making of the state of stores that don't make it in their constructor."""
+    """Makes the state of stores that don't make it in their constructor."""
 
     def __init__(self) -> None:
         self._renew()
@@ -84,7 +84,7 @@ class _StateFactory:
                     store._transaction_state = state  # noqa: SLF001 (a protocol of stores)
                 except AttributeError:
                     raise TypeError(
-                        f"{store!r} has no place for its transactions: "
+                        f"cannot set _transaction_state of {store!r}: "
                         "set self._transaction_state = TransactionState(self) in its constructor"
                     ) from None
             return state
@@ -97,9 +97,9 @@ _state_factory = _StateFactory()
 
 
 class DummyTransactionContext:
-    """The transaction of a store that has none: it keeps nothing together and tells nothing.
+    """The transaction context of a store without transactions: it does nothing and emits nothing.
 
-    There is one for each store: `DummyTransactionContext(store)` always gives the same.
+    `DummyTransactionContext(store)` always returns the one context of the store.
 
     Args:
         store: the store that it belongs to.
@@ -108,35 +108,35 @@ class DummyTransactionContext:
     store: Any
 
     def __new__(cls, store: Any) -> Self:
-        """Give the store's own context of this class, made on first use."""
+        """Return the store's context of this class, made on first use."""
         context = super().__new__(cls)
         context.store = store
         return TransactionState.of(store).dummy(context)
 
     def __repr__(self) -> str:
-        """Whose it is."""
+        """Return the name of the store."""
         return f"<DummyTransactionContext of {name_of(self.store)!r}>"
 
     def __enter__(self) -> Self:
-        """Give the context."""
+        """Return the context."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Do nothing: what was done stays done."""
+        """Do nothing: changes were kept when they were made."""
 
 
 class TransactionBlocks(ABC):
-    """The `with` blocks of one transaction context that are entered, the innermost last."""
+    """The entered `with` blocks of one transaction context, the innermost last."""
 
     def __init__(self) -> None:
-        """Make an object that was not entered; entering it enters the context."""
+        """Make an object without entered blocks; entering it enters the context."""
         self._blocks: list[Block] = []
 
     @property
     def innermost(self) -> list[Block]:
-        """The block that would be left next, if there is one."""
+        """A list of the block to leave next, or an empty one."""
         return self._blocks[-1:]
 
     @property
@@ -145,7 +145,7 @@ class TransactionBlocks(ABC):
         """The context."""
 
     def __enter__(self) -> SimpleTransactionContext:
-        """Begin, or join the transaction that this thread and task is in, and return the active context.
+        """Begin, or join the transaction of this thread and task, and return the active context.
 
         Raises:
             ForkedStoreError: the caller is in a transaction of the process that this one was forked from.
@@ -167,38 +167,38 @@ class TransactionBlocks(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Leave the block; the outermost commits or rolls back, and emits which.
+        """Leave the block; the outermost commits or rolls back, and emits the end.
 
         Raises:
-            TransactionAbortedError: an inner block failed, so all was rolled back.
-            TransactionError: it was never entered; or entered in another thread or task, so all was rolled back.
+            TransactionAbortedError: an inner block failed, so the transaction was rolled back.
+            TransactionError: it was not entered, or in another thread or task, so the transaction was rolled back.
         """
         try:
             block = self._blocks.pop()
         except IndexError:
-            raise TransactionError(f"{self!r} was left but never entered") from None
+            raise TransactionError(f"cannot leave {self!r}, which was not entered: enter it first") from None
         try:
             block.leave(error)
         except BaseException as failure:
-            block.abort(failure)  # nothing, where it was left
+            block.abort(failure)  # does nothing if it was left
             raise
 
 
 class TransactionEntry(TransactionBlocks):
-    """A transaction that a store offers; `with` gives its active context, which is another object.
+    """The transaction that a store returns; `with` returns its active context, which is another object.
 
-    An interrupt may come when the block is over and before the first line of `__exit__` runs. Then nobody calls that
-    any more, but this object is collected, and so ends what was entered. (While somebody keeps the interrupt's
-    traceback, it isn't.) That is why the context, which the block may keep, must not keep this object.
+    An interrupt may arrive after the block and before the first line of `__exit__`, which then never runs. This object
+    is then collected, unless the interrupt's traceback is kept, and its finalizer ends the block. So the context, which
+    the block may keep, must not refer to this object.
     """
 
     def __init__(self, context: SimpleTransactionContext) -> None:
-        """Make an object that was not entered; entering it enters the context."""
+        """Make an object that has not been entered; entering it enters the context."""
         super().__init__()
         self._own_context = context
 
     def __repr__(self) -> str:
-        """Return what the context says of itself."""
+        """Return the repr of the context."""
         return repr(self._context)
 
     @property
@@ -212,50 +212,49 @@ class TransactionEntry(TransactionBlocks):
 
     @property
     def notes(self) -> str | None:
-        """What the transaction is for."""
+        """A description for people."""
         return self._context.notes
 
     @property
     def transaction_id(self) -> str | None:
-        """What identifies the transaction in events; None before it began."""
+        """The id of the transaction in events; None before it began."""
         return self._context.transaction_id
 
     @property
     def operations(self) -> int:
-        """How many operations took part in it so far."""
+        """The number of operations in it so far."""
         return self._context.operations
 
     @property
     def outcome(self) -> TransactionOutcome | None:
-        """How it ended; None before that."""
+        """The outcome; None before the end."""
         return self._context.outcome
 
 
 class SimpleTransactionContext(TransactionBlocks):
-    """A transaction of a store with begin, commit and rollback; `with` gives the active context.
+    """A transaction of a store with begin, commit and rollback; `with` returns the active context.
 
-    Blocks of the same thread and asyncio task that are entered inside it join it; only the outermost
-    commits. Modification events of the store are held back meanwhile, and emitted after the commit or never.
+    Blocks of the same thread and asyncio task inside it join it; only the outermost commits. Modification events of the
+    store are held, and emitted after the commit or discarded.
 
-    By default it calls the store's `_begin_transaction`, `_commit_transaction` and
-    `_rollback_transaction`; override `begin`, `commit` and `rollback` for anything else. A store may offer
-    `_in_transaction()`, which says if its backend is inside one: so an interrupt that arrives during
-    a commit that took effect is reported as committed.
+    By default it calls the store's `_begin_transaction`, `_commit_transaction` and `_rollback_transaction`. Override
+    `begin`, `commit` and `rollback` for anything else. A store may have `_in_transaction()`, which returns whether its
+    backend is in a transaction. Then a commit that took effect before an interrupt is reported as committed.
 
-    Used in a `with` statement itself, it ends a block that an interrupt has cut off when nobody keeps it any more.
-    Stores had better offer `entry()`, which nobody keeps.
+    If the context is used in a `with` statement itself, an interrupted block ends only when the context is collected.
+    Stores should return `entry()` instead, which nobody keeps.
 
     Args:
         store: the store; its `event_manager`, `name` and `timeout` are used if it has them.
-        notes: what the transaction is for, as its events say.
+        notes: a description for people, an attribute of the events.
 
     Attributes:
         observed: the transaction as it is emitted; None before it began.
-        depth: the number of blocks that are entered.
+        depth: the number of entered blocks.
     """
 
     def __init__(self, store: Any, notes: str | None = None) -> None:
-        """Make a context that is not active yet."""
+        """Make a context that is not active."""
         super().__init__()
         self.store = store
         self.notes = notes
@@ -273,12 +272,12 @@ class SimpleTransactionContext(TransactionBlocks):
 
     @property
     def operations(self) -> int:
-        """The number of operations that took part in it so far."""
+        """The number of operations in it so far."""
         return 0 if self.observed is None else self.observed.operations
 
     @property
     def outcome(self) -> TransactionOutcome | None:
-        """The outcome, as its end event has it; None before that."""
+        """The outcome, as in its end event; None before that."""
         return None if self.observed is None else self.observed.outcome
 
     @property
@@ -286,17 +285,17 @@ class SimpleTransactionContext(TransactionBlocks):
         return self
 
     def begin(self) -> None:
-        """Begin a transaction; by default, the store's `_begin_transaction()`."""
+        """Begin; by default, call the store's `_begin_transaction()`."""
         self.store._begin_transaction()  # noqa: SLF001 (the specification names it)
 
     def commit(self) -> None:
-        """Commit it; by default, the store's `_commit_transaction()`."""
+        """Commit; by default, call the store's `_commit_transaction()`."""
         self.store._commit_transaction()  # noqa: SLF001 (as above)
 
     def rollback(self) -> None:
-        """Roll it back; by default, the store's `_rollback_transaction()`."""
+        """Roll back; by default, call the store's `_rollback_transaction()`."""
         self.store._rollback_transaction()  # noqa: SLF001 (as above)
 
     def entry(self) -> TransactionEntry:
-        """Return what to give to a `with` statement in place of the context: see `TransactionEntry`."""
+        """Return an object to use in a `with` statement instead of the context; see `TransactionEntry`."""
         return TransactionEntry(self)

@@ -1,8 +1,7 @@
-"""One run of a transaction: from its begin to its commit or rollback, and what is emitted of it.
+"""One run of a transaction: from its begin to its commit or rollback, with its events.
 
-Every step here may be broken off by an interrupt, and is made so that `finish` can be called again and goes on with
-what is left. `Block.leave` does that once. Should it be broken off as well, or never be called, its block is collected,
-and a thread of its own finishes the run.
+An interrupt may stop any step, so `finish` can be called again and resumes. `Block.leave` does that once. If that is
+interrupted as well, or never called, the block is collected, and a background thread finishes the run.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ from encore_storage.transactions.turn import Lease, Turn, carried
 from encore_storage.transactions.writing import undo_interrupted
 
 _ERRORS_SEARCHED = 8
-"""The errors of a chain that are looked at for an interrupt that has cut off a block."""
+"""The number of errors of a chain that are searched for an interrupted block."""
 
 
 class Context(Protocol):
-    """A transaction context, as a run sees it."""
+    """The transaction context as a run uses it."""
 
     store: Any
     notes: str | None
@@ -40,30 +39,30 @@ class Context(Protocol):
         """Begin a transaction."""
 
     def commit(self) -> None:
-        """Commit it."""
+        """Commit the transaction."""
 
     def rollback(self) -> None:
-        """Roll it back."""
+        """Roll back the transaction."""
 
 
 WAITING, BEGINNING, OPEN, COMMITTING, ROLLING_BACK, DECIDED, OVER = range(7)
-"""How far a run has come."""
+"""The phases of a run."""
 
 
 class Run(Lease):
-    """A transaction that is under way.
+    """A transaction in progress.
 
     Args:
-        holder: the block that has to end it, not kept alive.
-        context: the context that is entered.
-        turn: whose turn it takes.
+        holder: the block that ends it, not kept alive.
+        context: the context that was entered.
+        turn: the turn that it takes.
 
     Attributes:
         observed: the transaction as it is emitted.
-        phase: how far it has come.
-        doomed_by: what has failed in a block inside of it, so that it can't be committed.
-        hold: the events of changes in it.
-        over: opened when its end was emitted.
+        phase: its phase.
+        doomed_by: the error of an inner block, which prevents the commit.
+        hold: the held key changes.
+        over: a gate that is open once the end was emitted.
     """
 
     def __init__(self, holder: object, context: Context, turn: Turn) -> None:
@@ -85,12 +84,12 @@ class Run(Lease):
 
     @property
     def is_kept_by_traceback(self) -> bool:
-        """Whether its block only exists because somebody keeps the traceback of the interrupt that has cut it off."""
+        """Whether its block was interrupted, and only exists because the traceback of the interrupt is kept."""
         errors = [error for error in (sys.exc_info()[1], getattr(sys, "last_value", None)) if error is not None]
         return bool(errors) and self._was_interrupted_by(errors)
 
     def begin(self) -> None:
-        """Wait for the turn, begin, and emit that."""
+        """Wait for the turn, begin, and emit the start."""
         context = self.context
         self._turn.take(self)
         self.phase = BEGINNING
@@ -109,7 +108,7 @@ class Run(Lease):
         self.observed.emit_start()
 
     def abort(self, error: BaseException | None) -> None:
-        """Undo a begin that did not come to its end."""
+        """Undo an interrupted or failed begin."""
         if self.phase in (WAITING, BEGINNING):
             if self.phase == BEGINNING and (self._has_begun or _is_in_transaction(self.context.store)):
                 _roll_back(self.context, error)
@@ -119,12 +118,12 @@ class Run(Lease):
             self.finish(error)
 
     def finish(self, error: BaseException | None) -> None:
-        """Commit, or roll back because of `error`; free the store; and emit how it ended.
+        """Commit, or roll back because of `error`; release the store; and emit the end.
 
-        Called again after an interrupt, which is then the `error`, it goes on with what is left.
+        Called again after an interrupt, which is then the `error`, it resumes.
 
         Raises:
-            TransactionAbortedError: an inner block failed, so all was rolled back.
+            TransactionAbortedError: an inner block failed, so the transaction was rolled back.
         """
         if self.phase == OPEN:
             self._decide(error)
@@ -135,24 +134,24 @@ class Run(Lease):
         if self.phase == DECIDED:
             self._free()
             self._emit_end()
-            failure, self._error, self.doomed_by = self._error, None, None  # their frames hold this run
+            failure, self._error, self.doomed_by = self._error, None, None  # their frames refer to this run
             self.phase = OVER
             self.over.open()
             if error is None and failure is not None:
                 raise failure
 
     def reclaim(self, turn: Turn) -> None:
-        """Roll back what nobody is left to end. Runs in a thread of its own."""
+        """Roll back an abandoned run. Called in a background thread."""
         if self.phase == OVER or self.process is not forks.current:
             return
         error = self.doomed_by or TransactionError(
-            f"the transaction with store {turn.store!r} was rolled back: its block was never left, since the thread, "
-            "the task or the generator that was in it is gone, or an interrupt came"
+            f"the transaction with store {turn.store!r} was rolled back: its block was never left, because its thread, "
+            "task or generator ended or was interrupted"
         )
         try:
             retry(self.abort, error)
         finally:
-            turn.free(self)  # whatever its backend and its listeners have raised
+            turn.free(self)  # even if its backend or a listener raised
 
     def _was_interrupted_by(self, errors: Iterable[BaseException]) -> bool:
         chains = (one for error in errors for one in islice(chain_of(error), _ERRORS_SEARCHED))
@@ -204,10 +203,10 @@ class Run(Lease):
         self.phase = DECIDED
 
     def _free(self) -> None:
-        """Let the next one have the turn: listeners run when the store is free again.
+        """Release the turn before listeners run.
 
-        What they are given is made before that, since another thread may be waiting to enter this very context; and
-        what is discarded is discarded before that, so that nothing is which a listener of the end has done.
+        Another thread may enter this very context at once, so the end event is made before. Held changes are discarded
+        before as well; those that a listener of the end makes are kept.
         """
         context, hold = self.context, self.hold
         if self.phase == DECIDED and self._turn.first is self:
@@ -230,19 +229,19 @@ class Run(Lease):
 
 
 def name_of(store: Any) -> str:
-    """Return the name of any store, or of its class."""
+    """Return the name of the store, or of its class."""
     return str(getattr(store, "name", None) or type(store).__name__)
 
 
 def _still_open(lease: Lease | None) -> Lease | None:
-    """Return the lease, or the nearest outside of it that is not over."""
+    """Return the lease, or the nearest one outside of it that has not ended."""
     while isinstance(lease, Run) and lease.phase == OVER:
         lease = lease.outer
     return lease
 
 
 def observer_of(store: Any) -> StoreObserver:
-    """Return the observer of a store, or another one of a store that has none."""
+    """Return the observer of the store, or a new one if it has none."""
     own = getattr(store, "_observer", None)
     if isinstance(own, StoreObserver):
         return own
@@ -250,11 +249,11 @@ def observer_of(store: Any) -> StoreObserver:
 
 
 def _is_in_transaction(store: Any) -> bool | None:
-    """Return what the store says of its backend, or None where it can't say."""
+    """Return whether the store's backend is in a transaction, or None if that is unknown."""
     in_transaction = getattr(store, "_in_transaction", None)
     try:
         return None if in_transaction is None else bool(in_transaction())
-    except StoreError:  # its backend is not to be had
+    except StoreError:  # its backend is unreachable
         return None
 
 
@@ -265,6 +264,6 @@ def _has_taken_effect(store: Any) -> bool:
 def _roll_back(context: Context, error: BaseException | None) -> None:
     try:
         context.rollback()
-    except Exception as failure:  # noqa: BLE001 (it is shown with the error that propagates)
+    except Exception as failure:  # noqa: BLE001 (it is chained to the error that propagates)
         if error is not None:
             append_to_chain(error, failure)

@@ -1,8 +1,8 @@
 """The turn to write to a store: one thread, and in it one asyncio task, at a time.
 
-Whoever wants to write has a lease. The leases stand in a queue, the keys of a dict: to enter it, and to leave it, is
-one step that may be repeated, so that an interrupt between any two steps leaves nothing half done. The first has the
-turn. Those behind it look every now and then if it was abandoned: its holder was collected, its thread or task is gone.
+Each writer has a lease in a queue, the keys of a dict. Entering and leaving the queue are single, repeatable steps, so
+an interrupt between two steps leaves nothing half done. The first lease has the turn. The others check regularly
+whether it was abandoned: its holder was collected, or its thread or task has ended.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from encore_events.owner import current_owner, here
 from encore_storage.errors import ForkedStoreError, TransactionTimeoutError
 
 _POLL_INTERVAL = 0.05
-"""Seconds after which whoever waits looks again whether the first lease was abandoned."""
+"""Seconds between two checks of a waiting thread whether the first lease was abandoned."""
 
 _RECLAIM_WAIT = 5.0
-"""Seconds that are allowed, beyond any timeout, for ending what was abandoned."""
+"""Seconds to wait, beyond any timeout, for an abandoned lease to end."""
 
 
 class Lease:
     """A place in the queue of a turn.
 
     Args:
-        holder: the object that has to end it, not kept alive by the lease.
+        holder: the object that ends it, not kept alive by the lease.
 
     Attributes:
         owner: the thread and task that asked for it.
         process: the process that it belongs to.
-        is_open: whether further calls of its owner may take part in what it is for.
-        innermost: the block of a write inside of it that is under way, if there is one.
-        outer: the lease that the caller's task was in before, as far as `carried` says.
+        is_open: whether further calls of its owner may join it.
+        innermost: the innermost write in progress inside of it, or None.
+        outer: the enclosing lease of the caller's task, according to `carried`.
     """
 
     __slots__ = ("__weakref__", "_holder", "_is_alive", "gate", "innermost", "is_open", "outer", "owner", "process")
@@ -56,23 +56,23 @@ class Lease:
 
     @property
     def holder(self) -> object:
-        """The object that has to end it, or None if it was collected."""
+        """The object that ends it, or None if that was collected."""
         return self._holder()
 
     @property
     def is_thread_alive(self) -> bool:
-        """Whether the thread has not ended that asked for it."""
+        """Whether the thread that asked for it is alive."""
         return self._is_alive() is not None
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether nobody is left who could end it."""
+        """Whether nothing can end it: its holder was collected, or its thread or task has ended."""
         task = self.owner.task
         return self._holder() is None or self._is_alive() is None or (task is not None and task.done())
 
     @property
     def is_kept_by_traceback(self) -> bool:
-        """Whether its holder only exists because somebody keeps the traceback of the interrupt that has cut it off."""
+        """Whether its holder was interrupted, and only exists because the traceback of the interrupt is kept."""
         return False
 
     @property
@@ -81,30 +81,30 @@ class Lease:
         return self.process is forks.current and self.owner == current_owner()
 
     def reclaim(self, turn: Turn) -> None:
-        """End what was abandoned, and give the turn to the next. Runs in a thread of its own."""
+        """End it after it was abandoned, and release the turn. Called in a background thread."""
         turn.free(self)
 
 
 carried: ContextVar[Lease | None] = ContextVar("encore_storage_carried", default=None)
-"""The lease of the transaction that a task is in; `asyncio.to_thread` and the tasks that it starts inherit it."""
+"""The lease of the transaction that a task is in. `asyncio.to_thread` and child tasks inherit it."""
 
 
 class Turn:
     """A queue of leases, the first of which may write.
 
-    Another thread waits. Another task of the same thread is refused at once, since its waiting would block
-    the loop that the owner needs.
+    Another thread waits. Another task of the same thread is refused at once: its waiting would block the loop that the
+    owner needs.
 
     Args:
         store: the name of the store, for errors.
-        timeout: how many seconds a thread waits; None for as long as it takes.
+        timeout: the seconds that a thread waits; None for no limit.
 
     Attributes:
         queue: the leases, the first of which has the turn.
     """
 
     def __init__(self, store: str, timeout: float | None) -> None:
-        """Make a turn that is nobody's."""
+        """Make a turn that is free."""
         self.timeout = timeout
         self.store = store
         self.queue: dict[Lease, None] = {}
@@ -125,7 +125,7 @@ class Turn:
 
     @property
     def mine(self) -> Lease | None:
-        """The lease that has the turn, if it is open, and the calling thread's and task's own."""
+        """The lease that has the turn, if it is open and belongs to the calling thread and task."""
         if not self.queue:
             return None
         first = self.first
@@ -140,8 +140,8 @@ class Turn:
         """Queue the lease, and wait until it is the first.
 
         Raises:
-            ForkedStoreError: the caller is still inside of what its process was forked in.
-            TransactionTimeoutError: the turn did not become free in time, or waiting would be in vain.
+            ForkedStoreError: the caller is still in a block that it entered before it was forked.
+            TransactionTimeoutError: the turn was not free in time, or waiting would be a deadlock.
         """
         self._check_inherited()
         self.queue[lease] = None
@@ -149,7 +149,7 @@ class Turn:
             self._wait(lease)
 
     def take_if_free(self, lease: Lease) -> bool:
-        """Take the turn if nobody has it, and return whether that was so."""
+        """Take the turn if it is free, and return whether it was."""
         self.queue[lease] = None
         if self.first is lease:
             return True
@@ -157,14 +157,14 @@ class Turn:
         return False
 
     def free(self, lease: Lease) -> None:
-        """Take the lease out of the queue; doing so twice changes nothing."""
+        """Remove the lease from the queue; a second call does nothing."""
         self.queue.pop(lease, None)
         following = self.first
         if following is not None and following.gate is not None:
             following.gate.open()
 
     def leave_inherited(self, lease: Lease) -> None:
-        """Let the caller use the store again, who has left what its process was forked in."""
+        """Let the caller use the store again after it left the block that it inherited in the fork."""
         if self._inherited is lease:
             self._inherited = None
 
@@ -174,11 +174,11 @@ class Turn:
         return self.mine is not None
 
     def taken(self) -> HeldTurn:
-        """Return a block that has the turn; it may be part of a block that has it already."""
+        """Return a block that has the turn; it may be entered inside of a block that has it."""
         return HeldTurn(self)
 
     def follow(self, store: Any) -> None:
-        """Have the `timeout` of `store` count, as it is when somebody has to wait."""
+        """Use the `timeout` of `store`, as it is when a thread has to wait."""
         self._followed = weakref.ref(store)
 
     def _timeout(self) -> float | None:
@@ -187,8 +187,7 @@ class Turn:
 
     def _wait(self, lease: Lease) -> None:
         timeout = self._timeout()
-        patience = math.inf if timeout is None else timeout
-        end = time.monotonic() + patience
+        end = time.monotonic() + (math.inf if timeout is None else timeout)
         reclaimed: Lease | None = None
         try:
             while (first := self.first) is not lease and first is not None:
@@ -199,16 +198,16 @@ class Turn:
                     self.reclaim(first)
                 left = end - time.monotonic()
                 if left <= 0:
-                    raise TransactionTimeoutError(self.store, f"its end was awaited for {timeout} s")  # noqa: TRY301
+                    raise TransactionTimeoutError(self.store, f"it did not end within {timeout} s")  # noqa: TRY301
                 lease.gate = gate = ThreadGate()
-                if self.first is first:  # looked at after the gate is there: one of the two sees the other
+                if self.first is first:  # checked after the gate is set: either this or `free` sees the other's step
                     gate.wait(min(left, _POLL_INTERVAL))
         except BaseException:
             self.free(lease)
             raise
 
     def reclaim(self, lease: Lease) -> None:
-        """Have an abandoned lease ended by another thread; it does not matter how many ask for it."""
+        """Have another thread end an abandoned lease; it may be called any number of times."""
         run_in_background(lambda: lease.reclaim(self))
 
     def _check_deadlock(self, lease: Lease) -> None:
@@ -219,11 +218,11 @@ class Turn:
             if other.is_abandoned:
                 continue
             if other in inside and other.owner.thread is not lease.owner.thread:
-                reason = "the task that had this call made in another thread is in it, and waits for this call"
+                reason = "the task that made this call in another thread is in it, and waits for this call"
             elif other.owner.thread is not lease.owner.thread:
                 continue
             elif other.owner.task is lease.owner.task:
-                reason = "a call of this thread is under way, which a signal handler or a finalizer has interrupted"
+                reason = "this thread is in it, interrupted by the signal handler or finalizer that made this call"
             else:
                 reason = "another task of this thread is in it, and waiting would block the event loop"
             raise TransactionTimeoutError(self.store, reason)
@@ -236,18 +235,18 @@ class Turn:
             self._inherited = None
         elif inherited.owner == current_owner():
             raise ForkedStoreError(
-                f"what was under way in store {self.store!r}", inherited.process.pid, "leave its block first"
+                f"the transaction or write in store {self.store!r}", inherited.process.pid, "leave its block first"
             )
 
     def _renew(self) -> None:
-        """Forget the leases of the process that this one was forked from, but for what the caller is inside of."""
+        """Drop the parent's leases in a forked child, except the one of a block that the caller is in."""
         first = self.first
         self.queue = {}
         self._inherited = first if first is not None and first.owner == current_owner() else None
 
 
 class HeldTurn:
-    """A block that has the turn, and gives it back however the block ends."""
+    """A block that has the turn, and releases it."""
 
     __slots__ = ("__weakref__", "_lease", "_turn")
 
@@ -257,7 +256,7 @@ class HeldTurn:
         self._lease: Lease | None = None
 
     def __enter__(self) -> Self:
-        """Wait for the turn, unless it is the caller's already."""
+        """Wait for the turn, unless the caller has it."""
         forks.this_process()  # before anything is made that belongs to it
         if self._turn.mine is None:
             self._lease = lease = Lease(self)
@@ -269,29 +268,28 @@ class HeldTurn:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Give the turn back, if it was taken here."""
+        """Release the turn, if it was taken here."""
         if self._lease is not None:
             self._turn.free(self._lease)
         self.__class__ = HeldTurn
 
 
 class OpenHeldTurn(HeldTurn):
-    """A block that was not left: the last resort of one that an interrupt has cut off.
+    """A block that has not been left. Its finalizer is the last resort if an interrupt prevents `__exit__`.
 
-    An interrupt that arrives in a finalizer is lost. So only what was not left has one: what was left is of the base
-    class.
+    An interrupt in a finalizer is lost, so a block has one only until it is left: then its class is exchanged.
     """
 
     __slots__ = ()
 
     def __del__(self) -> None:
-        """Give the turn back that an interrupt has left taken."""
+        """Release the turn that an interrupt left taken."""
         if self._lease is not None:
             self._turn.free(self._lease)
 
 
 def carried_leases() -> list[Lease]:
-    """Return the leases that the caller's task is in, or the task that had this call made in another thread."""
+    """Return the leases of the caller's task, or of the task that made this call in another thread."""
     lease, leases = carried.get(), list[Lease]()
     while lease is not None:
         leases.append(lease)

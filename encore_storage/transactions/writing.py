@@ -1,4 +1,4 @@
-"""A block in which nobody else writes to a store, and what is changed in it."""
+"""The blocks in which one thread writes to a store, and the changes made in them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from encore_storage.transactions.turn import Lease, Turn
 
 
 class Change(NamedTuple):
-    """What a write did.
+    """The change made by a write.
 
     Attributes:
-        is_new: whether there was no value under the key before.
-        metadata: the metadata as it is now, or of what was deleted.
+        is_new: whether there was no value under the key.
+        metadata: the metadata as it is now, or as it was before the deletion.
     """
 
     is_new: bool
@@ -29,23 +29,23 @@ class Change(NamedTuple):
 
 
 class Backend(Protocol):
-    """A store, as the block of a write sees it."""
+    """A store as the block of a write uses it."""
 
     def _begin_writing(self, write: Write) -> None:
-        """Take up what a write needs."""
+        """Acquire what a write needs."""
 
     def _end_writing(self, write: Write, *, keep: bool) -> None:
-        """Keep what was written, or undo it as far as that can be done."""
+        """Keep what was written, or undo it as far as possible."""
 
     def _has_kept(self, write: Write) -> bool:
-        """Return whether what was written is there, after an interrupt of `_end_writing`."""
+        """Return whether the data was kept, after an interrupt of `_end_writing`."""
 
     def _release_writing(self, write: Write) -> None:
-        """Give up what an outermost write has taken up; may be done twice, and in another thread."""
+        """Release what an outermost write has acquired; may be called twice, and in another thread."""
 
 
 class Effect:
-    """What an operation has changed in a store, known also where an interrupt kept its backend from saying so.
+    """The change that an operation made in a store, known even if an interrupt kept its backend from returning it.
 
     Args:
         store: the store.
@@ -53,24 +53,24 @@ class Effect:
 
     Attributes:
         store: the store.
-        operation: a weak reference to the operation, which ends the write in its turn if an interrupt has cut that off.
-        write: the outermost block of a write that the operation has entered.
+        operation: a weak reference to the operation, which ends a write that was interrupted.
+        write: the outermost write that the operation has entered.
     """
 
     __slots__ = ("operation", "store", "write")
 
     def __init__(self, store: object, operation: object) -> None:
-        """Begin with nothing."""
+        """Make the effect of an operation that has changed nothing."""
         self.store = store
         self.operation = weakref.ref(operation)
         self.write: Write | None = None
 
 
 class _ThreadState(threading.local):
-    """The operation that the calling thread is in the middle of.
+    """The operation that the calling thread is in.
 
     Attributes:
-        effect: what it has changed; kept here, and not the operation, so that one that an interrupt has cut off is not.
+        effect: its effect. The operation itself is not kept, so that an interrupted one is collected.
     """
 
     effect: Effect | None = None
@@ -80,19 +80,19 @@ thread_state = _ThreadState()
 
 
 WAITING, BEGINNING, OPEN, KEEPING, UNDOING, DECIDED, OVER = range(7)
-"""How far the block of a write has come."""
+"""The phases of a write."""
 
 
 class Write(Lease):
-    """What a backend writes in one block; made by `Writing`.
+    """One write of a backend; made by `Writing`.
 
     Attributes:
-        outer: the lease of the same thread and task that it is part of, a transaction or another write, or None.
-        enclosing: the block of a write that it stands in, or None.
-        change: what it changes, once that is known.
-        is_kept: whether that took effect, once that is known.
-        held: the events of changes made inside of it, by its source or a listener, which are true if it is kept.
-        mark: whatever the backend wants to remember.
+        part_of: the lease that it joined, a transaction or another write of the same thread and task, or None.
+        enclosing: the write around it, or None.
+        change: its change, once known.
+        is_kept: whether the change took effect, once known.
+        held: the events of changes inside of it, made by its source or a listener, which are valid if it is kept.
+        mark: free for the backend to use.
     """
 
     __slots__ = (
@@ -111,7 +111,7 @@ class Write(Lease):
     )
 
     def __init__(self, holder: Writing, backend: Backend, turn: Turn) -> None:
-        """Make a block that waits for its turn."""
+        """Make a write that waits for its turn."""
         super().__init__(holder)
         self.part_of = turn.mine
         self.enclosing: Write | None = None
@@ -127,18 +127,18 @@ class Write(Lease):
         self._is_tried = False
 
     def expect(self, change: Change, is_there: Callable[[], bool] | None = None) -> None:
-        """Say what the next step, or the end of the block, will have changed.
+        """Announce the change that the next step, or the end of the block, makes.
 
         Args:
-            change: what it is.
-            is_there: returns whether it is there already, where it can't be undone from then on. It is only asked after
-                an interrupt or an error.
+            change: the change.
+            is_there: returns whether the change has been made, for changes that cannot be undone afterwards. It is only
+                called after an interrupt or an error.
         """
         self._is_there = is_there
         self.change = change
 
     def begin(self) -> None:
-        """Wait for the turn, unless it is the caller's, and have the backend take up what it needs."""
+        """Wait for the turn, unless the caller has it, and have the backend acquire what it needs."""
         effect, lease = self.effect, self.part_of
         if effect is not None and effect.store is self._backend and effect.write is None:
             effect.write = self
@@ -154,9 +154,9 @@ class Write(Lease):
         self.is_open = True
 
     def finish(self, error: BaseException | None) -> None:
-        """Keep what was written, or undo it because of `error`, and give the turn back.
+        """Keep what was written, or undo it because of `error`, and release the turn.
 
-        Called again after an interrupt, which is then the `error`, it goes on with what is left.
+        Called again after an interrupt, which is then the `error`, it resumes.
         """
         if self.phase == OPEN:
             lease = self.part_of
@@ -179,28 +179,28 @@ class Write(Lease):
 
     @property
     def is_over(self) -> bool:
-        """Whether it is known what was kept, and the turn was given back."""
+        """Whether the write was kept or undone, and has released the turn."""
         return self.phase == OVER
 
     @property
     def is_owned_by_operation(self) -> bool:
-        """Whether the operation that it belongs to ends it, if nobody else does."""
+        """Whether its operation is alive and will end it."""
         effect = self.effect
         return effect is not None and effect.write is self and effect.operation() is not None and self.is_thread_alive
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether nobody is left who could end it: neither its holder, nor the operation that it belongs to."""
+        """Whether nothing can end it: neither its holder nor its operation."""
         return not self.is_owned_by_operation and super().is_abandoned
 
     def reclaim(self, turn: Turn) -> None:
-        """Undo what nobody is left to end. Runs in a thread of its own."""
+        """Undo an abandoned write. Called in a background thread."""
         if self.phase == OVER or self.process is not forks.current:
             return
         try:
             retry(self.finish, abandoned_error())
         finally:
-            turn.free(self)  # whatever its backend has raised
+            turn.free(self)  # even if its backend raised
 
     @property
     def _lease(self) -> Lease:
@@ -254,13 +254,13 @@ class Write(Lease):
 
 
 def undo_interrupted(lease: Lease, write: Write | None = None) -> None:
-    """Undo the blocks that an interrupt has cut off inside of `write`, or of the lease."""
+    """Undo the interrupted writes inside of `write`, or of the lease."""
     while isinstance(innermost := lease.innermost, Write) and innermost is not write:
         innermost.finish(abandoned_error())
 
 
 class Writing:
-    """A block in which nobody else writes to the store; it waits for others, unless it is inside of one already.
+    """A block in which nobody else writes to the store; it waits for others, unless it is inside of such a block.
 
     Args:
         backend: the store.
@@ -276,7 +276,7 @@ class Writing:
         self._write: Write | None = None
 
     def __enter__(self) -> Write:
-        """Begin."""
+        """Begin the write."""
         self._write = write = Write(self, self._backend, self._turn)
         self.__class__ = OpenWriting
         try:
@@ -289,7 +289,7 @@ class Writing:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Keep what was written, or undo it where the block raised."""
+        """Keep what was written, or undo it if the block raised."""
         write = self._write
         if write is None:
             return
@@ -307,21 +307,20 @@ class Writing:
         self._turn.leave_inherited(write)
         if error is None:
             raise ForkedStoreError(
-                f"a write to store {self._turn.store!r}", write.process.pid, "write anew in the child"
+                f"a write to store {self._turn.store!r}", write.process.pid, "write again in the child"
             )
 
 
 class OpenWriting(Writing):
-    """A block that was not left: the last resort of one that an interrupt has cut off.
+    """A block that has not been left. Its finalizer is the last resort if an interrupt prevents `__exit__`.
 
-    An interrupt that arrives in a finalizer is lost. So only what was not left has one: what was left is of the base
-    class.
+    An interrupt in a finalizer is lost, so a block has one only until it is left: then its class is exchanged.
     """
 
     __slots__ = ()
 
     def __del__(self) -> None:
-        """Have undone what an interrupt has cut off."""
+        """Have another thread undo an interrupted write."""
         write = self._write
         if write is None or write.phase == OVER or write.process is not forks.current:
             return

@@ -147,8 +147,8 @@ def test_an_error_says_who_and_where_and_keeps_it() -> None:
     assert "'a' in store 'archive' was replaced" in str(replaced)
     assert (replaced.key, replaced.store) == ("a", "archive")
 
-    busy = TransactionTimeoutError("archive", "its end was awaited for 1 s")
-    assert str(busy) == "store 'archive' is in a transaction: its end was awaited for 1 s"
+    busy = TransactionTimeoutError("archive", "it did not end within 1 s")
+    assert str(busy) == "store 'archive' is in a transaction: it did not end within 1 s"
     assert busy.store == "archive"
 
     aborted = TransactionAbortedError("archive")

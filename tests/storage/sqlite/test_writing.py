@@ -117,7 +117,7 @@ def test_a_source_whose_write_fails_and_who_goes_on_has_its_value_kept(either: S
 
 def test_no_transaction_begins_in_a_source_outside_of_one(either: SqliteStore) -> None:
     def begin() -> None:
-        with pytest.raises(TransactionError, match="no transaction can begin while a value for store 'archive'"):
+        with pytest.raises(TransactionError, match="cannot begin a transaction while a value for store 'archive'"):
             either.transaction().__enter__()
 
     either.set("a", (Meddling(begin), {}))
