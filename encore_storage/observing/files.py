@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,270 +12,242 @@ from encore_events import forks
 from encore_storage.events import Direction
 from encore_storage.observing.progress import StoreProgressManager
 
+_READ_ALL = frozenset({"read", "readall", "readlines"})
+"""The methods that read to the end if they get no size."""
 
-class _Observed:
-    """The part that all observed streams share: counting, and the end of the operation.
+_FILL = frozenset({"readinto", "readinto1"})
 
-    Everything but what moves bytes is left to the stream itself.
-    """
+_OBSERVED = _READ_ALL | _FILL | {"read1", "readexactly", "readline", "readuntil", "write", "writelines", "close"}
+
+
+class _ObservedStream:
+    """The common part of observed streams: it has the methods of the stream, and counts the bytes that they move."""
 
     def __init__(self, stream: Any, operation: StoreProgressManager, direction: Direction) -> None:
+        """Observe a stream; the operation has started."""
         self._stream = stream
         self._operation = operation
         self._reads = direction == "read"
-        # A stream that can seek is read on from elsewhere when it is exhausted.
-        self._ends_when_exhausted = self._reads and not _is_seekable(stream)
+        self._ends_when_exhausted = self._reads and not _is_seekable(stream)  # one that can seek may be read again
+        self._iterator: Any = None
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        """Return the attribute of the stream; its methods for reading, writing and closing are observed."""
+        if name == "_stream":  # in a copy that is being made
+            raise AttributeError(name)
+        attribute = getattr(self._stream, name)
+        return partial(self._call, name, attribute) if name in _OBSERVED else attribute
 
     def __repr__(self) -> str:
+        """Return the repr of the stream."""
         return f"<observed {self._stream!r}>"
 
-    def _check_process(self) -> None:
-        if self._operation.process is not forks.current:
-            raise self._operation.forked_error("the stream of")
+    def _call(self, name: str, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        if name != "close":
+            self._check_process()
+        if name == "writelines":
+            arguments = (map(self._count_line, *arguments),)
+        argument = next(iter((*arguments, *options.values())), -1)
+        result = self._attempt(method, *arguments, **options)
+        if isinstance(result, Awaitable):
+            return self._awaited(name, result, argument)
+        self._observe(name, result, argument)
+        return result
 
-    def _read(self, size: int, *, is_exhausted: bool) -> None:
+    async def _awaited(self, name: str, awaitable: Awaitable[Any], argument: Any) -> Any:
+        result = await self._attempt_async(awaitable)
+        self._observe(name, result, argument)
+        return result
+
+    def _attempt(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Call the method of the stream; if it raises, end the operation with that."""
+        try:
+            return method(*arguments, **options)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self._operation.finish_unless_forked(error)
+            raise
+
+    async def _attempt_async(self, awaitable: Awaitable[Any]) -> Any:
+        try:
+            return await awaitable
+        except StopAsyncIteration:
+            raise
+        except BaseException as error:
+            self._operation.finish_unless_forked(error)
+            raise
+
+    def _observe(self, name: str, result: Any, argument: Any) -> None:
+        """Count what a call has moved, or end the operation; `argument` is the first of the call."""
+        if name == "close":
+            self._operation.finish_unless_forked()
+        elif name == "write":
+            is_size = isinstance(result, int) and not isinstance(argument, str)
+            self._count_written(result if is_size else self._size_of(argument))
+        elif name in _FILL:
+            self._count_read(result or 0, is_exhausted=result == 0 and self._size_of(argument) > 0)
+        elif name != "writelines" and result is not None:  # None: a file that does not block has no bytes yet
+            size = self._size_of(result)
+            is_exhausted = name in _READ_ALL and argument in (None, -1)
+            self._count_read(size, is_exhausted=is_exhausted or not (size or result or argument == 0))
+
+    def _count_read(self, size: int, *, is_exhausted: bool) -> None:
         if self._reads and not self._operation.is_over:
             if size:
                 self._operation.count(size)
             if is_exhausted and self._ends_when_exhausted:
                 self._operation.finish_unless_forked()
 
-    def _wrote(self, size: int) -> None:
+    def _count_written(self, size: int) -> None:
         if not (self._reads or self._operation.is_over):
             self._operation.count(size)
 
-    def _left(self, error: BaseException | None) -> None:
-        """End the operation with the block of the stream, whose exception is an error of what was to be written."""
-        if not self._operation.is_over:
-            self._operation.finish_unless_forked(None if self._reads else error)
+    def _count_line(self, line: Any) -> Any:
+        self._count_written(self._size_of(line))
+        return line
 
     def _size_of(self, data: Any) -> int:
-        if data is None:  # from a file that does not block
+        try:
+            if isinstance(data, str):
+                return len(data.encode(getattr(self._stream, "encoding", None) or "utf-8", "replace"))
+            return sum(map(self._size_of, data)) if isinstance(data, list) else memoryview(data).nbytes
+        except (LookupError, TypeError):  # an unknown encoding, or an iterable of other objects than bytes
             return 0
-        if isinstance(data, str):
-            return len(data.encode(getattr(self._stream, "encoding", None) or "utf-8", "surrogatepass"))
-        return memoryview(data).nbytes
 
-    def _result_of(self, data: Any, size: object) -> Any:
-        is_exhausted = size in (None, -1) or (not data and size != 0)
-        self._read(self._size_of(data), is_exhausted=is_exhausted)
-        return data
+    def _check_process(self) -> None:
+        if self._operation.process is not forks.current:
+            raise self._operation.forked_error("the stream of")
+
+    def _close_method(self, *names: str) -> Callable[[], Any]:
+        """Return the first of these methods that the stream or its iterator has."""
+        methods = (getattr(owner, name, None) for owner in (self._stream, self._iterator) for name in names)
+        return next(filter(None, methods), lambda: None)
+
+    def _finish_block(self, error: BaseException | None) -> None:
+        """End the operation with its block, whose exception is an error of what was to be written."""
+        self._operation.finish_unless_forked(None if self._reads else error)
 
 
-class ObservedFile(_Observed):
-    """A file of any origin, observed; made by `StoreObserver.reading` and `writing`."""
+class ObservedFile(_ObservedStream):
+    """A file or iterable of bytes, observed; made by `StoreObserver.reading` and `writing`."""
 
-    def read(self, size: int | None = -1, /) -> Any:
-        """Read as the file does."""
-        return self._result_of(self._call(self._stream.read, *(() if size == -1 else (size,))), size)
-
-    def read1(self, size: int = -1, /) -> Any:
-        """Read as the file does."""
-        data = self._call(self._stream.read1, size)
-        self._read(self._size_of(data), is_exhausted=not data and size != 0)
-        return data
-
-    def readline(self, size: int | None = -1, /) -> Any:
-        """Read as the file does."""
-        data = self._call(self._stream.readline, *(() if size == -1 else (size,)))
-        self._read(self._size_of(data), is_exhausted=not data and size != 0)
-        return data
-
-    def readlines(self, hint: int | None = -1, /) -> list[Any]:
-        """Read as the file does."""
-        lines: list[Any] = self._call(self._stream.readlines, hint)
-        self._read(sum(map(self._size_of, lines)), is_exhausted=not lines or hint in (None, -1))
-        return lines
-
-    def readinto(self, buffer: Any, /) -> Any:
-        """Read as the file does."""
-        return self._filled(self._call(self._stream.readinto, buffer), buffer)
-
-    def readinto1(self, buffer: Any, /) -> Any:
-        """Read as the file does."""
-        return self._filled(self._call(self._stream.readinto1, buffer), buffer)
-
-    def write(self, data: Any, /) -> Any:
-        """Write as the file does."""
-        written = self._call(self._stream.write, data)
-        self._wrote(written if isinstance(written, int) and not isinstance(data, str) else self._size_of(data))
-        return written
-
-    def writelines(self, lines: Iterable[Any], /) -> None:
-        """Write as the file does."""
-        for line in lines:
-            self.write(line)
-
-    def close(self) -> None:
-        """Close the file; the operation is over."""
-        if self._operation.is_over:
-            self._stream.close()
-        else:
-            self._operation.close_and_finish(self._stream.close)
+    def close(self) -> Any:
+        """Close the stream, if it can be closed, and end the operation."""
+        result = self._attempt(self._close_method("close"))
+        self._operation.finish_unless_forked()
+        return result
 
     def __iter__(self) -> Iterator[Any]:
         """Return itself."""
+        self._iterator = None
         return self
 
     def __next__(self) -> Any:
         """Return the next line or chunk."""
+        self._check_process()
+        if self._iterator is None:
+            self._iterator = self._attempt(iter, self._stream)
         try:
-            data = self._call(next, self._stream)
+            data = self._attempt(next, self._iterator)
         except StopIteration:
-            self._read(0, is_exhausted=True)
+            self._count_read(0, is_exhausted=True)
             raise
-        self._read(self._size_of(data), is_exhausted=False)
+        self._count_read(self._size_of(data), is_exhausted=False)
         return data
 
     def __enter__(self) -> Self:
-        """Enter the file's own block."""
-        self._stream.__enter__()
+        """Enter the stream's own block, if it has one."""
+        if hasattr(self._stream, "__enter__"):
+            self._attempt(self._stream.__enter__)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> Any:
-        """Leave the file's own block; the operation is over."""
-        result = self._call(self._stream.__exit__, kind, error, traceback)
-        self._left(error)
+        """Leave the stream's own block, or close it, and end the operation."""
+        result = None
+        if hasattr(self._stream, "__exit__"):
+            result = self._attempt(self._stream.__exit__, kind, error, traceback)
+        else:
+            self._attempt(self._close_method("close"))
+        self._finish_block(error)
         return result
 
-    def _filled(self, count: Any, buffer: Any) -> Any:
-        self._read(count or 0, is_exhausted=count == 0 and memoryview(buffer).nbytes > 0)
-        return count
 
-    def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
-        self._check_process()
-        try:
-            return method(*arguments)
-        except StopIteration:
-            raise
-        except BaseException as error:
-            self._operation.finish_unless_forked(error)
-            raise
-
-
-class ObservedChunks(ObservedFile):
-    """An iterable of bytes, observed; made by `StoreObserver.reading`."""
-
-    def __init__(self, chunks: Iterable[Any], operation: StoreProgressManager, direction: Direction) -> None:
-        """Make the iterator of the chunks."""
-        super().__init__(iter(chunks), operation, direction)
-
-    def close(self) -> None:
-        """Close the iterator, if that can be done; the operation is over."""
-        self._operation.close_and_finish(getattr(self._stream, "close", lambda: None))
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
-
-
-class AsyncObservedFile(_Observed):
+class AsyncObservedFile(_ObservedStream):
     """An async file or iterable of bytes, observed; made by `StoreObserver.reading` and `writing`."""
 
-    async def read(self, size: int | None = -1, /) -> Any:
-        """Read as the file does."""
-        return self._result_of(await self._call(self._stream.read, *(() if size == -1 else (size,))), size)
-
-    async def readline(self, *arguments: Any) -> Any:
-        """Read as the file does."""
-        data = await self._call(self._stream.readline, *arguments)
-        self._read(self._size_of(data), is_exhausted=not data and arguments != (0,))
-        return data
-
-    async def write(self, data: Any, /) -> Any:
-        """Write as the file does."""
-        written = await self._call(self._stream.write, data)
-        self._wrote(written if isinstance(written, int) and not isinstance(data, str) else self._size_of(data))
-        return written
-
-    async def close(self) -> None:
-        """Close the file; the operation is over."""
-        await self._close("close")
-
     async def aclose(self) -> None:
-        """Close the file or iterable, if that can be done; the operation is over."""
-        await self._close("aclose")
+        """Close the stream, if it can be closed, and end the operation."""
+        await self._close()
+        self._operation.finish_unless_forked()
 
     def __aiter__(self) -> Self:
         """Return itself."""
-        if not hasattr(self._stream, "__anext__"):
-            self._stream = aiter(self._stream)
+        self._iterator = None
         return self
 
     async def __anext__(self) -> Any:
         """Return the next line or chunk."""
+        self._check_process()
+        if self._iterator is None:
+            self._iterator = self._attempt(aiter, self._stream)
         try:
-            data = await self._call(self._stream.__anext__)
+            data = await self._attempt_async(self._iterator.__anext__())
         except StopAsyncIteration:
-            self._read(0, is_exhausted=True)
+            self._count_read(0, is_exhausted=True)
             raise
-        self._read(self._size_of(data), is_exhausted=False)
+        self._count_read(self._size_of(data), is_exhausted=False)
         return data
 
     async def __aenter__(self) -> Self:
         """Enter the stream's own block, if it has one."""
         if hasattr(self._stream, "__aenter__"):
-            await self._stream.__aenter__()
+            await self._attempt_async(self._stream.__aenter__())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> Any:
-        """Leave the stream's own block, or close it; the operation is over."""
-        if not hasattr(self._stream, "__aexit__"):
-            await self.aclose()
-            return None
-        result = await self._call(self._stream.__aexit__, kind, error, traceback)
-        self._left(error)
+        """Leave the stream's own block, or close it, and end the operation."""
+        result = None
+        if hasattr(self._stream, "__aexit__"):
+            result = await self._attempt_async(self._stream.__aexit__(kind, error, traceback))
+        else:
+            await self._close()
+        self._finish_block(error)
         return result
 
-    async def _close(self, name: str) -> None:
-        close = getattr(self._stream, name, None)
-        if close is not None:
-            await self._call(close)
-        if not self._operation.is_over:
-            self._operation.finish_unless_forked()
-
-    async def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
-        self._check_process()
-        try:
-            result = method(*arguments)
-            return await result if isinstance(result, Awaitable) else result
-        except StopAsyncIteration:
-            raise
-        except BaseException as error:
-            self._operation.finish_unless_forked(error)
-            raise
+    async def _close(self) -> None:
+        result = self._attempt(self._close_method("aclose", "close"))
+        if isinstance(result, Awaitable):
+            await self._attempt_async(result)
 
 
-def observed_class_of(stream: object) -> Callable[[Any, StoreProgressManager, Direction], Any]:
+def observed_class_of(stream: object, direction: Direction) -> type[ObservedFile | AsyncObservedFile]:
     """Return the class that observes such a stream.
 
     Raises:
-        TypeError: it is neither a file nor an iterable of bytes.
+        TypeError: the stream to write is not a file, or the stream to read neither a file nor an iterable of bytes.
     """
-    method = getattr(stream, "read", None) or getattr(stream, "write", None)
-    if inspect.iscoroutinefunction(method) or isinstance(stream, AsyncIterable):
-        return AsyncObservedFile
-    if callable(method):
-        return ObservedFile
-    if isinstance(stream, Iterable) and not isinstance(stream, bytes | bytearray | memoryview | str):
-        return ObservedChunks
-    kind = type(stream).__name__
-    raise TypeError(f"only a file or an iterable of bytes can be observed, not {kind}: wrap bytes in io.BytesIO")
+    read, write = getattr(stream, "read", None), getattr(stream, "write", None)
+    is_iterable = isinstance(stream, Iterable) and not isinstance(stream, bytes | bytearray | memoryview | str)
+    is_async = isinstance(stream, AsyncIterable)
+    if direction == "write" and not callable(write):
+        raise TypeError(f"cannot observe the writing of {type(stream).__name__!r}: pass a file")
+    if direction == "read" and not (callable(read) or is_iterable or is_async):
+        raise TypeError(
+            f"cannot observe the reading of {type(stream).__name__!r}: pass a file or an iterable of bytes; "
+            "wrap bytes in io.BytesIO"
+        )
+    is_async = is_async or inspect.iscoroutinefunction(read) or inspect.iscoroutinefunction(write)
+    return AsyncObservedFile if is_async else ObservedFile
 
 
 def _is_seekable(stream: Any) -> bool:
     seekable = getattr(stream, "seekable", None)
-    return callable(seekable) and not inspect.iscoroutinefunction(seekable) and bool(seekable())
+    try:
+        return callable(seekable) and not inspect.iscoroutinefunction(seekable) and bool(seekable())
+    except ValueError:  # it is closed
+        return False

@@ -1,4 +1,4 @@
-"""The observer: emits the operations, transactions and key changes of any code that moves bytes."""
+"""The observer emits the operations, transactions and key changes of any code that moves bytes."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ class StoreObserver:
     invoices get 1000
 
     Args:
-        name: the name of the store in events, logs and metrics, out of a small set.
+        name: the name of the store in events, logs and metrics, from a small set of names.
         backend: the kind of the store, in one word.
         event_manager: where to emit; by default, `get_event_manager()`.
-        source: the `source` of the events, not kept alive where it can be referenced weakly; by default, the observer.
+        source: the `source` of the events, held weakly if possible; by default, the observer.
         misses: the exceptions that mean that a key is missing, for operations that don't write: classes, or a
             predicate.
         nested: whether operations look for a `parent_id`; see `Operation.enclosing`.
 
     Raises:
-        TypeError: the event manager is none.
+        TypeError: `event_manager` is not an event manager.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class StoreObserver:
             direction: 'read' or 'write', or None where no bytes move.
             steps: the number of bytes expected, -1 for unknown. An attribute: set it when it becomes known.
             message: a description for people; by default, operation and key.
-            metadata: the metadata of the key. It is copied when a listener reads it, and must not change before.
+            metadata: the metadata of the key. It is copied when a listener reads it; don't change it before.
             transaction: the transaction that it is part of; by default, that of the block that the caller is in.
         """
         return self.make_operation(operation, key, direction, steps, message, metadata, transaction)
@@ -125,7 +125,7 @@ class StoreObserver:
         metadata: Metadata | None,
         transaction: AnyTransaction | None,
     ) -> Operation:
-        """Return one operation, as `operation()` does, at the cost of positional arguments."""
+        """Return one operation as `operation()` does, but with cheaper positional arguments."""
         if transaction is None and self.transactions_entered:
             transaction = current_transaction(self)
         if transaction is not None:
@@ -157,20 +157,20 @@ class StoreObserver:
     def reading(
         self, key: str | None, stream: Any, *, operation: str | Operation = "get", steps: int = -1, **options: Any
     ) -> Any:
-        """Return the stream, observed as it is read: a file, an iterable of bytes, or an async one of these.
+        """Return the stream, observed as it is read: a file or an iterable of bytes, sync or async.
 
-        The operation ends with the stream: where that is closed, is exhausted, fails, or is collected. A file that can
-        seek is exhausted only when it is closed. All that the stream can do, the observed one can, too.
+        The operation ends when the stream is closed, is exhausted, fails, or is collected. A file that can seek is
+        never exhausted: close it. The result has all attributes and methods of the stream.
 
         Args:
             key: the key.
             stream: a file to read from, sync or async, or an iterable or async iterable of bytes.
-            operation: the name of the operation, or one that has started already.
+            operation: the name of the operation, or an operation that has started.
             steps: the number of bytes expected, -1 for unknown.
-            options: passed on to `operation()`.
+            options: further arguments of `operation()`.
 
         Raises:
-            TypeError: it is none of these.
+            TypeError: the stream is neither a file nor an iterable of bytes.
         """
         return self._observed(stream, operation, key, "read", {"steps": steps, **options})
 
@@ -179,7 +179,10 @@ class StoreObserver:
     ) -> Any:
         """Return the file, sync or async, observed as it is written; the operation ends when it is closed.
 
-        See `reading`; what is read from a file that is open for both isn't counted.
+        See `reading`. Bytes that are read from a file open for both are not counted.
+
+        Raises:
+            TypeError: the stream is not a file.
         """
         return self._observed(stream, operation, key, "write", {"steps": steps, **options})
 
@@ -191,16 +194,17 @@ class StoreObserver:
         *,
         transaction: ObservedTransaction | None = None,
     ) -> None:
-        """Emit that a key was changed; inside a transaction, once that is committed.
+        """Emit that a key was changed; inside a transaction, after its commit.
 
         Args:
-            action: 'set' (also where nobody knows whether the key is new), 'update' or 'delete'.
+            action: 'set' (also if it is unknown whether the key is new), 'update' or 'delete'.
             key: the key.
-            metadata: the metadata that it has now, or that it had when it was deleted.
+            metadata: the metadata that it has now, or had when it was deleted. It is copied when a listener reads it;
+                don't change it before.
             transaction: the transaction that it is part of; by default, that of the block that the caller is in.
 
         Raises:
-            ValueError: there is no such action.
+            ValueError: the action is unknown.
         """
         if action not in _CHANGES:
             raise ValueError(f"action must be one of {', '.join(map(repr, _CHANGES))}, not {action!r}")
@@ -218,7 +222,7 @@ class StoreObserver:
     def change_event(
         self, action: Action, key: str, metadata: Metadata | None, transaction_id: str | None
     ) -> StoreModificationEvent | None:
-        """Return the event of a changed key, as of now, for code that emits it later; None if it has no listeners."""
+        """Return the event of a key changed now, to be emitted later; None if it has no listeners."""
         cls = _CHANGES[action]
         if not self.event_manager.has_listeners(cls):
             return None
@@ -228,7 +232,7 @@ class StoreObserver:
     def _observed(
         self, stream: Any, operation: str | Operation, key: str | None, direction: Direction, options: dict[str, Any]
     ) -> Any:
-        cls = observed_class_of(stream)
+        cls = observed_class_of(stream, direction)
         if not isinstance(operation, Operation):
             operation = self.operation(operation, key, direction=direction, **options)
             operation.start()
@@ -236,7 +240,7 @@ class StoreObserver:
 
 
 def _reference_to(source: object) -> Callable[[], object]:
-    """Return a weak reference, so that a store and its observer are no cycle; a strong one where none can be had."""
+    """Return a weak reference, so that a store and its observer are no cycle, or a strong one if that is impossible."""
     try:
         return (lambda: None) if source is None else weakref.ref(source)
     except TypeError:  # slots without __weakref__

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from encore_events.progress import ExitState
 from encore_storage.errors import ErrorType, KeyNotFoundError, error_type_of
 from encore_storage.events import Outcome
+
+logger = logging.getLogger("encore_storage")
 
 Misses = tuple[type[BaseException], ...] | Callable[[BaseException], bool]
 """The exceptions that mean that a key is missing: their classes, or a predicate."""
@@ -24,8 +27,14 @@ def is_cancellation(error: BaseException) -> bool:
 
 
 def is_miss_of(error: BaseException, misses: Misses) -> bool:
-    """Return whether the error is one of `misses`."""
-    return isinstance(error, misses) if isinstance(misses, tuple) else bool(misses(error))
+    """Return whether the error is one of `misses`; a predicate that raises is logged, and does not match."""
+    if isinstance(misses, tuple):
+        return isinstance(error, misses)
+    try:
+        return bool(misses(error))
+    except Exception:
+        logger.exception("predicate %r failed for %r", misses, error)
+        return False
 
 
 def is_missing_key(error: BaseException, key: object = _ANY, store: object = _ANY) -> bool:

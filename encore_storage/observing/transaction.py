@@ -1,12 +1,13 @@
-"""Transactions as they are observed: what is emitted of them. No lock is taken here; see `transactions` for those."""
+"""Transactions as an observer emits them. They take no locks; `encore_storage.transactions` has those that do."""
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextvars import ContextVar
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, get_args
 
 from encore_events import forks
 from encore_events.background import run_in_background
@@ -25,15 +26,18 @@ if TYPE_CHECKING:
     from encore_storage.observing.observer import StoreObserver
 
 
+_OUTCOMES: tuple[TransactionOutcome, ...] = get_args(TransactionOutcome)
+
+
 class AnyTransaction(Protocol):
-    """What an operation needs of the transaction that it is part of."""
+    """The attributes that an operation needs of its transaction."""
 
     transaction_id: str | None
     operations: int
 
 
 def transaction_of(source: object) -> AnyTransaction | None:
-    """Return the transaction of `source`, a store, that the caller is in; None for whatever has no transactions."""
+    """Return the caller's transaction of `source`, a store; None for objects without transactions."""
     transaction: AnyTransaction | None = getattr(getattr(source, "_transaction_state", None), "joined", None)
     return transaction
 
@@ -41,16 +45,15 @@ def transaction_of(source: object) -> AnyTransaction | None:
 class ObservedTransaction:
     """One transaction of an observer; made by `StoreObserver.transaction`.
 
-    As a `with` or `async with` block it starts with the block, and ends as committed, or as rolled back where the
-    block raised; operations and key changes of the observer inside the block are part of it. Code whose transactions
-    are no blocks calls `start()` and `end(outcome, error)`, and passes the transaction to
-    `operation(transaction=...)` and `changed(transaction=...)`. One that is collected before it has ended is rolled
-    back, as far as events go.
+    A `with` or `async with` block starts it, and ends it as committed, or as rolled back if the block raised.
+    Operations and key changes of the observer inside the block are part of it. Without a block, call `start()` and
+    `end(outcome, error)`, and pass it to `operation(transaction=...)` and `changed(transaction=...)`. A transaction
+    that is collected before it has ended is emitted as rolled back.
 
     Attributes:
         notes: a description for people.
         transaction_id: the id in all its events; None before the start.
-        operations: the number of operations that took part so far.
+        operations: the number of operations in it so far.
         outcome: the outcome; None before the end.
     """
 
@@ -64,7 +67,7 @@ class ObservedTransaction:
         self._source = observer.source
         self._process = forks.current
         self._outer: ObservedTransaction | None = None
-        self._changes: list[StoreModificationEvent] = []
+        self._changes = deque[StoreModificationEvent]()
         self._start: StoreTransactionEvent | None = None
         self._end: StoreTransactionEvent | None = None
         self._started_at = 0.0
@@ -85,7 +88,7 @@ class ObservedTransaction:
             TransactionError: it has started before.
         """
         if self.transaction_id is not None:
-            raise TransactionError(f"{self!r} has started before: make another one")
+            raise TransactionError(f"cannot start {self!r} again: make another one")
         self.__class__ = _OpenTransaction
         self.begin()
         try:
@@ -101,25 +104,33 @@ class ObservedTransaction:
         *,
         commit_duration: float | None = None,
     ) -> None:
-        """Emit that the transaction is over, and the key changes in it if it was committed; once.
+        """Emit that the transaction has ended, and its key changes if it was committed; further calls do nothing.
 
         Args:
-            outcome: what has become of it.
+            outcome: 'committed', 'rolled_back', 'commit_failed' or 'rollback_failed'.
             error: the exception that made it fail, or None.
             commit_duration: the seconds that the commit took, or None.
 
         Raises:
-            ForkedStoreError: it was started in the process that this one was forked from.
+            ForkedStoreError: it was started in the process that this one was forked from, and there is no error.
+            TransactionError: it has not started.
+            ValueError: the outcome is unknown.
         """
+        if outcome not in _OUTCOMES:
+            raise ValueError(f"outcome must be one of {', '.join(map(repr, _OUTCOMES))}, not {outcome!r}")
+        if self.transaction_id is None:
+            raise TransactionError(f"cannot end {self!r}, which has not started: start it first")
         if self._process is not forks.current:
             self.__class__ = ObservedTransaction
-            raise ForkedStoreError(f"the transaction {self!r}", self._process.pid, "begin another in the child")
+            if error is None:
+                raise ForkedStoreError(f"the transaction {self!r}", self._process.pid, "begin another in the child")
+            return
         self.prepare_end(outcome, error, held=len(self._changes), commit_duration=commit_duration)
         self.emit_end()
         while self._changes and self.outcome == "committed":
             self.observer.event_manager.deliver(self._changes[0])
-            self._changes.pop(0)
-        self._end = None  # an error's frames may hold this transaction
+            self._changes.popleft()
+        self._end = None  # the frames of its error may refer to this transaction: break the cycle
         self.__class__ = ObservedTransaction
 
     def hold(self, change: StoreModificationEvent) -> None:
@@ -127,7 +138,8 @@ class ObservedTransaction:
         self._changes.append(change)
 
     def begin(self) -> None:
-        """Take an id and the time, and make the start event, if it has listeners. For code that emits it later."""
+        """Set the id and the time, and make the start event if it has listeners, to be emitted later."""
+        self._process = forks.current
         self.transaction_id = new_id()
         self._started_at = time.monotonic()
         if self.observer.event_manager.has_listeners(StoreTransactionStartEvent):
@@ -141,13 +153,13 @@ class ObservedTransaction:
     def prepare_end(
         self, outcome: TransactionOutcome, error: BaseException | None, *, held: int, commit_duration: float | None
     ) -> None:
-        """Make the end event, unless that was done; a start that an interrupt kept from somebody is emitted first."""
+        """Make the end event, once; a start event that an interrupt stopped goes to its remaining listeners first."""
         if self.outcome is not None:
             return
         manager = self.observer.event_manager
         if self._start is None or has_reached_any(self._start):
             if self._start is not None:
-                manager.deliver(self._start)  # to those whom an interrupt kept from it
+                manager.deliver(self._start)
             if manager.has_listeners(StoreTransactionEndEvent):
                 self._end = self._event(
                     StoreTransactionEndEvent,
@@ -162,14 +174,14 @@ class ObservedTransaction:
         self.outcome = outcome
 
     def emit_end(self) -> None:
-        """Emit the end event that `prepare_end` has made; called again after an interrupt, to those who missed it."""
+        """Emit the end event that `prepare_end` has made; after an interrupt, to the remaining listeners."""
         if self._end is not None:
             self.observer.event_manager.deliver(self._end)
 
     def __enter__(self) -> Self:
-        """Start, and be the transaction of what the observer emits in the block."""
+        """Start, and become the transaction of the observer's operations and key changes in the block."""
         self.start()
-        self._outer = _current.get()
+        self._outer = next((one for one in _entered() if one.is_open), None)  # one that was left elsewhere may stay
         _current.set(self)
         self.observer.transactions_entered = True
         return self
@@ -177,7 +189,7 @@ class ObservedTransaction:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End as committed, or as rolled back because of the block's exception."""
+        """End as committed, or as rolled back if the block raised."""
         if _current.get() is self:
             _current.set(self._outer)
         self.end("committed" if error is None else "rolled_back", error)
@@ -200,11 +212,11 @@ class ObservedTransaction:
 
 
 class _OpenTransaction(ObservedTransaction):
-    """A transaction that was started and not ended: it has a finalizer, as the last resort."""
+    """A transaction in progress: it has a finalizer."""
 
     def __del__(self) -> None:
-        """Have another thread emit that the transaction was rolled back."""
-        if self._process is forks.current:
+        """Have another thread end the transaction as rolled back."""
+        if self._process is forks.current and self.transaction_id is not None:
             run_in_background(lambda: self.end("rolled_back", abandoned_error()))
 
 
