@@ -1,4 +1,4 @@
-"""Progress of an operation: exact in what it counts, seldom in what it tells."""
+"""StoreProgressManager counts every byte and emits few steps."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def progress(manager: EventManager, clock: Clock) -> StoreProgressManager:
-    """Progress of ten bytes, by a clock that stands still."""
+    """The progress of ten bytes, with a clock that stands still."""
 
     class Ticking(StoreProgressManager):
         pass
@@ -53,16 +53,16 @@ def progress(manager: EventManager, clock: Clock) -> StoreProgressManager:
     return Ticking(manager, message="copying", steps=10)
 
 
-def told_steps(recorder: EventRecorder) -> list[int]:
+def emitted_steps(recorder: EventRecorder) -> list[int]:
     return [event.step for event in recorder.of(StoreProgressStepEvent)]
 
 
 def deltas(recorder: EventRecorder) -> list[int]:
-    told = (StoreProgressStepEvent, StoreProgressEndEvent)
-    return [event.delta for event in recorder.events if isinstance(event, told)]
+    counting = (StoreProgressStepEvent, StoreProgressEndEvent)
+    return [event.delta for event in recorder.events if isinstance(event, counting)]
 
 
-def test_an_operation_is_a_start_steps_and_an_end(
+def test_operation_emits_start_steps_and_end(
     progress: StoreProgressManager, recorder: EventRecorder, clock: Clock
 ) -> None:
     with progress:
@@ -72,7 +72,7 @@ def test_an_operation_is_a_start_steps_and_an_end(
     assert recorder.names() == ["StoreProgressStartEvent", "StoreProgressStepEvent", "StoreProgressEndEvent"]
 
 
-def test_all_events_of_an_operation_have_its_identity(manager: EventManager, recorder: EventRecorder) -> None:
+def test_events_share_the_identity_of_the_operation(manager: EventManager, recorder: EventRecorder) -> None:
     class Eager(StoreProgressManager):
         min_interval = 0
 
@@ -95,23 +95,21 @@ def test_all_events_of_an_operation_have_its_identity(manager: EventManager, rec
     assert len(recorder.events) == 3
 
 
-def test_without_a_source_the_progress_manager_is_the_source(
-    progress: StoreProgressManager, recorder: EventRecorder
-) -> None:
+def test_source_defaults_to_the_progress_manager(progress: StoreProgressManager, recorder: EventRecorder) -> None:
     with progress:
         pass
 
     assert {id(event.source) for event in recorder.events} == {id(progress)}
 
 
-def test_two_operations_have_two_identities(manager: EventManager, recorder: EventRecorder) -> None:
+def test_operation_ids_are_unique(manager: EventManager, recorder: EventRecorder) -> None:
     with StoreProgressManager(manager), StoreProgressManager(manager):
         pass
 
     assert len({event.operation_id for event in recorder.of(StoreProgressEvent)}) == 2
 
 
-def test_the_start_says_when_and_the_end_how_long(
+def test_start_has_a_timestamp_and_end_a_duration(
     progress: StoreProgressManager, recorder: EventRecorder, clock: Clock
 ) -> None:
     with progress:
@@ -121,19 +119,19 @@ def test_the_start_says_when_and_the_end_how_long(
     assert recorder.one(StoreProgressEndEvent).duration == 2.5
 
 
-def test_every_byte_is_counted_and_none_is_told_before_its_time(
+def test_steps_within_the_interval_are_counted_but_not_emitted(
     progress: StoreProgressManager, recorder: EventRecorder
 ) -> None:
     with progress:
         for total in range(1, 10):
             progress(step=total)
 
-    assert told_steps(recorder) == []
+    assert emitted_steps(recorder) == []
     assert recorder.one(StoreProgressEndEvent).bytes == 9
     assert recorder.one(StoreProgressEndEvent).delta == 9
 
 
-def test_a_step_is_told_once_each_interval_from_the_start_on(
+def test_step_is_emitted_once_per_interval_since_the_start(
     progress: StoreProgressManager, recorder: EventRecorder, clock: Clock
 ) -> None:
     with progress:
@@ -141,11 +139,11 @@ def test_a_step_is_told_once_each_interval_from_the_start_on(
             clock.now = 1000.0 + now
             progress(step=total)
 
-    assert told_steps(recorder) == [2, 4, 6]
+    assert emitted_steps(recorder) == [2, 4, 6]
     assert deltas(recorder) == [2, 2, 2, 0]
 
 
-def test_an_interval_of_zero_tells_every_step_but_the_last(manager: EventManager, recorder: EventRecorder) -> None:
+def test_interval_of_zero_emits_every_step_but_the_last(manager: EventManager, recorder: EventRecorder) -> None:
     class Eager(StoreProgressManager):
         min_interval = 0
 
@@ -153,11 +151,11 @@ def test_an_interval_of_zero_tells_every_step_but_the_last(manager: EventManager
         for total in range(1, 5):
             progress(step=total)
 
-    assert told_steps(recorder) == [1, 2, 3]
+    assert emitted_steps(recorder) == [1, 2, 3]
     assert deltas(recorder) == [1, 1, 1, 1]
 
 
-def test_where_the_size_is_unknown_every_step_is_told(
+def test_last_step_is_emitted_if_the_size_is_unknown(
     progress: StoreProgressManager, recorder: EventRecorder, clock: Clock
 ) -> None:
     progress.steps = -1
@@ -165,11 +163,11 @@ def test_where_the_size_is_unknown_every_step_is_told(
         clock.now += 1
         progress(step=10)
 
-    assert told_steps(recorder) == [10]
+    assert emitted_steps(recorder) == [10]
     assert deltas(recorder) == [10, 0]
 
 
-def test_a_size_that_becomes_known_is_told_from_then_on(
+def test_steps_set_later_are_in_the_following_events(
     progress: StoreProgressManager, recorder: EventRecorder, clock: Clock
 ) -> None:
     progress.steps = -1
@@ -194,7 +192,7 @@ def test_a_size_that_becomes_known_is_told_from_then_on(
     ],
     ids=str,
 )
-def test_every_way_to_say_how_far_it_is_counts_the_same(
+def test_all_signatures_count_the_same(
     method: str,
     arguments: tuple[Any, ...],
     keywords: dict[str, int],
@@ -208,7 +206,7 @@ def test_every_way_to_say_how_far_it_is_counts_the_same(
     assert recorder.one(StoreProgressEndEvent).bytes == 4
 
 
-def test_a_message_stands_until_the_next_and_the_end_has_the_first(
+def test_message_is_replaced_by_the_next_and_the_end_has_the_first(
     progress: StoreProgressManager, recorder: EventRecorder, clock: Clock
 ) -> None:
     with progress:
@@ -219,7 +217,7 @@ def test_a_message_stands_until_the_next_and_the_end_has_the_first(
     assert [event.message for event in recorder.of(StoreProgressEvent)] == ["copying", "nearly", "copying"]
 
 
-def test_a_message_alone_moves_nothing(progress: StoreProgressManager, recorder: EventRecorder) -> None:
+def test_message_alone_counts_nothing(progress: StoreProgressManager, recorder: EventRecorder) -> None:
     with progress:
         progress("still looking")
         progress.step()
@@ -228,7 +226,7 @@ def test_a_message_alone_moves_nothing(progress: StoreProgressManager, recorder:
 
 
 @pytest.mark.parametrize("lower", [3, 0, -1])
-def test_what_was_counted_is_never_taken_back(
+def test_lower_step_does_not_lower_the_count(
     lower: int, progress: StoreProgressManager, recorder: EventRecorder
 ) -> None:
     with progress:
@@ -240,14 +238,14 @@ def test_what_was_counted_is_never_taken_back(
     assert recorder.one(StoreProgressEndEvent).bytes == 4
 
 
-def test_a_call_before_the_start_starts(progress: StoreProgressManager, recorder: EventRecorder) -> None:
+def test_call_before_start_starts(progress: StoreProgressManager, recorder: EventRecorder) -> None:
     progress(4)
     progress.end()
 
     assert recorder.names() == ["StoreProgressStartEvent", "StoreProgressEndEvent"]
 
 
-def test_a_start_inside_the_block_is_not_told_twice(progress: StoreProgressManager, recorder: EventRecorder) -> None:
+def test_block_after_start_does_not_start_again(progress: StoreProgressManager, recorder: EventRecorder) -> None:
     progress.start()
     with progress:
         pass
@@ -255,7 +253,7 @@ def test_a_start_inside_the_block_is_not_told_twice(progress: StoreProgressManag
     assert recorder.names() == ["StoreProgressStartEvent", "StoreProgressEndEvent"]
 
 
-def test_an_end_inside_the_block_is_not_told_twice(progress: StoreProgressManager, recorder: EventRecorder) -> None:
+def test_block_after_end_does_not_end_again(progress: StoreProgressManager, recorder: EventRecorder) -> None:
     with progress:
         progress.end("done early", "warning")
 
@@ -267,7 +265,7 @@ def test_an_end_inside_the_block_is_not_told_twice(progress: StoreProgressManage
     ("exit_state", "outcome"),
     [("normal", "ok"), ("warning", "miss"), ("error", "error"), ("exception", "cancelled")],
 )
-def test_an_exit_state_stands_for_one_outcome(
+def test_exit_state_decides_the_outcome(
     exit_state: Any, outcome: str, progress: StoreProgressManager, recorder: EventRecorder
 ) -> None:
     progress.start()
@@ -277,7 +275,7 @@ def test_an_exit_state_stands_for_one_outcome(
     assert recorder.one(StoreProgressEndEvent).exit_state == exit_state
 
 
-def test_an_exit_state_that_there_is_not_is_refused_and_the_operation_still_ends(
+def test_unknown_exit_state_is_refused_and_the_block_ends(
     progress: StoreProgressManager, recorder: EventRecorder
 ) -> None:
     with pytest.raises(ValueError, match=r"must be one of 'normal', .*, not 'fine'"), progress:
@@ -287,7 +285,7 @@ def test_an_exit_state_that_there_is_not_is_refused_and_the_operation_still_ends
 
 
 @pytest.mark.parametrize(("error", "outcome", "exit_state", "error_type"), OUTCOMES, ids=repr)
-def test_the_exception_of_the_block_decides_the_outcome(
+def test_exception_of_the_block_decides_the_outcome(
     error: BaseException,
     outcome: str,
     exit_state: str,
@@ -306,14 +304,14 @@ def test_the_exception_of_the_block_decides_the_outcome(
     assert end.bytes == end.delta == 3
 
 
-def test_a_missing_key_is_a_miss_where_no_key_is_said(progress: StoreProgressManager, recorder: EventRecorder) -> None:
+def test_any_missing_key_is_a_miss_without_a_key(progress: StoreProgressManager, recorder: EventRecorder) -> None:
     with pytest.raises(KeyNotFoundError), progress:
         raise KeyNotFoundError("any", "any")
 
     assert recorder.one(StoreProgressEndEvent).outcome == "miss"
 
 
-def test_an_end_that_went_well_has_no_error(progress: StoreProgressManager, recorder: EventRecorder) -> None:
+def test_successful_end_has_no_error(progress: StoreProgressManager, recorder: EventRecorder) -> None:
     with progress:
         pass
 
@@ -321,9 +319,7 @@ def test_an_end_that_went_well_has_no_error(progress: StoreProgressManager, reco
     assert (end.outcome, end.exit_state, end.error, end.error_type) == ("ok", "normal", None, None)
 
 
-def test_a_message_of_the_end_goes_before_that_of_the_error(
-    progress: StoreProgressManager, recorder: EventRecorder
-) -> None:
+def test_message_of_end_overrides_that_of_the_error(progress: StoreProgressManager, recorder: EventRecorder) -> None:
     progress.start()
     progress.end("gave up", error=OSError("disk"))
 
@@ -331,15 +327,13 @@ def test_a_message_of_the_end_goes_before_that_of_the_error(
 
 
 @pytest.mark.parametrize("method", ["start", "step", "end", "count", "__call__"])
-def test_a_misspelt_keyword_is_an_error_and_no_silent_attribute(method: str, progress: StoreProgressManager) -> None:
+def test_unknown_keyword_is_refused(method: str, progress: StoreProgressManager) -> None:
     with progress, pytest.raises(TypeError, match="end_state"):
         getattr(progress, method)(end_state="error")
 
 
 @pytest.mark.parametrize("method", ["step", "end", "__call__"])
-def test_nothing_can_be_told_after_the_end(
-    method: str, progress: StoreProgressManager, recorder: EventRecorder
-) -> None:
+def test_call_after_end_is_refused(method: str, progress: StoreProgressManager, recorder: EventRecorder) -> None:
     with progress:
         pass
     recorder.clear()
@@ -350,12 +344,12 @@ def test_nothing_can_be_told_after_the_end(
 
 
 @pytest.mark.parametrize("method", ["step", "end"])
-def test_nothing_can_be_told_before_the_start(method: str, progress: StoreProgressManager) -> None:
+def test_call_before_start_is_refused(method: str, progress: StoreProgressManager) -> None:
     with pytest.raises(ProgressError):
         getattr(progress, method)()
 
 
-def test_a_start_that_a_listener_breaks_off_still_has_its_end() -> None:
+def test_start_that_a_strict_manager_raises_from_has_an_end() -> None:
     manager = EventManager(strict=True)
     manager.connect(StoreProgressStartEvent, lambda event: 1 / 0)
     recorder = EventRecorder(manager)
@@ -367,7 +361,7 @@ def test_a_start_that_a_listener_breaks_off_still_has_its_end() -> None:
     assert recorder.one(StoreProgressEndEvent).outcome == "error"
 
 
-def test_get_starts_its_operation_before_it_looks_the_key_up(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_get_starts_its_operation_before_the_lookup(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
 
     class SlowStore(DictMemoryStore):
@@ -387,7 +381,7 @@ def test_get_starts_its_operation_before_it_looks_the_key_up(clock: Clock, monke
     assert recorder.one(StoreProgressEndEvent).duration == 2.5
 
 
-def test_nobody_listens_and_all_is_counted_nevertheless(clock: Clock) -> None:
+def test_bytes_are_counted_without_listeners(clock: Clock) -> None:
     class Ticking(StoreProgressManager):
         pass
 
@@ -399,7 +393,7 @@ def test_nobody_listens_and_all_is_counted_nevertheless(clock: Clock) -> None:
     assert progress.bytes == 4
 
 
-def test_a_step_that_nobody_heard_is_in_the_delta_of_the_next(
+def test_delta_includes_steps_without_listeners(
     manager: EventManager, progress: StoreProgressManager, clock: Clock
 ) -> None:
     with progress:
@@ -412,26 +406,26 @@ def test_a_step_that_nobody_heard_is_in_the_delta_of_the_next(
     assert deltas(recorder) == [6, 0]
 
 
-def test_it_tells_its_own_event_manager_and_never_the_global_one(
+def test_given_event_manager_is_used_instead_of_the_default(
     manager: EventManager, recorder: EventRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(default, "_default", {})
-    with EventRecorder(default.get_event_manager(), BaseEvent) as heard, StoreProgressManager(manager):
+    with EventRecorder(default.get_event_manager(), BaseEvent) as of_default, StoreProgressManager(manager):
         pass
 
-    assert heard.events == []
+    assert of_default.events == []
     assert len(recorder.events) == 2
 
 
-def test_the_global_event_manager_is_only_a_default(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_event_manager_defaults_to_the_global_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(default, "_default", {})
-    with EventRecorder(default.get_event_manager()) as heard, StoreProgressManager():
+    with EventRecorder(default.get_event_manager()) as of_default, StoreProgressManager():
         pass
 
-    assert [event.message for event in heard.of(StoreProgressEvent)] == ["Performing operation"] * 2
+    assert [event.message for event in of_default.of(StoreProgressEvent)] == ["Performing operation"] * 2
 
 
-def test_buffer_iterator_tells_it_what_it_reads(progress: StoreProgressManager, recorder: EventRecorder) -> None:
+def test_buffer_iterator_counts_the_bytes_read(progress: StoreProgressManager, recorder: EventRecorder) -> None:
     with progress:
         chunks = list(buffer_iterator(io.BytesIO(b"ten bytes!"), 4, progress))
 
@@ -439,14 +433,14 @@ def test_buffer_iterator_tells_it_what_it_reads(progress: StoreProgressManager, 
     assert recorder.one(StoreProgressEndEvent).bytes == 10
 
 
-def test_its_repr_says_what_is_done_and_how_far_it_is(progress: StoreProgressManager) -> None:
+def test_repr_has_message_and_progress(progress: StoreProgressManager) -> None:
     with progress:
         progress(4)
 
         assert repr(progress) == "<Ticking: 'copying', 4 of 10>"
 
 
-def test_silent_progress_takes_every_call_and_tells_nothing() -> None:
+def test_silent_operation_accepts_every_call() -> None:
     progress = SilentOperation()
     progress.start()
     with progress as entered:
@@ -461,7 +455,7 @@ def test_silent_progress_takes_every_call_and_tells_nothing() -> None:
     assert repr(progress) == "<SilentOperation>"
 
 
-def test_an_operation_starts_once(manager: EventManager, recorder: EventRecorder) -> None:
+def test_second_start_is_refused(manager: EventManager, recorder: EventRecorder) -> None:
     progress = StoreProgressManager(manager, message="moving")
     progress.start()
     with pytest.raises(ProgressError, match=r"start\(\) of 'moving' after its start"):
@@ -473,7 +467,7 @@ def test_an_operation_starts_once(manager: EventManager, recorder: EventRecorder
     assert recorder.names() == ["StoreProgressStartEvent", "StoreProgressEndEvent"]
 
 
-def test_an_error_without_an_exception_has_a_type_too(manager: EventManager, recorder: EventRecorder) -> None:
+def test_error_without_an_exception_has_an_error_type(manager: EventManager, recorder: EventRecorder) -> None:
     progress = StoreProgressManager(manager)
     progress.start()
     progress.end("gave up", "error")
