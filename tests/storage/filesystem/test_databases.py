@@ -12,7 +12,7 @@ import pytest
 
 from encore_storage.errors import OpenDatabaseError, error_type_of
 from encore_storage.stores import FileSystemStore
-from encore_storage.stores.open_databases import closed, opened
+from encore_storage.stores.open_databases import register, unregister
 from tests.storage.filesystem.support import Meddling, files_in, pair, put, scratch_in
 
 
@@ -30,9 +30,9 @@ def database(root: Path) -> Iterator[Database]:
     for name in ("base.db", "base.db-wal", "base.db-shm", "base.db-journal", "plain"):
         (root / name).write_bytes(name.encode())
     database = Database(str(root / "base.db"))
-    opened(database)
+    register(database)
     yield database
-    closed(database)
+    unregister(database)
 
 
 CALLS: dict[str, Callable[[FileSystemStore, str], object]] = {
@@ -83,8 +83,8 @@ def test_a_database_that_is_opened_while_its_replacement_streams_in_is_not_repla
     database = Database(str(root / "base.db"))
 
     with pytest.raises(OpenDatabaseError):
-        store.set_data("base.db", Meddling(lambda: opened(database)))
-    closed(database)
+        store.set_data("base.db", Meddling(lambda: register(database)))
+    unregister(database)
 
     assert store.to_bytes("base.db") == b"old"
 
@@ -105,7 +105,7 @@ def test_other_files_are_files_and_so_is_the_database_once_it_is_closed(
 ) -> None:
     assert store.to_bytes("base.db-journal") == b"base.db-journal"
     put(store, "plain", b"new", v=1)
-    closed(database)
+    unregister(database)
 
     assert store.to_bytes("base.db") == b"base.db"
     store.delete("base.db")
