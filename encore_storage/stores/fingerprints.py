@@ -1,9 +1,9 @@
 """Fingerprints, by which a copy recognises that a value is unchanged.
 
-A store may offer a fingerprint of a value: a few numbers that change with its bytes, whoever changes them. `encore
-copy` takes it before it reads a value and again at the last byte, so that a value changed meanwhile never arrives. The
-target keeps the fingerprint for as long as it holds that very copy. A value with the same fingerprint is not copied
-again. Without fingerprints, values are compared byte by byte.
+A store may offer a fingerprint of a value: a few numbers that change with its bytes, even if another program changes
+them. `encore copy` takes it before it reads a value and again at the last byte, so that a value changed meanwhile never
+arrives. The target keeps the fingerprint for as long as it holds that very copy. A value with the same fingerprint is
+not copied again. Without fingerprints, values are compared byte by byte.
 
 A fingerprint is not metadata: no user sees it, and no query finds it.
 """

@@ -260,7 +260,7 @@ class DatabaseConnection:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._raw))  # else it would be closed when the interpreter exits
 
     def _prepare(self, *, create: bool) -> None:
-        """Check whose database it is before changing anything in it."""
+        """Check that the database is ours or empty before changing anything in it."""
         config, is_ours = self._config, self._is_ours()
         if not is_ours and not create:
             raise IntegrityError(f"store {config.store!r} lost its database {config.location!r}: it was replaced")
