@@ -156,7 +156,7 @@ def test_what_is_no_database_of_ours_is_left_alone(encore: Encore, place: Path, 
 
 def test_so_it_is_in_a_process_of_its_own(place: Path) -> None:
     assert one_line(command("copy", "source", "s3://bucket", cwd=place)).startswith("'s3://bucket' is no store")
-    assert one_line(command("copy", "source", "letter", cwd=place)).endswith("give one to keep the values in")
+    assert one_line(command("copy", "source", "letter", cwd=place)).endswith("use the path of a directory")
 
 
 def test_a_port_that_is_taken_is_named(encore: Encore, source: Path, taken: int) -> None:

@@ -232,7 +232,7 @@ class Tree:
         return self._make_directory(path, name, parent, held)
 
     def _make_directory(self, path: str, name: str, parent: int, held: Descriptors) -> int:
-        """Create and open a directory. The store's own get the owner and the permissions of their parent."""
+        """Create and open a directory. The store's own get the owner of their parent, and no more permissions."""
         above = os.fstat(parent) if is_own(path) else None
         with contextlib.suppress(FileExistsError):  # another process has created it
             os.mkdir(name, 0o777 if above is None else stat.S_IMODE(above.st_mode) & 0o777, dir_fd=parent)

@@ -272,7 +272,7 @@ def test_metadata_is_never_more_readable_than_its_value(
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o750, 0o755])
-def test_own_directories_have_the_permissions_of_the_root(root: Path, mode: int) -> None:
+def test_own_directories_are_no_more_open_than_the_root(root: Path, mode: int) -> None:
     root.chmod(mode)
     before = os.umask(0)
     try:
