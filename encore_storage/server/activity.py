@@ -46,7 +46,7 @@ class _InFlight(NamedTuple):
     since: float
 
 
-class Latest:
+class RecentItems:
     """The latest of what was told, newest last. One thread adds, others read, and none waits."""
 
     def __init__(self, kept: int = KEPT) -> None:
@@ -83,8 +83,8 @@ class Activity:
 
     def __init__(self, data_of: Callable[[Any], Told], clock: Callable[[], float]) -> None:
         """Start with nothing."""
-        self.recent = Latest()
-        self.failures = Latest()
+        self.recent = RecentItems()
+        self.failures = RecentItems()
         self._data_of = data_of
         self._clock = clock
         self._ended: dict[object, None] = {}  # the latest

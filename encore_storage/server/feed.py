@@ -24,7 +24,7 @@ from encore_storage.events import (
 from encore_storage.redaction import Redaction, checked_keys
 from encore_storage.server.activity import Activity
 from encore_storage.server.history import History
-from encore_storage.server.ring import Entry, Ring
+from encore_storage.server.ring import BufferedEvent, Ring
 from encore_storage.subscribers.base import Subscriber
 from encore_storage.subscribers.pump import Batch, Pump
 
@@ -137,7 +137,7 @@ class EventFeed(Subscriber):
         if isinstance(event, StoreProgressEndEvent | StoreTransactionEndEvent):
             self.activity.ended(event, event_id, recorded, data)
         self.ring.append(
-            Entry(
+            BufferedEvent(
                 number,
                 recorded,
                 self.codec.type_of(event),

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import get_args
 
-from encore_events.errors import EncoreError
 from encore_storage.events import Operation, Outcome, TransactionOutcome
-from encore_storage.server.ring import Entry
+from encore_storage.server.errors import QueryError
+from encore_storage.server.ring import BufferedEvent
 
 OPERATIONS: tuple[str, ...] = get_args(Operation)
 OUTCOMES: tuple[str, ...] = (*get_args(Outcome), *get_args(TransactionOutcome))
@@ -26,10 +26,6 @@ _MOST_VALUES = 16
 _MOST_ASTERISKS = 8
 
 Pairs = Iterable[tuple[str, str]]
-
-
-class QueryError(EncoreError, ValueError):
-    """A query that can't be answered; the sentence says what can be asked."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +55,14 @@ class Query:
     outcomes: tuple[str, ...] = ()
     since: float = -math.inf
 
-    def accepts(self, entry: Entry) -> bool:
+    def accepts(self, event: BufferedEvent) -> bool:
         """Whether the client wants this event."""
         return (
-            entry.time >= self.since
-            and (not self.stores or entry.store in self.stores)
-            and (not self.operations or entry.operation in self.operations)
-            and (not self.outcomes or entry.outcome in self.outcomes)
-            and (not self.types or any(_matches(pattern, entry.type) for pattern in self.types))
+            event.time >= self.since
+            and (not self.stores or event.store in self.stores)
+            and (not self.operations or event.operation in self.operations)
+            and (not self.outcomes or event.outcome in self.outcomes)
+            and (not self.types or any(_matches(pattern, event.type) for pattern in self.types))
         )
 
 

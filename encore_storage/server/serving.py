@@ -17,7 +17,7 @@ from encore_storage.subscribers.errors import ANOTHER_HOST, ANOTHER_PORT, Addres
 try:
     import uvicorn
 
-    from encore_storage.server.connection import Connection
+    from encore_storage.server.connection import HttpConnection
 except ModuleNotFoundError as error:
     raise MissingExtraError("serving on a port", (error.name or "uvicorn").partition(".")[0], "server") from error
 
@@ -57,7 +57,7 @@ class Server:
         self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
             app,
-            http=Connection,
+            http=HttpConnection,
             log_config=None,  # how a program logs is its own affair
             access_log=False,
             lifespan="off",

@@ -59,7 +59,7 @@ def test_an_event_that_cannot_be_told_is_reported_and_the_next_one_is_told(
     assert isinstance(failed.error, AttributeError)
     assert feed.missed == 1
     assert feed.ring.after(0).missed == 1
-    assert b'"word":"next"' in b"".join(entry.frame for entry in feed.ring.after(0).entries)
+    assert b'"word":"next"' in b"".join(event.frame for event in feed.ring.after(0).events)
 
 
 def test_what_it_could_not_keep_up_with_is_counted_and_missing_in_the_ring(
@@ -87,7 +87,7 @@ def test_what_it_could_not_keep_up_with_is_counted_and_missing_in_the_ring(
 
     assert feed.missed == 20
     assert found.missed == 20
-    assert [entry.number for entry in found.entries] == [1, *range(22, 32)]
+    assert [event.number for event in found.events] == [1, *range(22, 32)]
 
 
 def test_it_listens_to_one_event_manager_at_a_time(feed: EventFeed) -> None:
@@ -133,7 +133,7 @@ def test_trouble_in_telling_of_trouble_ends_nothing() -> None:
     manager.emit(BaseEvent(word="next"))
     feed.disconnect()
 
-    assert b'"word":"next"' in feed.ring.after(0).entries[-1].frame
+    assert b'"word":"next"' in feed.ring.after(0).events[-1].frame
 
 
 class Exiting(BaseEvent):
