@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from encore_events.events import BaseEvent, check_event_class
-from encore_events.ids import new_id
+from encore_events.ids import id_of
 from encore_storage.codec.errors import CodecError
 from encore_storage.codec.messages import VERSION, Message, read_envelope
 from encore_storage.codec.plans import Choice, EncodingPlan
@@ -104,7 +104,7 @@ class EventCodec:
 
         Args:
             event: the event.
-            id: of the message; by default, something unique.
+            id: of the message; by default, the id of the event, the same in each message of it.
             time: seconds since the epoch; by default, the event's `recorded_at` if it has been recorded, else now.
             data: what `data_of` gives for the event, for whoever has asked already.
 
@@ -127,7 +127,7 @@ class EventCodec:
         return dumps(
             {
                 "specversion": VERSION,
-                "id": id or new_id(),
+                "id": id or id_of(event),
                 "source": source,
                 "type": type_,
                 "time": datetime.fromtimestamp(time, UTC),

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from encore_events.abstract import BaseEventManager
 from encore_events.forks import renew_in_child
+from encore_events.ids import id_of
 from encore_storage.events import (
     StoreProgressEndEvent,
     StoreProgressEvent,
@@ -109,13 +110,13 @@ class Activity:
             },
         )
 
-    def ended(self, event: StoreEnd, event_id: str, time: float, data: Told) -> None:
+    def ended(self, event: StoreEnd, time: float, data: Told) -> None:
         """Remember what has ended: an operation, or a transaction that failed. `data` is what may be told of it."""
         is_operation = isinstance(event, StoreProgressEndEvent)
         is_failure = event.outcome in FAILURES
         if not (is_operation or is_failure):
             return
-        told = {"id": event_id, "time": time, "what": "operation" if is_operation else "transaction"}
+        told = {"id": id_of(event), "time": time, "what": "operation" if is_operation else "transaction"}
         told |= {name: data.get(name) for name in (_OPERATION if is_operation else _TRANSACTION)}
         if is_operation:
             self.recent.add(told)

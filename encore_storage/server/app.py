@@ -199,7 +199,7 @@ class _Endpoints:
         feed, last = self._feed, self._feed.ring.last
         return {
             **feed.state(stores, IN_FLIGHT),
-            "last_event_id": feed.id_of(last),
+            "last_event_id": feed.position(last),
             "recent": feed.activity.recent.since(0, stores, KEPT)[0],
             "failures": feed.activity.failures.since(0, stores, KEPT)[0],
         }

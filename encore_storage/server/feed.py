@@ -11,7 +11,7 @@ from typing import Any
 
 from encore_events.abstract import BaseEventManager
 from encore_events.events import BaseEvent, EventsDroppedEvent
-from encore_events.ids import new_id
+from encore_events.ids import id_of, new_id
 from encore_events.reporting import report_failure
 from encore_events.stream import EventStream
 from encore_storage.codec import EventCodec
@@ -59,7 +59,7 @@ class EventFeed(Subscriber):
         ValueError: the capacity isn't a whole number of at least 1.
 
     Attributes:
-        run: what the ids of the events begin with; another one in each run of the program.
+        run: what positions begin with; another one in each run of the program.
         ring: the latest events.
         history: counts by the second.
         activity: what is in flight, and what ended last.
@@ -87,8 +87,8 @@ class EventFeed(Subscriber):
         """Whether it still hears of events, and its thread takes them."""
         return self._stream is not None and not self._stream.closed
 
-    def id_of(self, number: int) -> str:
-        """The id of the event with that number."""
+    def position(self, number: int) -> str:
+        """Return the place of the event with that number: what a client sends back to resume after it."""
         return f"{self.run}-{number}"
 
     def totals(self, stores: Collection[str] = ()) -> dict[str, int]:
@@ -129,13 +129,12 @@ class EventFeed(Subscriber):
 
     def _tell(self, at: float, event: BaseEvent) -> None:
         number = self.ring.last + 1
-        event_id = self.id_of(number)
         recorded: float = getattr(event, "recorded_at", at)
         data = self.codec.data_of(event)
-        text = self.codec.encode(event, id=event_id, time=recorded, data=data)
+        text = self.codec.encode(event, time=recorded, data=data)
         self._count(at, event)
         if isinstance(event, StoreProgressEndEvent | StoreTransactionEndEvent):
-            self.activity.ended(event, event_id, recorded, data)
+            self.activity.ended(event, recorded, data)
         self.ring.append(
             BufferedEvent(
                 number,
@@ -144,7 +143,8 @@ class EventFeed(Subscriber):
                 event.store if isinstance(event, StoreEvent) else None,
                 getattr(event, "operation", None),
                 getattr(event, "outcome", None),
-                b"id: %b\ndata: %b\n\n" % (event_id.encode(), text),
+                b"id: %b\ndata: %b\n\n" % (self.position(number).encode(), text),
+                id_of(event),
             )
         )
 

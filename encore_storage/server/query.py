@@ -20,7 +20,8 @@ VIEWS = ("events", "summary")
 _NAMES = ("type", "store", "operation", "outcome", "since", "view")
 _OF_SUMMARIES = ("store", "since", "view")
 _PATTERN = re.compile(r"[\w.*-]{1,200}")
-_EVENT_ID = re.compile(r"([0-9a-f]{8})-(\d{1,18})")
+_POSITION = re.compile(r"([0-9a-f]{8})-(\d{1,18})")
+_EVENT_ID = re.compile(r"[0-9a-f]{16}")
 _SHOWN = 100
 _MOST_VALUES = 16
 _MOST_ASTERISKS = 8
@@ -30,11 +31,12 @@ Pairs = Iterable[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Position:
-    """After which event to go on: the run of the program that told it, and its number; or since when, in seconds."""
+    """After which event to go on: the run of the program and its number there; or its id; or since when, in seconds."""
 
     run: str = ""
     number: int = 0
     time: float | None = None
+    id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -147,9 +149,11 @@ def _single(pairs: Pairs, name: str) -> str | None:
 
 
 def _position(name: str, text: str) -> Position:
-    found = _EVENT_ID.fullmatch(text)
+    found = _POSITION.fullmatch(text)
     if found:
         return Position(found[1], int(found[2]))
+    if name == "since" and _EVENT_ID.fullmatch(text):
+        return Position(id=text)
     if name == "since" and re.fullmatch(r"\d{1,12}(\.\d{1,9})?", text):
         return Position(time=float(text))
     if name == "since" and (moment := _moment(text)) is not None:

@@ -20,6 +20,7 @@ class BufferedEvent(NamedTuple):
         operation: the name of the operation that it is about, or None.
         outcome: how that, or the transaction, ended; None where nothing ended.
         frame: the whole message, as it goes over the wire.
+        id: its id as a CloudEvent.
     """
 
     number: int
@@ -29,6 +30,7 @@ class BufferedEvent(NamedTuple):
     operation: str | None
     outcome: str | None
     frame: bytes
+    id: str = ""
 
 
 class Slice(NamedTuple):
@@ -100,6 +102,11 @@ class Ring:
             last = min(last, first + limit - 1)
         events = list(self._held(first, last))
         return Slice(last - number - len(events), events, last)
+
+    def number_of(self, id: str) -> int | None:  # noqa: A002 (what CloudEvents call it)
+        """Return the number of the held event with that id, or None."""
+        held = self._held(max(self.last - self.capacity, 0) + 1, self.last)
+        return next((event.number for event in held if event.id == id), None)
 
     def before(self, time: float) -> tuple[int, bool]:
         """The number after which all held events come that were emitted at `time` or later; and whether those are all.

@@ -129,6 +129,9 @@ class EventStreams:
         if position.time is not None:
             number, is_all = ring.before(position.time)
             return begin + (b"" if is_all else self._gap(None, "buffer", number)), number
+        if position.id is not None:
+            found = ring.number_of(position.id)
+            return (begin + self._gap(None, "buffer", 0), 0) if found is None else (begin, found)
         if position.run != self._feed.run:
             return begin + self._gap(None, "restart", 0), 0
         return begin, min(position.number, ring.last)
@@ -179,7 +182,7 @@ class EventStreams:
         return b"event: %b\nid: %b\ndata: %b\n\n" % (event.encode(), self._id(number), dumps(data))
 
     def _id(self, number: int) -> bytes:
-        return self._feed.id_of(number).encode()
+        return self._feed.position(number).encode()
 
     def _once(self, key: object, make: Callable[[], T]) -> T:
         """What `make` gives, a text first; until the next tick or event, the same for everyone who asks with this key.

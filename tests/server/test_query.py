@@ -121,6 +121,8 @@ def test_a_summary_is_of_stores(name: str) -> None:
     ("since", "position"),
     [
         ("0123abcd-17", Position("0123abcd", 17)),
+        ("0123456789abcdef", Position(id="0123456789abcdef")),
+        ("0123456789012345", Position(id="0123456789012345")),
         ("1790000000", Position(time=1790000000.0)),
         ("1790000000.25", Position(time=1790000000.25)),
         ("2026-11-24T16:30:00Z", Position(time=1795537800.0)),
@@ -157,7 +159,7 @@ def test_a_time_without_a_zone_is_refused_with_how_to_add_one(since: str) -> Non
         parse_position([("since", since)], None)
 
 
-@pytest.mark.parametrize("last", ["1790000000", "x", "0123abcd-1\r\nX: y", "0123abcd-" + "9" * 30])
+@pytest.mark.parametrize("last", ["1790000000", "x", "0123456789abcdef", "0123abcd-1\r\nX: y", "0123abcd-" + "9" * 30])
 def test_a_last_event_id_is_an_id(last: str) -> None:
     with pytest.raises(QueryError, match=r"is not the id of an event$"):
         parse_position([], last)
