@@ -6,11 +6,9 @@ import contextlib
 import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
-from encore_events.abstract import BaseEventManager
-from encore_events.forks import renew_in_child
 from encore_events.ids import id_of
 from encore_storage.events import (
     StoreProgressEndEvent,
@@ -20,13 +18,11 @@ from encore_storage.events import (
     StoreTransactionEndEvent,
     StoreTransactionStartEvent,
 )
-from encore_storage.subscribers.base import listen
+from encore_storage.subscribers.base import Listeners
+from encore_storage.subscribers.in_progress import InProgress
 
 KEPT = 100
 """How many of the latest operations, and of the latest failures, are remembered."""
-
-MOST_IN_FLIGHT = 10_000
-"""How many operations, and transactions, may be in flight."""
 
 FAILURES = frozenset({"error", "cancelled", "rolled_back", "commit_failed", "rollback_failed"})
 """The outcomes of operations and transactions that are failures."""
@@ -40,7 +36,8 @@ _TRANSACTION_IN_FLIGHT = ("transaction_id", "store", "notes")
 _TRANSACTION = (*_TRANSACTION_IN_FLIGHT, "outcome", "duration", "operations", "held", "error_type", "error")
 
 
-class _InFlight(NamedTuple):
+@dataclass(slots=True)
+class _InFlight:
     """The last event of something that is under way, and since when it is, in seconds since the epoch."""
 
     event: Any
@@ -74,8 +71,7 @@ class RecentItems:
 class Activity:
     """What is in flight, and what ended last.
 
-    The emitting threads themselves keep the former up to date, whether the feed keeps up with them or not. What is
-    never told to have ended (while its class is disabled, say) goes when there is too much of it.
+    The emitting threads themselves keep the former up to date, whether the feed keeps up with them or not.
 
     Args:
         data_of: what may be told of an event, as the codec encodes it.
@@ -88,27 +84,23 @@ class Activity:
         self.failures = RecentItems()
         self._data_of = data_of
         self._clock = clock
-        self._ended: dict[object, None] = {}  # the latest
-        self._operations: dict[object, _InFlight] = {}
-        self._transactions: dict[object, _InFlight] = {}
-        renew_in_child(self, Activity._renew)
+        self._operations = InProgress[_InFlight]()
+        self._transactions = InProgress[_InFlight]()
 
     def __repr__(self) -> str:
         """How much is in flight."""
         return f"<Activity: {len(self._operations)} operations, {len(self._transactions)} transactions in flight>"
 
-    def follow(self, event_manager: BaseEventManager) -> ExitStack:
-        """Follow what is in flight there; closing what it gives ends that."""
-        return listen(
-            event_manager,
-            {
-                StoreProgressStartEvent: self._operation_moved,
-                StoreProgressStepEvent: self._operation_moved,
-                StoreProgressEndEvent: self._operation_left,
-                StoreTransactionStartEvent: self._transaction_began,
-                StoreTransactionEndEvent: self._transaction_left,
-            },
-        )
+    @property
+    def listeners(self) -> Listeners:
+        """The listeners that keep what is in flight up to date, by their event classes."""
+        return {
+            StoreProgressStartEvent: self._operation_started,
+            StoreProgressStepEvent: self._operation_moved,
+            StoreProgressEndEvent: self._operation_ended,
+            StoreTransactionStartEvent: self._transaction_started,
+            StoreTransactionEndEvent: self._transaction_ended,
+        }
 
     def ended(self, event: StoreEnd, time: float, data: Told) -> None:
         """Remember what has ended: an operation, or a transaction that failed. `data` is what may be told of it."""
@@ -147,32 +139,24 @@ class Activity:
             told |= {"bytes": _count(getattr(event, "step", 0)) or 0, "expected": _count(event.steps)}
         return told
 
-    def _operation_moved(self, event: StoreProgressEvent) -> None:
+    def _operation_started(self, event: StoreProgressStartEvent) -> None:
+        self._operations.start(event.operation_id, _InFlight(event, self._since(event)))
+
+    def _operation_moved(self, event: StoreProgressStepEvent) -> None:
         known = self._operations.get(event.operation_id)
-        if isinstance(event, StoreProgressStartEvent):
-            self._ended.pop(event.operation_id, None)  # it is another one with the same id
-        self._operations[event.operation_id] = _InFlight(event, self._since(event) if known is None else known.since)
-        _bound(self._operations, MOST_IN_FLIGHT)
-        if isinstance(event, StoreProgressStepEvent) and event.operation_id in self._ended:
-            self._operations.pop(event.operation_id, None)  # another thread has told its end, and this comes late
+        if known is None:
+            self._operations.adopt(event.operation_id, _InFlight(event, self._since(event)))
+        else:
+            known.event = event
 
-    def _operation_left(self, event: StoreProgressEndEvent) -> None:
-        self._ended[event.operation_id] = None
-        _bound(self._ended, KEPT)
-        self._operations.pop(event.operation_id, None)
+    def _operation_ended(self, event: StoreProgressEndEvent) -> None:
+        self._operations.end(event.operation_id)
 
-    def _transaction_began(self, event: StoreTransactionStartEvent) -> None:
-        self._transactions[event.transaction_id] = _InFlight(event, self._since(event))
-        _bound(self._transactions, MOST_IN_FLIGHT)
+    def _transaction_started(self, event: StoreTransactionStartEvent) -> None:
+        self._transactions.start(event.transaction_id, _InFlight(event, self._since(event)))
 
-    def _transaction_left(self, event: StoreTransactionEndEvent) -> None:
-        self._transactions.pop(event.transaction_id, None)
-
-    def _renew(self) -> object:
-        """Have nothing in flight in a forked child; return what the parent has, to be freed."""
-        left = self._operations, self._transactions
-        self._operations, self._transactions = {}, {}
-        return left
+    def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
+        self._transactions.end(event.transaction_id)
 
     def _since(self, event: Any) -> float:
         """Since when it is under way: of what is replayed, since it was emitted again."""
@@ -185,15 +169,8 @@ def _count(told: object) -> float | None:
     return told if isinstance(told, int | float) and 0 <= told < math.inf else None
 
 
-def _bound(known: dict[object, Any], most: int) -> None:
-    """Forget the oldest where there are too many: their ends were never told, or so long ago."""
-    if len(known) > most:
-        with contextlib.suppress(RuntimeError, StopIteration):  # another thread changes it: the next one will
-            known.pop(next(iter(known)), None)
-
-
-def _of(stores: Collection[str], in_flight: dict[object, _InFlight]) -> list[_InFlight]:
-    found = [one for one in list(in_flight.values()) if not stores or _store_of(one.event) in stores]
+def _of(stores: Collection[str], in_flight: InProgress[_InFlight]) -> list[_InFlight]:
+    found = [one for one in in_flight.items() if not stores or _store_of(one.event) in stores]
     return sorted(found, key=lambda one: one.since)
 
 

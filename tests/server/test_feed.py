@@ -12,9 +12,8 @@ from encore_events import BaseEvent, EventManager, ListenerErrorEvent
 from encore_events.testing import EventRecorder
 from encore_storage import DictMemoryStore
 from encore_storage.events import StoreProgressEndEvent, StoreProgressStartEvent, StoreProgressStepEvent
-from encore_storage.server import EventFeed, activity, create_app
-from encore_storage.server import feed as module
-from encore_storage.subscribers import MetricsSubscriber
+from encore_storage.server import EventFeed, create_app
+from encore_storage.subscribers import MetricsSubscriber, in_progress, sink
 from encore_storage.subscribers.errors import AlreadyConnectedError
 from tests.server.support import ask, serving, until
 
@@ -65,17 +64,17 @@ def test_an_event_that_cannot_be_told_is_reported_and_the_next_one_is_told(
 def test_what_it_could_not_keep_up_with_is_counted_and_missing_in_the_ring(
     manager: EventManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_WAITING", 10)
+    monkeypatch.setattr(sink, "WAITING", 10)
     feed = EventFeed()
     gate, entered = threading.Event(), threading.Event()
-    tell = feed._tell
+    consume = feed._consume
 
     def slow(at: float, event: BaseEvent) -> None:
         entered.set()
         gate.wait()
-        tell(at, event)
+        consume(at, event)
 
-    monkeypatch.setattr(feed, "_tell", slow)
+    monkeypatch.setattr(feed, "_consume", slow)
     feed.connect(manager)
     manager.emit(BaseEvent(number=0))
     entered.wait()
@@ -204,7 +203,8 @@ def test_nor_does_one_that_is_being_noted_while_the_end_is_told(
             manager.emit(end)  # as another thread might, right here
             return known
 
-    monkeypatch.setattr(feed.activity, "_operations", Noting(feed.activity._operations))
+    operations = feed.activity._operations
+    monkeypatch.setattr(operations, "_items", Noting(operations._items))
     manager.emit(StoreProgressStepEvent(**identity, step=1, delta=1))
 
     assert feed.activity.in_flight((), 10)["in_flight"] == []
@@ -251,7 +251,7 @@ def test_a_store_that_cannot_be_told_is_none_of_those_asked_for(manager: EventMa
 def test_what_never_ends_is_forgotten_when_there_is_too_much_of_it(
     manager: EventManager, feed: EventFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(activity, "MOST_IN_FLIGHT", 3)
+    monkeypatch.setattr(in_progress, "MOST", 3)
     for number in range(5):
         manager.emit(start(str(number)))
 
