@@ -84,6 +84,7 @@ class Activity:
         self.failures = RecentItems()
         self._data_of = data_of
         self._clock = clock
+        self._ended: deque[object] = deque(maxlen=KEPT)  # ids
         self._operations = InProgress[_InFlight]()
         self._transactions = InProgress[_InFlight]()
 
@@ -144,19 +145,22 @@ class Activity:
 
     def _operation_moved(self, event: StoreProgressStepEvent) -> None:
         known = self._operations.get(event.operation_id)
-        if known is None:
-            self._operations.adopt(event.operation_id, _InFlight(event, self._since(event)))
-        else:
+        if known is not None:
             known.event = event
+            return
+        self._operations.start(event.operation_id, _InFlight(event, self._since(event)))  # its start was missed
+        if event.operation_id in self._ended.copy():  # or it has ended, and this comes late
+            self._operations.pop(event.operation_id, None)
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
-        self._operations.end(event.operation_id)
+        self._ended.append(event.operation_id)  # first, for a step that another thread is noting
+        self._operations.pop(event.operation_id, None)
 
     def _transaction_started(self, event: StoreTransactionStartEvent) -> None:
         self._transactions.start(event.transaction_id, _InFlight(event, self._since(event)))
 
     def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
-        self._transactions.end(event.transaction_id)
+        self._transactions.pop(event.transaction_id, None)
 
     def _since(self, event: Any) -> float:
         """Since when it is under way: of what is replayed, since it was emitted again."""
@@ -170,7 +174,7 @@ def _count(told: object) -> float | None:
 
 
 def _of(stores: Collection[str], in_flight: InProgress[_InFlight]) -> list[_InFlight]:
-    found = [one for one in in_flight.items() if not stores or _store_of(one.event) in stores]
+    found = [one for one in list(in_flight.values()) if not stores or _store_of(one.event) in stores]
     return sorted(found, key=lambda one: one.since)
 
 

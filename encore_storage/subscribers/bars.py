@@ -67,7 +67,7 @@ class ProgressBars(Subscriber):
     def render(self) -> RenderableType:
         """The bars as they are now, for rich to print; what is drawn ten times a second."""
         with self._lock:
-            for bar in self._bars.items():
+            for bar in list(self._bars.values()):
                 self._draw_if_due(bar)
         return _stacked(self._steps.get_renderable(), self._bytes.get_renderable())
 
@@ -93,7 +93,7 @@ class ProgressBars(Subscriber):
         if self._live is None or (isinstance(event, StoreProgressEvent) and event.direction is None):
             return
         table = self._bytes if isinstance(event, StoreProgressEvent) else self._steps
-        replaced = self._bars.end(event.operation_id)
+        replaced = self._bars.pop(event.operation_id, None)
         bar = _Bar(table, event.message, self._clock() + self._delay, event.steps)
         for stale in (replaced, *self._bars.start(event.operation_id, bar)):
             self._undraw(stale)
@@ -109,7 +109,7 @@ class ProgressBars(Subscriber):
                 bar.table.update(bar.task, total=bar.total, completed=bar.step)
 
     def _ended(self, event: ProgressEndEvent) -> None:
-        bar = self._bars.end(event.operation_id)
+        bar = self._bars.pop(event.operation_id, None)
         if bar is None or not self._undraw(bar):
             return
         if isinstance(event, StoreProgressEndEvent):

@@ -93,9 +93,18 @@ class EventCounter(Subscriber):
             self._families.transferred.series(*labels, closed(event.direction, DIRECTIONS)).inc(event.delta)
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
-        self.operations.end(event.operation_id)  # first: no error or interrupt further down leaves it in progress
+        self.operations.pop(event.operation_id, None)  # first: no error or interrupt further down leaves it in progress
         end = self._ends.get((event.store, event.operation, event.direction, event.outcome)) or self._new_end(event)
-        end.count(event, self._wall_clock())
+        now = self._wall_clock()
+        end.durations.observe(event.duration)
+        if now >= end.exemplar_due:
+            end.exemplify(event, now)
+        if end.transferred is not None and event.delta:
+            end.transferred.inc(event.delta)
+        if end.last_success is not None:
+            end.last_success.value = now
+        if end.sizes is not None and event.bytes >= event.steps:
+            end.sizes.observe(event.bytes)
         if event.outcome == "error":
             store, operation = end.labels
             self._families.errors.series(store, operation, closed(event.error_type, ERROR_TYPES)).inc()
@@ -108,7 +117,7 @@ class EventCounter(Subscriber):
         self.transactions.start(event.transaction_id, ((store,), self._clock()))
 
     def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
-        self.transactions.end(event.transaction_id)  # first, as above
+        self.transactions.pop(event.transaction_id, None)  # first, as above
         labels = self._store(event), closed(event.outcome, TRANSACTION_OUTCOMES)
         self._families.transactions.series(*labels).inc()
         self._families.transaction_durations.series(*labels).observe(event.duration)
@@ -168,37 +177,24 @@ class EventCounter(Subscriber):
 
 
 class _EndSeries:
-    """The series that count the ends of one operation of one store, in one direction with one outcome."""
+    """The series that count the ends of one operation of one store, in one direction with one outcome; None if not."""
 
-    __slots__ = ("_durations", "_exemplar_due", "_last_success", "_sizes", "_transferred", "labels")
+    __slots__ = ("durations", "exemplar_due", "labels", "last_success", "sizes", "transferred")
 
     def __init__(self, labels: tuple[str, str], direction: str | None, outcome: str, families: Families) -> None:
         store, name = self.labels = labels
-        self._durations = families.durations.series(store, name, outcome)
-        self._exemplar_due = -math.inf
-        self._transferred = self._last_success = self._sizes = None
+        self.durations = families.durations.series(store, name, outcome)
+        self.exemplar_due = -math.inf
+        self.transferred = self.last_success = self.sizes = None
         if direction is None:
             return
-        self._transferred = families.transferred.series(store, name, direction)
+        self.transferred = families.transferred.series(store, name, direction)
         if outcome == "ok":
-            self._last_success = families.last_success.series(store, direction)
-            self._sizes = families.sizes.series(store, direction) if name in _WHOLE_VALUES else None
+            self.last_success = families.last_success.series(store, direction)
+            self.sizes = families.sizes.series(store, direction) if name in _WHOLE_VALUES else None
 
-    def count(self, event: StoreProgressEndEvent, now: float) -> None:
-        self._durations.observe(event.duration)
-        if now >= self._exemplar_due:
-            self._exemplify(event, now)
-        if self._transferred is None:
-            return
-        if event.delta:
-            self._transferred.inc(event.delta)
-        if self._last_success is not None:
-            self._last_success.value = now
-        if self._sizes is not None and event.bytes >= event.steps:
-            self._sizes.observe(event.bytes)
-
-    def _exemplify(self, event: StoreProgressEndEvent, now: float) -> None:
+    def exemplify(self, event: StoreProgressEndEvent, now: float) -> None:
         operation_id = str(event.operation_id)
         if len(operation_id) <= _LONGEST_ID:
-            self._exemplar_due = now + EXEMPLAR_INTERVAL
-            self._durations.exemplify(Exemplar(operation_id, event.duration, now))
+            self.exemplar_due = now + EXEMPLAR_INTERVAL
+            self.durations.exemplify(Exemplar(operation_id, event.duration, now))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Sequence
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from encore_events.forks import renew_in_child
 
@@ -15,24 +14,18 @@ T = TypeVar("T")
 MOST = 10_000
 """How many items an `InProgress` holds. Past that, it evicts the oldest: their ends were missed."""
 
-_REMEMBERED = 100  # ids of those that ended last
 
-
-class InProgress(Generic[T]):
+class InProgress(dict[object, T]):
     """What has started and not ended yet, by id: bounded, and empty in a forked child.
 
-    Emitting threads use it without a lock: each change is one call into C.
+    A start is `start(id, item)`, a step changes what `get(id)` returns, and an end is `pop(id, None)`. Emitting threads
+    take no lock: each of these is one call into C. A step that is later than its end finds nothing to change.
     """
 
     def __init__(self) -> None:
         """Start with nothing in progress."""
-        self._items: dict[object, T] = {}
-        self._ended: deque[object] = deque(maxlen=_REMEMBERED)
-        renew_in_child(self, InProgress.clear)
-
-    def __len__(self) -> int:
-        """Return how many are in progress."""
-        return len(self._items)
+        super().__init__()
+        renew_in_child(self, InProgress._leave)
 
     def __repr__(self) -> str:
         """Return how many are in progress."""
@@ -40,36 +33,17 @@ class InProgress(Generic[T]):
 
     def start(self, id: object, item: T) -> Sequence[T]:  # noqa: A002 (what events call it)
         """Add an item, in place of one with the same id; return those that were evicted for it."""
-        self._items[id] = item
-        return self._evict() if len(self._items) > MOST else ()
-
-    def get(self, id: object) -> T | None:  # noqa: A002 (as above)
-        """Return the item with that id."""
-        return self._items.get(id)
-
-    def adopt(self, id: object, item: T) -> None:  # noqa: A002 (as above)
-        """Add an item whose start was missed, unless it has just ended: then its event is late."""
-        self.start(id, item)
-        if id in self._ended.copy():  # only now: another thread may have ended it meanwhile
-            self._items.pop(id, None)
-
-    def end(self, id: object) -> T | None:  # noqa: A002 (as above)
-        """Remove and return the item with that id."""
-        self._ended.append(id)
-        return self._items.pop(id, None)
-
-    def items(self) -> list[T]:
-        """Return the items in progress, the oldest first."""
-        return list(self._items.values())
-
-    def clear(self) -> object:
-        """Remove all items; return what holds them, to be freed later."""
-        left, self._items = self._items, {}
-        return left
+        self[id] = item
+        return self._evict() if len(self) > MOST else ()
 
     def _evict(self) -> list[T]:
-        excess = len(self._items) - MOST + MOST // 100  # many at once: finding the oldest takes time
+        excess = len(self) - MOST + MOST // 100  # some more, since finding the oldest takes time
         with contextlib.suppress(RuntimeError):  # another thread has changed the dict: its next start evicts them
-            oldest = list(islice(self._items, excess))
-            return [item for id in oldest if (item := self._items.pop(id, None)) is not None]  # noqa: A001 (as above)
+            return [item for one in list(islice(self, excess)) if (item := self.pop(one, None)) is not None]
         return []
+
+    def _leave(self) -> object:
+        """Leave all items to the parent, in a forked child; return them, to be freed later."""
+        left = self.copy()
+        self.clear()
+        return left

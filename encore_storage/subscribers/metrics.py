@@ -180,7 +180,7 @@ def _starts(trackers: Iterable[InProgress[Started]]) -> Mapping[tuple[str, ...],
     """Return when the items in progress started, by their labels."""
     starts = defaultdict[tuple[str, ...], list[float]](list)
     for tracker in trackers:
-        for labels, start in tracker.items():
+        for labels, start in list(tracker.values()):
             starts[labels].append(start)
     return starts
 

@@ -50,6 +50,10 @@ def test_every_event_has_an_id_of_its_own(codec: EventCodec) -> None:
     assert abs(dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(one["time"])) < dt.timedelta(minutes=10)
 
 
+def test_a_key_change_has_its_time_in_its_data(codec: EventCodec) -> None:
+    assert data(StoreSetEvent(store="a", timestamp=12.5), codec)["timestamp"] == 12.5
+
+
 def test_an_event_that_was_recorded_keeps_its_time(codec: EventCodec) -> None:
     message = told(StoreSetEvent(store="a", recorded_at=0.5), codec)
 

@@ -15,6 +15,7 @@ from encore_storage.events import StoreProgressEndEvent, StoreProgressStartEvent
 from encore_storage.server import EventFeed, create_app
 from encore_storage.subscribers import MetricsSubscriber, in_progress, sink
 from encore_storage.subscribers.errors import AlreadyConnectedError
+from encore_storage.subscribers.in_progress import InProgress
 from tests.server.support import ask, serving, until
 
 
@@ -197,14 +198,15 @@ def test_nor_does_one_that_is_being_noted_while_the_end_is_told(
     end = StoreProgressEndEvent(**identity, outcome="ok", bytes=2, delta=1, duration=1.0)
     manager.emit(start("1"))
 
-    class Noting(dict[object, Any]):
+    class Noting(InProgress[Any]):
         def get(self, key: object, default: Any = None) -> Any:
             known = super().get(key, default)
             manager.emit(end)  # as another thread might, right here
             return known
 
-    operations = feed.activity._operations
-    monkeypatch.setattr(operations, "_items", Noting(operations._items))
+    noting = Noting()
+    noting.update(feed.activity._operations)
+    monkeypatch.setattr(feed.activity, "_operations", noting)
     manager.emit(StoreProgressStepEvent(**identity, step=1, delta=1))
 
     assert feed.activity.in_flight((), 10)["in_flight"] == []
