@@ -12,7 +12,7 @@ from encore_storage.errors import is_interrupt
 _ENTRIES = "encore_storage.transactions.contexts"
 """The module of the functions that enter and leave the blocks of transactions."""
 
-_EXITS = "encore_storage.stores.changing encore_storage.observing.operation"
+_EXITS = "encore_storage.stores.changing encore_storage.observing.progress"
 """The modules of the blocks of operations."""
 
 

@@ -59,7 +59,7 @@ OK: dict[str, tuple[Call, list[tuple[str, str | None]]]] = {
 }
 # The operation that a missing key is a miss of.
 MISS: dict[str, tuple[Call, str]] = {
-    "get": (lambda store: store.get("missing"), "get"),
+    "get": (lambda store: store.get("missing"), "get_metadata"),
     "get_data": (lambda store: store.get_data("missing"), "get"),
     "get_data_range": (lambda store: store.get_data_range("missing", 1, 2), "get_range"),
     "get_metadata": (lambda store: store.get_metadata("missing"), "get_metadata"),
@@ -69,7 +69,7 @@ MISS: dict[str, tuple[Call, str]] = {
 }
 # The operation that ends with the error.
 REFUSED: dict[str, tuple[Call, str]] = {
-    "get": (lambda store: store.get(1), "get"),  # type: ignore[arg-type]  # so are the others
+    "get": (lambda store: store.get(1), "get_metadata"),  # type: ignore[arg-type]  # so are the others
     "get_data": (lambda store: store.get_data(1), "get"),  # type: ignore[arg-type]
     "get_data_range": (lambda store: store.get_data_range("a", -1), "get_range"),
     "exists": (lambda store: store.exists(1), "exists"),  # type: ignore[arg-type]

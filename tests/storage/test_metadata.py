@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encore_storage.errors import InvalidMetadataError
-from encore_storage.metadata import checked_metadata, selected, told_metadata
+from encore_storage.metadata import GivenMetadata, checked_metadata, selected
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -81,11 +81,13 @@ def test_a_selection_has_the_items_that_there_are() -> None:
     assert selected({"a": 1, "b": 2}, None) == {"a": 1, "b": 2}
 
 
-def test_what_is_told_is_a_copy_or_nothing() -> None:
+def test_given_metadata_is_copied_once_and_checked_when_asked() -> None:
     metadata: dict[str, Any] = {"a": []}
-    told = told_metadata(metadata)
+    given = GivenMetadata(metadata)
     metadata["a"].append(1)
 
-    assert told == {"a": []}
-    assert told_metadata(None) is None
-    assert told_metadata({"a": object()}) is None
+    assert given.copy == {"a": []}
+    assert given.checked() is given.copy
+    assert GivenMetadata({"a": object()}).copy is None
+    with pytest.raises(InvalidMetadataError, match="metadata"):
+        GivenMetadata(None).checked()
