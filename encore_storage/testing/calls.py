@@ -121,7 +121,7 @@ class CallContract(ContractBase):
     """The parts of the contract that make these calls."""
 
     @pytest.fixture
-    def two_keys(self, store: AbstractStore, recorder: EventRecorder, every_step: None) -> AbstractStore:  # noqa: ARG002
+    def two_keys(self, store: AbstractStore, recorder: EventRecorder, every_step: None) -> AbstractStore:
         """Return the store with the keys `a` and `b`; nothing is recorded yet."""
         put(store, "a", DATA, {"n": 1})
         put(store, "b", DATA, {"n": 1})

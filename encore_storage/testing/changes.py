@@ -84,7 +84,7 @@ class ChangeContract(ContractBase):
         """When the end of a write is emitted, another thread may write: a listener may wait for it."""
         still_waits = []
 
-        def write(event: StoreProgressEndEvent) -> None:  # noqa: ARG001 (a listener takes its event)
+        def write(event: StoreProgressEndEvent) -> None:
             thread = threading.Thread(target=store.from_bytes, args=("noted", b"1"))
             thread.start()
             thread.join(self.patience)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import get_args
@@ -38,7 +38,7 @@ class Source:
         """Make a source of its answers."""
         self.answers = list(answers)
 
-    def read(self, size: int, /) -> bytes:  # noqa: ARG002 (a short read is allowed, and the answers are short enough)
+    def read(self, size: int, /) -> bytes:
         """Return or raise the next answer."""
         answer = self.answers.pop(0) if self.answers else b""
         if isinstance(answer, BaseException):
@@ -83,9 +83,7 @@ def names_of_changes(recorder: EventRecorder) -> list[str]:
 def checked_end(events: list[BaseEvent], operation: str | None = None) -> StoreProgressEndEvent:
     """Return the end of the only operation in `events`, after checking what holds for every operation."""
     start, *steps, end = [
-        event
-        for event in events
-        if isinstance(event, StoreProgressEvent) and operation in (None, event.operation)
+        event for event in events if isinstance(event, StoreProgressEvent) and operation in (None, event.operation)
     ]
     assert isinstance(start, StoreProgressStartEvent)
     assert isinstance(end, StoreProgressEndEvent)
@@ -103,7 +101,7 @@ def checked_end(events: list[BaseEvent], operation: str | None = None) -> StoreP
     return end
 
 
-def run_together(pool: ThreadPoolExecutor, jobs: list[Callable[[], object]], patience: float) -> None:
+def run_together(pool: ThreadPoolExecutor, jobs: Sequence[Callable[[], object]], patience: float) -> None:
     """Run the jobs in threads that start at the same time, and wait for all of them."""
     together = threading.Barrier(len(jobs))
 

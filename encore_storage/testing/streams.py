@@ -100,7 +100,7 @@ class StreamContract(CallContract):
     @pytest.mark.parametrize("is_in_a_cycle", [False, True], ids=["last reference", "garbage collector"])
     def test_collected_unclosed_is_cancelled(
         self,
-        is_in_a_cycle: bool,  # noqa: FBT001 (pytest passes it by name)
+        is_in_a_cycle: bool,
         opened: Call,
         operation: str,
         count: int,
@@ -114,7 +114,7 @@ class StreamContract(CallContract):
         """
         lock, has_ended, threads = threading.Lock(), threading.Event(), []
 
-        def listen(event: StoreProgressEndEvent) -> None:  # noqa: ARG001 (a listener takes its event)
+        def listen(event: StoreProgressEndEvent) -> None:
             with lock:
                 threads.append(threading.get_ident())
             has_ended.set()

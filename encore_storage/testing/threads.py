@@ -41,7 +41,7 @@ class ThreadContract(ContractBase):
         """Threads that set, read and delete the same keys see whole values, each with its own metadata."""
 
         def work(thread: int) -> None:
-            chance = random.Random(thread)  # noqa: S311 (no secret)
+            chance = random.Random(thread)
             for turn in range(ROUNDS):
                 key, stamp = f"key {chance.randrange(3)}", f"{thread}.{turn}"
                 with suppress(KeyNotFoundError, ConflictError):
@@ -135,9 +135,7 @@ class ThreadContract(ContractBase):
             head = data.read(10)
             check_stamp(head + pool.submit(data.read).result(self.patience))
 
-    def test_threads_write_one_file_whole(
-        self, store: AbstractStore, pool: ThreadPoolExecutor, tmp_path: Path
-    ) -> None:
+    def test_threads_write_one_file_whole(self, store: AbstractStore, pool: ThreadPoolExecutor, tmp_path: Path) -> None:
         """Threads that write values to the same file leave one of them there, whole."""
         path = tmp_path / "file"
         for thread in range(THREADS):
@@ -157,7 +155,7 @@ class ThreadContract(ContractBase):
         is_reading, may_go_on = threading.Event(), threading.Event()
 
         class Slow:
-            def read(self, size: int, /) -> bytes:  # noqa: ARG002 (a short read is allowed)
+            def read(self, size: int, /) -> bytes:
                 if is_reading.is_set():
                     return b""
                 is_reading.set()

@@ -265,7 +265,7 @@ class TransactionContract(ContractBase):
         self, cls: type[BaseEvent], transactional: AbstractStore, manager: EventManager, recorder: EventRecorder
     ) -> None:
         """A listener that raises does not affect the transaction."""
-        with manager.connect(cls, lambda event: 1 / 0), transactional.transaction():  # noqa: ARG005 (its event)
+        with manager.connect(cls, lambda event: 1 / 0), transactional.transaction():
             transactional.from_bytes("a", b"1")
 
         assert transactional.exists("a")
@@ -277,7 +277,7 @@ class TransactionContract(ContractBase):
     ) -> None:
         """A listener of the end may write, begin a transaction, and wait for another thread to write."""
 
-        def note(event: BaseEvent) -> None:  # noqa: ARG001 (a listener takes its event)
+        def note(event: BaseEvent) -> None:
             subscription.disconnect()
             transactional.from_bytes("noted here", b"1")
             pool.submit(transactional.from_bytes, "noted there", b"1").result(self.patience)

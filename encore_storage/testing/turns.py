@@ -133,7 +133,7 @@ class TurnContract(TransactionContract):
     @pytest.mark.parametrize("is_set_later", [False, True], ids=["argument", "attribute"])
     def test_waiting_ends_after_the_timeout_of_the_store(
         self,
-        is_set_later: bool,  # noqa: FBT001 (pytest passes it by name)
+        is_set_later: bool,
         transactional: AbstractStore,
         new_store: NewStore,
         recorder: EventRecorder,
