@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from inspect import isfunction
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ except ImportError as error:
 PARTS = (
     "calls",
     "changes",
+    "concurrency",
     "connection",
     "keys",
     "kit",
@@ -33,22 +35,21 @@ PARTS = (
     "streams",
     "threads",
     "transactions",
-    "turns",
     "values",
 )
-# Otherwise a failed assertion of the contract shows no values. It only has an effect on modules not imported yet.
+# A failed assertion shows its values only if pytest rewrites its module, which must not have been imported before.
 pytest.register_assert_rewrite(*(f"encore_storage.testing.{part}" for part in PARTS))
 
 
 class NewStore(Protocol):
-    """Makes stores of the kind under test, which emit on the event manager of the test."""
+    """A function that makes stores of the kind under test, with the event manager of the test."""
 
     def __call__(self, name: str = "archive", *, timeout: float | None = None) -> AbstractStore:
         """Return a new, empty store; it is disconnected after the test."""
 
 
 class ContractBase(ABC):
-    """What all parts of the contract share.
+    """The stores and fixtures that all parts of the contract share.
 
     Attributes:
         directory: an empty directory for the stores of one test.
@@ -59,10 +60,10 @@ class ContractBase(ABC):
     patience: float = 30.0
 
     def __init_subclass__(cls) -> None:
-        """Have the failures of each test show its docstring."""
+        """Add the docstring of each test to its failures."""
         super().__init_subclass__()
         for name, test in list(vars(cls).items()):
-            if name.startswith("test_") and test.__doc__:
+            if name.startswith("test_") and isfunction(test) and test.__doc__:
                 setattr(cls, name, _showing_its_rule(test))
 
     @abstractmethod

@@ -25,7 +25,7 @@ from encore_storage.testing.kit import Source, content, put
 
 
 class ChangeContract(ContractBase):
-    """Changes are emitted, and listeners may use the store."""
+    """The rules of modification events and their listeners."""
 
     def test_set_update_and_delete_are_emitted(self, store: AbstractStore, recorder: EventRecorder) -> None:
         """A new key emits StoreSetEvent, a known one StoreUpdateEvent, a deleted one StoreDeleteEvent.

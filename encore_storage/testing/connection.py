@@ -1,4 +1,4 @@
-"""The contract of connections, and what a store says of itself."""
+"""The contract of connecting, disconnecting and describing a store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from encore_storage.transactions import DummyTransactionContext, SimpleTransacti
 
 
 class ConnectionContract(ContractBase):
-    """A store is connected when it is made, until it is disconnected."""
+    """The rules of connecting, and of describing the store."""
 
     def test_new_store_is_connected(self, store: AbstractStore) -> None:
         """A store can be used as soon as it is made; `connect` changes nothing then."""
@@ -79,7 +79,7 @@ class ConnectionContract(ContractBase):
         assert "connected" in repr(store)
 
     def test_transaction_is_of_the_kind_that_info_says(self, store: AbstractStore) -> None:
-        """`transaction` has a context that does nothing if `info()["transactional"]` is False."""
+        """`transaction` returns a context that does nothing if `info()["transactional"]` is False."""
         kind = SimpleTransactionContext if store.info()["transactional"] else DummyTransactionContext
 
         with store.transaction("notes") as transaction:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from encore_storage.testing.base import ContractBase  # the first import: it checks that pytest is installed
 from encore_storage.testing.changes import ChangeContract
+from encore_storage.testing.concurrency import ConcurrencyContract
 from encore_storage.testing.connection import ConnectionContract
 from encore_storage.testing.keys import KeyContract
 from encore_storage.testing.many import ManyContract
@@ -13,7 +14,6 @@ from encore_storage.testing.readers import ReaderContract
 from encore_storage.testing.streams import StreamContract
 from encore_storage.testing.threads import ThreadContract
 from encore_storage.testing.transactions import TransactionContract
-from encore_storage.testing.turns import TurnContract
 from encore_storage.testing.values import ValueContract
 
 
@@ -28,11 +28,11 @@ class StoreContract(
     ChangeContract,
     ConnectionContract,
     ThreadContract,
-    TurnContract,
+    ConcurrencyContract,
     TransactionContract,
     ContractBase,
 ):
-    """The tests that every store must pass; derive a class from it whose name begins with `Test`.
+    """The tests that every store must pass; derive a class named `Test...` from it.
 
     ```python
     from encore_storage.testing import StoreContract

@@ -89,7 +89,7 @@ def is_kept(store: AbstractStore, key: str) -> bool:
 
 
 class KeyContract(ContractBase):
-    """Keys are arbitrary str."""
+    """The rules of keys."""
 
     @pytest.mark.parametrize("key", [*KEYS, *SUSPICIOUS], ids=id_of)
     def test_key_comes_back_or_is_refused(self, key: str, store: AbstractStore) -> None:

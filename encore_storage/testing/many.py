@@ -30,7 +30,7 @@ def files(*datas: bytes) -> Iterator[io.BytesIO]:
 
 
 class ManyContract(ContractBase):
-    """Several keys are read, written and listed."""
+    """The rules of multi-calls and listings."""
 
     @pytest.fixture
     def four_keys(self, store: AbstractStore) -> AbstractStore:
@@ -142,7 +142,7 @@ class ManyContract(ContractBase):
     def test_query_returns_keys_with_all_items(
         self, wanted: Metadata, keys: set[str], four_keys: AbstractStore
     ) -> None:
-        """A query returns each key once whose metadata has all of the items, with all of its metadata."""
+        """A query returns each key with all of the items once, and all metadata of the key."""
         queried = list(four_keys.query(**wanted))
 
         assert {key for key, _ in queried} == set(four_keys.query_keys(**wanted)) == keys

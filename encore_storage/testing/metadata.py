@@ -37,7 +37,7 @@ NOT_JSON: dict[str, Any] = {
 
 
 class MetadataContract(ContractBase):
-    """Metadata is JSON, and belongs to the store alone."""
+    """The rules of metadata."""
 
     def test_metadata_comes_back_equal(self, store: AbstractStore) -> None:
         """Metadata of any JSON comes back equal and of the same types."""
@@ -160,7 +160,7 @@ class MetadataContract(ContractBase):
         assert not store.exists("b")
 
     def test_pair_without_metadata_is_refused(self, store: AbstractStore) -> None:
-        """`set` of a pair whose metadata is None raises TypeError, and sets nothing."""
+        """`set` of a pair with None as metadata raises TypeError, and sets nothing."""
         with pytest.raises(TypeError, match="metadata is a NoneType, not a dict"):
             store.set("a", (Source(b"1"), None))  # type: ignore[arg-type]  # that is what is tested
 

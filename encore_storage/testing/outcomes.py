@@ -29,7 +29,7 @@ OUTCOMES = [
 
 
 class OutcomeContract(CallContract):
-    """Each call emits what it did."""
+    """The rules of the events of a call."""
 
     @pytest.mark.parametrize(("call", "operations"), OK.values(), ids=OK)
     def test_call_that_succeeds_is_ok(
@@ -139,7 +139,7 @@ class OutcomeContract(CallContract):
         store: AbstractStore,
         recorder: EventRecorder,
     ) -> None:
-        """A set whose source raises ends with that error and the bytes that the store had taken; nothing changes.
+        """If the source raises, the set ends with that error and the bytes taken until then; nothing changes.
 
         An exception is an error; KeyboardInterrupt, GeneratorExit and CancelledError are 'cancelled'.
         """

@@ -30,7 +30,7 @@ RANGES: dict[Bounds, bytes] = {
 
 
 class ReaderContract(ContractBase):
-    """Bytes are read as a file, whole or in part."""
+    """The rules of reading bytes as a file, whole or in part."""
 
     def test_data_is_a_file(self, store: AbstractStore) -> None:
         """The data of a value is a binary file: it reads bytes and lines, iterates, closes, and can be wrapped."""
@@ -41,7 +41,7 @@ class ReaderContract(ContractBase):
             assert data.readline() == b"e\n"
             assert list(data) == [b"two\n", b"three"]
         assert data.closed
-        with store.get_data("a") as data, io.TextIOWrapper(data, "ascii") as text:  # type: ignore[type-var]  # it wants a name
+        with store.get_data("a") as data, io.TextIOWrapper(data, "ascii") as text:  # type: ignore[type-var]  # the stub requires a name
             assert text.read() == "one\ntwo\nthree"
 
     def test_read_takes_buffer_size_by_keyword(self, store: AbstractStore) -> None:
@@ -115,7 +115,7 @@ class ReaderContract(ContractBase):
         assert value.metadata == {"state": "old"}
 
     def test_reader_of_changed_metadata_reads_the_bytes_or_fails(self, store: AbstractStore) -> None:
-        """A reader of a value whose metadata is replaced reads its bytes whole or raises ConflictError."""
+        """If only the metadata is replaced, a reader of the value reads its bytes whole or raises ConflictError."""
         put(store, "a", b"bytes", {"state": "old"})
         with store.get("a") as value:
             store.set_metadata("a", {"state": "new"})

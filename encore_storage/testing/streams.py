@@ -28,7 +28,7 @@ UNCLOSED: dict[str, tuple[Call, str, int]] = {
 
 
 class StreamContract(CallContract):
-    """Streams and queries emit their end once."""
+    """The rules of the end of a stream or a query."""
 
     @pytest.fixture
     def no_collection(self) -> Iterator[None]:

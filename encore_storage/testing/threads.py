@@ -1,4 +1,4 @@
-"""The contract of threads: none sees a mixture of two values, and nothing is lost."""
+"""The contract of threads: they never see a mixture of two values, and lose no change."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_stamp(data: bytes, stamp: str | None = None) -> None:
 
 
 class ThreadContract(ContractBase):
-    """Several threads use one store."""
+    """The rules of a store that several threads use."""
 
     def test_threads_never_see_a_mixture(self, store: AbstractStore, pool: ThreadPoolExecutor) -> None:
         """Threads that set, read and delete the same keys see whole values, each with its own metadata."""

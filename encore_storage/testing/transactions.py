@@ -36,7 +36,7 @@ def printed(error: BaseException) -> str:
 
 
 class TransactionContract(ContractBase):
-    """Transactions of one thread; skipped where the store has none."""
+    """The rules of transactions in one thread; skipped where the store has none."""
 
     @pytest.fixture
     def transactional(self, store: AbstractStore) -> AbstractStore:

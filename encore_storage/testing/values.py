@@ -19,7 +19,7 @@ from encore_storage.value import Value
 
 
 class ValueContract(ContractBase):
-    """Values are set, replaced, read and deleted."""
+    """The rules of setting, replacing, reading and deleting values."""
 
     @pytest.mark.parametrize("size", [0, 1, 65536, MEBIBYTE, 2 * MEBIBYTE + 3])
     def test_get_returns_what_was_set(self, size: int, store: AbstractStore) -> None:

@@ -277,6 +277,13 @@ def test_failure_shows_the_rule_and_the_values(tmp_path: Path) -> None:
     assert "== {'tags': ['old']}" in output
 
 
+def test_rule_set_to_none_is_left_out(tmp_path: Path) -> None:
+    contract = f"{CONTRACT}\n    test_keys_are_distinct = None\n"
+    output = run_pytest(tmp_path, STORES, contract, select="test_keys_are_distinct or test_ordinary_keys_are_accepted")
+
+    assert "\n1 passed" in output
+
+
 def test_import_without_pytest_names_it() -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", WITHOUT_PYTEST], cwd=ROOT, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""The contract of turns: transactions in several threads and asyncio tasks never overlap, and none sees another's."""
+"""The contract of concurrent transactions: they never overlap, and their changes are hidden until the commit."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from encore_storage.testing.kit import (
 from encore_storage.testing.transactions import TransactionContract
 
 
-class TurnContract(TransactionContract):
-    """Transactions of several threads and tasks; skipped where the store has none."""
+class ConcurrencyContract(TransactionContract):
+    """The rules of transactions in several threads and tasks; skipped where the store has none."""
 
     def test_transaction_of_another_thread_waits(
         self, transactional: AbstractStore, recorder: EventRecorder, pool: ThreadPoolExecutor
@@ -139,9 +139,10 @@ class TurnContract(TransactionContract):
         recorder: EventRecorder,
         pool: ThreadPoolExecutor,
     ) -> None:
-        """A thread that has waited for `timeout` seconds raises TransactionTimeoutError; the attribute counts."""
+        """A thread that has waited for `timeout` seconds raises TransactionTimeoutError; it may be set later."""
         store = new_store("patient", timeout=None if is_set_later else A_MOMENT)
-        store.timeout = A_MOMENT
+        if is_set_later:
+            store.timeout = A_MOMENT
         elsewhere = Elsewhere(pool, store, self.patience)
         try:
             with pytest.raises(TransactionTimeoutError, match=r"awaited for 0\.05 s"):
