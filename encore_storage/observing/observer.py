@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from encore_events.abstract import BaseEventManager
 from encore_events.default import checked_event_manager, get_event_manager
@@ -26,6 +26,8 @@ from encore_storage.observing.files import observed_class_of
 from encore_storage.observing.operation import Operation, SilentOperation, enclosing_operation_id
 from encore_storage.observing.outcomes import Misses
 from encore_storage.observing.transaction import AnyTransaction, ObservedTransaction, current_transaction
+
+_OpenOperation = cast("type[Operation]", Operation._open_class)  # noqa: SLF001 (of the same package)
 
 _CHANGES: Mapping[str, type[StoreModificationEvent]] = {
     "set": StoreSetEvent,
@@ -111,6 +113,19 @@ class StoreObserver:
             metadata: the metadata of the key. It is copied when a listener reads it, and must not change before.
             transaction: the transaction that it is part of; by default, that of the block that the caller is in.
         """
+        return self.make_operation(operation, key, direction, steps, message, metadata, transaction)
+
+    def make_operation(
+        self,
+        operation: str,
+        key: str | None,
+        direction: Direction | None,
+        steps: int,
+        message: str | None,
+        metadata: Metadata | None,
+        transaction: AnyTransaction | None,
+    ) -> Operation:
+        """Return one operation, as `operation()` does, at the cost of positional arguments."""
         if transaction is None and self.transactions_entered:
             transaction = current_transaction(self)
         if transaction is not None:
@@ -133,7 +148,7 @@ class StoreObserver:
             attributes["_metadata"] = metadata
         if self._nested and (parent_id := enclosing_operation_id(self)) is not None:
             attributes["parent_id"] = parent_id
-        return Operation(self, operation, key, message, steps, attributes)
+        return _OpenOperation(self, operation, key, message, steps, attributes)
 
     def transaction(self, notes: str | None = None) -> ObservedTransaction:
         """Return one transaction, for a `with` or `async with` statement or for its `start()` and `end()`."""

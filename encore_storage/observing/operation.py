@@ -53,7 +53,7 @@ class Operation(StoreProgressManager):
             _enclosing.set(outer)
 
     def _identify(self) -> dict[str, Any]:
-        identity = self.kwargs.copy()  # and item by item: half the time of one display of all
+        identity = self.kwargs  # and item by item: half the time of one display of all
         identity["source"] = self.source
         identity["operation_id"] = self.operation_id
         identity["message"] = self.message

@@ -21,7 +21,7 @@ from encore_storage.events import (
     StoreProgressStartEvent,
     StoreProgressStepEvent,
 )
-from encore_storage.observing.chains import end_cut_off
+from encore_storage.observing.interrupts import end_cut_off, go_on
 from encore_storage.observing.outcomes import (
     EXIT_STATES,
     OUTCOMES,
@@ -113,7 +113,8 @@ class StoreProgressManager(ProgressManager):
         """
         if self._started or self._ended:
             raise ProgressError("start", self.message)
-        self.__class__ = self._open_class
+        if self.__class__ is not self._open_class:
+            self.__class__ = self._open_class
         identity = self._identity = self._identify()
         identity["timestamp"] = time.time()
         self._last_message = self.message
@@ -196,13 +197,14 @@ class StoreProgressManager(ProgressManager):
             if self._end_events is not None or self._ends.take():  # else another thread is ending it
                 self._finish(None, "normal", error)
         except BaseException:
-            self._finish_cut_off(error)
+            self.finish_rest(error)
             raise
 
     def read_from(self, items: object) -> None:
         """Close `items`, an iterator or file, where the operation is collected before it has ended."""
         self._items = items
-        self.__class__ = self._open_class
+        if self.__class__ is not self._open_class:  # nobody listens
+            self.__class__ = self._open_class
 
     def finish_closing(self, close: Callable[[], object]) -> None:
         """Close what was read, and end the operation with the outcome of that."""
@@ -215,11 +217,15 @@ class StoreProgressManager(ProgressManager):
 
     def finish_here(self, error: BaseException | None = None) -> None:
         """End as `finish` does; in a forked child, leave the end to the parent."""
+        if self.is_over:
+            return
         if self.process is forks.current:
-            end_cut_off(error)
+            if error is not None:
+                end_cut_off(error)
             self.finish(error)
         self.is_over = True
-        self.__class__ = self._closed_class
+        if self.__class__ is not self._closed_class:  # in a forked child
+            self.__class__ = self._closed_class
 
     def end_cut_off(self, error: BaseException) -> None:
         """End what an interrupt has kept from ending."""
@@ -257,15 +263,13 @@ class StoreProgressManager(ProgressManager):
         message = getattr(self, "message", "")
         return ForkedStoreError(f"{what} {message!r}", self.process.pid, "begin another in the child")
 
-    def _finish_cut_off(self, error: BaseException | None, attempts: int = 2) -> None:
+    def finish_rest(self, error: BaseException | None) -> None:
         """Go on with an end that an interrupt has broken off, or kept from being begun."""
-        try:
-            if self._started and self.process is forks.current:
-                self._finish(None, "normal", error)
-        except BaseException:
-            if attempts > 1:
-                self._finish_cut_off(error, attempts - 1)
-            raise
+        go_on(lambda _: self._finish_if_started(error), error, 2)
+
+    def _finish_if_started(self, error: BaseException | None) -> None:
+        if self._started and self.process is forks.current:
+            self._finish(None, "normal", error)
 
     def _finish(self, message: str | None, exit_state: ExitState, error: BaseException | None) -> None:
         ends = self._end_events
@@ -279,7 +283,9 @@ class StoreProgressManager(ProgressManager):
             self._finish_start(start)
         elif ends:
             deliver(ends[0])
-        self._set_over()
+        self._started, self._ended, self._due = False, True, _ALWAYS
+        self.is_over = True
+        self.__class__ = self._closed_class
         self._end_events = ()  # an error's frames hold this progress
 
     def _finish_start(self, start: StoreProgressEvent) -> None:
@@ -289,14 +295,11 @@ class StoreProgressManager(ProgressManager):
                 self.event_manager.deliver(event)
 
     def _leave_in_child(self, error: BaseException | None) -> None:
-        self._set_over()
-        if error is None:
-            raise self.forked_error("the operation")
-
-    def _set_over(self) -> None:
         self._started, self._ended, self._due = False, True, _ALWAYS
         self.is_over = True
         self.__class__ = self._closed_class
+        if error is None:
+            raise self.forked_error("the operation")
 
     def _make_end(
         self, message: str | None, exit_state: ExitState, error: BaseException | None
@@ -316,7 +319,7 @@ class StoreProgressManager(ProgressManager):
         attributes["delta"] = self._done - self._reported
         attributes["duration"] = self._now() - self._started_at
         attributes["error"] = error
-        attributes["error_type"] = error_type_for(outcome, error)
+        attributes["error_type"] = None if outcome == "ok" else error_type_for(outcome, error)
         if self.items is not None:
             attributes["items"] = self.items
         return (self.EndEventType.made_of(attributes),)
@@ -364,7 +367,7 @@ class _Open:
     def __del__(self) -> None:
         """Have another thread close what was read, and end the operation as cancelled."""
         operation = cast("StoreProgressManager", self)
-        if getattr(operation, "process", None) is forks.current:
+        if (operation._started or operation._items is not None) and operation.process is forks.current:  # noqa: SLF001
             run_in_background(lambda: _abandon(operation))
 
 
@@ -372,7 +375,7 @@ def _abandon(operation: StoreProgressManager) -> None:
     try:
         close_items(operation._items)  # noqa: SLF001 (of this module)
     finally:
-        operation._finish_cut_off(cut_off())  # noqa: SLF001 (as above)
+        operation.finish_rest(cut_off())
 
 
 def _make_open(cls: type[StoreProgressManager]) -> None:

@@ -12,7 +12,7 @@ from encore_events.events import BaseEvent
 from encore_storage.errors import cut_off, is_interrupt
 from encore_storage.events import StoreModificationEvent
 from encore_storage.observing import Operation
-from encore_storage.observing.chains import end_cut_off
+from encore_storage.observing.interrupts import end_cut_off, go_on
 from encore_storage.transactions.writing import Change, Effect, Write, here
 
 
@@ -70,18 +70,10 @@ class ChangingOperation:
         """End, and emit what was changed, also where the block raised behind that."""
         if error is not None:
             end_cut_off(error)
-        self._end(error)
+        go_on(lambda _: self._finish(error), error)
 
     def end_cut_off(self, error: BaseException) -> None:
         """Do nothing, once it is over."""
-
-    def _end(self, error: BaseException | None, attempts: int = 3) -> None:
-        try:
-            self._finish(error)
-        except BaseException:
-            if attempts > 1:
-                self._end(error, attempts - 1)
-            raise
 
     def _finish(self, error: BaseException | None) -> None:
         """End and emit; called again after an interrupt, it goes on with what is left."""
@@ -137,7 +129,7 @@ class OpenChangingOperation(ChangingOperation):
 
     def end_cut_off(self, error: BaseException) -> None:
         """End as it should have ended, had an interrupt not kept it from that."""
-        self._end(error)
+        go_on(lambda _: self._finish(error), error)
 
     def __del__(self) -> None:
         """Have another thread end it and emit what was changed, where an interrupt has cut it off."""

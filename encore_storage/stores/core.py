@@ -195,9 +195,7 @@ class StoreCore(ABC):
         """Return an operation that has not started; it counts as part of the caller's transaction."""
         # Mostly nobody has the turn; then nobody is in a transaction.
         transaction = self._transaction_state.joined if self._turn.queue else None
-        return self._observer.operation(
-            operation, key, direction=direction, steps=steps, metadata=metadata, transaction=transaction
-        )
+        return self._observer.make_operation(operation, key, direction, steps, None, metadata, transaction)
 
     def _changing(self, operation: ObservedOperation, key: str, *, is_delete: bool = False) -> ChangingOperation:
         """Return the block of an operation that changes a key."""

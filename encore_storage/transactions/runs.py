@@ -18,7 +18,7 @@ from encore_events.gates import ThreadGate
 from encore_events.hold import Hold
 from encore_storage.errors import StoreError, TransactionAbortedError, TransactionError, is_interrupt
 from encore_storage.events import StoreModificationEvent, TransactionOutcome
-from encore_storage.observing.chains import append_to_chain, blocks_in, chain_of
+from encore_storage.observing.interrupts import append_to_chain, blocks_in, chain_of, go_on
 from encore_storage.observing.observer import StoreObserver
 from encore_storage.observing.transaction import ObservedTransaction
 from encore_storage.transactions.turn import Lease, Turn, carried
@@ -108,7 +108,7 @@ class Run(Lease):
             carried.set(self)
         self.observed.emit_start()
 
-    def break_off(self, error: BaseException) -> None:
+    def break_off(self, error: BaseException | None) -> None:
         """Undo a begin that did not come to its end."""
         if self.phase in (WAITING, BEGINNING):
             if self.phase == BEGINNING and (self._has_begun or _is_in_transaction(self.context.store)):
@@ -150,21 +150,13 @@ class Run(Lease):
             "the task or the generator that was in it is gone, or an interrupt came"
         )
         try:
-            self._break_off_in_attempts(error)
+            go_on(self.break_off, error)
         finally:
             turn.free(self)  # whatever its backend and its listeners have raised
 
     def _was_cut_off_by(self, errors: Iterable[BaseException]) -> bool:
         chains = (one for error in errors for one in islice(chain_of(error), _LATEST))
         return any(block is self.holder for one in chains for block in blocks_in(one.__traceback__))
-
-    def _break_off_in_attempts(self, error: BaseException, attempts: int = 3) -> None:
-        try:
-            self.break_off(error)
-        except BaseException as failure:
-            if attempts > 1:
-                self._break_off_in_attempts(failure, attempts - 1)
-            raise
 
     def _decide(self, error: BaseException | None) -> None:
         self.is_open = False

@@ -29,7 +29,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def started(manager: EventManager) -> StoreProgressManager:
     """Return an operation that has started."""
-    operation = StoreProgressManager(manager)
+    operation = StoreProgressManager(manager, "source")  # or its own events would keep it
     operation.start()
     return operation
 
