@@ -145,7 +145,7 @@ class ConcurrencyContract(TransactionContract):
             store.timeout = A_MOMENT
         elsewhere = Elsewhere(pool, store, self.patience)
         try:
-            with pytest.raises(TransactionTimeoutError, match=r"awaited for 0\.05 s"):
+            with pytest.raises(TransactionTimeoutError, match=r"did not end within 0\.05 s"):
                 keep(store, "mine")
             with pytest.raises(TransactionTimeoutError):
                 store.from_bytes("mine", b"1")
@@ -197,7 +197,7 @@ class ConcurrencyContract(TransactionContract):
     ) -> None:
         """`disconnect` raises in a transaction of the caller, and waits for that of another thread."""
         with transactional.transaction():
-            with pytest.raises(StoreError, match="inside its own transaction"):
+            with pytest.raises(StoreError, match="inside its transaction"):
                 transactional.disconnect()
             transactional.from_bytes("mine", b"1")
             waiting = pool.submit(transactional.disconnect)

@@ -572,7 +572,7 @@ def test_a_subclass_may_begin_commit_and_roll_back_in_its_own_way(recording: Rec
 
 
 def test_a_context_that_was_never_entered_cannot_be_left(store: Transactional) -> None:
-    with pytest.raises(TransactionError, match="never entered"):
+    with pytest.raises(TransactionError, match="was not entered"):
         store.transaction().__exit__(None, None, None)
 
 

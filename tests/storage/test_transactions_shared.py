@@ -190,7 +190,7 @@ def test_waiting_has_an_end_where_the_store_says_so(
     store = make_transactional(timeout=A_MOMENT)
     elsewhere = Elsewhere(pool, store)
 
-    with pytest.raises(TransactionTimeoutError, match=r"awaited for 0\.05 s"):
+    with pytest.raises(TransactionTimeoutError, match=r"did not end within 0\.05 s"):
         keep(store, "mine")
     with pytest.raises(TransactionTimeoutError):
         store.from_bytes("mine", b"1")
@@ -406,7 +406,7 @@ class TestTurn:
 
 def test_a_store_is_not_disconnected_inside_a_transaction(archive: AbstractStore, pool: ThreadPoolExecutor) -> None:
     with archive.transaction():
-        with pytest.raises(StoreError, match="inside its own transaction"):
+        with pytest.raises(StoreError, match="inside its transaction"):
             archive.disconnect()
         archive.from_bytes("mine", b"1")
         waiting = pool.submit(archive.disconnect)
