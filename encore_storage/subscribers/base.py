@@ -15,6 +15,12 @@ from encore_storage.subscribers.errors import AlreadyConnectedError
 Listeners = Mapping[type[BaseEvent], Callable[[Any], object]]
 
 
+def connect_listeners(event_manager: BaseEventManager, listeners: Listeners, connection: ExitStack) -> None:
+    """Connect `listeners` until `connection` is closed, before all that could veto an event."""
+    for cls, func in listeners.items():
+        connection.enter_context(event_manager.connect(cls, func, priority=FIRST, weak=False))
+
+
 class Subscriber:
     """Listens to one event manager at a time, which holds it until `disconnect()`; a context manager.
 
@@ -51,8 +57,7 @@ class Subscriber:
             raise AlreadyConnectedError(self, self._event_manager)
         with ExitStack() as connection:
             self._prepare(event_manager, connection)
-            for cls, func in self._listeners().items():
-                connection.enter_context(event_manager.connect(cls, func, priority=FIRST, weak=False))
+            connect_listeners(event_manager, self._listeners(), connection)
             self._connection = connection.pop_all()
         self._event_manager = event_manager
         return self

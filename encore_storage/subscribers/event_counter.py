@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 
+from encore_events.abstract import BaseEventManager
 from encore_events.events import EventsDroppedEvent, ListenerErrorEvent
 from encore_events.listeners import qualified_name
 from encore_storage.events import (
@@ -17,7 +19,7 @@ from encore_storage.events import (
     StoreTransactionEndEvent,
     StoreTransactionStartEvent,
 )
-from encore_storage.subscribers.base import Listeners, Subscriber
+from encore_storage.subscribers.base import Listeners, connect_listeners
 from encore_storage.subscribers.catalogue import (
     ACTIONS,
     DIRECTIONS,
@@ -42,28 +44,33 @@ _WHOLE_VALUES = ("get", "set")
 _LONGEST_ID = 100  # OpenMetrics allows an exemplar 128 characters, names included
 
 
-class EventCounter(Subscriber):
+class EventCounter:
     """Counts the events of its event manager into `families`, and knows what is in progress there.
 
     The series of a set of labels are looked up once, and then kept by the attributes of the events.
 
     Args:
+        event_manager: the event manager, which it keeps alive.
         families: where to count; several counters may share them.
         clock: monotonic seconds, for the age of what is in progress.
         wall_clock: seconds since the epoch, for timestamps.
 
     Attributes:
         users: how many subscribers share it; theirs to count.
+        connection: disconnects its listeners.
+        is_connected: whether all of them are connected.
         operations: the labels of each operation in progress, and when it started, by `clock`.
         transactions: the same of transactions.
     """
 
-    def __init__(self, families: Families, *, clock: Clock, wall_clock: Clock) -> None:
+    def __init__(self, event_manager: BaseEventManager, families: Families, *, clock: Clock, wall_clock: Clock) -> None:
         """Start with nothing in progress, not connected."""
-        super().__init__()
         self.users = 0
+        self.connection = ExitStack()
+        self.is_connected = False
         self.operations = InProgress[Started]()
         self.transactions = InProgress[Started]()
+        self._event_manager = event_manager
         self._families = families
         self._clock = clock
         self._wall_clock = wall_clock
@@ -71,8 +78,9 @@ class EventCounter(Subscriber):
         self._labels: dict[tuple[str | None, ...], tuple[str, str]] = {}
         self._ends: dict[tuple[str | None, ...], _EndSeries] = {}
 
-    def _listeners(self) -> Listeners:
-        return {
+    def connect(self) -> None:
+        """Connect the listeners. Several threads may do so at once, since each connect replaces the one before."""
+        listeners: Listeners = {
             StoreProgressStartEvent: self._operation_started,
             StoreProgressStepEvent: self._operation_moved,
             StoreProgressEndEvent: self._operation_ended,
@@ -82,6 +90,8 @@ class EventCounter(Subscriber):
             ListenerErrorEvent: self._listener_failed,
             EventsDroppedEvent: self._events_dropped,
         }
+        connect_listeners(self._event_manager, listeners, self.connection)
+        self.is_connected = True
 
     def _operation_started(self, event: StoreProgressStartEvent) -> None:
         labels = self._labels.get((event.store, event.operation)) or self._new_labels(event)

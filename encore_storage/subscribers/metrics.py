@@ -74,7 +74,7 @@ class MetricsSubscriber(Subscriber):
 
     def _prepare(self, event_manager: BaseEventManager, connection: ExitStack) -> None:
         collector = _collectors.of(self._registry, self._new_collector)
-        connection.callback(collector.leave, event_manager, collector.join(event_manager))
+        collector.join(event_manager, connection)
 
     def _new_collector(self) -> _Collector:
         return _Collector(Families(self._max_stores), self._clock, self._wall_clock)
@@ -98,24 +98,27 @@ class _Collector(Collector):
     def __repr__(self) -> str:
         return f"<metrics of Encore, event managers observed: {len(self._living())}>"
 
-    def join(self, event_manager: BaseEventManager) -> EventCounter:
-        """Return the counter of the event manager, which the first subscriber connects."""
+    def join(self, event_manager: BaseEventManager, connection: ExitStack) -> None:
+        """Share the counter of `event_manager` until `connection` is closed."""
         with self._lock:
             counter = self._counters.get(id(event_manager))
             if counter is None:
-                counter = EventCounter(self._families, clock=self._clock, wall_clock=self._wall_clock)
-                self._counters[id(event_manager)] = counter.connect(event_manager)
+                counter = EventCounter(event_manager, self._families, clock=self._clock, wall_clock=self._wall_clock)
+                self._counters[id(event_manager)] = counter
             counter.users += 1
-        return counter
+            connection.callback(self._leave, counter)
+        if not counter.is_connected:
+            counter.connect()  # without the lock, since tracers run meanwhile
 
-    def leave(self, event_manager: BaseEventManager, counter: EventCounter) -> None:
-        """Disconnect the counter of the event manager, if no other subscriber shares it."""
+    def _leave(self, counter: EventCounter) -> None:
+        """Disconnect the counter, unless another subscriber shares it."""
         with self._lock:
             counter.users -= 1
             if counter.users:
                 return
-            del self._counters[id(event_manager)]
-        counter.disconnect()
+            counter.is_connected = False
+            connection = counter.connection.pop_all()
+        connection.close()
 
     def describe(self) -> Iterator[Metric]:
         """The families without samples: what a registry compares names by."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.registry import Collector
 
-from encore_events import EventManager
+from encore_events import EventManager, EventsDroppedEvent
 from encore_events.errors import ManagerClosedError
 from encore_storage.stores import DictMemoryStore
 from encore_storage.subscribers import MetricsSubscriber
@@ -148,6 +149,84 @@ def test_threads_that_connect_at_once_share_what_one_of_them_registers() -> None
         list(pool.map(connect, [EventManager() for _ in range(4)]))
 
     assert sets(registry) == 4
+
+
+@pytest.mark.parametrize("position", range(8))
+def test_tracer_may_scrape_and_join_in_another_thread(
+    manager: EventManager, registry: CollectorRegistry, store: DictMemoryStore, position: int
+) -> None:
+    connects, joined = itertools.count(), list[MetricsSubscriber]()
+
+    def scrape_and_join() -> MetricsSubscriber:
+        generate_latest(registry)
+        return MetricsSubscriber(registry=registry).connect(manager)
+
+    def trace(*_: object) -> None:
+        if threading.current_thread() is threading.main_thread() and next(connects) == position:
+            joined.append(pool.submit(scrape_and_join).result(10))
+
+    with ThreadPoolExecutor(1) as pool:
+        manager.set_trace(trace)
+        first = MetricsSubscriber(registry=registry).connect(manager)
+        manager.set_trace(None)
+
+    store.from_bytes("a", b"1")
+    assert sets(registry) == 1
+    first.disconnect()
+    store.from_bytes("a", b"2")
+    assert sample(registry, "key_changes_total", store="archive", action="update") == 1
+    joined[0].disconnect()
+    assert repr(manager) == "<EventManager: 0 listeners>"
+
+
+@pytest.mark.parametrize("position", range(8))
+def test_connect_interrupted_while_another_thread_joins_keeps_the_other_connected(
+    manager: EventManager, registry: CollectorRegistry, store: DictMemoryStore, position: int
+) -> None:
+    connects, joined = itertools.count(), list[MetricsSubscriber]()
+
+    def trace(*_: object) -> None:
+        if threading.current_thread() is threading.main_thread():
+            connected = next(connects)
+            if connected == position:
+                joined.append(pool.submit(MetricsSubscriber(registry=registry).connect, manager).result(10))
+            if connected == 7:
+                raise KeyboardInterrupt
+
+    with ThreadPoolExecutor(1) as pool:
+        manager.set_trace(trace)
+        with pytest.raises(KeyboardInterrupt):
+            MetricsSubscriber(registry=registry).connect(manager)
+        manager.set_trace(None)
+
+    store.from_bytes("a", b"1")
+    manager.emit(EventsDroppedEvent(queue="worker", reason="exit", count=3))
+    assert sets(registry) == 1
+    assert sample(registry, "key_changes_total", store="archive", action="set") == 1
+    assert registry.get_sample_value("encore_events_dropped_total", {"queue": "worker", "reason": "exit"}) == 3
+    joined[0].disconnect()
+    assert repr(manager) == "<EventManager: 0 listeners>"
+
+
+def test_threads_that_join_and_leave_at_once_count_each_event_once(
+    manager: EventManager, registry: CollectorRegistry, store: DictMemoryStore
+) -> None:
+    together = threading.Barrier(4)
+
+    def join_and_leave() -> None:
+        together.wait()
+        for _ in range(100):
+            with MetricsSubscriber(registry=registry).connect(manager):
+                store.exists("a")
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(join_and_leave) for _ in range(4)]:
+            done.result()
+
+    assert (
+        sample(registry, "operation_duration_seconds_count", store="archive", operation="exists", outcome="ok") == 400
+    )
+    assert repr(manager) == "<EventManager: 0 listeners>"
 
 
 def test_a_name_that_somebody_else_has_registered_is_refused_by_the_registry(
