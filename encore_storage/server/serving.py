@@ -12,8 +12,8 @@ import socket
 from typing import Any
 
 from encore_events import forks
+from encore_events.owned_thread import OwnedThread
 from encore_storage.subscribers.errors import ANOTHER_HOST, ANOTHER_PORT, AddressError, MissingExtraError
-from encore_storage.subscribers.owned_thread import OwnedThread
 
 try:
     import uvicorn
