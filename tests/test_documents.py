@@ -74,7 +74,7 @@ def test_the_commands_of_the_readme_run_one_after_the_other(tmp_path: Path) -> N
 
 def metrics_table() -> str:
     """The catalogue as the docs show it."""
-    rows = ["| metric | type | labels | what it tells |", "|---|---|---|---|"]
+    rows = ["| metric | type | labels | description |", "|---|---|---|---|"]
     rows += [f"| {one.name} | {one.type} | {', '.join(one.labels)} | {one.help} |" for one in CATALOGUE]
     return "\n".join(rows)
 

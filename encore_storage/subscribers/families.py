@@ -1,4 +1,4 @@
-"""All families of the catalogue, and the rules of their labels: closed sets, and caps on open ones."""
+"""All families of the catalogue, and the rules for their labels: closed sets, and caps on open ones."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from encore_storage.subscribers.series import Counter, Family, Gauge, Histogram,
 AnyFamily = Family[Counter] | Family[Gauge] | Family[Histogram]
 
 MAX_VALUES = 200
-"""How many values an open label takes, before it says `_overflow`."""
+"""The number of values of an open label. Beyond it, the label says `_overflow`."""
 
 
 class Families:
-    """One family of series for each metric of the catalogue, and what their labels may say.
+    """One family of series for each metric of the catalogue.
 
     Args:
-        max_stores: how many values the label store takes.
+        max_stores: the cap on the values of the label store.
     """
 
     def __init__(self, max_stores: int = MAX_VALUES) -> None:
-        """Start without any series, but those that count overflows, which are at zero."""
         self.durations = histograms(catalogue.OPERATION_DURATION)
         self.in_progress = gauges(catalogue.OPERATIONS_IN_PROGRESS)
         self.oldest = gauges(catalogue.OPERATION_OLDEST)
@@ -46,23 +45,20 @@ class Families:
         renew_in_child(self, Families._renew)
 
     def __iter__(self) -> Iterator[AnyFamily]:
-        """All families, in the order of the catalogue."""
+        """Iterate over all families in the order of the catalogue."""
         return (family for family in vars(self).values() if isinstance(family, Family))
 
     def label(self, name: str, value: object) -> str:
-        """What the open label `name` says for `value`: itself, or '_overflow' past the cap."""
+        """Return the value of the open label `name`: `value` as a string, or '_overflow' beyond the cap."""
         return self._open[name].admit(str(value))
 
     def _renew(self) -> None:
-        """Go on counting in a forked child, whoever was counting at the fork."""
-        for family in self:
-            family.renew()
-        for label in self._open.values():
-            label.renew()
+        for renewed in (*self, *self._open.values()):
+            renewed.renew()
 
 
 def closed(value: object, values: tuple[str, ...]) -> str:
-    """What a label says whose values are the closed set `values`: one of them, or 'other'.
+    """Return the value of a closed label: `value` if it is one of `values`, otherwise 'other'.
 
     >>> closed("get", ("get", "set")), closed(None, ("get", "set"))
     ('get', 'other')
@@ -71,13 +67,13 @@ def closed(value: object, values: tuple[str, ...]) -> str:
 
 
 class _OpenLabel:
-    """The values that an open label has taken so far."""
+    """The values of an open label so far."""
 
     def __init__(self, limit: int, overflows: Counter) -> None:
         self._limit = limit
         self._overflows = overflows
         self._values: set[str] = set()
-        self._lock = threading.RLock()
+        self.renew()
 
     def renew(self) -> None:
         self._lock = threading.RLock()

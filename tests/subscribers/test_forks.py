@@ -238,7 +238,7 @@ def work():
     if {kind!r} == "with hooks":
         (structlog.get_logger() if logger is None else logger).info("by itself")
         return lines().pop()["event"]
-with held(getattr(output, "_lock", None) or output._turn):
+with held(output._lock):
     answer = forked(work, FORKS[{kind!r}])
 store().from_bytes("c", b"1")
 told = [line["key"] for line in lines() if "ended" in line["event"]]
