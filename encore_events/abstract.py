@@ -15,6 +15,8 @@ from encore_events.stream import EventStream
 from encore_events.subscription import Subscription
 from encore_events.worker import EmitHandle
 
+__all__ = ["BaseEventManager"]
+
 E = TypeVar("E", bound=BaseEvent)
 F = TypeVar("F", bound=Callable[..., object])
 

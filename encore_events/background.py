@@ -14,6 +14,8 @@ from queue import Empty, SimpleQueue
 
 from encore_events.forks import renew_in_child, this_process
 
+__all__ = ["is_in_background", "run_in_background"]
+
 Work = Callable[[], object]
 
 

@@ -6,6 +6,8 @@ from encore_events.abstract import BaseEventManager
 from encore_events.errors import DefaultManagerError
 from encore_events.manager import EventManager
 
+__all__ = ["checked_event_manager", "get_event_manager", "set_event_manager"]
+
 _default: dict[str, BaseEventManager] = {}
 
 

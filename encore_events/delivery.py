@@ -18,6 +18,8 @@ from typing import Any, cast
 
 from encore_events.events import BaseEvent
 
+__all__ = ["has_reached_any", "is_first_step"]
+
 Call = Callable[[Any], object]
 Report = Callable[[BaseEvent, Call, Exception], object]
 

@@ -18,6 +18,19 @@ EncoreError
 
 from __future__ import annotations
 
+__all__ = [
+    "DefaultManagerError",
+    "EncoreError",
+    "EventError",
+    "ForkedError",
+    "InvalidListenerError",
+    "ManagerClosedError",
+    "NoRunningLoopError",
+    "NotConnectedError",
+    "ProgressError",
+    "StreamError",
+]
+
 
 class EncoreError(Exception):
     """The root of every error that Encore itself raises."""

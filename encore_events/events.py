@@ -6,6 +6,8 @@ from typing import Any, Self
 
 from encore_events.errors import EventError
 
+__all__ = ["BaseEvent", "EventsDroppedEvent", "ListenerErrorEvent", "check_event_class"]
+
 _PLAIN = (str, int, float, type(None))
 
 

@@ -18,6 +18,8 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+__all__ = ["Process", "around_forks", "current", "renew_in_child", "this_process"]
+
 T = TypeVar("T")
 
 Hook = Callable[[], object]

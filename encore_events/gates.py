@@ -14,6 +14,8 @@ import math
 import threading
 from typing import Protocol
 
+__all__ = ["ThreadGate"]
+
 Gates = dict["Gate", None]
 """Who waits, the longest first."""
 

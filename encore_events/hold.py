@@ -15,6 +15,8 @@ from encore_events.owner import Owner, current_owner
 from encore_events.plan import Report
 from encore_events.worker import EmitHandle
 
+__all__ = ["Hold"]
+
 
 class _Held:
     """An event that waits, the handle of its emit if that was in the background, and if its release has begun."""

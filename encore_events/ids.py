@@ -7,6 +7,8 @@ import random
 from encore_events.events import BaseEvent
 from encore_events.forks import renew_in_child
 
+__all__ = ["id_of", "new_id"]
+
 _generators: dict[str, random.Random] = {}
 
 

@@ -14,6 +14,8 @@ from typing import Any
 from encore_events.errors import InvalidListenerError
 from encore_events.events import BaseEvent
 
+__all__ = ["FIRST", "qualified_name"]
+
 Filter = Mapping[str, Any]
 Where = Callable[[Any], object]
 

@@ -34,6 +34,8 @@ from encore_events.stream import end_stream
 from encore_events.subscription import EventInfo, Subscription
 from encore_events.worker import EmitHandle, Worker
 
+__all__ = ["EventManager"]
+
 E = TypeVar("E", bound=BaseEvent)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__all__ = ["Once"]
+
 
 class Once:
     """A right that is granted once: to the first caller of `take()`.

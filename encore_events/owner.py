@@ -7,6 +7,8 @@ import threading
 import weakref
 from typing import Any, NamedTuple
 
+__all__ = ["current_owner", "here"]
+
 
 class _Life:
     """An object that exists as long as the thread that made it."""

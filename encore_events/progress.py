@@ -11,6 +11,15 @@ from encore_events.errors import ProgressError
 from encore_events.events import BaseEvent
 from encore_events.ids import new_id
 
+__all__ = [
+    "ExitState",
+    "ProgressEndEvent",
+    "ProgressEvent",
+    "ProgressManager",
+    "ProgressStartEvent",
+    "ProgressStepEvent",
+]
+
 ExitState = Literal["normal", "warning", "error", "exception"]
 
 

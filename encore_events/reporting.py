@@ -12,6 +12,8 @@ from typing import Any, Protocol
 from encore_events.events import BaseEvent, EventsDroppedEvent, ListenerErrorEvent
 from encore_events.owner import current_loop
 
+__all__ = ["report_failure", "report_missing"]
+
 logger = logging.getLogger("encore_events")
 
 OnError = Callable[[BaseEvent, object, Exception], object]

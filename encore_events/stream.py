@@ -19,6 +19,8 @@ from encore_events.listeners import FIRST, Filter, Where
 from encore_events.reporting import Teller
 from encore_events.subscription import Subscription
 
+__all__ = ["EventStream"]
+
 E = TypeVar("E", bound=BaseEvent)
 
 READS_IN_A_ROW = 100

@@ -10,6 +10,8 @@ from typing import Self
 from encore_events.events import BaseEvent
 from encore_events.listeners import Listener
 
+__all__ = ["EventInfo", "Subscription"]
+
 
 class Subscription:
     """One connection of a listener; ends with `disconnect()` or with the block that it is used in.

@@ -9,6 +9,8 @@ from encore_events.abstract import BaseEventManager
 from encore_events.events import BaseEvent
 from encore_events.listeners import FIRST
 
+__all__ = ["EventRecorder"]
+
 E = TypeVar("E", bound=BaseEvent)
 
 

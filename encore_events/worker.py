@@ -19,6 +19,8 @@ from queue import Empty, SimpleQueue
 from encore_events import forks
 from encore_events.reporting import is_reporting, with_trouble
 
+__all__ = ["EmitHandle"]
+
 CAPACITY = 10_000
 """How many events may wait; the next emitter waits for a place."""
 

@@ -20,6 +20,12 @@ WITHOUT_EXTRAS = [path for path in SOURCES if {"cli", "server"}.isdisjoint(path.
 SILENT = [
     path for path in SOURCES if "cli" not in path.with_suffix("").parts and path.name not in {"bars.py", "outputs.py"}
 ]
+MODULES_OF_THE_BUS = [path for path in SOURCES if path.parts[0] == "encore_events"]
+USERS_OF_THE_BUS = [
+    path.relative_to(ROOT)
+    for package in ("benchmarks", "dashboards", "encore_storage")
+    for path in sorted((ROOT / package).rglob("*.py"))
+]
 LONGEST = 400
 
 IMPORT_ALL = """
@@ -109,6 +115,53 @@ def test_a_front_door_lists_in_order_what_it_imports(path: Path) -> None:
     listed = [ast.literal_eval(statement.value) for statement in statements if isinstance(statement, ast.Assign)]
 
     assert listed == ([sorted(names, key=isort_order)] if names else [])
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_text(encoding="utf-8"))
+
+
+def declared_names(path: Path) -> list[str]:
+    """Return the module's `__all__`, empty if there is none."""
+    assigned = [node for node in parse(path).body if isinstance(node, ast.Assign)]
+    listed = [node.value for node in assigned if ast.unparse(node.targets[0]) == "__all__"]
+    return [name for value in listed for name in ast.literal_eval(value)]
+
+
+def names_used_of_the_bus(path: Path) -> set[tuple[str, str]]:
+    """Return (module, name) for each name of `encore_events` that the file imports or reads as a module's attribute."""
+    nodes = list(ast.walk(parse(path)))
+    plain = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    assert not [name for name in plain if name.split(".")[0] == "encore_events"]
+    modules = {module_name(path) for path in MODULES_OF_THE_BUS}
+    imported = {
+        alias.asname or alias.name: (node.module, alias.name)
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "encore_events"
+        for alias in node.names
+    }
+    aliases = {name: f"{module}.{used}" for name, (module, used) in imported.items() if f"{module}.{used}" in modules}
+    attributes = {
+        (aliases[node.value.id], node.attr)
+        for node in nodes
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in aliases
+    }
+    return attributes | {(module or "", used) for name, (module, used) in imported.items() if name not in aliases}
+
+
+@pytest.mark.parametrize("path", MODULES_OF_THE_BUS, ids=module_name)
+def test_declared_names_are_public_and_sorted(path: Path) -> None:
+    names = declared_names(path)
+
+    assert names == sorted(names, key=isort_order)
+    assert not [name for name in names if name.startswith("_")]
+
+
+@pytest.mark.parametrize("path", USERS_OF_THE_BUS, ids=module_name)
+def test_other_packages_use_only_declared_names_of_the_bus(path: Path) -> None:
+    declared = {(module_name(source), name) for source in MODULES_OF_THE_BUS for name in declared_names(source)}
+
+    assert names_used_of_the_bus(path) <= declared
 
 
 @pytest.mark.parametrize("package", PACKAGES)
