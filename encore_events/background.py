@@ -19,21 +19,21 @@ __all__ = ["is_in_background", "run_in_background"]
 Work = Callable[[], object]
 
 
-class _Elsewhere:
+class _Queue:
     """The work that waits, and whether a thread is doing it."""
 
     def __init__(self) -> None:
         self.waiting: SimpleQueue[Work] = SimpleQueue()
-        self.is_worked_on = False
-        renew_in_child(self, _Elsewhere.renew)
+        self.is_running = False
+        renew_in_child(self, _Queue.renew)
 
     def renew(self) -> object:
         """Begin with nothing in a forked child, where no thread is; return what is the parent's to do, to be freed."""
-        left, self.waiting, self.is_worked_on = self.waiting, SimpleQueue(), False
+        left, self.waiting, self.is_running = self.waiting, SimpleQueue(), False
         return left
 
 
-_elsewhere = _Elsewhere()
+_queue = _Queue()
 
 
 _idents: list[int] = []
@@ -48,25 +48,25 @@ def is_in_background() -> bool:
 def run_in_background(work: Work) -> None:
     """Have `work` done soon, by a thread that is started for it. May be called by a finalizer."""
     this_process()
-    _elsewhere.waiting.put(work)
-    if _elsewhere.is_worked_on:
+    _queue.waiting.put(work)
+    if _queue.is_running:
         return
-    _elsewhere.is_worked_on = True
+    _queue.is_running = True
     try:
         # threading.Thread takes a lock when it starts, and the collection may have come while that was held.
-        _thread.start_new_thread(_do_what_waits, ())
+        _thread.start_new_thread(_run_queue, ())
     except RuntimeError:  # there can be no more threads: for now, or at the exit of the interpreter
-        _elsewhere.is_worked_on = False
+        _queue.is_running = False
 
 
-def _do_what_waits() -> None:
+def _run_queue() -> None:
     _idents[:] = [_thread.get_ident()]
     while True:
-        waiting = _elsewhere.waiting  # another one, if the work before has forked and this is the child
+        waiting = _queue.waiting  # another one, if the work before has forked and this is the child
         try:
             work = waiting.get_nowait()
         except Empty:
-            _elsewhere.is_worked_on = False
+            _queue.is_running = False
             if waiting.empty():
                 return
             continue

@@ -21,7 +21,7 @@ from encore_events import forks
 from encore_events.drops import Drops
 from encore_events.errors import ForkedError
 from encore_events.events import BaseEvent, EventsDroppedEvent
-from encore_events.gates import Gates, LoopGate, ThreadGate, leave_all, open_all, open_one
+from encore_events.gates import Gates, LoopGate, ThreadGate, open_all, open_all_in_child, open_one
 from encore_events.owner import here
 
 E = TypeVar("E", bound=BaseEvent)
@@ -45,7 +45,7 @@ class Buffer(Generic[E]):
         self.drops = drops
         self.closed = False
         self._process = forks.this_process()
-        self._left_to: forks.Process | None = None  # the process that reads it, once this one is a forked child
+        self._parent: forks.Process | None = None  # the process that reads it, once this one is a forked child
         self._capacity = capacity
         self._events: deque[Entry[E]] = deque()
         self._next: deque[int | Entry[E]] = deque()  # by turns what was missing before an event, and that event
@@ -58,7 +58,7 @@ class Buffer(Generic[E]):
         self._victims = self._oldest
         self._is_too_many = functools.partial(operator.lt, capacity)
         self._nexts = map(len, itertools.repeat(self._next))
-        self._taken = self._take_whole()
+        self._taken = self._take_directly()
 
     def __len__(self) -> int:
         """How many events wait."""
@@ -68,7 +68,7 @@ class Buffer(Generic[E]):
         """Add an event. For the event manager to call."""
         self._add((time.time(), event, None))
 
-    def put_unless_notice(self, event: E) -> None:
+    def put_unless_own_notice(self, event: E) -> None:
         """Add an event, if it doesn't tell of what was dropped here."""
         if not self.drops.is_notice(event):
             self.put(event)
@@ -79,15 +79,15 @@ class Buffer(Generic[E]):
         Raises:
             ForkedError: this is a forked child, and the buffer is its parent's.
         """
-        if self._left_to is not None:
+        if self._parent is not None:
             self.check_own()
         self._reader = here.token
-        if self.drops.owed:
-            self.drops.settle()
+        if self.drops.has_pending:
+            self.drops.report_pending()
         left = operator.length_hint(self.drops.left)  # read first: later drops have their place after later events
         while self._events or self._next:
             try:
-                taken = next(self._taken, None) or self._take_told()
+                taken = next(self._taken, None) or self._take_with_notices()
             except IndexError:  # another reader has it
                 continue
             if isinstance(taken, slice):
@@ -98,7 +98,7 @@ class Buffer(Generic[E]):
             if taken is not None:
                 return taken
         open_all(self._emitters)  # an emitter that was let in but interrupted may have kept others waiting
-        count = self.drops.untold(left)
+        count = self.drops.claim_unreported(left)
         return (time.time(), self.drops.notice(count)) if count else None
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -147,21 +147,21 @@ class Buffer(Generic[E]):
             ForkedError: the buffer was open at the fork, so it is the parent's.
         """
         forks.this_process()  # a fork without hooks is noticed here
-        if self._left_to is not None:
+        if self._parent is not None:
             advice = "make a stream of this process's own with stream() of the event manager"
-            raise ForkedError(f"{self.drops.stream or self!r}", self._left_to.pid, advice)
+            raise ForkedError(f"{self.drops.stream or self!r}", self._parent.pid, advice)
 
-    def leave(self) -> object:
+    def abandon(self) -> object:
         """Take nothing more in a forked child, and return what waited, to be freed; the readers are its parent's.
 
         One that was closed before the fork is as good as a list: the child may read its copy to the end.
         """
-        leave_all(self._readers)
-        leave_all(self._emitters)
+        open_all_in_child(self._readers)
+        open_all_in_child(self._emitters)
         if self.closed:
             return None
         self.closed = True
-        self._left_to = self._process
+        self._parent = self._process
         waited = [*self._events, *self._next]
         self._events.clear()
         self._next.clear()
@@ -180,7 +180,7 @@ class Buffer(Generic[E]):
             open_all(self._readers)
             raise
 
-    def _take_told(self) -> tuple[float, E | EventsDroppedEvent] | None:
+    def _take_with_notices(self) -> tuple[float, E | EventsDroppedEvent] | None:
         """What comes next if something is missing before it, or was; None if nothing is left to be told."""
         if not self._next:
             # Put aside, an event can't be dropped in its turn, or a reader that is too slow would read of drops alone.
@@ -191,9 +191,9 @@ class Buffer(Generic[E]):
             next(put_aside, None)
         first = self._next.popleft()
         if isinstance(first, tuple):
-            self._taken = self._take_whole()
+            self._taken = self._take_directly()
             return first[:2]
-        count = self.drops.untold(first)
+        count = self.drops.claim_unreported(first)
         return (self._time_of_next(), self.drops.notice(count)) if count else None
 
     def _time_of_next(self) -> float:
@@ -203,11 +203,11 @@ class Buffer(Generic[E]):
             return time.time()
         return time.time() if isinstance(following, int) else following[0]
 
-    def _take_whole(self) -> Iterator[slice]:
+    def _take_directly(self) -> Iterator[slice]:
         """Takes the oldest event, as long as all was told that is missing before it."""
         none_before = itertools.takewhile(operator.not_, self._nexts)
-        all_told = itertools.takewhile(functools.partial(operator.eq, self.drops.left_when_told), self._lefts)
-        return map(slice, none_before, all_told, self._oldest)  # a slice is what C makes of any three things
+        all_reported = itertools.takewhile(functools.partial(operator.eq, self.drops.left_when_reported), self._lefts)
+        return map(slice, none_before, all_reported, self._oldest)  # a slice is what C makes of any three things
 
     def _missing_before_the_oldest(self) -> Iterator[int]:
         """What is left of `drops.left` by all the drops before the oldest event."""
@@ -216,14 +216,14 @@ class Buffer(Generic[E]):
     def _drop_excess(self) -> None:
         too_many = itertools.takewhile(self._is_too_many, self._sizes)
         for _ in map(slice, too_many, self._victims, self.drops.left):
-            self.drops.happened()
+            self.drops.report_paced()
         if self.closed:  # meanwhile, and what was told at the end did not include this
-            self.drops.finish()
+            self.drops.report_final()
 
     def _is_ready(self) -> bool | None:
         """Whether there is something to take; None if that is to be waited for."""
         closed = self.closed  # read first: what was emitted before it was closed is there by now
-        if self._events or self._next or self.drops.is_untold:
+        if self._events or self._next or self.drops.has_unreported:
             return True
         return False if closed else None
 

@@ -9,21 +9,21 @@ from operator import call as _call
 from encore_events.abstract import BaseEventManager
 from encore_events.delivery import Call, begin, resume, skip
 from encore_events.events import BaseEvent
-from encore_events.hold import Hold, taken
-from encore_events.plan import Plan, Report
+from encore_events.hold import Hold, queue_in_hold
+from encore_events.plan import DispatchPlan, Report
 from encore_events.reporting import OnError, report_listener_error
 
 
 class DeliveringEventManager(BaseEventManager):
     """An event manager that has plans, and delivers events by them; `EventManager` makes the plans."""
 
-    _plans: dict[type, Plan]
+    _plans: dict[type, DispatchPlan]
     _holds: dict[int, Hold]
     _on_error: OnError | None
-    _tell: Report
+    _report_error: Report
 
     @abstractmethod
-    def _compile(self, cls: type[BaseEvent]) -> Plan:
+    def _compile(self, cls: type[BaseEvent]) -> DispatchPlan:
         """Make the plan of an event class."""
 
     def begin_hold(self, hold: Hold) -> None:
@@ -46,9 +46,9 @@ class DeliveringEventManager(BaseEventManager):
         attributes = event.__dict__
         if "_pending" in attributes:
             if attributes["_pending"] is not None:
-                resume(event, self._report)
+                resume(event, self._report_call)
             return
-        if self._holds and taken(self._holds, event, None, once=True):
+        if self._holds and queue_in_hold(self._holds, event, None, once=True):
             return
         try:
             calls = self._plans[type(event)].plain
@@ -64,7 +64,7 @@ class DeliveringEventManager(BaseEventManager):
                     break  # type: ignore[unreachable]  # mypy takes it for unchanged
             attributes["_pending"] = None
         except BaseException as error:  # noqa: BLE001 (listeners are isolated there, and interrupts raised)
-            resume(event, self._report, error)
+            resume(event, self._report_call, error)
 
     def _deliver_to_some(self, event: BaseEvent) -> None:
         plan = self._plan(type(event))
@@ -72,10 +72,10 @@ class DeliveringEventManager(BaseEventManager):
             skip(event)
             self.emit(event)
         else:
-            begin(event, () if event._handled else plan.accepted(event, self._tell))  # noqa: SLF001 (as above)
-            resume(event, self._report)
+            begin(event, () if event._handled else plan.accepted(event, self._report_error))  # noqa: SLF001 (as above)
+            resume(event, self._report_call)
 
-    def _report(self, event: BaseEvent, call: Call, error: Exception) -> None:
+    def _report_call(self, event: BaseEvent, call: Call, error: Exception) -> None:
         listeners = self._plan(type(event))
         named = next(
             (one.func for one, its in zip(listeners.listeners, listeners.calls, strict=True) if its is call), call
@@ -86,5 +86,5 @@ class DeliveringEventManager(BaseEventManager):
         """Forget the holds of the process that this one was forked from."""
         self._holds.clear()
 
-    def _plan(self, cls: type[BaseEvent]) -> Plan:
+    def _plan(self, cls: type[BaseEvent]) -> DispatchPlan:
         return self._plans.get(cls) or self._compile(cls)

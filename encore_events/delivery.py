@@ -21,7 +21,7 @@ from encore_events.events import BaseEvent
 __all__ = ["has_reached_any", "is_first_step"]
 
 Call = Callable[[Any], object]
-Report = Callable[[BaseEvent, Call, Exception], object]
+ReportCall = Callable[[BaseEvent, Call, Exception], object]
 
 Pending = Iterator[object]
 """A `map` of `operator.call` over the listeners' calls and the event: each item that is taken makes one call."""
@@ -35,7 +35,7 @@ def begin(event: BaseEvent, calls: tuple[Call, ...]) -> None:
     event.__dict__["_pending"] = map(operator.call, calls, repeat(event))
 
 
-def resume(event: BaseEvent, report: Report, error: BaseException | None = None) -> None:
+def resume(event: BaseEvent, report: ReportCall, error: BaseException | None = None) -> None:
     """Call the listeners that are left; what an interrupt of one of them raised is raised behind the last.
 
     Args:
@@ -85,8 +85,8 @@ def has_reached_any(event: BaseEvent) -> bool:
     return made > 0 or not calls
 
 
-def _judged(event: BaseEvent, report: Report, error: BaseException) -> BaseException | None:
-    """Report what a listener raised, and return an interrupt; where no stack is left, raise that at once."""
+def _judged(event: BaseEvent, report: ReportCall, error: BaseException) -> BaseException | None:
+    """ReportCall what a listener raised, and return an interrupt; where no stack is left, raise that at once."""
     pending: Pending = event.__dict__["_pending"]
     calls, made, left = _made(pending)
     if not made:  # it is no listener's: none was called yet, or all were

@@ -12,8 +12,8 @@ from encore_events.errors import NoRunningLoopError
 from encore_events.events import BaseEvent
 from encore_events.listeners import Listener
 from encore_events.owner import current_loop
-from encore_events.plan import Call, Plan, Report
-from encore_events.reporting import hear_of_trouble, is_reporting
+from encore_events.plan import Call, DispatchPlan, Report
+from encore_events.reporting import is_reporting, mark_task_as_reporting
 
 Trace = Callable[[str, Callable[..., object], tuple[Any, ...]], object]
 
@@ -28,11 +28,11 @@ class Dispatcher:
         strict: raise an ExceptionGroup of the errors after all listeners have run.
     """
 
-    def __init__(self, tell: Report, *, strict: bool) -> None:
+    def __init__(self, report: Report, *, strict: bool) -> None:
         """Make a dispatcher without a tracer."""
         self.trace: Trace | None = None
         self.strict = strict
-        self._tell = tell
+        self._report = report
         self._tasks: set[asyncio.Task[None]] = set()
 
     def vetoed(self, name: str, method: Callable[..., object], args: tuple[Any, ...]) -> bool:
@@ -48,7 +48,7 @@ class Dispatcher:
             logger.error("tracer %r failed at %r", trace, name, exc_info=error)  # noqa: TRY400 (isolated as listeners are)
             return False
 
-    def run(self, event: BaseEvent, plan: Plan, emit: Callable[..., object]) -> None:
+    def run(self, event: BaseEvent, plan: DispatchPlan, emit: Callable[..., object]) -> None:
         """Call the listeners that accept the event; `emit` is what the tracer is told is about to be called."""
         if not plan.enabled or self.vetoed("emit", emit, (event,)):
             return
@@ -66,7 +66,7 @@ class Dispatcher:
             event.post_emit()
         self._raise_if_strict(event, errors)
 
-    async def run_async(self, event: BaseEvent, plan: Plan, emit: Callable[..., object]) -> None:
+    async def run_async(self, event: BaseEvent, plan: DispatchPlan, emit: Callable[..., object]) -> None:
         """The same, awaiting each coroutine listener before the next listener's turn."""
         if not plan.enabled or self.vetoed("emit", emit, (event,)):
             return
@@ -84,7 +84,7 @@ class Dispatcher:
             event.post_emit()
         self._raise_if_strict(event, errors)
 
-    async def run_to_the_end(self, event: BaseEvent, plan: Plan, emit: Callable[..., object]) -> None:
+    async def run_to_the_end(self, event: BaseEvent, plan: DispatchPlan, emit: Callable[..., object]) -> None:
         """`run_async`, and then whatever coroutine listeners were scheduled on this loop meanwhile."""
         await self.run_async(event, plan, emit)
         loop = asyncio.get_running_loop()
@@ -95,7 +95,7 @@ class Dispatcher:
         """What `run` calls for the listener: for a coroutine function, its scheduling."""
         return functools.partial(self._schedule, listener) if listener.is_coroutine else listener.call
 
-    def _turns(self, event: BaseEvent, plan: Plan, errors: list[Exception]) -> Iterator[tuple[Listener, Call]]:
+    def _turns(self, event: BaseEvent, plan: DispatchPlan, errors: list[Exception]) -> Iterator[tuple[Listener, Call]]:
         for position in plan.matching(event, functools.partial(self._failed, errors)):
             if event.handled:
                 return
@@ -112,27 +112,27 @@ class Dispatcher:
         if func is None:
             return
         if loop is None:
-            self._tell(event, listener, NoRunningLoopError(func))
+            self._report(event, listener, NoRunningLoopError(func))
             return
-        task = loop.create_task(self._run_scheduled(listener, func, event, is_trouble=is_reporting()))
+        task = loop.create_task(self._run_scheduled(listener, func, event, as_reporting=is_reporting()))
         self._tasks.add(task)  # the loop itself holds its tasks weakly
         task.add_done_callback(self._tasks.discard)
 
     async def _run_scheduled(
-        self, listener: Listener, func: Callable[..., Any], event: BaseEvent, *, is_trouble: bool
+        self, listener: Listener, func: Callable[..., Any], event: BaseEvent, *, as_reporting: bool
     ) -> None:
-        if is_trouble:
-            hear_of_trouble()
+        if as_reporting:
+            mark_task_as_reporting()
         try:
             await func(event)
         except RecursionError:
             raise
         except Exception as error:  # noqa: BLE001 (listeners are isolated here)
-            self._tell(event, listener, error)
+            self._report(event, listener, error)
 
     def _failed(self, errors: list[Exception], event: BaseEvent, listener: Listener, error: Exception) -> None:
         errors.append(error)
-        self._tell(event, listener, error)
+        self._report(event, listener, error)
 
     def _raise_if_strict(self, event: BaseEvent, errors: list[Exception]) -> None:
         if self.strict and errors:

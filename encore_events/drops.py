@@ -16,12 +16,12 @@ from collections.abc import Callable
 
 from encore_events import forks
 from encore_events.events import BaseEvent, EventsDroppedEvent
-from encore_events.reporting import Reporting, Teller, report_missing
+from encore_events.reporting import Emitter, Reporting, report_missing
 
 PAUSE = 1.0
 """Seconds between two notices on the event manager while drops go on."""
 
-_telling = Reporting()
+_reporting = Reporting()
 """On inside a notice: what that makes others drop is told later, so no notice breeds notices."""
 
 
@@ -30,21 +30,21 @@ class Drops:
 
     Attributes:
         left: each drop takes one item of it, in one call into C together with the removal itself.
-        owed: whether something may have to be told to the event manager.
+        has_pending: whether something may have to be told to the event manager.
     """
 
-    def __init__(self, stream: object, manager: Teller, name: str, clock: Callable[[], float]) -> None:
+    def __init__(self, stream: object, manager: Emitter, name: str, clock: Callable[[], float]) -> None:
         """Begin at none; `stream` is the source of what is told, and not held."""
         self.left = itertools.repeat(None, sys.maxsize)
-        self.owed = False
+        self.has_pending = False
         self._stream = weakref.ref(stream)
         self._process = forks.current
         self._manager = manager
         self._name = name
         self._clock = clock
         self._due = -math.inf
-        self._told_in_the_stream = _Told()
-        self._told_to_the_manager = _Told()
+        self._reported_to_reader = _Claims()
+        self._reported_to_manager = _Claims()
 
     @property
     def stream(self) -> object:
@@ -57,18 +57,18 @@ class Drops:
         return sys.maxsize - operator.length_hint(self.left)
 
     @property
-    def is_untold(self) -> bool:
+    def has_unreported(self) -> bool:
         """Whether the reader has yet to be told of some."""
-        return self._told_in_the_stream.total < self.total
+        return self._reported_to_reader.total < self.total
 
     @property
-    def left_when_told(self) -> int:
+    def left_when_reported(self) -> int:
         """How many were left of `left` when the reader was last told of some, or there were none to be told of."""
-        return sys.maxsize - self._told_in_the_stream.total
+        return sys.maxsize - self._reported_to_reader.total
 
-    def untold(self, left: int) -> int:
+    def claim_unreported(self, left: int) -> int:
         """How many there were when `left` were left, as far as no reader was told; they are the caller's to tell."""
-        return self._told_in_the_stream.claim(sys.maxsize - left)
+        return self._reported_to_reader.claim(sys.maxsize - left)
 
     def notice(self, count: int) -> EventsDroppedEvent:
         """The event that tells of `count`."""
@@ -78,34 +78,34 @@ class Drops:
         """Whether the event is one of those that tell of this very stream."""
         return type(event) is EventsDroppedEvent and event.source is self._stream()
 
-    def happened(self) -> None:
+    def report_paced(self) -> None:
         """Tell the event manager, at the first drop and then once in PAUSE. For the emitter, after a drop."""
-        self.owed = True
+        self.has_pending = True
         now = self._clock()
-        if now >= self._due and not _telling.is_on:
-            self._tell(now, PAUSE)
+        if now >= self._due and not _reporting.is_on:
+            self._report(now, PAUSE)
 
-    def settle(self) -> None:
+    def report_pending(self) -> None:
         """Tell the event manager what it hasn't been told. For the reader."""
-        if not _telling.is_on:
-            self.owed = False
-            self.finish()
+        if not _reporting.is_on:
+            self.has_pending = False
+            self.report_final()
 
-    def finish(self) -> None:
+    def report_final(self) -> None:
         """The same for the end of the stream, which can't leave it to a later call."""
-        self._tell(self._clock(), 0)
+        self._report(self._clock(), 0)
 
-    def _tell(self, now: float, pause: float) -> None:
+    def _report(self, now: float, pause: float) -> None:
         if self._process is not forks.current:
             return  # what was dropped before a fork is the parent's to tell
-        count = self._told_to_the_manager.claim(self.total, now, pause)
+        count = self._reported_to_manager.claim(self.total, now, pause)
         if not count or self._stream() is None:
             return
         self._due = now + PAUSE
-        _telling.during(functools.partial(report_missing, self._manager, self.notice(count)))
+        _reporting.run(functools.partial(report_missing, self._manager, self.notice(count)))
 
 
-class _Told:
+class _Claims:
     """How much of a count was told, as a chain of claims; a claim that is first in its place stands."""
 
     def __init__(self) -> None:

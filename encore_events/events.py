@@ -92,12 +92,12 @@ class BaseEvent:
 
     def __repr__(self) -> str:
         """The class and the plain attributes, never the source, metadata or a value."""
-        told = (
+        fields = (
             f"{name}={value!r}"
             for name, value in vars(self).copy().items()
             if isinstance(value, _PLAIN) and not name.startswith("_") and name != "source"
         )
-        return f"{type(self).__name__}({', '.join(told)})"
+        return f"{type(self).__name__}({', '.join(fields)})"
 
 
 def check_event_class(cls: object) -> None:
@@ -110,7 +110,7 @@ def check_event_class(cls: object) -> None:
         raise EventError(f"{cls!r} is not an event class: derive it from BaseEvent")
 
 
-def check_made(event: object) -> None:
+def check_event(event: object) -> None:
     """Refuse what is not an event, or not wholly made.
 
     Raises:

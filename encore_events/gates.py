@@ -26,7 +26,7 @@ class Gate(Protocol):
     def open(self) -> bool:
         """Let it pass; whether this was needed, and somebody may be there."""
 
-    def leave(self) -> None:
+    def open_in_child(self) -> None:
         """Let it pass in a forked child, and have the parent notice nothing."""
 
 
@@ -52,7 +52,7 @@ class ThreadGate:
             return False
         return True
 
-    def leave(self) -> None:
+    def open_in_child(self) -> None:
         """Let the thread pass: it is there if it is the one that has forked, in a signal handler."""
         self.open()
 
@@ -79,7 +79,7 @@ class LoopGate:
             return False
         return True
 
-    def leave(self) -> None:
+    def open_in_child(self) -> None:
         """Let the task pass, and not wake its loop: that is done by a socket, at which the parent would wake."""
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._pass()
@@ -96,10 +96,10 @@ def open_all(gates: Gates) -> None:
         gates.pop(gate, None)  # only now: an interrupt before would leave it shut for ever
 
 
-def leave_all(gates: Gates) -> None:
+def open_all_in_child(gates: Gates) -> None:
     """Let everyone pass who has been forked along."""
     for gate in list(gates):
-        gate.leave()
+        gate.open_in_child()
     gates.clear()
 
 

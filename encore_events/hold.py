@@ -29,7 +29,7 @@ class _Held:
         self.is_released = False
 
 
-class Holder(Protocol):
+class HoldingManager(Protocol):
     """What a hold asks of the event manager that made it."""
 
     def begin_hold(self, hold: Hold) -> None:
@@ -51,7 +51,7 @@ class Hold:
     Leaving the block without `release()` discards them. Made by `EventManager.hold`.
     """
 
-    def __init__(self, manager: Holder, cls: type[BaseEvent], accepts: Callable[[BaseEvent], bool]) -> None:
+    def __init__(self, manager: HoldingManager, cls: type[BaseEvent], accepts: Callable[[BaseEvent], bool]) -> None:
         """Make the hold; it begins when the block is entered."""
         self.cls = cls
         self._manager = manager
@@ -151,7 +151,9 @@ class Hold:
             raise ForkedError(repr(self), self._process.pid, "hold the events in the child itself")
 
 
-def taken(holds: Mapping[int, Hold], event: BaseEvent, handle: EmitHandle | None, *, once: bool = False) -> bool:
+def queue_in_hold(
+    holds: Mapping[int, Hold], event: BaseEvent, handle: EmitHandle | None, *, once: bool = False
+) -> bool:
     """Queue the event with the innermost hold that wants it, and return whether one did."""
     if not holds:
         return False

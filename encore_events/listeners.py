@@ -98,7 +98,11 @@ class Listener:
         self._filter = [(operator.attrgetter(name), value) for name, value in self.filter.items()]
         self._where = where
         held_weakly = isinstance(func, types.MethodType) if weak is None else weak
-        self._held = _held_weakly(func, functools.partial(_tell, weakref.ref(self), collected)) if held_weakly else func
+        self._held = (
+            _held_weakly(func, functools.partial(_notify_collected, weakref.ref(self), collected))
+            if held_weakly
+            else func
+        )
         self.call = _weak_call(self._held) if isinstance(self._held, _Weak) else func
 
     @property
@@ -177,7 +181,7 @@ def _weak_call(weak: _Weak) -> Callable[[BaseEvent], object]:
     return call_function if function is None else call_method
 
 
-def _tell(listener: weakref.ref[Listener], collected: Callable[[Listener], None], _: object) -> None:
+def _notify_collected(listener: weakref.ref[Listener], collected: Callable[[Listener], None], _: object) -> None:
     record = listener()
     if record is not None:
         collected(record)

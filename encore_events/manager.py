@@ -1,7 +1,7 @@
 """The event manager: who is connected, and how an event reaches them.
 
 blinker's Signals are the registry: one for each event class, for any sender. What stands on top is a
-`Plan` for each event class that was emitted. Nothing here takes a lock: each step is one operation of
+`DispatchPlan` for each event class that was emitted. Nothing here takes a lock: each step is one operation of
 a dict, which is atomic, in an order that leaves nothing wrong between two steps; so a garbage
 collection, a fork or another thread may come between any two of them.
 """
@@ -23,14 +23,14 @@ from encore_events import forks
 from encore_events.delivering import DeliveringEventManager
 from encore_events.dispatch import Dispatcher, Trace
 from encore_events.errors import ManagerClosedError, NotConnectedError
-from encore_events.events import BaseEvent, check_event_class, check_made, has_hooks
+from encore_events.events import BaseEvent, check_event, check_event_class, has_hooks
 from encore_events.forks import Process, this_process
-from encore_events.hold import Hold, hold_filter, is_held, taken
+from encore_events.hold import Hold, hold_filter, is_held, queue_in_hold
 from encore_events.listeners import Filter, Listener, Where, identity_of
 from encore_events.owner import current_loop
-from encore_events.plan import Plan
+from encore_events.plan import DispatchPlan
 from encore_events.reporting import OnError, report_dropped, report_listener_error
-from encore_events.stream import end_stream
+from encore_events.stream import close_stream
 from encore_events.subscription import EventInfo, Subscription
 from encore_events.worker import EmitHandle, Worker
 
@@ -57,12 +57,12 @@ class EventManager(DeliveringEventManager):
     def __init__(self, *, on_error: OnError | None = None, strict: bool = False) -> None:
         """Make an event manager with no listeners."""
         self._on_error = on_error
-        self._dispatcher = Dispatcher(self._tell, strict=strict)
+        self._dispatcher = Dispatcher(self._report_error, strict=strict)
         self._signals: dict[type[BaseEvent], blinker.Signal] = {}
         self._connected: dict[object, Listener] = {}
         self._sequence = itertools.count()
         self._silenced: dict[object, type[BaseEvent]] = {}
-        self._plans: dict[type, Plan] = {}
+        self._plans: dict[type, DispatchPlan] = {}
         self._holds: dict[int, Hold] = {}
         forks.renew_in_child(self, EventManager._renew)
         self._workers: dict[Process, Worker] = {}
@@ -151,11 +151,11 @@ class EventManager(DeliveringEventManager):
             ExceptionGroup: the manager is strict and listeners failed.
         """
         if self._holds or not block:
-            return self._emit_aside(event, None if block else EmitHandle())
+            return self._emit_held_or_queued(event, None if block else EmitHandle())
         try:
             plan = self._plans[type(event)]
         except KeyError:
-            check_made(event)
+            check_event(event)
             plan = self._compile(type(event))
         try:
             for call in plan.plain or plan.choose(event, plan):
@@ -166,16 +166,16 @@ class EventManager(DeliveringEventManager):
                 except RecursionError:
                     raise
                 except Exception as error:  # noqa: BLE001 (listeners are isolated here)
-                    self._tell(event, plan.listener_of(call), error)
+                    self._report_error(event, plan.listener_of(call), error)
         except AttributeError:
-            check_made(event)
+            check_event(event)
             raise
         return None
 
     async def emit_async(self, event: BaseEvent) -> None:
         """Call the listeners as `emit` does, awaiting those that are coroutine functions, in order."""
-        check_made(event)
-        if not taken(self._holds, event, None):
+        check_event(event)
+        if not queue_in_hold(self._holds, event, None):
             await self._dispatcher.run_async(event, self._plan(type(event)), self.emit_async)
 
     def has_listeners(self, cls: type[BaseEvent]) -> bool:
@@ -183,9 +183,9 @@ class EventManager(DeliveringEventManager):
         if self._holds and is_held(self._holds, cls):
             return True
         try:
-            return self._plans[cls].heard
+            return self._plans[cls].has_listeners
         except KeyError:
-            return self._compile(cls).heard
+            return self._compile(cls).has_listeners
 
     def hold(self, cls: type[BaseEvent], filter: Filter | None = None) -> Hold:  # noqa: A002 (the name in the API)
         """Queue the matching events of the calling thread or task for the length of a block.
@@ -193,7 +193,7 @@ class EventManager(DeliveringEventManager):
         `release()` emits them in order, `discard()` forgets them, and so does leaving the block.
         """
         check_event_class(cls)
-        return Hold(self, cls, hold_filter(cls, filter, self._tell))
+        return Hold(self, cls, hold_filter(cls, filter, self._report_error))
 
     def enable(self, cls: type[BaseEvent]) -> None:
         """Undo any number of `disable(cls)`; a `disabled(cls)` block stays silent to its end."""
@@ -229,8 +229,8 @@ class EventManager(DeliveringEventManager):
             listeners = self._ordered(event_or_cls)
         else:
             everyone = self._ordered(type(event_or_cls))
-            plan = Plan(everyone, (), enabled=True, heard=True, has_hooks=True, run=self._run)
-            listeners = [everyone[position] for position in plan.matching(event_or_cls, self._tell)]
+            plan = DispatchPlan(everyone, (), enabled=True, has_listeners=True, has_hooks=True, run=self._run)
+            listeners = [everyone[position] for position in plan.matching(event_or_cls, self._report_error)]
         return [func for listener in listeners if (func := listener.func) is not None]
 
     def get_event_hierarchy(self, cls: type[BaseEvent]) -> tuple[type[BaseEvent], ...]:
@@ -269,17 +269,17 @@ class EventManager(DeliveringEventManager):
         if worker is not None:
             worker.close(timeout)
         for listener in list(self._connected.values()):
-            end_stream(listener.func)  # while those who count what was dropped are still connected
+            close_stream(listener.func)  # while those who count what was dropped are still connected
         self._closed = True
         self._workers = {}
         for listener in list(self._connected.values()):
-            end_stream(listener.func)
+            close_stream(listener.func)
             self._remove(listener)
         self._plans = {}
 
     def emit_held(self, event: BaseEvent, handle: EmitHandle | None) -> None:
         """Emit an event that is no longer held. For `Hold`."""
-        if taken(self._holds, event, handle):
+        if queue_in_hold(self._holds, event, handle):
             return
         if handle is None:
             self._dispatcher.run(event, self._plan(type(event)), self.emit)
@@ -289,8 +289,8 @@ class EventManager(DeliveringEventManager):
             while not self._worker(handle.adopt()).run(functools.partial(self._deliver, event, handle)):
                 continue  # a signal handler has forked meanwhile: this is the child, with a worker of its own
 
-    def _emit_aside(self, event: BaseEvent, handle: EmitHandle | None) -> EmitHandle | None:
-        check_made(event)
+    def _emit_held_or_queued(self, event: BaseEvent, handle: EmitHandle | None) -> EmitHandle | None:
+        check_event(event)
         self.emit_held(event, handle)
         return handle
 
@@ -318,7 +318,7 @@ class EventManager(DeliveringEventManager):
             made.stop()
         return worker
 
-    def _tell(self, event: BaseEvent, listener: Listener, error: Exception) -> None:
+    def _report_error(self, event: BaseEvent, listener: Listener, error: Exception) -> None:
         report_listener_error(self, self._on_error, event, listener.func, error)
 
     def _signal(self, cls: type[BaseEvent]) -> blinker.Signal:
@@ -357,22 +357,22 @@ class EventManager(DeliveringEventManager):
                 newest[listener.key] = max(listener, other or listener, key=operator.attrgetter("sequence"))
         return sorted(newest.values(), key=lambda listener: (-listener.priority, listener.sequence))
 
-    def _run(self, event: BaseEvent, plan: Plan) -> tuple[()]:
-        check_made(event)
+    def _run(self, event: BaseEvent, plan: DispatchPlan) -> tuple[()]:
+        check_event(event)
         self._dispatcher.run(event, plan, self.emit)
         return ()
 
-    def _compile(self, cls: type[BaseEvent]) -> Plan:
+    def _compile(self, cls: type[BaseEvent]) -> DispatchPlan:
         plans = self._plans  # taken before anything is read: a change from here on throws this dict away
         check_event_class(cls)
         is_traced = self._dispatcher.trace is not None
         enabled = not self._closed and self.is_enabled(cls)
         listeners = self._ordered(cls) if enabled else []
-        plan = Plan(
+        plan = DispatchPlan(
             listeners,
             [self._dispatcher.call_of(listener) for listener in listeners],
             enabled=enabled,
-            heard=enabled and (bool(listeners) or is_traced),
+            has_listeners=enabled and (bool(listeners) or is_traced),
             has_hooks=is_traced or self._dispatcher.strict or has_hooks(cls),
             run=self._run,
         )

@@ -14,11 +14,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from encore_events.events import BaseEvent, check_made
+from encore_events.events import BaseEvent, check_event
 from encore_events.listeners import Listener
 
 Call = Callable[[Any], object]
-Choose = Callable[[BaseEvent, "Plan"], Sequence[Call]]
+Choose = Callable[[BaseEvent, "DispatchPlan"], Sequence[Call]]
 Report = Callable[[BaseEvent, Listener, Exception], None]
 
 _ANYTHING = object()  # what a listener without a filter wants
@@ -27,7 +27,7 @@ _HASHED_AS_COMPARED = (object, str, int, float, bytes, type, type(None), enum.En
 _HONEST = frozenset((kind.__eq__, kind.__hash__) for kind in _HASHED_AS_COMPARED)
 
 
-class Plan:
+class DispatchPlan:
     """Who hears the events of one class.
 
     Attributes:
@@ -36,7 +36,7 @@ class Plan:
         plain: the calls, where every event goes to all of them; else empty, and it is for `choose` to say.
         choose: of an event and this plan, gives the calls; where there is more to do, does it all and gives none.
         enabled: False where the class is disabled or the manager closed: nothing at all happens.
-        heard: whether building such an event is worth it.
+        has_listeners: whether building such an event is worth it.
         has_hooks: whether an emit has more to do than to call listeners.
         has_coroutines: whether some listener must be awaited.
     """
@@ -49,7 +49,7 @@ class Plan:
         "enabled",
         "has_coroutines",
         "has_hooks",
-        "heard",
+        "has_listeners",
         "listeners",
         "plain",
     )
@@ -60,7 +60,7 @@ class Plan:
         calls: Sequence[Call],
         *,
         enabled: bool,
-        heard: bool,
+        has_listeners: bool,
         has_hooks: bool,
         run: Choose,
     ) -> None:
@@ -71,7 +71,7 @@ class Plan:
         self.listeners = tuple(listeners)
         self.calls = tuple(calls)
         self.enabled = enabled
-        self.heard = heard
+        self.has_listeners = has_listeners
         self.has_hooks = has_hooks
         self.has_coroutines = any(listener.is_coroutine for listener in listeners)
         self._indexes, self._scanned = _indexed(self.listeners)
@@ -97,9 +97,9 @@ class Plan:
         return next(one for one, its_call in zip(self.listeners, self.calls, strict=True) if its_call is call)
 
 
-def _nobody(event: BaseEvent, _plan: Plan) -> tuple[()]:
+def _nobody(event: BaseEvent, _plan: DispatchPlan) -> tuple[()]:
     """Choose where there is nothing to choose from."""
-    check_made(event)
+    check_event(event)
     return ()
 
 
@@ -127,11 +127,11 @@ def _look_up(path: str, wanted: Sequence[Any], calls: Sequence[Call], run: Choos
 
     rest = calls_for(object())
 
-    def choose(event: BaseEvent, plan: Plan) -> Sequence[Call]:
+    def choose(event: BaseEvent, plan: DispatchPlan) -> Sequence[Call]:
         try:
             value = get(event)
         except AttributeError:
-            check_made(event)
+            check_event(event)
             return rest
         except RecursionError:
             raise
@@ -206,8 +206,8 @@ def _indexed(listeners: Sequence[Listener]) -> tuple[list[_Index], list[int]]:
         if not paths:
             scanned.append(position)
             continue
-        most_telling = max(paths, key=lambda path: len(values[path]))
-        wanted[most_telling].append((position, listener.filter[most_telling]))
+        most_selective = max(paths, key=lambda path: len(values[path]))
+        wanted[most_selective].append((position, listener.filter[most_selective]))
     return [_Index(path, items) for path, items in wanted.items()], scanned
 
 

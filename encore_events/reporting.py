@@ -28,7 +28,7 @@ class Reporting(threading.local):
 
     is_on = False
 
-    def during(self, job: Callable[[], object]) -> None:
+    def run(self, job: Callable[[], object]) -> None:
         """Do the job, and have it on meanwhile."""
         before = self.is_on
         try:
@@ -38,12 +38,12 @@ class Reporting(threading.local):
             self.is_on = before
 
 
-_telling = Reporting()
-_hearing: ContextVar[asyncio.Task[Any] | None] = ContextVar("encore_events_hearing", default=None)
+_reporting = Reporting()
+_reporting_task: ContextVar[asyncio.Task[Any] | None] = ContextVar("encore_events_reporting_task", default=None)
 """Which task hears of trouble; those that it starts have it in their context, too, but aren't that."""
 
 
-class Teller(Protocol):
+class Emitter(Protocol):
     """What the telling of trouble asks of an event manager."""
 
     def has_listeners(self, cls: type[BaseEvent]) -> bool:
@@ -54,7 +54,7 @@ class Teller(Protocol):
 
 
 def report_listener_error(
-    manager: Teller, on_error: OnError | None, event: BaseEvent, listener: object, error: Exception
+    manager: Emitter, on_error: OnError | None, event: BaseEvent, listener: object, error: Exception
 ) -> None:
     """Log the error, tell `on_error`, and emit a ListenerErrorEvent.
 
@@ -64,34 +64,34 @@ def report_listener_error(
     if is_reporting():
         return
 
-    def tell() -> None:
+    def report() -> None:
         if on_error is not None:
             _call_on_error(on_error, event, listener, error)
         if manager.has_listeners(ListenerErrorEvent):
             manager.emit(ListenerErrorEvent(source=manager, event=event, listener=listener, error=error))
 
-    _telling.during(tell)
+    _reporting.run(report)
 
 
 def is_reporting() -> bool:
     """Whether the caller is told of trouble just now, as a listener, on the worker, or as a coroutine listener."""
-    if _telling.is_on:
+    if _reporting.is_on:
         return True
-    hearing = _hearing.get()
-    return hearing is not None and current_loop() is not None and asyncio.current_task() is hearing
+    task = _reporting_task.get()
+    return task is not None and current_loop() is not None and asyncio.current_task() is task
 
 
-def hear_of_trouble() -> None:
+def mark_task_as_reporting() -> None:
     """Have the running task count as one that is told of trouble, to its end."""
-    _hearing.set(asyncio.current_task())
+    _reporting_task.set(asyncio.current_task())
 
 
-def with_trouble(job: Callable[[], object]) -> None:
+def run_as_reporting(job: Callable[[], object]) -> None:
     """Do the job, of which all counts as being told of trouble."""
-    _telling.during(job)
+    _reporting.run(job)
 
 
-def report_failure(manager: Teller, event: BaseEvent, listener: object, error: Exception) -> None:
+def report_failure(manager: Emitter, event: BaseEvent, listener: object, error: Exception) -> None:
     """Tell that a listener failed in a thread of its own, where nobody can be told what goes wrong then.
 
     An event that tells of such a failure itself is only logged, or there would be no end to it.
@@ -105,7 +105,7 @@ def report_failure(manager: Teller, event: BaseEvent, listener: object, error: E
         logger.exception("telling that %r failed for %r failed", listener, event)
 
 
-def report_missing(manager: Teller, notice: EventsDroppedEvent) -> None:
+def report_missing(manager: Emitter, notice: EventsDroppedEvent) -> None:
     """Emit the notice for somebody who has no part in what its listeners do: what they raise is logged."""
     try:
         if manager.has_listeners(EventsDroppedEvent):
@@ -114,7 +114,7 @@ def report_missing(manager: Teller, notice: EventsDroppedEvent) -> None:
         logger.exception("telling of %d dropped events failed", notice.count)
 
 
-def report_dropped(manager: Callable[[], Teller | None], reason: str, count: int) -> None:
+def report_dropped(manager: Callable[[], Emitter | None], reason: str, count: int) -> None:
     """Log how many events the worker lost, and emit an EventsDroppedEvent where there still is a manager."""
     logger.warning("%d events were dropped by the worker at %s", count, reason)
     living = manager()

@@ -16,7 +16,7 @@ from encore_events.drops import Drops
 from encore_events.errors import InvalidListenerError, StreamError
 from encore_events.events import BaseEvent, EventsDroppedEvent, check_event_class
 from encore_events.listeners import FIRST, Filter, Where
-from encore_events.reporting import Teller
+from encore_events.reporting import Emitter
 from encore_events.subscription import Subscription
 
 __all__ = ["EventStream"]
@@ -27,7 +27,7 @@ READS_IN_A_ROW = 100
 """How many events an `async for` is given before it lets other tasks have a turn."""
 
 
-class Connector(Teller, Protocol):
+class Connector(Emitter, Protocol):
     """What a stream asks of its event manager."""
 
     def connect(
@@ -93,10 +93,10 @@ class EventStream(Generic[E]):
         self.cls = cls
         self._buffer = cast("Buffer[E]", BUFFERS[policy](capacity, Drops(self, manager, name, clock)))
         self._subscription: Subscription | None = None
-        forks.renew_in_child(self, EventStream._leave)
+        forks.renew_in_child(self, EventStream._abandon)
         self._until_pause = itertools.cycle(reversed(range(READS_IN_A_ROW)))
         hears_notices = issubclass(cls, EventsDroppedEvent) or issubclass(EventsDroppedEvent, cls)
-        put = self._buffer.put_unless_notice if hears_notices else self._buffer.put
+        put = self._buffer.put_unless_own_notice if hears_notices else self._buffer.put
         try:
             self._subscription = manager.connect(cls, put, filter, FIRST, where=where)
         except InvalidListenerError as error:
@@ -178,7 +178,7 @@ class EventStream(Generic[E]):
         forks.this_process()
         self._buffer.close()  # first: an interrupt leaves nobody waiting, and closing again does the rest
         self._disconnect()
-        self._buffer.drops.finish()
+        self._buffer.drops.report_final()
 
     def __enter__(self) -> Self:
         """Give the stream, which takes events since it was made."""
@@ -190,9 +190,9 @@ class EventStream(Generic[E]):
         """Close it."""
         self.close()
 
-    def _leave(self) -> object:
+    def _abandon(self) -> object:
         """Leave the stream to the parent, in a forked child."""
-        left = self._buffer.leave()
+        left = self._buffer.abandon()
         self._disconnect()
         return left
 
@@ -201,8 +201,8 @@ class EventStream(Generic[E]):
             self._subscription.disconnect()
 
 
-def end_stream(func: Callable[..., object] | None) -> None:
+def close_stream(func: Callable[..., object] | None) -> None:
     """Close the stream whose listener `func` is, if it is one. For the event manager."""
     if isinstance(func, types.MethodType) and isinstance(func.__self__, Buffer):
         func.__self__.close()
-        func.__self__.drops.finish()
+        func.__self__.drops.report_final()

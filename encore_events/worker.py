@@ -17,7 +17,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from encore_events import forks
-from encore_events.reporting import is_reporting, with_trouble
+from encore_events.reporting import is_reporting, run_as_reporting
 
 __all__ = ["EmitHandle"]
 
@@ -66,14 +66,14 @@ class EmitHandle:
     def finish(self) -> None:
         """Say that there is nothing more to wait for. For the bus."""
         self._finished = True
-        self.open()
+        self.release_waiters()
 
     def adopt(self) -> forks.Process:
         """Have the event be one of the calling process, and return that. For the bus."""
         self._process = forks.this_process()
         return self._process
 
-    def open(self) -> None:
+    def release_waiters(self) -> None:
         """Let everyone go who waits. For the bus."""
         try:  # noqa: SIM105 (a third of the time)
             self._waiting.release()
@@ -94,7 +94,7 @@ class _Joins:
 
     def leave(self) -> None:
         for handle in list(self.handles.values()):
-            handle.open()
+            handle.release_waiters()
 
 
 _joins = _Joins()
@@ -114,7 +114,7 @@ class Worker:
         for _ in range(capacity):
             self._places.put(None)
         self._process = forks.this_process()
-        forks.renew_in_child(self, Worker._leave)
+        forks.renew_in_child(self, Worker._abandon)
         self._thread = self._started()
         self._stopped = self._thread is None
         atexit.register(self._exit)
@@ -132,7 +132,7 @@ class Worker:
         if self._process is not forks.current:
             return False
         context, places = contextvars.copy_context(), self._places
-        in_context = functools.partial(with_trouble, job) if is_reporting() else job
+        in_context = functools.partial(run_as_reporting, job) if is_reporting() else job
 
         def take_turn() -> None:
             places.put(None)
@@ -179,7 +179,7 @@ class Worker:
         if self._process is forks.this_process():
             self.close(EXIT_SECONDS, "exit")
 
-    def _leave(self) -> object:
+    def _abandon(self) -> object:
         """Leave the thread and its jobs to the parent, in a forked child; return those, to be freed."""
         jobs, places = self._jobs, self._places
         self._jobs, self._places = SimpleQueue(), SimpleQueue()

@@ -86,17 +86,17 @@ def test_where_no_thread_can_be_started_the_work_waits_for_one(monkeypatch: pyte
 
 
 def test_what_is_put_while_the_worker_looks_for_the_last_time_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Late(background._Elsewhere):
+    class Late(background._Queue):
         """What waits, and more of it as the last of it seems to be done."""
 
         def __setattr__(self, name: str, value: object) -> None:
-            if (name, value) == ("is_worked_on", False) and hasattr(self, name) and not done.is_set():
+            if (name, value) == ("is_running", False) and hasattr(self, name) and not done.is_set():
                 self.waiting.put(done.set)
             super().__setattr__(name, value)
 
     wait_for_all()
     done = threading.Event()
-    monkeypatch.setattr(background, "_elsewhere", Late())
+    monkeypatch.setattr(background, "_queue", Late())
     run_in_background(lambda: None)
 
     assert done.wait(LONG)
