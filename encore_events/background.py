@@ -1,7 +1,7 @@
-"""Work that a garbage collection finds but must not do itself.
+"""A background thread for work that a finalizer must not do itself.
 
-A finalizer may run between any two steps of a thread that holds a lock, a listener's lock too. So what a
-finalizer has to tell is told from another thread.
+The garbage collector may run a finalizer in a thread that holds any lock, a listener's included. So events that a
+finalizer has to emit are emitted from another thread.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Work = Callable[[], object]
 
 
 class _Queue:
-    """The work that waits, and whether a thread is doing it."""
+    """The waiting work. `is_running` is whether a thread is doing it."""
 
     def __init__(self) -> None:
         self.waiting: SimpleQueue[Work] = SimpleQueue()
@@ -28,41 +28,38 @@ class _Queue:
         renew_in_child(self, _Queue.renew)
 
     def renew(self) -> object:
-        """Begin with nothing in a forked child, where no thread is; return what is the parent's to do, to be freed."""
-        left, self.waiting, self.is_running = self.waiting, SimpleQueue(), False
-        return left
+        """Start empty in a forked child, which has no such thread; return the parent's work, to be freed."""
+        inherited, self.waiting, self.is_running = self.waiting, SimpleQueue(), False
+        return inherited
 
 
 _queue = _Queue()
-
-
-_idents: list[int] = []
-"""The ident of the thread that is doing what waits."""
+_idents: list[int] = []  # the ident of the background thread
 
 
 def is_in_background() -> bool:
-    """Return whether the caller is the thread that does what waits."""
+    """Return whether the caller runs in the background thread."""
     return _idents == [_thread.get_ident()]
 
 
 def run_in_background(work: Work) -> None:
-    """Have `work` done soon, by a thread that is started for it. May be called by a finalizer."""
+    """Call `work` soon, in the background thread, which is started if need be. A finalizer may call this."""
     this_process()
     _queue.waiting.put(work)
     if _queue.is_running:
         return
     _queue.is_running = True
     try:
-        # threading.Thread takes a lock when it starts, and the collection may have come while that was held.
+        # threading.Thread acquires a lock when it starts, and the garbage collector may run while that is held.
         _thread.start_new_thread(_run_queue, ())
-    except RuntimeError:  # there can be no more threads: for now, or at the exit of the interpreter
+    except RuntimeError:  # no more threads can be started: for now, or because the interpreter exits
         _queue.is_running = False
 
 
 def _run_queue() -> None:
     _idents[:] = [_thread.get_ident()]
     while True:
-        waiting = _queue.waiting  # another one, if the work before has forked and this is the child
+        waiting = _queue.waiting  # read anew: the last work may have forked, and this may be the child
         try:
             work = waiting.get_nowait()
         except Empty:
@@ -72,5 +69,5 @@ def _run_queue() -> None:
             continue
         try:
             work()
-        except BaseException:  # noqa: BLE001 (as a thread's own: shown by the hook, and what waits is done)
+        except BaseException:  # noqa: BLE001 (shown by the hook, as in any thread; the rest of the work is done)
             threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))

@@ -1,4 +1,4 @@
-"""The part of the event manager that emits what an interrupt must not cut short."""
+"""The part of the event manager that delivers events in spite of interrupts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from encore_events.reporting import OnError, report_listener_error
 
 
 class DeliveringEventManager(BaseEventManager):
-    """An event manager that has plans, and delivers events by them; `EventManager` makes the plans."""
+    """An event manager that delivers events by their plans; `EventManager` makes the plans."""
 
     _plans: dict[type, DispatchPlan]
     _holds: dict[int, Hold]
@@ -23,24 +23,23 @@ class DeliveringEventManager(BaseEventManager):
     _report_error: Report
 
     @abstractmethod
-    def _compile(self, cls: type[BaseEvent]) -> DispatchPlan:
-        """Make the plan of an event class."""
+    def _compile(self, cls: type[BaseEvent]) -> DispatchPlan: ...
 
     def begin_hold(self, hold: Hold) -> None:
         """Ask `hold` about every event from now on. For `Hold`."""
         self._holds[id(hold)] = hold
 
     def end_hold(self, hold: Hold) -> None:
-        """Ask it no longer. For `Hold`."""
+        """Stop asking `hold`. For `Hold`."""
         self._holds.pop(id(hold), None)
 
     def deliver(self, event: BaseEvent) -> None:
-        """Emit an event that says how something ended: an interrupt is raised behind the last listener.
+        """Emit `event` to all of its listeners, and raise an interrupt only after the last of them.
 
-        Called again with the same event, it goes on where an interrupt broke it off, and calls no listener twice.
+        Calling it again with the same event resumes after the last listener that was called.
 
         Raises:
-            EventError: not an event, or one whose `__init__` did not call `super().__init__`.
+            EventError: not an event, or its `__init__` did not call `super().__init__`.
             ExceptionGroup: the manager is strict and listeners failed.
         """
         attributes = event.__dict__
@@ -63,27 +62,25 @@ class DeliveringEventManager(BaseEventManager):
                 if event._handled:  # noqa: SLF001 (as in emit)
                     break  # type: ignore[unreachable]  # mypy takes it for unchanged
             attributes["_pending"] = None
-        except BaseException as error:  # noqa: BLE001 (listeners are isolated there, and interrupts raised)
+        except BaseException as error:  # noqa: BLE001 (`resume` isolates listeners and raises interrupts)
             resume(event, self._report_call, error)
 
     def _deliver_to_some(self, event: BaseEvent) -> None:
         plan = self._plan(type(event))
-        if plan.has_hooks:  # tracers, strict managers and events with hooks: only `emit` does all of it
+        if plan.has_hooks:  # only `emit` handles tracers, strict managers and events with hooks
             skip(event)
             self.emit(event)
         else:
-            begin(event, () if event._handled else plan.accepted(event, self._report_error))  # noqa: SLF001 (as above)
+            calls = () if event._handled else plan.accepted(event, self._report_error)  # noqa: SLF001 (as in emit)
+            begin(event, calls)
             resume(event, self._report_call)
 
     def _report_call(self, event: BaseEvent, call: Call, error: Exception) -> None:
-        listeners = self._plan(type(event))
-        named = next(
-            (one.func for one, its in zip(listeners.listeners, listeners.calls, strict=True) if its is call), call
-        )
-        report_listener_error(self, self._on_error, event, named, error)
+        func = self._plan(type(event)).func_of(call)
+        report_listener_error(self, self._on_error, event, func, error)
 
     def _renew(self) -> None:
-        """Forget the holds of the process that this one was forked from."""
+        """Forget the parent's holds, in a forked child."""
         self._holds.clear()
 
     def _plan(self, cls: type[BaseEvent]) -> DispatchPlan:

@@ -1,9 +1,8 @@
-"""Waiting for another thread: a gate for each who waits, opened by whoever brings what is waited for.
+"""Gates at which readers and emitters wait for each other.
 
-Who waits registers a gate and then looks once more; who brings something brings it first and looks for
-gates afterwards. One of the two always sees the other, so nobody sleeps beside what is there. Opening a
-gate never waits, and may be done twice or for someone who has left: nothing here can be met half done by
-a garbage collection, a signal or a fork.
+A waiter registers its gate and then looks once more. The other side first adds the event or makes the place, and then
+opens gates. One of the two always sees the other, so nobody sleeps beside an event. Opening a gate never blocks, and it
+may be done twice or after the waiter has left. So a garbage collection, a signal or a fork may come at any step.
 """
 
 from __future__ import annotations
@@ -17,26 +16,25 @@ from typing import Protocol
 __all__ = ["ThreadGate"]
 
 Gates = dict["Gate", None]
-"""Who waits, the longest first."""
+"""The gates of those who wait, the longest-waiting first."""
 
 
 class Gate(Protocol):
-    """What one reader or emitter waits at."""
+    """A gate for one reader or emitter."""
 
     def open(self) -> bool:
-        """Let it pass; whether this was needed, and somebody may be there."""
+        """Let the waiter pass. Return False if that was done before, or nobody can be waiting."""
 
     def open_in_child(self) -> None:
-        """Let it pass in a forked child, and have the parent notice nothing."""
+        """Let the waiter pass in a forked child, without an effect in the parent."""
 
 
 class ThreadGate:
-    """Where a thread waits."""
+    """A gate for one thread."""
 
     __slots__ = ("_lock",)
 
     def __init__(self) -> None:
-        """Make a gate that is shut."""
         self._lock = threading.Lock()
         self._lock.acquire()
 
@@ -53,17 +51,16 @@ class ThreadGate:
         return True
 
     def open_in_child(self) -> None:
-        """Let the thread pass: it is there if it is the one that has forked, in a signal handler."""
+        """Let the thread pass: it exists in the child if it forked in a signal handler."""
         self.open()
 
 
 class LoopGate:
-    """Where a task of the running event loop waits."""
+    """A gate for one task of the running event loop."""
 
     __slots__ = ("_loop", "_opened")
 
     def __init__(self) -> None:
-        """Make a gate that is shut."""
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[None] = self._loop.create_future()
 
@@ -80,7 +77,7 @@ class LoopGate:
         return True
 
     def open_in_child(self) -> None:
-        """Let the task pass, and not wake its loop: that is done by a socket, at which the parent would wake."""
+        """Let the task pass without waking its loop: the socket that wakes it is shared with the parent's loop."""
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._pass()
 
@@ -90,21 +87,21 @@ class LoopGate:
 
 
 def open_all(gates: Gates) -> None:
-    """Let everyone pass."""
+    """Let all waiters pass."""
     for gate in list(gates):
         gate.open()
-        gates.pop(gate, None)  # only now: an interrupt before would leave it shut for ever
+        gates.pop(gate, None)  # after the opening: an interrupt between the two would leave it shut for ever
 
 
 def open_all_in_child(gates: Gates) -> None:
-    """Let everyone pass who has been forked along."""
+    """Let all waiters pass that the fork has copied."""
     for gate in list(gates):
         gate.open_in_child()
     gates.clear()
 
 
 def open_one(gates: Gates) -> None:
-    """Let the one pass that has waited longest, and isn't on its way already."""
+    """Let the longest-waiting waiter pass that hasn't passed already."""
     for gate in list(gates):
         opened = gate.open()
         gates.pop(gate, None)

@@ -103,7 +103,7 @@ def test_what_is_not_flushed_in_time_is_told(caplog: pytest.LogCaptureFixture) -
 
     dropped = recorder.one(EventsDroppedEvent)
     assert (dropped.source, dropped.queue, dropped.reason, dropped.count) == (manager, "worker", "close", 2)
-    assert [record.getMessage() for record in caplog.records] == ["2 events were dropped by the worker at close"]
+    assert [record.getMessage() for record in caplog.records] == ["the worker dropped 2 events at close"]
     assert all(handle is not None and handle.join(10) for handle in handles)
     assert len(heard) == 1
 

@@ -305,7 +305,7 @@ def test_what_goes_wrong_in_telling_of_drops_reaches_neither_emitter_nor_reader(
     emit_some(strict, 1, 2, 3)
     assert drained(stream) == ["2 missing", 3]
 
-    failed = [record for record in caplog.records if record.getMessage() == "telling of 1 dropped events failed"]
+    failed = [record for record in caplog.records if record.getMessage() == "could not report 1 dropped events"]
     assert [record.levelno for record in failed] == [logging.ERROR] * 2
 
 

@@ -423,7 +423,7 @@ def test_what_is_lost_of_a_manager_that_is_gone_is_logged(caplog: pytest.LogCapt
 
     worker._dropped("exit", 3)
 
-    assert [record.getMessage() for record in caplog.records] == ["3 events were dropped by the worker at exit"]
+    assert [record.getMessage() for record in caplog.records] == ["the worker dropped 3 events at exit"]
 
 
 def test_a_forked_child_has_a_worker_of_its_own(untraced_child: Callable[[str], str]) -> None:
