@@ -20,7 +20,7 @@ When = Literal["anywhere", "at signals"]
 
 MODULES = ("stream.py", "buffer.py", "drops.py", "gates.py")
 STEPPED = {str(Path(encore_events.__file__).with_name(name)) for name in MODULES}
-LOOKS_FOR_SIGNALS = {code for name, code in dis.opmap.items() if name.startswith(("CALL", "JUMP_BACKWARD", "RESUME"))}
+SIGNAL_CHECKS = {code for name, code in dis.opmap.items() if name.startswith(("CALL", "JUMP_BACKWARD", "RESUME"))}
 SECONDS = 20
 
 
@@ -62,7 +62,7 @@ class Step(Generic[T]):
     def _step(self, frame: FrameType, event: str, argument: object) -> Any:
         if event != "opcode":
             return self._step
-        if self._when == "anywhere" or self._before.get(id(frame)) in LOOKS_FOR_SIGNALS:
+        if self._when == "anywhere" or self._before.get(id(frame)) in SIGNAL_CHECKS:
             self._left -= 1
             if self._left == 0:
                 self.came = True
@@ -89,27 +89,27 @@ class Schedule:
 
     Args:
         dice: say which; the same seed gives the same schedule.
-        works: what each thread does; nothing that waits for another.
-        told: called with the number of the thread that has the turn, at each step.
+        jobs: what each thread does; nothing that waits for another.
+        on_step: called with the number of the thread that has the turn, at each step.
     """
 
     def __init__(
         self,
         dice: random.Random,
-        works: Iterable[Callable[[], object]],
-        told: Callable[[int], object] = lambda number: None,
+        jobs: Iterable[Callable[[], object]],
+        on_step: Callable[[int], object] = lambda number: None,
     ) -> None:
         self._dice = dice
-        self._works = list(works)
-        self._told = told
-        self._turns = [threading.Semaphore(0) for _ in self._works]
-        self._left = list(range(len(self._works)))
-        self._restless = dice.choice((0.02, 0.1, 0.3, 0.7))
+        self._jobs = list(jobs)
+        self._on_step = on_step
+        self._turns = [threading.Semaphore(0) for _ in self._jobs]
+        self._left = list(range(len(self._jobs)))
+        self._switch_probability = dice.choice((0.02, 0.1, 0.3, 0.7))
         self._failed: list[BaseException] = []
 
     def run(self) -> None:
         """Run them all to their ends; raises what one of them raised."""
-        threads = [begin(self._play, number) for number in range(len(self._works))]
+        threads = [begin(self._run_job, number) for number in range(len(self._jobs))]
         gc.disable()
         self._turns[self._dice.choice(self._left)].release()
         for thread in threads:
@@ -118,7 +118,7 @@ class Schedule:
         for error in self._failed:
             raise error
 
-    def _play(self, number: int) -> None:
+    def _run_job(self, number: int) -> None:
         def enter(frame: FrameType, event: str, argument: object) -> Any:
             if frame.f_code.co_filename not in STEPPED:
                 return None
@@ -127,7 +127,7 @@ class Schedule:
 
         def step(frame: FrameType, event: str, argument: object) -> Any:
             if event == "opcode":
-                self._pass_on(number)
+                self._maybe_switch(number)
             return step
 
         self._turns[number].acquire()
@@ -135,7 +135,7 @@ class Schedule:
         sys._getframe().f_trace_opcodes = True
         sys.settrace(enter)
         try:
-            self._works[number]()
+            self._jobs[number]()
         except BaseException as error:
             self._failed.append(error)
         finally:
@@ -144,16 +144,16 @@ class Schedule:
             if self._left:
                 self._turns[self._dice.choice(self._left)].release()
 
-    def _pass_on(self, number: int) -> None:
-        self._told(number)
-        if self._dice.random() < self._restless:
+    def _maybe_switch(self, number: int) -> None:
+        self._on_step(number)
+        if self._dice.random() < self._switch_probability:
             other = self._dice.choice(self._left)
             if other != number:
                 self._turns[other].release()
                 self._turns[number].acquire()
 
 
-def elsewhere(func: Callable[..., object], *arguments: object) -> None:
+def run_in_thread(func: Callable[..., object], *arguments: object) -> None:
     """Run it in another thread, to its end."""
     thread = begin(func, *arguments)
     end(thread)

@@ -26,7 +26,7 @@ class Opened(BaseEvent):
 
 
 @pytest.fixture(autouse=True)
-def _threads_take_turns_often() -> Iterator[None]:
+def _frequent_thread_switches() -> Iterator[None]:
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     yield
@@ -67,7 +67,7 @@ READERS: list[Callable[[EventStream[Any], list[BaseEvent]], None]] = [read, read
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("readers", [[read], [read_in_a_loop], [read_in_batches], READERS])
 @pytest.mark.parametrize("capacity", [1, 20])
-def test_every_event_of_many_emitters_is_read_once_or_counted_as_dropped(
+def test_every_event_is_read_once_or_counted_as_dropped(
     manager: EventManager,
     policy: Policy,
     readers: list[Callable[[EventStream[Any], list[BaseEvent]], None]],
@@ -88,7 +88,7 @@ def test_every_event_of_many_emitters_is_read_once_or_counted_as_dropped(
     opened = Counter((event.emitter, event.number) for event in events if isinstance(event, Opened))
     assert max(opened.values()) == 1
     assert len(opened) + stream.dropped == EMITTERS * EACH
-    assert told_by(stream, events) == told_by(stream, recorder.events) == stream.dropped
+    assert reported_by(stream, events) == reported_by(stream, recorder.events) == stream.dropped
     assert policy != "block" or stream.dropped == 0
     assert all(in_order(into) for into in got)
 
@@ -105,7 +105,7 @@ def in_order(events: list[BaseEvent]) -> bool:
 
 
 @pytest.mark.parametrize("policy", POLICIES[1:])
-def test_a_stream_that_nobody_reads_holds_no_more_than_its_capacity(manager: EventManager, policy: Policy) -> None:
+def test_unread_stream_never_exceeds_its_capacity(manager: EventManager, policy: Policy) -> None:
     stream = manager.stream(Opened, capacity=10, policy=policy)
 
     for emitter in emitters(manager):
@@ -115,7 +115,7 @@ def test_a_stream_that_nobody_reads_holds_no_more_than_its_capacity(manager: Eve
     assert stream.dropped == EMITTERS * EACH - 10
 
 
-def test_two_full_streams_of_everything_tell_of_each_other_exactly(manager: EventManager) -> None:
+def test_two_full_streams_of_all_events_report_each_other_exactly(manager: EventManager) -> None:
     recorder = EventRecorder(manager)
     streams = [manager.stream(BaseEvent, capacity=5, name=name) for name in "ab"]
     got: list[list[BaseEvent]] = [[], []]
@@ -128,17 +128,17 @@ def test_two_full_streams_of_everything_tell_of_each_other_exactly(manager: Even
         end(thread)
 
     for stream, into in zip(streams, got, strict=True):
-        assert told_by(stream, into) == told_by(stream, recorder.events) == stream.dropped
+        assert reported_by(stream, into) == reported_by(stream, recorder.events) == stream.dropped
         assert len([event for event in into if isinstance(event, Opened)]) + stream.dropped >= EMITTERS * EACH
 
 
-def told_by(stream: EventStream[Any], events: list[BaseEvent]) -> int:
+def reported_by(stream: EventStream[Any], events: list[BaseEvent]) -> int:
     """How many the stream tells to be missing."""
     return sum(event.count for event in events if isinstance(event, EventsDroppedEvent) and event.source is stream)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_collections_at_every_allocation_neither_deadlock_nor_lose_a_count(
+def test_garbage_collections_neither_deadlock_nor_lose_counts(
     untraced_child: Callable[[str], str], policy: str
 ) -> None:
     printed = untraced_child(f"""
@@ -174,7 +174,7 @@ class Finalized:
             read.append(stream.get(0))
             next(died) % 2 and self.stream.close()
 
-def be_busy():
+def work():
     while time.monotonic() < end:
         Finalized()
         with foreign:
@@ -182,14 +182,14 @@ def be_busy():
         emit()
         read.append(stream.get(0))
 
-def be_waiting():
+def wait_often():
     for event in stream:
         Finalized()
         read.append(event)
 
 end = time.monotonic() + 1
-threads = [threading.Thread(target=work) for work in (be_busy, be_busy)]
-reader = threading.Thread(target=be_waiting)
+threads = [threading.Thread(target=work) for work in (work, work)]
+reader = threading.Thread(target=wait_often)
 reader.start()
 gc.set_threshold(1)
 for thread in threads: thread.start()
@@ -212,9 +212,7 @@ print(dropped - stream.dropped, sum(event.count for event in recorded) - dropped
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_a_child_that_is_forked_at_any_moment_can_use_the_stream(
-    untraced_child: Callable[[str], str], policy: str
-) -> None:
+def test_child_forked_at_any_moment_can_use_streams(untraced_child: Callable[[str], str], policy: str) -> None:
     printed = untraced_child(f"""
 policy = {policy!r}
 import asyncio, os, signal, sys, threading, warnings
@@ -226,7 +224,7 @@ manager = EventManager()
 stream = manager.stream(BaseEvent, capacity=3, policy=policy)
 done, running = threading.Event(), threading.Event()
 
-def be_busy():
+def work():
     while not done.is_set():
         manager.emit(BaseEvent())
 
@@ -260,7 +258,7 @@ def use():
         asyncio.run(asyncio.wait_for(anext(own), 5))
     return len(own) + len(stream)
 
-threads = [threading.Thread(target=be_busy) for _ in range(2)]
+threads = [threading.Thread(target=work) for _ in range(2)]
 threads += [threading.Thread(target=read), threading.Thread(target=lambda: asyncio.run(read_in_a_loop()))]
 for thread in threads: thread.start()
 running.wait()
@@ -279,7 +277,7 @@ for thread in threads: thread.join()
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_a_program_that_ends_while_a_stream_is_read_ends(child: Callable[[str], str], policy: str) -> None:
+def test_program_exits_while_a_stream_is_read(child: Callable[[str], str], policy: str) -> None:
     printed = child(f"""
 import threading
 from encore_events import *
