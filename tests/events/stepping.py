@@ -1,4 +1,4 @@
-"""Something else comes between any two steps of a call, or whatever dice say; a step is one of the interpreter's."""
+"""Helpers that interrupt a call at any step of the interpreter, or switch threads at random steps."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ SECONDS = 20
 
 
 class Step(Generic[T]):
-    """The n-th step of a call, at which `interrupt` runs, in the same thread; both take what they are about.
+    """The n-th step of a call, at which `interrupt` runs in the same thread. Both take the same subject.
 
     Attributes:
-        came: whether the call had so many steps.
+        came: whether the call had this many steps.
     """
 
     def __init__(self, number: int, interrupt: Callable[[T], object], when: When) -> None:
@@ -40,11 +40,11 @@ class Step(Generic[T]):
         self._before: dict[int, int] = {}
 
     def within(self, call: Callable[[T], object], subject: T) -> None:
-        """Make the call, and collect no garbage meanwhile: what finalizers do would be counted as steps of the call."""
+        """Make the call with the garbage collector off: steps of finalizers would be counted as steps of the call."""
         self._subject = subject
         gc.disable()
         before = sys.gettrace()
-        sys._getframe().f_trace_opcodes = True  # Python 3.12 looks for it here
+        sys._getframe().f_trace_opcodes = True  # Python 3.12 reads it here
         sys.settrace(self._enter)
         try:
             call(subject)
@@ -72,9 +72,9 @@ class Step(Generic[T]):
 
 
 def steps_of(interrupt: Callable[[T], object], *, at_least: int, when: When = "anywhere") -> Iterator[Step[T]]:
-    """A step for each time that the call is made, the first one first, until the call has no more steps.
+    """Yield a step for each repetition of the call, from the first on, until the call has no more steps.
 
-    What raises must come 'at signals': where the interpreter looks for them.
+    An `interrupt` that raises needs 'at signals': the steps at which the interpreter handles them.
     """
     for number in itertools.count(1):
         step = Step(number, interrupt, when)
@@ -85,12 +85,12 @@ def steps_of(interrupt: Callable[[T], object], *, at_least: int, when: When = "a
 
 
 class Schedule:
-    """Threads of which one runs at a time, and which may change at any step within a stream, as the dice say.
+    """Threads of which one runs at a time. Any step within a stream may switch to another, at random.
 
     Args:
-        dice: say which; the same seed gives the same schedule.
-        jobs: what each thread does; nothing that waits for another.
-        on_step: called with the number of the thread that has the turn, at each step.
+        dice: the source of randomness; the same seed gives the same schedule.
+        jobs: one function for each thread, none of which waits for another.
+        on_step: called at each step with the number of the running thread.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Schedule:
         self._failed: list[BaseException] = []
 
     def run(self) -> None:
-        """Run them all to their ends; raises what one of them raised."""
+        """Run all jobs to their ends; raise the first error of one."""
         threads = [begin(self._run_job, number) for number in range(len(self._jobs))]
         gc.disable()
         self._turns[self._dice.choice(self._left)].release()
@@ -154,19 +154,19 @@ class Schedule:
 
 
 def run_in_thread(func: Callable[..., object], *arguments: object) -> None:
-    """Run it in another thread, to its end."""
+    """Call `func` in another thread, and wait for its end."""
     thread = begin(func, *arguments)
     end(thread)
 
 
 def begin(func: Callable[..., object], *arguments: object) -> threading.Thread:
-    """A thread that runs it."""
+    """Start a thread that calls `func`."""
     thread = threading.Thread(target=func, args=arguments, daemon=True)
     thread.start()
     return thread
 
 
 def end(thread: threading.Thread) -> None:
-    """Wait for a thread that must come to its end."""
+    """Wait for the thread to end; fail if it doesn't."""
     thread.join(SECONDS)
     assert not thread.is_alive(), "it waits for ever"

@@ -1,4 +1,4 @@
-"""Coroutine listeners: awaited by emit_async, scheduled by emit."""
+"""Coroutine listeners, awaited by emit_async and scheduled by emit."""
 
 import asyncio
 import functools
@@ -80,7 +80,7 @@ NAMES = ["function", "method", "object", "partial", "nested partial", "partial o
 
 
 async def settle() -> None:
-    """Let all other tasks run to their ends."""
+    """Wait for all other tasks."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     await asyncio.gather(*others, return_exceptions=True)
 

@@ -1,4 +1,4 @@
-"""What a garbage collection finds is done run_in_thread, in order, and whatever happens to it."""
+"""Work of finalizers, done in the background thread."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from tests.storage.support import LONG
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the hook for the errors of threads was given."""
+    """Return the list of arguments passed to threading.excepthook."""
     shown: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", shown.append)
     return shown
 
 
 def wait_for_all() -> None:
-    """Wait until all is done that waits run_in_thread."""
+    """Wait until all background work is done."""
     done = threading.Event()
     run_in_background(done.set)
     assert done.wait(LONG)
@@ -87,7 +87,7 @@ def test_work_waits_until_a_thread_can_be_started(monkeypatch: pytest.MonkeyPatc
 
 def test_work_added_as_the_thread_ends_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     class Late(background._Queue):
-        """What waits, and more of it as the last of it seems to be done."""
+        """A queue that gets more work just as the thread is about to end."""
 
         def __setattr__(self, name: str, value: object) -> None:
             if (name, value) == ("is_running", False) and hasattr(self, name) and not done.is_set():

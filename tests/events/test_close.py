@@ -1,4 +1,4 @@
-"""Closing an event manager: what waits is reported, then all is quiet."""
+"""Closing an event manager."""
 
 import _thread
 import asyncio

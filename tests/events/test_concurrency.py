@@ -1,4 +1,4 @@
-"""Many threads, garbage collections and forks at once: exact counts, and never a deadlock."""
+"""Exact counts and no deadlocks under threads, garbage collections and forks."""
 
 import sys
 import threading
@@ -30,7 +30,7 @@ def _frequent_thread_switches() -> Iterator[None]:
 
 
 def run_together(*funcs: Callable[[], None]) -> None:
-    """Run each in a thread of its own, all beginning at once; what one of them raises fails the test."""
+    """Call each function in its own thread, all at once; raise the errors."""
     together = threading.Barrier(len(funcs))
 
     def run(func: Callable[[], None]) -> None:
@@ -46,7 +46,7 @@ def run_together(*funcs: Callable[[], None]) -> None:
 
 
 class Busy:
-    """Connects, emits and disconnects, and counts what must be received and what is."""
+    """Connects, emits and disconnects; counts the events received and expected."""
 
     def __init__(self, manager: EventManager, number: int) -> None:
         self.manager = manager
@@ -202,7 +202,7 @@ gc.set_threshold(1)
 for thread in threads: thread.start()
 for thread in threads: thread.join()
 gc.disable()
-manager.emit(Opened(), block=False).join()  # after it, no collection goes on in the worker
+manager.emit(Opened(), block=False).join()  # after it, no garbage collection runs in the worker
 gc.collect()
 print(manager)
 manager.close()
@@ -219,7 +219,7 @@ def test_child_forked_during_connect_can_use_the_manager(
     printed = untraced_child("""
 import os, signal, threading, warnings
 from encore_events import *
-warnings.simplefilter("ignore", DeprecationWarning)  # of forking where there are threads: what is tested
+warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads is what is tested
 
 class Pausing(type):
     step = None

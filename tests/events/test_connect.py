@@ -1,4 +1,4 @@
-"""Who is connected: connecting, replacing, disconnecting, and what makes two listeners the same one."""
+"""Connecting, replacing and disconnecting listeners, and their identity."""
 
 import functools
 import gc
@@ -25,7 +25,7 @@ class Closed(BaseEvent):
 
 
 class Box:
-    """Something with methods that listen."""
+    """An object whose methods are listeners."""
 
     def __init__(self) -> None:
         self.received: list[BaseEvent] = []
@@ -46,7 +46,7 @@ class EqualBox(Box):
 
 
 class UnhashableBox(Box):
-    __hash__ = None  # type: ignore[assignment]  # that is what makes it unhashable
+    __hash__ = None  # type: ignore[assignment]  # makes it unhashable
 
 
 class SlottedBox:
@@ -60,7 +60,7 @@ class SlottedBox:
 
 
 class CallableObject:
-    """A listener that is no function."""
+    """A callable object as a listener."""
 
     def __init__(self) -> None:
         self.received: list[BaseEvent] = []
@@ -350,7 +350,7 @@ def test_any_callable_of_one_argument_can_listen(manager: EventManager, listener
 
 
 async def generating(event: BaseEvent) -> AsyncIterator[int]:
-    yield 1  # pragma: no cover (calling it runs nothing, and that is why it is refused)
+    yield 1  # pragma: no cover (never run: calling a generator function runs nothing)
 
 
 async def awaiting(event: BaseEvent) -> None: ...
@@ -443,12 +443,12 @@ def test_decorator_connects_and_returns_the_function(manager: EventManager) -> N
 
 def test_abstract_event_manager_cannot_be_instantiated() -> None:
     with pytest.raises(TypeError, match="abstract"):
-        BaseEventManager()  # type: ignore[abstract]  # as it should be
+        BaseEventManager()  # type: ignore[abstract]  # the error under test
 
 
 def test_decorator_without_class_is_refused(manager: EventManager) -> None:
     with pytest.raises(EventError, match="is not an event class"):
 
-        @manager.on  # type: ignore[arg-type]  # that is what is tested
+        @manager.on  # type: ignore[arg-type]  # the error under test
         def listener(event: BaseEvent) -> None:
             pass

@@ -1,4 +1,4 @@
-"""The event manager that is used where none is given."""
+"""The default event manager."""
 
 import threading
 
@@ -57,7 +57,7 @@ def test_default_made_on_first_use_counts_as_set() -> None:
 
 def test_setting_a_non_manager_is_refused() -> None:
     with pytest.raises(TypeError, match="an event manager was expected, such as EventManager\\(\\), not 'me'"):
-        set_event_manager("me")  # type: ignore[arg-type]  # as it should be
+        set_event_manager("me")  # type: ignore[arg-type]  # the error under test
 
 
 def test_concurrent_threads_get_the_same_default() -> None:

@@ -1,4 +1,4 @@
-"""Events that say how something ended: they reach all listeners, whatever interrupts one of them."""
+"""Delivery of events to all listeners in spite of interrupts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def raising(error: BaseException) -> Callable[[BaseEvent], None]:
 
 @pytest.fixture
 def received(manager: EventManager) -> list[str]:
-    """The names of the listeners that were called."""
+    """Return a list for the names of called listeners."""
     return []
 
 
@@ -48,7 +48,7 @@ def listener(received: list[str], name: str) -> Callable[[BaseEvent], None]:
 
 
 def interrupted_at_its_start(function: Callable[..., Any], call: Callable[[], object]) -> None:
-    """Make the call, and raise an interrupt before the first line of the function, where Python looks for signals."""
+    """Make the call, and interrupt `function` before its first line, where Python handles signals."""
 
     def trace(frame: FrameType, event: str, arg: object) -> None:
         if frame.f_code is function.__code__:
@@ -148,7 +148,7 @@ def test_delivery_without_stack_is_resumed_by_a_caller_with_some(manager: EventM
         try:
             deep()
         except RecursionError:
-            manager.deliver(event)  # which fails, too, until the stack is short enough
+            manager.deliver(event)  # fails, too, until the stack is short enough
 
     deep()
 
@@ -232,7 +232,7 @@ def test_interrupt_at_any_instruction_skips_no_listener(
             self.received: list[str] = []
             for name in ("one", "two"):
                 self.manager.connect(Ended, listener(self.received, name))
-            self.manager.has_listeners(Ended)  # its plan is made
+            self.manager.has_listeners(Ended)  # makes its plan
 
     def check(made: Any, raised: BaseException | None) -> None:
         made.manager.deliver(made.event)

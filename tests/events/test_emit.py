@@ -1,4 +1,4 @@
-"""How an event reaches its listeners: order, veto, snapshot, hooks."""
+"""Emitting events: order, veto, snapshot, hooks."""
 
 import asyncio
 from typing import Any
@@ -21,7 +21,7 @@ class Reopened(Opened, Timed):
 
 
 class Hooked(Opened):
-    """An event that keeps a diary of its own emission."""
+    """An event that records the calls of its hooks."""
 
     def __init__(self, *diary: str) -> None:
         super().__init__(diary=list(diary))

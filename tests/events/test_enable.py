@@ -1,4 +1,4 @@
-"""Silencing classes of events, and letting them be received again."""
+"""Disabling and enabling event classes."""
 
 from typing import Any
 

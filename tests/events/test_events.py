@@ -1,4 +1,4 @@
-"""BaseEvent: its attributes, what it refuses, how it shows itself."""
+"""BaseEvent: attributes, reserved names, repr."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which events a filter or a predicate lets pass, and that the index over filters changes nothing."""
+"""Filters, predicates and the index over filters."""
 
 import enum
 import itertools
@@ -39,7 +39,7 @@ class EqualToAll:
 
 
 class Array:
-    """Compares element by element, as numpy's arrays do, and has no truth value."""
+    """Compares element by element and has no truth value, as numpy's arrays."""
 
     def __init__(self, *elements: int) -> None:
         self.elements = elements
@@ -54,13 +54,13 @@ class Array:
 
 
 class LyingNumber(int):
-    """Equal to a number, but hashed as an object."""
+    """Equal to a number, but with the hash of an object."""
 
     __hash__ = object.__hash__
 
 
 class Uncomparable:
-    """Raises when it is compared."""
+    """Raises on comparison."""
 
     def __eq__(self, other: object) -> bool:
         raise OSError("don't touch")
@@ -273,7 +273,7 @@ CONNECTIONS_OF_ONE = st.lists(st.tuples(FILTER_OF_ONE, st.integers(-1, 1)), max_
 
 
 def matches(event: BaseEvent, wanted: dict[str, Any]) -> bool:
-    """The definition, once more, without an index."""
+    """Apply the definition of a match, without an index."""
     for path, value in wanted.items():
         try:
             found = operator.attrgetter(path)(event)

@@ -1,4 +1,4 @@
-"""Forked children: what the fork copied is the parent's, and nobody hangs, lies or writes because of it."""
+"""The bus in forked children."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ forks.renew_in_child(kept[0], note(0))
 forks.renew_in_child(kept[1], fail(ZeroDivisionError))
 forks.renew_in_child(kept[2], fail(SystemExit))
 forks.renew_in_child(kept[3], note(3))
-forks.renew_in_child(kept.pop(), note(4))  # which nobody keeps
+forks.renew_in_child(kept.pop(), note(4))  # not kept
 def work():
     sys.stdout.flush()
     return calls, forks.current.pid == os.getpid(), forks.current is forks.this_process()
@@ -137,7 +137,7 @@ class Kept: pass
 kept, started, may_end = Kept(), threading.Barrier(8), threading.Event()
 def renew(one):
     calls.append(forks.current.pid == os.getpid())
-    may_end.wait(0.05)  # the others come meanwhile
+    may_end.wait(0.05)  # the other threads detect the fork meanwhile
 forks.renew_in_child(kept, renew)
 def notice(seen):
     started.wait()
@@ -193,7 +193,7 @@ def test_inherited_stream_is_empty_and_stays_empty(policy: str) -> None:
         f"""
 manager = EventManager()
 stream = manager.stream(Opened, policy={policy!r}, capacity=2)
-other_thread = threading.Thread(target=stream.wait, args=(0,))  # so that a full stream has this thread wait
+other_thread = threading.Thread(target=stream.wait, args=(0,))  # so that this thread waits when the stream is full
 other_thread.start(), other_thread.join()
 events = [Opened(number=number) for number in range(2)]
 living = weakref.WeakSet(events)
@@ -378,7 +378,7 @@ reader = threading.Thread(target=full.wait, args=(0,))
 reader.start(), reader.join()
 handle = manager.emit(BaseEvent(name="slow"), block=False)
 def crowd(manager):
-    for _ in range(3):  # one more than there are places, since the worker waits for the gate
+    for _ in range(3):  # one more than the capacity, since the worker waits for the gate
         crowded.append(None)
         done = manager.emit(BaseEvent(name="quick"), block=False)
     return done

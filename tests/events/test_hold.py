@@ -1,4 +1,4 @@
-"""Holding events back until it is known whether they are true."""
+"""Holding, releasing and discarding events."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Ids that no other operation has."""
+"""Unique ids."""
 
 import random
 import threading

@@ -1,7 +1,7 @@
-"""Whatever comes between two steps of a connect or a disconnect, nothing is left wrong.
+"""Calls between the steps of a connect or a disconnect.
 
-The hash of an event class is asked at each of these steps, so a class with a hash of its own can let
-another call come between, as a thread, a garbage collection or a signal does.
+Each of these steps hashes the event class, so a class with its own hash can make another call between
+two steps, as a thread, a garbage collection or a signal does.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ STEPS = range(1, 9)
 
 
 class Interrupted(type):
-    """The class of an event class whose n-th hash runs what was put down for n."""
+    """A metaclass whose n-th hash calls `interrupts[n]`."""
 
     interrupts: dict[int, Callable[[], object]]
     hashes: int
@@ -44,7 +44,7 @@ def _no_interrupts() -> Iterator[None]:
 
 
 def interrupted(interrupts: dict[int, Callable[[], object]], call: Callable[[], Any]) -> Any:
-    """What `call` gives, when each interrupt came at its step."""
+    """Return the result of `call`, after each interrupt came at its step."""
     Opened.hashes, Opened.interrupts = 0, interrupts
     result = call()
     Opened.interrupts = {}
@@ -52,7 +52,7 @@ def interrupted(interrupts: dict[int, Callable[[], object]], call: Callable[[], 
 
 
 def calls_of(manager: EventManager, received: list[BaseEvent]) -> int:
-    """How often an event is received, once that was seen to agree with what the manager says of itself."""
+    """Return how often an event is received; check that the manager's listing agrees."""
     received.clear()
     manager.emit(Opened())
     assert repr(manager).startswith(f"<EventManager: {len(received)} listener")

@@ -1,4 +1,4 @@
-"""What a listener raises: who is reported, who is spared, and what goes through."""
+"""Isolation and reporting of listeners' exceptions."""
 
 import asyncio
 from collections.abc import Callable
@@ -198,7 +198,7 @@ def test_error_caused_by_a_coroutine_error_listener_is_only_logged(
 
     async def receive(event: ListenerErrorEvent) -> None:
         reported.append(event)
-        manager.emit(Opened())  # which fails in its turn
+        manager.emit(Opened())  # which fails, too
         raise OSError("no use")
 
     async def run() -> None:
@@ -211,7 +211,7 @@ def test_error_caused_by_a_coroutine_error_listener_is_only_logged(
     asyncio.run(run())
 
     assert len(reported) == 1
-    assert len(caplog.records) == 3  # of the first event, of the second, and of the coroutine
+    assert len(caplog.records) == 3  # for the first event, the second, and the coroutine
 
 
 def test_error_scheduled_by_on_error_for_later_is_reported() -> None:

@@ -1,4 +1,4 @@
-"""The record of one connection, by itself."""
+"""The record of one connection."""
 
 from collections.abc import Callable
 

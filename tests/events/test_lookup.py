@@ -1,4 +1,4 @@
-"""What an event manager says of itself: its listeners, hierarchy and known event classes."""
+"""An event manager's listeners, hierarchy and known event classes."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ class Opened(BaseEvent):
 
 
 class Timed:
-    """No event, but a base class of one."""
+    """A base class of an event, but no event class."""
 
 
 class Reopened(Timed, Opened):

@@ -1,4 +1,4 @@
-"""The bus against a model of it in the fewest words, over random calls."""
+"""Random calls of the bus, compared with a minimal model."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ Received = list[tuple[str, BaseEvent]]
 
 
 class Box:
-    """A listener that writes down what it passes; the one named 'veto' handles it."""
+    """A listener that records its events; the one named 'veto' marks them as handled."""
 
     def __init__(self, name: str, received: Received) -> None:
         self.name = name
@@ -62,7 +62,7 @@ class Connection:
 
 @dataclass
 class Model:
-    """Who is connected in the order of their connects, what is silenced, what is held: all that there is."""
+    """The connections in order, the disabled classes and the holds."""
 
     connections: list[Connection] = field(default_factory=list)
     disabled: list[type[BaseEvent]] = field(default_factory=list)
@@ -103,7 +103,7 @@ class Model:
 
 
 class Bus(RuleBasedStateMachine):
-    """Each rule does the same to the bus and to the model, and what is received must be the same."""
+    """Applies each rule to both the bus and the model, and compares the received events."""
 
     @initialize()
     def begin(self) -> None:

@@ -1,4 +1,4 @@
-"""ProgressManager: an operation as a start, any number of steps, and one end."""
+"""ProgressManager."""
 
 from typing import Any
 

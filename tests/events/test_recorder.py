@@ -1,4 +1,4 @@
-"""What the tests of a program need to assert on its events."""
+"""EventRecorder."""
 
 import gc
 

@@ -1,4 +1,4 @@
-"""Events to be iterated over: what a stream gives, how it ends, and who can read it."""
+"""Reading and closing streams."""
 
 import gc
 import threading
@@ -351,11 +351,11 @@ def test_invalid_stream_arguments_are_refused(manager: EventManager, arguments: 
 
 def test_stream_refuses_invalid_class_filter_and_where(manager: EventManager) -> None:
     with pytest.raises(EventError):
-        manager.stream(int)  # type: ignore[type-var]  # what is tested
+        manager.stream(int)  # type: ignore[type-var]  # the error under test
     with pytest.raises(InvalidListenerError, match="cannot connect <EventStream of"):
         manager.stream(Opened, {"not a name": 1})
     with pytest.raises(InvalidListenerError):
-        manager.stream(Opened, where=1)  # type: ignore[arg-type]  # what is tested
+        manager.stream(Opened, where=1)  # type: ignore[arg-type]  # the error under test
     manager.close()
     with pytest.raises(ManagerClosedError):
         manager.stream(Opened)

@@ -1,4 +1,4 @@
-"""Streams that are read in event loops, whichever thread emits."""
+"""Streams read in event loops."""
 
 import asyncio
 import threading
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from encore_events import BaseEvent, EventManager, EventsDroppedEvent, EventStream
-from tests.events.stepping import begin, run_in_thread, end
+from tests.events.stepping import begin, end, run_in_thread
 
 
 class Opened(BaseEvent):
@@ -25,8 +25,8 @@ async def numbers(stream: EventStream[Opened]) -> list[int]:
 
 
 async def waiting(stream: EventStream[Any], how_many: int) -> None:
-    """Have so many readers wait. Nobody else runs meanwhile, so they stay there."""
-    while len(stream._buffer._readers) < how_many:  # noqa: ASYNC110 (nothing else is to come between)
+    """Let tasks run until `how_many` readers wait."""
+    while len(stream._buffer._readers) < how_many:  # noqa: ASYNC110 (an event would let other tasks run between)
         await asyncio.sleep(0)
 
 
@@ -91,7 +91,7 @@ def test_cancelled_reader_loses_no_event(manager: EventManager) -> None:
         stream = manager.stream(Opened)
         reader = asyncio.ensure_future(anext(stream))
         await waiting(stream, 1)
-        emit_some(manager, 1)  # the reader is on its way, when
+        emit_some(manager, 1)  # wakes the reader, which is then cancelled
         reader.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reader
@@ -140,7 +140,7 @@ def test_busy_reader_lets_other_tasks_run(manager: EventManager) -> None:
                 emit_some(manager, 0)
 
         reader = asyncio.create_task(read())
-        await asyncio.sleep(0)  # the reader's turn, and back
+        await asyncio.sleep(0)  # let the reader run once
         reader.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reader
@@ -183,7 +183,7 @@ def test_ended_loop_with_waiting_task_blocks_nobody(manager: EventManager, *, is
         loop.run_until_complete(asyncio.wait([reader]))
         loop.close()
     else:
-        reader._log_destroy_pending = False  # type: ignore[attr-defined]  # it is what is tested
+        reader._log_destroy_pending = False  # type: ignore[attr-defined]  # the pending reader is intended
         reader.get_coro().close()
 
 

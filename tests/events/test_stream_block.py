@@ -1,4 +1,4 @@
-"""The policy 'block': an emitter waits for a place, unless it is the one who would have to make it."""
+"""The policy 'block', with which emitters wait for a free place."""
 
 import asyncio
 import threading
@@ -8,7 +8,7 @@ import pytest
 
 from encore_events import BaseEvent, EventManager, EventStream
 from encore_events.gates import Gates, ThreadGate, open_one
-from tests.events.stepping import begin, run_in_thread, end
+from tests.events.stepping import begin, end, run_in_thread
 
 
 class Opened(BaseEvent):
@@ -26,7 +26,7 @@ def numbers(events: Any) -> list[int]:
 
 @pytest.fixture
 def blocked(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
-    """Let through once for each thread that begins to wait at a gate; nothing that comes from then on escapes it."""
+    """Return a semaphore that is released each time a thread begins to wait at a gate."""
     begun = threading.Semaphore(0)
 
     class SignallingGate(ThreadGate):
@@ -141,7 +141,7 @@ def test_new_thread_does_not_inherit_the_reader_role(manager: EventManager, bloc
     stream = manager.stream(Opened, capacity=1, policy="block")
     run_in_thread(lambda: stream.wait(0))
 
-    emitter = begin(lambda: emit_some(manager, 1, 2))  # most often with the ident of the thread that is gone
+    emitter = begin(lambda: emit_some(manager, 1, 2))  # usually gets the ident of the ended thread
     assert blocked.acquire(timeout=20)
     stream.close()
     end(emitter)

@@ -1,4 +1,4 @@
-"""Streams among many threads, garbage collections and forks: exact counts, and never a deadlock."""
+"""Exact counts and no deadlocks of streams under threads, garbage collections and forks."""
 
 import asyncio
 import sys
@@ -51,7 +51,7 @@ def read(stream: EventStream[Any], into: list[BaseEvent]) -> None:
 def read_in_a_loop(stream: EventStream[Any], into: list[BaseEvent]) -> None:
     async def run() -> None:
         async for event in stream:
-            into.append(event)  # noqa: PERF401 (what was read is kept if the rest fails)
+            into.append(event)  # noqa: PERF401 (keeps what was read if the rest fails)
 
     asyncio.run(run())
 
@@ -94,7 +94,7 @@ def test_every_event_is_read_once_or_counted_as_dropped(
 
 
 def in_order(events: list[BaseEvent]) -> bool:
-    """Whether the events of each emitter are in its order."""
+    """Return whether the events of each emitter are in order."""
     latest: dict[int, int] = {}
     for event in events:
         if isinstance(event, Opened):
@@ -133,7 +133,7 @@ def test_two_full_streams_of_all_events_report_each_other_exactly(manager: Event
 
 
 def reported_by(stream: EventStream[Any], events: list[BaseEvent]) -> int:
-    """How many the stream tells to be missing."""
+    """Return the number of drops that the stream reports."""
     return sum(event.count for event in events if isinstance(event, EventsDroppedEvent) and event.source is stream)
 
 
@@ -160,7 +160,7 @@ read = []
 def emit():
     next(emitted)
     manager.emit(Opened())
-    stream.closed and next(late)  # it may have come too late
+    stream.closed and next(late)  # it may have been too late
 
 class Finalized:
     def __init__(self):
@@ -218,7 +218,7 @@ policy = {policy!r}
 import asyncio, os, signal, sys, threading, warnings
 from encore_events import *
 from encore_events.errors import ForkedError
-warnings.simplefilter("ignore", DeprecationWarning)  # of forking where there are threads: what is tested
+warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads is what is tested
 sys.setswitchinterval(1e-5)
 manager = EventManager()
 stream = manager.stream(BaseEvent, capacity=3, policy=policy)
@@ -233,7 +233,7 @@ def read():
         pass
 
 async def read_in_a_loop():
-    running.set()  # asyncio takes a lock of its own when it makes its first loop, and a fork would find it taken
+    running.set()  # asyncio holds a lock while it makes its first loop; a fork would copy it held
     async for event in stream:
         pass
 

@@ -1,4 +1,4 @@
-"""What a stream drops is reported where it is missing, and counted exactly."""
+"""Dropped events: exact counts and reports in their place."""
 
 import itertools
 import logging
@@ -24,7 +24,7 @@ POLICIES: tuple[Dropping, ...] = ("drop_oldest", "drop_newest")
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """A clock that a test sets."""
 
     def __init__(self, step: float = 0.0) -> None:
         self.now = 100.0
@@ -41,7 +41,7 @@ def emit_some(manager: EventManager, *some: int) -> None:
 
 
 def described(stream: EventStream[Any], events: Iterable[Any]) -> list[int | str]:
-    """The numbers of the events, and in words how many are missing between them."""
+    """Return the numbers of the events, and 'n missing' for each notice."""
     return [f"{event.count} missing" if is_notice_of(stream, event) else event.number for event in events]
 
 
@@ -147,7 +147,7 @@ def test_every_event_is_read_or_reported_in_its_place(
             read += [event for _, event in stream.drain()]
         else:
             clock.now += 1
-        assert len(stream) <= capacity + 1  # one may have been taken out for the reader, who is reported of drops first
+        assert len(stream) <= capacity + 1  # one may be aside, while the reader gets a notice first
     manager.close()
     read += stream
 
@@ -156,7 +156,7 @@ def test_every_event_is_read_or_reported_in_its_place(
 
 
 def in_place(stream: EventStream[Any], events: Iterable[Any]) -> int:
-    """How many there were in all, once that was seen to be so in each place: numbers go up, but for what is missing."""
+    """Return the number of events, drops included; check that the numbers rise by one except for reported drops."""
     expected = 0
     for event in events:
         if is_notice_of(stream, event):

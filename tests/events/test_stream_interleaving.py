@@ -1,4 +1,4 @@
-"""Whatever comes between two steps of an emit, a read or a close: no wake-up is lost, and every drop is reported."""
+"""Calls between the steps of an emit, a read or a close: no lost wake-ups, no unreported drops."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ import pytest
 from encore_events import BaseEvent, EventManager, EventsDroppedEvent, EventStream
 from encore_events.gates import LoopGate, ThreadGate
 from encore_events.testing import EventRecorder
-from tests.events.stepping import Step, begin, run_in_thread, end, steps_of
+from tests.events.stepping import Step, begin, end, run_in_thread, steps_of
 
 pytestmark = pytest.mark.skipif(sys.version_info >= (3, 13), reason="Python 3.13 does not trace every step")
 
@@ -32,7 +32,7 @@ def numbers_of(events: list[Any]) -> list[int]:
 
 
 class Scene:
-    """A stream, and what was emitted to it and read from it."""
+    """A stream with the events emitted and read."""
 
     def __init__(self, policy: Policy = "drop_oldest", *, capacity: int = 2) -> None:
         self.manager = EventManager()
@@ -91,14 +91,14 @@ class Scene:
         return sum(event.count for event in self.recorder.of(EventsDroppedEvent))
 
     def finish(self) -> None:
-        """Close, read the rest, and see that whatever was dropped was reported to all."""
+        """Close, read the rest, and check that all drops were reported to reader and manager."""
         self.manager.close()
         self.read += self.stream
         assert self.missing() == self.stream.dropped
         assert self.reported() == self.stream.dropped
 
     def is_in_place(self) -> bool:
-        """Whether numbers go up by one, but for what is reported as missing just there."""
+        """Return whether the numbers rise by one except for drops reported in their place."""
         expected = 0
         for event in self.read:
             if isinstance(event, EventsDroppedEvent):
@@ -112,7 +112,7 @@ class Scene:
 
 @pytest.fixture
 def asleep(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Set when somebody begins to wait at a gate; only what comes from then on can end the wait."""
+    """Return an event that is set when a thread or task begins to wait at a gate."""
     begun = threading.Event()
 
     class SignallingGate(ThreadGate):
@@ -131,7 +131,7 @@ def asleep(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 
 def also(asleep: threading.Event, func: Callable[[Scene], object]) -> Callable[[Scene], None]:
-    """What runs `func` in another thread, and then has the test go on."""
+    """Return a function that calls `func` in another thread, then sets `asleep`."""
 
     def interrupt(scene: Scene) -> None:
         run_in_thread(func, scene)
@@ -316,7 +316,7 @@ def test_emitter_interrupted_at_any_step_wakes_the_reader(asleep: threading.Even
 
         run_in_thread(interrupted, step, Scene.emit, scene)
         if not len(scene.stream):
-            scene.emit()  # it was interrupted before its event was there; or the reader has it
+            scene.emit()  # in case the emitter was interrupted before it put the event
         end(reader)
         assert scene.numbers() in ([0], [1])
 

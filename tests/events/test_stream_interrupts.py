@@ -1,4 +1,4 @@
-"""Keyboard interrupts: what they leave behind can still be read, and nobody waits for ever."""
+"""Keyboard interrupts of readers and emitters."""
 
 import gc
 import math
@@ -10,7 +10,7 @@ import pytest
 
 from encore_events import BaseEvent, EventManager, EventStream
 from encore_events.gates import Gates, ThreadGate, open_all
-from tests.events.stepping import begin, run_in_thread, end
+from tests.events.stepping import begin, end, run_in_thread
 
 
 class Opened(BaseEvent):
@@ -19,7 +19,7 @@ class Opened(BaseEvent):
 
 @pytest.fixture(autouse=True)
 def _no_other_stream_is_collected_meanwhile() -> Iterator[None]:
-    gc.collect()  # or an older one would be closed where an interrupt is meant for this one
+    gc.collect()  # or an older stream might be closed where the interrupt is meant for this one
     gc.disable()
     yield
     gc.enable()

@@ -1,4 +1,4 @@
-"""Threads that take turns at any step, as dice say: emitters and readers of one stream, and what each was counts."""
+"""Emitters and readers of one stream, with thread switches at random steps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Opened(BaseEvent):
 
 
 class Scenario:
-    """One stream, some emitters and some readers, and what they do; the same for the same seed."""
+    """One stream with emitters and readers that make random calls, determined by the seed."""
 
     def __init__(self, seed: int, policy: Dropping, *, emitters: int, readers: int) -> None:
         self.dice = random.Random(seed)

@@ -1,4 +1,4 @@
-"""A tracer passes of everything before it happens, and may say no."""
+"""Tracers and their vetoes."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""emit(block=False): one thread for each manager, in order, to the end."""
+"""The worker behind emit(block=False)."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ class Closed(BaseEvent):
 
 
 class Gate:
-    """A listener that lets its caller wait, and says that it has come."""
+    """A listener that signals its call and blocks until opened."""
 
     def __init__(self) -> None:
         self.came = threading.Event()
@@ -54,7 +54,7 @@ def _stack_too_large() -> Iterator[None]:
 
 @contextlib.contextmanager
 def collecting_in(func: Any, interrupt: Callable[[], object]) -> Iterator[None]:
-    """Has `interrupt` called once, by a garbage collection, while `func` runs."""
+    """Call `interrupt` once, in a garbage collection, while `func` runs."""
     interrupts = [interrupt]
 
     def collect(phase: str, info: dict[str, int]) -> None:
@@ -75,7 +75,7 @@ def collecting_in(func: Any, interrupt: Callable[[], object]) -> Iterator[None]:
 
 
 def working() -> int:
-    """How many workers there are that were not reported to stop."""
+    """Return the number of workers that were not stopped."""
     gc.collect()
     return sum(isinstance(one, Worker) and not one._stopped for one in gc.get_objects())
 
@@ -430,7 +430,7 @@ def test_forked_child_has_its_own_worker(untraced_child: Callable[[str], str]) -
     printed = untraced_child("""
 import os, sys, warnings
 from encore_events import *
-warnings.simplefilter("ignore", DeprecationWarning)  # of forking where there are threads: what is tested
+warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads is what is tested
 manager = EventManager()
 manager.connect(BaseEvent, lambda event: print(event.name, flush=True))
 manager.emit(BaseEvent(name="parent"), block=False).join(10)
