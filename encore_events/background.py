@@ -67,7 +67,12 @@ def _run_queue() -> None:
             if waiting.empty():
                 return
             continue
-        try:
-            work()
-        except BaseException:  # noqa: BLE001 (shown by the hook, as in any thread; the rest of the work is done)
-            threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+        run_shown(work)
+
+
+def run_shown(work: Work) -> None:
+    """Call `work`, and pass its exceptions to `threading.excepthook`, as threads do at their end."""
+    try:
+        work()
+    except BaseException:  # noqa: BLE001 (shown by the hook)
+        threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))

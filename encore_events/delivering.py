@@ -34,14 +34,7 @@ class DeliveringEventManager(BaseEventManager):
         self._holds.pop(id(hold), None)
 
     def deliver(self, event: BaseEvent) -> None:
-        """Emit `event` to all of its listeners, and raise an interrupt only after the last of them.
-
-        Calling it again with the same event resumes after the last listener that was called.
-
-        Raises:
-            EventError: not an event, or its `__init__` did not call `super().__init__`.
-            ExceptionGroup: the manager is strict and listeners failed.
-        """
+        """Emit `event` as the base class says. Raises as `emit` does."""
         attributes = event.__dict__
         if "_pending" in attributes:
             if attributes["_pending"] is not None:

@@ -100,12 +100,10 @@ class Dispatcher:
             if event.handled:
                 return
             listener = plan.listeners[position]
-            if self.trace is None or not self._is_vetoed(listener, event):
+            if self.trace is None or (
+                (func := listener.func) is not None and not self.vetoed("listen", func, (event,))
+            ):
                 yield listener, plan.calls[position]
-
-    def _is_vetoed(self, listener: Listener, event: BaseEvent) -> bool:
-        func = listener.func
-        return func is None or self.vetoed("listen", func, (event,))
 
     def _schedule(self, listener: Listener, event: BaseEvent) -> None:
         loop, func = current_loop(), listener.func

@@ -13,6 +13,7 @@ import operator
 import sys
 import weakref
 from collections.abc import Callable
+from typing import NamedTuple
 
 from encore_events import forks
 from encore_events.events import BaseEvent, EventsDroppedEvent
@@ -105,11 +106,19 @@ class Drops:
         _reporting.run(functools.partial(report_missing, self._manager, self.notice(count)))
 
 
+class _Claim(NamedTuple):
+    """A claim that all drops up to `total` are reported, and in `after` the next claim."""
+
+    total: int
+    at: float
+    after: dict[str, _Claim]
+
+
 class _Claims:
     """A chain of claims to report parts of a count. Of concurrent claims, the first one wins."""
 
     def __init__(self) -> None:
-        self._last = _Claim(0, -math.inf)
+        self._last = _Claim(0, -math.inf, {})
 
     @property
     def total(self) -> int:
@@ -121,7 +130,7 @@ class _Claims:
             last = self._newest()
             if last.total >= total or now - last.at < pause:
                 return 0
-            mine = _Claim(total, now)
+            mine = _Claim(total, now, {})
             if last.after.setdefault("claim", mine) is mine:
                 return total - last.total
 
@@ -131,14 +140,3 @@ class _Claims:
             newest = newest.after["claim"]
         self._last = newest  # another thread may set it back to an older claim, from which the chain leads on
         return newest
-
-
-class _Claim:
-    """A claim that all drops up to `total` are reported, and in `after` the next claim."""
-
-    __slots__ = ("after", "at", "total")
-
-    def __init__(self, total: int, at: float) -> None:
-        self.total = total
-        self.at = at
-        self.after: dict[str, _Claim] = {}

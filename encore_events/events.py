@@ -29,10 +29,7 @@ class BaseEvent:
     source: Any
     _handled: bool
     _reserved: frozenset[str] = frozenset(
-        {
-            *("_handled", "_id", "_pending", "handled"),
-            *("mark_as_handled", "pre_emit", "post_emit", "check_names", "made_of"),
-        }
+        ("_handled", "_id", "_pending", "handled", "mark_as_handled", "pre_emit", "post_emit", "check_names", "made_of")
     )
 
     def __init_subclass__(cls, **kwargs: object) -> None:

@@ -9,13 +9,14 @@ these by the process id; stores call it before each write.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import os
 import signal
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TypeVar
 
 __all__ = ["Process", "around_forks", "current", "renew_in_child", "this_process"]
@@ -56,16 +57,11 @@ class _Hooks:
 
         hooks[number] = hook
 
-    def run(self) -> None:
-        self._run(list(self._hooks.values()))
-
-    def run_backwards(self) -> None:
-        self._run(list(reversed(self._hooks.values())))
-
-    def _run(self, hooks: Iterable[Hook]) -> None:
+    def run(self, *, backwards: bool = False) -> None:
+        hooks = list(self._hooks.values())
         returned = list[object]()  # freed after the last hook
         failures = list[BaseException]()
-        for hook in hooks:
+        for hook in reversed(hooks) if backwards else hooks:
             try:
                 returned.append(hook())
             except BaseException as error:  # noqa: BLE001 (a fork goes on, and so do all other hooks)
@@ -124,4 +120,5 @@ def _renew() -> None:
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch (it exists wherever forks do)
-    os.register_at_fork(before=_before.run_backwards, after_in_parent=_in_parent.run, after_in_child=_renew)
+    run_before = functools.partial(_before.run, backwards=True)
+    os.register_at_fork(before=run_before, after_in_parent=_in_parent.run, after_in_child=_renew)

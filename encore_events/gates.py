@@ -11,22 +11,8 @@ import asyncio
 import contextlib
 import math
 import threading
-from typing import Protocol
 
 __all__ = ["ThreadGate"]
-
-Gates = dict["Gate", None]
-"""The gates of those who wait, the longest-waiting first."""
-
-
-class Gate(Protocol):
-    """A gate for one reader or emitter."""
-
-    def open(self) -> bool:
-        """Let the waiter pass. Return False if that was done before, or nobody can be waiting."""
-
-    def open_in_child(self) -> None:
-        """Let the waiter pass in a forked child, without an effect in the parent."""
 
 
 class ThreadGate:
@@ -84,6 +70,10 @@ class LoopGate:
     def _pass(self) -> None:
         if not self._opened.done():
             self._opened.set_result(None)
+
+
+Gates = dict[ThreadGate | LoopGate, None]
+"""The gates of those who wait, the longest-waiting first."""
 
 
 def open_all(gates: Gates) -> None:

@@ -61,20 +61,6 @@ class Listener:
         sequence: the position in the order of all connects.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_filter",
-        "_held",
-        "_where",
-        "call",
-        "cls",
-        "filter",
-        "is_coroutine",
-        "key",
-        "priority",
-        "sequence",
-    )
-
     def __init__(
         self,
         cls: type[BaseEvent],

@@ -120,11 +120,7 @@ class EventManager(DeliveringEventManager):
         return Subscription(listener, self._end)
 
     def disconnect(self, cls: type[BaseEvent], func: Callable[..., object]) -> None:
-        """Stop calling `func` with events of `cls`.
-
-        Raises:
-            NotConnectedError: `func` isn't connected to `cls` (a KeyError).
-        """
+        """Stop calling `func` with events of `cls`. Raises NotConnectedError, a KeyError, if it isn't connected."""
         if self._dispatcher.vetoed("disconnect", self.disconnect, (cls, func)):
             return
         listener = self._connected.pop((cls, identity_of(func)), None)
@@ -148,7 +144,10 @@ class EventManager(DeliveringEventManager):
             ExceptionGroup: the manager is strict and listeners failed.
         """
         if self._holds or not block:
-            return self._emit_held_or_queued(event, None if block else EmitHandle())
+            check_event(event)
+            handle = None if block else EmitHandle()
+            self.emit_held(event, handle)
+            return handle
         try:
             plan = self._plans[type(event)]
         except KeyError:
@@ -240,10 +239,9 @@ class EventManager(DeliveringEventManager):
         self._signal(cls)
 
     def get_event(self, cls: type[BaseEvent] | None = None) -> EventInfo | dict[type[BaseEvent], EventInfo]:
-        """Return the information about `cls`; without it, about all known event classes, by class.
+        """Return the information about `cls`, or about all known event classes, by class.
 
-        Raises:
-            KeyError: `cls` was never registered, and nothing ever connected to it.
+        A class is known once it was registered or connected to; others raise KeyError.
         """
         if cls is None:
             return {known: self._info(known) for known in list(self._signals)}
@@ -285,11 +283,6 @@ class EventManager(DeliveringEventManager):
         else:
             while not self._worker(handle.adopt()).run(functools.partial(self._emit_on_worker, event, handle)):
                 continue  # a signal handler has forked meanwhile: this is the child, with a worker of its own
-
-    def _emit_held_or_queued(self, event: BaseEvent, handle: EmitHandle | None) -> EmitHandle | None:
-        check_event(event)
-        self.emit_held(event, handle)
-        return handle
 
     def _emit_on_worker(self, event: BaseEvent, handle: EmitHandle) -> None:
         plan = self._plan(type(event))

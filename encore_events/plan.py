@@ -11,7 +11,7 @@ import enum
 import itertools
 import operator
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from encore_events.delivery import Call
@@ -181,8 +181,10 @@ def _is_indexable(value: object) -> bool:
 def _indexed(listeners: Sequence[Listener]) -> tuple[list[_Index], list[int]]:
     """Return the indexes, and the positions of the listeners that none of them covers."""
     values = defaultdict(set)
-    for path, value in _indexable_items(listeners):
-        values[path].add(value)
+    for listener in listeners:
+        for path, value in listener.filter.items():
+            if _is_indexable(value):
+                values[path].add(value)
     wanted: defaultdict[str, list[tuple[int, Any]]] = defaultdict(list)
     scanned = []
     for position, listener in enumerate(listeners):
@@ -193,10 +195,3 @@ def _indexed(listeners: Sequence[Listener]) -> tuple[list[_Index], list[int]]:
         most_selective = max(paths, key=lambda path: len(values[path]))
         wanted[most_selective].append((position, listener.filter[most_selective]))
     return [_Index(path, items) for path, items in wanted.items()], scanned
-
-
-def _indexable_items(listeners: Iterable[Listener]) -> Iterator[tuple[str, Any]]:
-    for listener in listeners:
-        for path, value in listener.filter.items():
-            if _is_indexable(value):
-                yield path, value

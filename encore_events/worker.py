@@ -17,6 +17,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from encore_events import forks
+from encore_events.background import run_shown
 from encore_events.reporting import is_reporting, run_as_reporting
 
 __all__ = ["EmitHandle"]
@@ -190,7 +191,7 @@ class Worker:
             while True:
                 job = self._jobs.get_nowait()
                 if job is not None:
-                    _run(job)
+                    run_shown(job)
         if self._stopped:
             self._jobs.put(None)  # the loop has removed the item that ends the thread
 
@@ -205,14 +206,7 @@ def _begin(jobs: SimpleQueue[Job | None], process: forks.Process) -> None:  # pr
 def _work(jobs: SimpleQueue[Job | None], process: forks.Process) -> None:
     threading.current_thread().name = "encore-events"
     while (job := jobs.get()) is not None:
-        _run(job)
+        run_shown(job)
         del job  # or the worker would keep it alive while waiting
         if process is not forks.current:
             return  # the job has forked, and this is the child: the queued jobs are the parent's
-
-
-def _run(job: Job) -> None:
-    try:
-        job()
-    except BaseException:  # noqa: BLE001 (shown by the hook, as in any thread; the next job runs)
-        threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
