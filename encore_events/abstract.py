@@ -83,11 +83,7 @@ class BaseEventManager(ABC):
         where: Where | None = None,
         weak: bool | None = None,
     ) -> Callable[[F], F]:
-        """Return a decorator that connects the function it decorates.
-
-        Raises:
-            EventError: `cls` is no event class, as in `@manager.on` without parentheses.
-        """
+        """Return a decorator that connects a function. Raises EventError where the parentheses are missing."""
         check_event_class(cls)
 
         def connect(func: F) -> F:
@@ -118,9 +114,7 @@ class BaseEventManager(ABC):
             name: the `queue` of the stream's EventsDroppedEvents, and its label in the metrics.
 
         Raises:
-            EventError: `cls` is no event class (a TypeError).
-            InvalidListenerError: `filter` or `where` is unusable (a TypeError).
             StreamError: unknown policy, or a capacity that is no whole number of at least 1 (a ValueError).
-            ManagerClosedError: the manager is closed.
+            EventError, InvalidListenerError, ManagerClosedError: as in `connect`.
         """
         return EventStream(self, cls, filter, where=where, capacity=capacity, policy=policy, name=name)

@@ -149,7 +149,7 @@ class Buffer(Generic[E]):
         forks.this_process()  # detects a fork without hooks
         if self._parent is not None:
             advice = "make a stream of this process's own with stream() of the event manager"
-            raise ForkedError(f"{self.drops.stream or self!r}", self._parent.pid, advice)
+            raise ForkedError(f"{self.drops.stream() or self!r}", self._parent.pid, advice)
 
     def abandon(self) -> object:
         """Close and empty it in a forked child, and return its events, to be freed.

@@ -7,7 +7,7 @@ from itertools import repeat as _repeat
 from operator import call as _call
 
 from encore_events.abstract import BaseEventManager
-from encore_events.delivery import Call, begin, resume, skip
+from encore_events.delivery import Call, resume, skip
 from encore_events.events import BaseEvent
 from encore_events.hold import Hold, queue_in_hold
 from encore_events.plan import DispatchPlan, Report
@@ -24,14 +24,6 @@ class DeliveringEventManager(BaseEventManager):
 
     @abstractmethod
     def _compile(self, cls: type[BaseEvent]) -> DispatchPlan: ...
-
-    def begin_hold(self, hold: Hold) -> None:
-        """Ask `hold` about every event from now on. For `Hold`."""
-        self._holds[id(hold)] = hold
-
-    def end_hold(self, hold: Hold) -> None:
-        """Stop asking `hold`. For `Hold`."""
-        self._holds.pop(id(hold), None)
 
     def deliver(self, event: BaseEvent) -> None:
         """Emit `event` as the base class says. Raises as `emit` does."""
@@ -65,7 +57,7 @@ class DeliveringEventManager(BaseEventManager):
             self.emit(event)
         else:
             calls = () if event._handled else plan.accepted(event, self._report_error)  # noqa: SLF001 (as in emit)
-            begin(event, calls)
+            event.__dict__["_pending"] = map(_call, calls, _repeat(event))
             resume(event, self._report_call)
 
     def _report_call(self, event: BaseEvent, call: Call, error: Exception) -> None:

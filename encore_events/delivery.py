@@ -10,9 +10,7 @@ An event's attribute `_pending` is missing before its delivery begins, and None 
 from __future__ import annotations
 
 import dis
-import operator
 from collections.abc import Callable, Iterator
-from itertools import repeat
 from types import TracebackType
 from typing import Any, cast
 
@@ -28,11 +26,6 @@ Pending = Iterator[object]
 
 _RESUME = dis.opmap.get("RESUME", -1)  # a function's first instruction, at which Python handles signals
 _WRAPPERS = "encore_events.listeners"  # the module of the functions that call a weakly held listener
-
-
-def begin(event: BaseEvent, calls: tuple[Call, ...]) -> None:
-    """Set the calls that the event's delivery consists of. `EventManager.deliver` inlines this."""
-    event.__dict__["_pending"] = map(operator.call, calls, repeat(event))
 
 
 def resume(event: BaseEvent, report: ReportCall, error: BaseException | None = None) -> None:

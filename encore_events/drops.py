@@ -30,6 +30,7 @@ class Drops:
     """The number of events that a stream has dropped, and the numbers reported.
 
     Attributes:
+        stream: a weak reference to the stream.
         left: an iterator; each drop takes one item of it, atomically with the removal of the event.
         has_pending: whether drops may be unreported to the event manager.
     """
@@ -38,7 +39,7 @@ class Drops:
         """Start at zero; `stream`, held weakly, is the source of the reports."""
         self.left = itertools.repeat(None, sys.maxsize)
         self.has_pending = False
-        self._stream = weakref.ref(stream)
+        self.stream = weakref.ref(stream)
         self._process = forks.current
         self._manager = manager
         self._name = name
@@ -46,11 +47,6 @@ class Drops:
         self._due = -math.inf
         self._reported_to_reader = _Claims()
         self._reported_to_manager = _Claims()
-
-    @property
-    def stream(self) -> object:
-        """The stream, or None once it was collected."""
-        return self._stream()
 
     @property
     def total(self) -> int:
@@ -73,11 +69,11 @@ class Drops:
 
     def notice(self, count: int) -> EventsDroppedEvent:
         """Return an event that reports `count` drops."""
-        return EventsDroppedEvent(source=self._stream(), queue=self._name, reason="full", count=count)
+        return EventsDroppedEvent(source=self.stream(), queue=self._name, reason="full", count=count)
 
     def is_notice(self, event: BaseEvent) -> bool:
         """Return whether `event` reports drops of this very stream."""
-        return type(event) is EventsDroppedEvent and event.source is self._stream()
+        return type(event) is EventsDroppedEvent and event.source is self.stream()
 
     def report_paced(self) -> None:
         """Report to the event manager at the first drop, then once in PAUSE. The emitter calls this after a drop."""
@@ -100,7 +96,7 @@ class Drops:
         if self._process is not forks.current:
             return  # the parent reports what was dropped before a fork
         count = self._reported_to_manager.claim(self.total, now, pause)
-        if not count or self._stream() is None:
+        if not count or self.stream() is None:
             return
         self._due = now + PAUSE
         _reporting.run(functools.partial(report_missing, self._manager, self.notice(count)))

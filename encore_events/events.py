@@ -36,7 +36,8 @@ class BaseEvent:
         """Collect the names of the class's methods and properties."""
         super().__init_subclass__(**kwargs)
         members = ((name, value) for base in cls.__mro__[:-1] for name, value in vars(base).items())
-        names = {name for name, value in members if _is_behaviour(value)}
+        kinds = (property, classmethod, staticmethod)
+        names = {name for name, value in members if callable(value) or isinstance(value, kinds)}
         cls._reserved = BaseEvent._reserved | names
 
     def __init__(self, source: object = None, **attributes: Any) -> None:
@@ -109,10 +110,6 @@ def check_event(event: object) -> None:
 def has_hooks(cls: type[BaseEvent]) -> bool:
     """Return whether `cls` overrides `pre_emit` or `post_emit`."""
     return cls.pre_emit is not BaseEvent.pre_emit or cls.post_emit is not BaseEvent.post_emit
-
-
-def _is_behaviour(value: object) -> bool:
-    return callable(value) or isinstance(value, (property, classmethod, staticmethod))
 
 
 class ListenerErrorEvent(BaseEvent):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol, Self
+from typing import Self
 
 from encore_events import forks
 from encore_events.delivery import forget
@@ -28,31 +28,26 @@ class _HeldEvent:
         self.is_released = False
 
 
-class HoldingManager(Protocol):
-    """The part of an event manager that a hold needs."""
-
-    def begin_hold(self, hold: Hold) -> None:
-        """Ask `hold` about every event from now on."""
-
-    def end_hold(self, hold: Hold) -> None:
-        """Stop asking `hold`."""
-
-    def emit_held(self, event: BaseEvent, handle: EmitHandle | None) -> None:
-        """Emit a released event on the worker."""
-
-    def deliver(self, event: BaseEvent) -> None:
-        """Emit a released event; called again, resume where an interrupt broke it off."""
-
-
 class Hold:
     """A queue for the matching events that one thread or task emits; a context manager, made by `EventManager.hold`.
 
     Leaving the block without `release()` discards the events.
     """
 
-    def __init__(self, manager: HoldingManager, cls: type[BaseEvent], accepts: Callable[[BaseEvent], bool]) -> None:
+    def __init__(
+        self,
+        holds: dict[int, Hold],
+        cls: type[BaseEvent],
+        accepts: Callable[[BaseEvent], bool],
+        *,
+        deliver: Callable[[BaseEvent], object],
+        emit: Callable[[BaseEvent, EmitHandle], object],
+    ) -> None:
+        """Make a hold, in `holds` while it lasts. `deliver` emits released events, `emit` those with a handle."""
         self.cls = cls
-        self._manager = manager
+        self._holds = holds
+        self._deliver = deliver
+        self._emit = emit
         self._accepts = accepts
         self._owner: Owner | None = None
         self._process = forks.current
@@ -61,7 +56,7 @@ class Hold:
     def __enter__(self) -> Self:
         """Start holding the events of the calling thread or task."""
         self._owner, self._process = current_owner(), forks.current
-        self._manager.begin_hold(self)
+        self._holds[id(self)] = self
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -95,7 +90,7 @@ class Hold:
     def deliver(self) -> None:
         """Do the same, but keep the events that an interrupt leaves; called again, resume there."""
         self._check_process()
-        self._manager.end_hold(self)
+        self._holds.pop(id(self), None)
         failures: list[Exception] = []
         for key, held in list(self._queue.items()):
             try:
@@ -109,7 +104,7 @@ class Hold:
     def discard(self) -> None:
         """End the hold and discard the queued events."""
         self._check_process()
-        self._manager.end_hold(self)
+        self._holds.pop(id(self), None)
         while self._queue:
             _, held = self._queue.popitem()
             if held.handle is not None:
@@ -133,12 +128,12 @@ class Hold:
 
     def _release(self, held: _HeldEvent) -> None:
         if held.handle is not None:
-            self._manager.emit_held(held.event, held.handle)
+            self._emit(held.event, held.handle)
             return
         if not held.is_released:
             forget(held.event)  # the program may have emitted it before
             held.is_released = True
-        self._manager.deliver(held.event)
+        self._deliver(held.event)
 
     def _check_process(self) -> None:
         if self._process is not forks.this_process():

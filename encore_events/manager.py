@@ -146,7 +146,7 @@ class EventManager(DeliveringEventManager):
         if self._holds or not block:
             check_event(event)
             handle = None if block else EmitHandle()
-            self.emit_held(event, handle)
+            self._emit_unless_held(event, handle)
             return handle
         try:
             plan = self._plans[type(event)]
@@ -189,7 +189,8 @@ class EventManager(DeliveringEventManager):
         `release()` emits them in order. `discard()` or leaving the block discards them.
         """
         check_event_class(cls)
-        return Hold(self, cls, hold_filter(cls, filter, self._report_error))
+        accepts = hold_filter(cls, filter, self._report_error)
+        return Hold(self._holds, cls, accepts, deliver=self.deliver, emit=self._emit_unless_held)
 
     def enable(self, cls: type[BaseEvent]) -> None:
         """Undo any number of `disable(cls)`, but not the effect of a `disabled(cls)` block."""
@@ -272,8 +273,8 @@ class EventManager(DeliveringEventManager):
             self._remove(listener)
         self._plans = {}
 
-    def emit_held(self, event: BaseEvent, handle: EmitHandle | None) -> None:
-        """Emit an event, on the worker if it has a handle, unless an enclosing hold takes it. For `Hold`."""
+    def _emit_unless_held(self, event: BaseEvent, handle: EmitHandle | None) -> None:
+        """Emit an event, on the worker if it has a handle, unless a hold takes it."""
         if queue_in_hold(self._holds, event, handle):
             return
         if handle is None:

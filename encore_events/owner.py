@@ -10,10 +10,6 @@ from typing import Any, NamedTuple
 __all__ = ["current_owner", "here"]
 
 
-class _Life:
-    """An object that lives as long as the thread that made it."""
-
-
 class Here(threading.local):
     """The calling thread's identity. No later thread gets the same one, as with idents.
 
@@ -24,7 +20,7 @@ class Here(threading.local):
 
     def __init__(self) -> None:
         self.token = object()
-        self._life = _Life()
+        self._life = set[None]()  # lives as long as the thread; any class that supports weak references would do
         self.is_alive = weakref.ref(self._life)
 
 

@@ -140,19 +140,15 @@ class Worker:
         self._put(take_turn)
         return True
 
-    def flush(self, timeout: float | None = None) -> bool:
-        """Wait up to `timeout` seconds until all jobs queued before this call are done; return whether they are."""
+    def close(self, timeout: float | None, reason: str = "close") -> None:
+        """Wait up to `timeout` seconds for the queued jobs, report those not done to `dropped`, and end the thread."""
         if threading.get_ident() == self._thread:
             self._run_all()
-            return True
-        flushed = EmitHandle()
-        self._put(flushed.finish)
-        return flushed.join(timeout)
-
-    def close(self, timeout: float | None, reason: str = "close") -> None:
-        """Flush, report the jobs that were not done in time to `dropped`, and end the thread."""
-        if not self.flush(timeout) and self._process is forks.current:
-            self._dropped(reason, self._jobs.qsize() - 1)  # the last job is the flush's own
+        else:
+            flushed = EmitHandle()
+            self._put(flushed.finish)
+            if not flushed.join(timeout) and self._process is forks.current:
+                self._dropped(reason, self._jobs.qsize() - 1)  # the last job is `flushed.finish`
         self.stop()
 
     def stop(self) -> None:
