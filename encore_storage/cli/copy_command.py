@@ -13,7 +13,7 @@ from encore_storage.cli.source import Skipped, SourceDirectory, count_by_kind, s
 from encore_storage.cli.status import FAILED
 from encore_storage.stores.abstract import AbstractStore
 
-_IN_USE = "the target already has a file there that this command reads or writes"
+_IN_USE = "this command uses the file of that name in the target"
 
 
 def run_copy(

@@ -50,20 +50,20 @@ class CopyReport:
     failed: dict[str, str] = field(default_factory=dict)
 
     @property
-    def arrived(self) -> int:
+    def up_to_date(self) -> int:
         """The number of keys that are up to date in the target."""
         return self.copied + self.skipped
 
     @property
     def is_complete(self) -> bool:
         """Whether all keys are up to date in the target."""
-        return self.arrived == self.total
+        return self.up_to_date == self.total
 
     def __str__(self) -> str:
         """Return the counts as text."""
         skipped = f" ({self.skipped:,} already up to date)" if self.skipped else ""
         failed = f", {len(self.failed):,} failed" if self.failed else ""
-        return f"{self.arrived:,} of {self.total:,} keys copied{skipped}{failed}"
+        return f"{self.up_to_date:,} of {self.total:,} keys copied{skipped}{failed}"
 
 
 class CopyJob:
