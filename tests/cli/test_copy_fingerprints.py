@@ -197,7 +197,7 @@ class TestWithoutFingerprints:
 
 
 class TestDatabases:
-    """What is result with a database that holds a copy."""
+    """Changes to a database that holds a copy."""
 
     def test_bytes_changed_in_place_are_copied_again(self, make_store: MakeStore, tmp_path: Path) -> None:
         source = make_store("memory", "source")
