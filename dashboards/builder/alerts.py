@@ -286,8 +286,8 @@ _OBSERVER = (
         "Prometheus cannot scrape any instance of a job that had Encore's metrics within the last day, or it never had "
         "any.",
         "Does the program run with `monitor(port=...)`, and does Prometheus scrape that port? Check Up on the "
-        "dashboard and the targets page of Prometheus. If the program was ended on purpose, the alert resolves within a "
-        "day.",
+        "dashboard and the targets page of Prometheus. If the program was ended on purpose, the alert resolves within "
+        "a day.",
         OF_THE_JOB,
     ),
 )

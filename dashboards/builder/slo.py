@@ -115,7 +115,7 @@ BUDGETS = Section(
         _burns(
             LATENCY,
             "How many times as many answers as allowed are too slow in each window? At 1, the budget lasts 30 days.",
-            "Compare with the operations per second: more load, or a slower store under the same load?",
+            "Compare with the operations per second: more load, or a slower store under the same load.",
         ),
     ),
 )
