@@ -10,6 +10,7 @@ import sys
 import termios
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -93,22 +94,13 @@ def test_in_a_pipe(server: ScriptedServer) -> None:
         assert interrupt(process) == (130, "", INTERRUPTED)
 
 
-def test_existing_signal_handler_is_kept(encore: Encore, server: ScriptedServer) -> None:
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.default_int_handler], ids=["ignored", "default"])
+def test_signal_handler_is_as_before(encore: Encore, server: ScriptedServer, handler: Any) -> None:
     server.close()
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.signal(signal.SIGINT, handler)
     try:
         assert encore("tail", server.url).status == 1
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def test_default_handler_is_restored(encore: Encore, server: ScriptedServer) -> None:
-    server.close()
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        assert encore("tail", server.url).status == 1
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert signal.getsignal(signal.SIGINT) is handler
     finally:
         signal.signal(signal.SIGINT, before)
 
