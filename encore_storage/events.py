@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 
 from encore_events.events import BaseEvent
 from encore_events.progress import ProgressEndEvent, ProgressEvent, ProgressStartEvent, ProgressStepEvent
-from encore_storage.metadata import checked_metadata
+from encore_storage.metadata import GivenMetadata
 
 Operation = Literal[
     "get", "get_range", "get_metadata", "exists", "query", "set", "set_metadata", "update_metadata", "delete"
@@ -30,10 +30,12 @@ class _Metadata:
     """The metadata of an event that shares it with the store: copied for those who read it, when the first does."""
 
     def __get__(self, event: BaseEvent | None, owner: type[BaseEvent]) -> Mapping[str, Any] | None:
-        shared = None if event is None else event.__dict__.get("_metadata")
-        if event is None or shared is None:
+        attributes = {} if event is None else event.__dict__
+        if "_metadata" not in attributes:
             return None
-        copied: Mapping[str, Any] = event.__dict__.setdefault("metadata", checked_metadata(shared))
+        copied: Mapping[str, Any] | None = attributes.setdefault(
+            "metadata", GivenMetadata(attributes["_metadata"]).copy
+        )
         return copied
 
 

@@ -31,12 +31,33 @@ def checked_metadata(metadata: object) -> Metadata:
     return copied
 
 
-def told_metadata(metadata: object) -> Metadata | None:
-    """What an event tells of `metadata`: a copy, which listeners may keep, or None if it isn't JSON."""
-    try:
-        return None if metadata is None else checked_metadata(metadata)
-    except InvalidMetadataError:
-        return None
+class GivenMetadata:
+    """Metadata that a caller has given: checked and copied once, for the store and for its events.
+
+    Attributes:
+        copy: the copy, which nobody changes; None if it isn't JSON.
+    """
+
+    __slots__ = ("_error", "copy")
+
+    def __init__(self, metadata: object) -> None:
+        """Copy the metadata."""
+        self.copy: Metadata | None = None
+        self._error: InvalidMetadataError | None = None
+        try:
+            self.copy = checked_metadata(metadata)
+        except InvalidMetadataError as error:
+            self._error = error
+
+    def checked(self) -> Metadata:
+        """Return the copy.
+
+        Raises:
+            InvalidMetadataError: it isn't JSON (a TypeError).
+        """
+        if self.copy is None:
+            raise self._error or InvalidMetadataError("metadata", "is missing")
+        return self.copy
 
 
 def checked_names(select: Iterable[str] | None) -> list[str] | None:

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage import DictMemoryStore, Monitor, monitor
+from encore_storage.observing import StoreProgressManager
 from encore_storage.server import EventFeed
 
 
@@ -33,6 +34,12 @@ def registry() -> CollectorRegistry:
 @pytest.fixture
 def store(manager: EventManager) -> DictMemoryStore:
     return DictMemoryStore(name="archive", event_manager=manager)
+
+
+@pytest.fixture
+def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a step event emitted for each chunk."""
+    monkeypatch.setattr(StoreProgressManager, "min_interval", 0)
 
 
 @pytest.fixture

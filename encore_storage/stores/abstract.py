@@ -13,10 +13,9 @@ from typing import Any, TypeGuard, TypeVar
 
 from encore_storage.errors import KeyNotFoundError
 from encore_storage.events import Operation
-from encore_storage.metadata import Metadata, checked_metadata, checked_names, selected
-from encore_storage.observing.operation import Ending
-from encore_storage.observing.progress import StoreProgressManager
-from encore_storage.observing.readers import ObservedIterator, ObservedReader, counted
+from encore_storage.metadata import GivenMetadata, Metadata, checked_metadata, checked_names, selected
+from encore_storage.observing import ObservedIterator, ObservedReader
+from encore_storage.observing.streams import counted
 from encore_storage.stores.changing import ChangingOperation
 from encore_storage.stores.core import StoreCore
 from encore_storage.stores.fingerprints import CopiedData
@@ -56,7 +55,8 @@ class AbstractStore(StoreCore):
         Raises:
             KeyNotFoundError: there is none.
         """
-        entry = self._looked_up(key)
+        with self._operation("get_metadata", key):
+            entry = self._found(key)
         metadata = checked_metadata(entry.metadata)
 
         def opener(start: int | None, end: int | None) -> ObservedReader:
@@ -83,12 +83,12 @@ class AbstractStore(StoreCore):
         Raises:
             KeyNotFoundError: there is no value.
         """
-        with self._observing("get_metadata", key):
+        with self._operation("get_metadata", key):
             return checked_metadata(selected(self._found(key).metadata, checked_names(select)))
 
     def exists(self, key: str) -> bool:
         """Whether there is a value under the key."""
-        with self._observing("exists", key):
+        with self._operation("exists", key):
             try:
                 self._found(key)
             except KeyNotFoundError:
@@ -104,8 +104,9 @@ class AbstractStore(StoreCore):
             TypeError: it is neither; or the metadata isn't JSON, or the file gives no bytes.
         """
         size, metadata = _known_of(value)
-        with self._setting(key, size, metadata) as setting, _source_of(value) as data:
-            self._write(setting, key, data, checked_metadata(metadata), buffer_size)
+        given = GivenMetadata(metadata)
+        with self._setting(key, size, given.copy) as setting, _source_of(value) as data:
+            self._write(setting, key, data, given.checked(), buffer_size)
 
     def set_data(self, key: str, data: Readable, buffer_size: int = MEBIBYTE) -> None:
         """Replace the bytes by those of a file, and keep the metadata."""
@@ -114,9 +115,10 @@ class AbstractStore(StoreCore):
 
     def set_metadata(self, key: str, metadata: Metadata) -> None:
         """Replace the metadata, and keep the bytes; a new key gets no bytes."""
-        with self._changing(self._observe("set_metadata", key, metadata=metadata), key) as setting:
+        given = GivenMetadata(metadata)
+        with self._changing(self._operation("set_metadata", key, metadata=given.copy), key) as setting:
             self._check(key)
-            setting.done(self._put(key, None, checked_metadata(metadata)))
+            setting.done(self._put(key, None, given.checked()))
 
     def update_metadata(self, key: str, metadata: Metadata) -> None:
         """Replace the items of the metadata that are given, and keep the others.
@@ -124,15 +126,16 @@ class AbstractStore(StoreCore):
         Raises:
             KeyNotFoundError: there is no value.
         """
-        with self._changing(self._observe("update_metadata", key, metadata=metadata), key) as setting:
+        given = GivenMetadata(metadata)
+        with self._changing(self._operation("update_metadata", key, metadata=given.copy), key) as setting:
             self._check(key)
-            update = checked_metadata(metadata)
+            update = given.checked()
             with self._writing():
                 setting.done(self._put(key, None, {**self._lookup(key).metadata, **update}))
 
     def delete(self, key: str) -> None:
         """Delete a value. Raises KeyNotFoundError."""
-        with self._changing(self._observe("delete", key), key, is_delete=True) as deleting:
+        with self._changing(self._operation("delete", key), key, is_delete=True) as deleting:
             self._check(key)
             deleting.done(Change(is_new=False, metadata=self._remove(key)))
 
@@ -223,32 +226,22 @@ class AbstractStore(StoreCore):
         with self._setting(key, size_of(path), None) as setting, opened(path) as file:
             self._write(setting, key, file, None, buffer_size)
 
-    def _looked_up(self, key: str) -> Entry:
-        """What `get` finds, told as get_metadata; what it doesn't find is told as the get that was called."""
-        since = StoreProgressManager.clock()
-        try:
-            entry = self._found(key)
-        except BaseException:
-            with self._observing("get", key, direction="read", since=since):
-                raise
-        with self._observing("get_metadata", key, since=since):
-            return entry
-
     def _write(
         self, setting: ChangingOperation, key: str, data: Readable, metadata: Metadata | None, buffer_size: int
     ) -> None:
         self._check(key)
-        chunks = counted(buffer_iterator(data, buffer_size), setting.progress)
+        chunks = counted(buffer_iterator(data, buffer_size), setting.operation)
         if isinstance(data, CopiedData):
             setting.done(self._put_copy(key, chunks, metadata, lambda: data.fingerprint))
         else:
             setting.done(self._put(key, chunks, metadata))
 
     def _read(
-        self, operation: Operation, key: str, entry: Entry | None, start: int | None, end: int | None
+        self, name: Operation, key: str, entry: Entry | None, start: int | None, end: int | None
     ) -> ObservedReader:
-        progress = self._observe(operation, key, direction="read", metadata=None if entry is None else entry.metadata)
-        ending = Ending(progress).start()
+        metadata = None if entry is None else entry.metadata
+        operation = self._operation(name, key, direction="read", metadata=metadata)
+        operation.start()
         try:
             first, last = checked_range(start, end)
             if entry is None:
@@ -257,24 +250,25 @@ class AbstractStore(StoreCore):
                 self._check(key)
             first = min(first, entry.size)
             last = max(first, entry.size if last is None else min(last, entry.size))
-            progress.steps = last - first
-            return ObservedReader(self._open(key, entry, first, last), ending)
+            operation.steps = last - first
+            return ObservedReader(self._open(key, entry, first, last), operation)
         except BaseException as error:
-            ending.tell(error)
+            operation.finish_here(error)
             raise
 
     def _query(self, scan: Callable[[], Iterator[T]]) -> ObservedIterator[T]:
-        ending = Ending(self._observe("query", None)).start()
+        operation = self._operation("query", None)
+        operation.start()
         try:
             self._check_connected()
-            return ObservedIterator(scan(), ending)
+            return ObservedIterator(scan(), operation)
         except BaseException as error:
-            ending.tell(error)
+            operation.finish_here(error)
             raise
 
     def _setting(self, key: str, size: int | None, metadata: Metadata | None) -> ChangingOperation:
         steps = -1 if size is None else size
-        return self._changing(self._observe("set", key, direction="write", steps=steps, metadata=metadata), key)
+        return self._changing(self._operation("set", key, direction="write", steps=steps, metadata=metadata), key)
 
 
 def _known_of(value: object) -> tuple[int | None, Metadata | None]:

@@ -10,10 +10,9 @@ from encore_events import forks
 from encore_events.background import is_in_background, run_in_background
 from encore_events.events import BaseEvent
 from encore_storage.errors import cut_off, is_interrupt
-from encore_storage.events import StoreDeleteEvent, StoreModificationEvent, StoreSetEvent, StoreUpdateEvent
-from encore_storage.metadata import checked_metadata
-from encore_storage.observing.chains import end_cut_off
-from encore_storage.observing.operation import OperationProgress
+from encore_storage.events import StoreModificationEvent
+from encore_storage.observing import Operation
+from encore_storage.observing.interrupts import end_cut_off, go_on
 from encore_storage.transactions.writing import Change, Effect, Write, here
 
 
@@ -23,7 +22,7 @@ class ChangingOperation:
     Args:
         store: the store.
         key: the key.
-        progress: the progress of the operation, which is started and ended here.
+        operation: the operation, which is started and ended here.
         is_delete: whether the key is deleted.
     """
 
@@ -38,14 +37,14 @@ class ChangingOperation:
         "_process",
         "_run",
         "_store",
-        "progress",
+        "operation",
     )
 
-    def __init__(self, store: Any, key: str, progress: OperationProgress, *, is_delete: bool = False) -> None:
+    def __init__(self, store: Any, key: str, operation: Operation, *, is_delete: bool = False) -> None:
         """Make the operation, which has not started."""
         self._store = store
         self._key = key
-        self.progress = progress
+        self.operation = operation
         self._is_delete = is_delete
         self._run = store._turn.mine  # noqa: SLF001 (of the base class that makes it)
         self._effect = Effect(store, self)
@@ -62,7 +61,7 @@ class ChangingOperation:
         """Start."""
         self._outer, here.effect = here.effect, self._effect
         self.__class__ = OpenChangingOperation  # type: ignore[assignment]  # the same object, with a finalizer
-        self.progress.start()
+        self.operation.start()
         return self
 
     def __exit__(
@@ -71,18 +70,10 @@ class ChangingOperation:
         """End, and emit what was changed, also where the block raised behind that."""
         if error is not None:
             end_cut_off(error)
-        self._end(error)
+        go_on(lambda _: self._finish(error), error)
 
     def end_cut_off(self, error: BaseException) -> None:
         """Do nothing, once it is over."""
-
-    def _end(self, error: BaseException | None, attempts: int = 3) -> None:
-        try:
-            self._finish(error)
-        except BaseException:
-            if attempts > 1:
-                self._end(error, attempts - 1)
-            raise
 
     def _finish(self, error: BaseException | None) -> None:
         """End and emit; called again after an interrupt, it goes on with what is left."""
@@ -92,7 +83,7 @@ class ChangingOperation:
         if write is not None and not write.is_over:  # an interrupt has cut it off, and it is left to the operation
             write.settle(self._store._turn)  # noqa: SLF001 (of the base class that makes it)
         change = self._kept(write)
-        self.progress.finish(None if change is not None and error is not None and is_interrupt(error) else error)
+        self.operation.finish(None if change is not None and error is not None and is_interrupt(error) else error)
         if change is not None and self._process is forks.current:
             if self._events is None:
                 self._events = [*(write.held.values() if write is not None else ()), *self._event_of(change)]
@@ -108,18 +99,15 @@ class ChangingOperation:
         return write.change if self._change is None else self._change
 
     def _event_of(self, change: Change) -> Iterator[StoreModificationEvent]:
-        cls = StoreDeleteEvent if self._is_delete else StoreSetEvent if change.is_new else StoreUpdateEvent
-        store = self._store
-        if not store.event_manager.has_listeners(cls):
-            return
-        context = getattr(self._run, "context", None)
-        yield cls(
-            store,
-            store=store.name,
-            key=self._key,
-            metadata=checked_metadata(change.metadata),
-            transaction_id=None if context is None else context.transaction_id,
+        observed = getattr(self._run, "observed", None)
+        event = self._store._observer.change_event(  # noqa: SLF001 (of the base class that makes it)
+            "delete" if self._is_delete else "set" if change.is_new else "update",
+            self._key,
+            change.metadata,
+            None if observed is None else observed.transaction_id,
         )
+        if event is not None:
+            yield event
 
     def _pass_on(self, write: Write | None, events: list[BaseEvent]) -> None:
         """Emit the events, or hold them: inside of another write they are only true if that is kept."""
@@ -141,7 +129,7 @@ class OpenChangingOperation(ChangingOperation):
 
     def end_cut_off(self, error: BaseException) -> None:
         """End as it should have ended, had an interrupt not kept it from that."""
-        self._end(error)
+        go_on(lambda _: self._finish(error), error)
 
     def __del__(self) -> None:
         """Have another thread end it and emit what was changed, where an interrupt has cut it off."""

@@ -11,17 +11,11 @@ from typing import ClassVar, Self
 
 from encore_events import forks
 from encore_events.abstract import BaseEventManager
-from encore_events.default import checked_event_manager, get_event_manager
 from encore_storage.errors import InvalidKeyTypeError, KeyNotFoundError, StoreConnectionError, TransactionError
-from encore_storage.events import (
-    Direction,
-    Operation,
-    StoreProgressEndEvent,
-    StoreProgressStartEvent,
-    StoreProgressStepEvent,
-)
-from encore_storage.metadata import Metadata, told_metadata
-from encore_storage.observing.operation import Ending, OperationProgress, SilentProgress
+from encore_storage.events import Direction, Operation
+from encore_storage.metadata import Metadata
+from encore_storage.observing import Operation as ObservedOperation
+from encore_storage.observing import StoreObserver
 from encore_storage.stores.changing import ChangingOperation
 from encore_storage.stores.fingerprints import Fingerprint
 from encore_storage.transactions.contexts import TransactionState
@@ -54,8 +48,9 @@ class StoreCore(ABC):
         timeout: float | None = None,
     ) -> None:
         """Make the store; see the class."""
-        self.name = name or self.backend
-        self.event_manager = get_event_manager() if event_manager is None else checked_event_manager(event_manager)
+        self._observer = StoreObserver(
+            name or self.backend, backend=self.backend, event_manager=event_manager, source=self, nested=False
+        )
         self.timeout = timeout
         self._transaction_state = TransactionState(self)
         self._turn = self._transaction_state.turn
@@ -64,6 +59,16 @@ class StoreCore(ABC):
     def __repr__(self) -> str:
         """Its name, and whether it is connected."""
         return f"<{type(self).__name__} {self.name!r}: {'connected' if self._connected else 'disconnected'}>"
+
+    @property
+    def name(self) -> str:
+        """The name of the store in events, logs and metrics."""
+        return self._observer.name
+
+    @property
+    def event_manager(self) -> BaseEventManager:
+        """The event manager on which the store emits."""
+        return self._observer.event_manager
 
     @abstractmethod
     def _lookup(self, key: str) -> Entry:
@@ -178,7 +183,7 @@ class StoreCore(ABC):
         if not self._connected:
             raise StoreConnectionError(f"store {self.name!r} is disconnected: call connect() first")
 
-    def _observe(
+    def _operation(
         self,
         operation: Operation,
         key: str | None,
@@ -186,28 +191,16 @@ class StoreCore(ABC):
         direction: Direction | None = None,
         steps: int = -1,
         metadata: Metadata | None = None,
-    ) -> OperationProgress:
-        """The progress of one operation, not started yet; it counts as part of the caller's transaction."""
+    ) -> ObservedOperation:
+        """Return an operation that has not started; it counts as part of the caller's transaction."""
         # Mostly nobody has the turn; then nobody is in a transaction.
-        transaction = TransactionState.joined_by(self) if self._turn.queue else None
-        heard = self.event_manager.has_listeners
-        if not (heard(StoreProgressEndEvent) or heard(StoreProgressStartEvent) or heard(StoreProgressStepEvent)):
-            return SilentProgress()
-        transaction_id = None if transaction is None else transaction.transaction_id
-        told = None if metadata is None else told_metadata(metadata)
-        return OperationProgress(self, operation, key, direction, steps, told, transaction_id)
+        transaction = self._transaction_state.joined if self._turn.queue else None
+        return self._observer.make_operation(operation, key, direction, steps, None, metadata, transaction)
 
-    def _observing(
-        self, operation: Operation, key: str, *, direction: Direction | None = None, since: float | None = None
-    ) -> Ending:
-        """Return the block of an operation; its duration counts `since` then, by the progress's clock."""
-        progress = self._observe(operation, key, direction=direction)
-        return Ending(progress if since is None else progress.since(since))
-
-    def _changing(self, progress: OperationProgress, key: str, *, is_delete: bool = False) -> ChangingOperation:
+    def _changing(self, operation: ObservedOperation, key: str, *, is_delete: bool = False) -> ChangingOperation:
         """Return the block of an operation that changes a key."""
         forks.this_process()  # before anything is made that belongs to it
-        return ChangingOperation(self, key, progress, is_delete=is_delete)
+        return ChangingOperation(self, key, operation, is_delete=is_delete)
 
     def _fingerprint(self, key: str) -> Fingerprint | None:  # noqa: ARG002 (a hook: see fingerprints.py)
         """What changes with the bytes under the key, whoever changes them, or None. Raises KeyNotFoundError."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from encore_events import forks
 from encore_events.background import is_in_background
 from encore_storage.errors import ForkedStoreError, TransactionError
-from encore_storage.observing.chains import end_cut_off
+from encore_storage.observing.interrupts import end_cut_off, go_on
 from encore_storage.transactions.runs import OVER, Context, Run
 from encore_storage.transactions.turn import Turn
 
@@ -85,17 +85,13 @@ class Block:
         elif not self._is_outermost:
             self._leave_inner(run, error)
         else:
-            self._end(run, error)
+            go_on(self._end, error)
 
-    def _end(self, run: Run, error: BaseException | None, attempts: int = 3) -> None:
-        """Finish the run, and where that is broken off, go on with what is left: a commit, a rollback, their events."""
-        try:
-            run.finish(error)
-            self._is_left = True
-        except BaseException as failure:
-            if attempts > 1:
-                self._end(run, failure, attempts - 1)
-            raise
+    def _end(self, error: BaseException | None) -> None:
+        """Finish the run; called again after an interrupt, go on with what is left: a commit, a rollback, events."""
+        if self._run is not None:
+            self._run.finish(error)
+        self._is_left = True
 
     def _leave_inner(self, run: Run, error: BaseException | None) -> None:
         if error is not None and run.doomed_by is None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 from encore_events import forks
 from encore_storage.errors import TransactionError
 from encore_storage.events import TransactionOutcome
+from encore_storage.observing.transaction import ObservedTransaction
 from encore_storage.transactions.blocks import Block
 from encore_storage.transactions.runs import Run, name_of
 from encore_storage.transactions.turn import Turn
+
+D = TypeVar("D")
 
 
 class TransactionState:
@@ -25,22 +29,30 @@ class TransactionState:
         """Make the state of a store with no transaction."""
         self.turn = Turn(name_of(store), None)
         self.turn.follow(store)
+        self._dummies: dict[type, Any] = {}
 
-    @classmethod
-    def of(cls, store: Any) -> TransactionState:
-        """Return the one state of the store, made on first use."""
-        attributes = vars(store)
-        state: TransactionState | None = attributes.get("_transaction_state")
-        return state or attributes.setdefault("_transaction_state", cls(store))
+    @staticmethod
+    def of(store: Any) -> TransactionState:
+        """Return the state of the store, which is its attribute `_transaction_state`.
 
-    @classmethod
-    def joined_by(cls, store: Any) -> SimpleTransactionContext | None:
-        """Return the transaction that the caller is in, if there is one, and count one more operation of it."""
-        state = getattr(store, "_transaction_state", None)
-        transaction = state.mine if isinstance(state, cls) else None
-        if transaction is not None:
-            transaction.operations += 1
-        return transaction
+        A store sets that in its constructor, or else it is set here on first use.
+
+        Raises:
+            TypeError: the attribute cannot be set.
+        """
+        state: TransactionState | None = getattr(store, "_transaction_state", None)
+        return _making.state_of(store) if state is None else state
+
+    @property
+    def joined(self) -> ObservedTransaction | None:
+        """The observed transaction that the caller is in."""
+        mine = self.turn.mine
+        return mine.observed if isinstance(mine, Run) else None
+
+    def dummy(self, context: D) -> D:
+        """Return the store's one dummy context of the class of `context`, which becomes that if there is none."""
+        kept: D = self._dummies.setdefault(type(context), context)
+        return kept
 
     @property
     def active(self) -> SimpleTransactionContext | None:
@@ -54,6 +66,34 @@ class TransactionState:
         """The active context, if it is the calling thread's and task's own."""
         mine = self.turn.mine
         return cast("SimpleTransactionContext", mine.context) if isinstance(mine, Run) else None
+
+
+class _Making:
+    """The making of the state of stores that don't make it in their constructor."""
+
+    def __init__(self) -> None:
+        self._renew()
+        forks.renew_in_child(self, _Making._renew)
+
+    def state_of(self, store: Any) -> TransactionState:
+        with self._lock:
+            state: TransactionState | None = getattr(store, "_transaction_state", None)
+            if state is None:
+                state = TransactionState(store)
+                try:
+                    store._transaction_state = state  # noqa: SLF001 (a protocol of stores)
+                except AttributeError:
+                    raise TypeError(
+                        f"{store!r} has no place for its transactions: "
+                        "set self._transaction_state = TransactionState(self) in its constructor"
+                    ) from None
+            return state
+
+    def _renew(self) -> None:
+        self._lock = threading.RLock()
+
+
+_making = _Making()
 
 
 class DummyTransactionContext:
@@ -71,8 +111,7 @@ class DummyTransactionContext:
         """Give the store's own context of this class, made on first use."""
         context = super().__new__(cls)
         context.store = store
-        kept: Self = vars(store).setdefault(f"_transaction_of_{cls.__qualname__}", context)
-        return kept
+        return TransactionState.of(store).dummy(context)
 
     def __repr__(self) -> str:
         """Whose it is."""
@@ -211,9 +250,8 @@ class SimpleTransactionContext(TransactionBlocks):
         notes: what the transaction is for, as its events say.
 
     Attributes:
-        transaction_id: identifies the transaction in events; None before it began.
-        operations: how many operations took part in it so far.
-        outcome: how it ended, as its end event says; None before that.
+        observed: the transaction as it is emitted; None before it began.
+        depth: the number of blocks that are entered.
     """
 
     def __init__(self, store: Any, notes: str | None = None) -> None:
@@ -221,14 +259,27 @@ class SimpleTransactionContext(TransactionBlocks):
         super().__init__()
         self.store = store
         self.notes = notes
-        self.transaction_id: str | None = None
-        self.outcome: TransactionOutcome | None = None
-        self.operations = 0
+        self.observed: ObservedTransaction | None = None
         self.depth = 0
 
     def __repr__(self) -> str:
         """Return the store's name and the nesting depth."""
         return f"<SimpleTransactionContext of {name_of(self.store)!r}: depth {self.depth}>"
+
+    @property
+    def transaction_id(self) -> str | None:
+        """The id of the transaction in events; None before it began."""
+        return None if self.observed is None else self.observed.transaction_id
+
+    @property
+    def operations(self) -> int:
+        """The number of operations that took part in it so far."""
+        return 0 if self.observed is None else self.observed.operations
+
+    @property
+    def outcome(self) -> TransactionOutcome | None:
+        """The outcome, as its end event has it; None before that."""
+        return None if self.observed is None else self.observed.outcome
 
     @property
     def _context(self) -> SimpleTransactionContext:

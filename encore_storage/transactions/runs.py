@@ -14,21 +14,13 @@ from itertools import islice
 from typing import Any, Protocol
 
 from encore_events import forks
-from encore_events.abstract import BaseEventManager
-from encore_events.default import get_event_manager
-from encore_events.delivery import has_reached_any
 from encore_events.gates import ThreadGate
 from encore_events.hold import Hold
-from encore_events.ids import new_id
 from encore_storage.errors import StoreError, TransactionAbortedError, TransactionError, is_interrupt
-from encore_storage.events import (
-    StoreModificationEvent,
-    StoreTransactionEndEvent,
-    StoreTransactionEvent,
-    StoreTransactionStartEvent,
-    TransactionOutcome,
-)
-from encore_storage.observing.chains import append_to_chain, blocks_in, chain_of
+from encore_storage.events import StoreModificationEvent, TransactionOutcome
+from encore_storage.observing.interrupts import append_to_chain, blocks_in, chain_of, go_on
+from encore_storage.observing.observer import StoreObserver
+from encore_storage.observing.transaction import ObservedTransaction
 from encore_storage.transactions.turn import Lease, Turn, carried
 from encore_storage.transactions.writing import undo_cut_off
 
@@ -41,9 +33,7 @@ class Context(Protocol):
 
     store: Any
     notes: str | None
-    transaction_id: str | None
-    outcome: TransactionOutcome | None
-    operations: int
+    observed: ObservedTransaction | None
     depth: int
 
     def begin(self) -> None:
@@ -69,6 +59,7 @@ class Run(Lease):
         turn: whose turn it takes.
 
     Attributes:
+        observed: the transaction as it is emitted.
         phase: how far it has come.
         doomed_by: what has failed in a block inside of it, so that it can't be committed.
         hold: the events of changes in it.
@@ -83,15 +74,12 @@ class Run(Lease):
         self.doomed_by: BaseException | None = None
         self.over = ThreadGate()
         self._turn = turn
-        self._events = _manager_of(context.store)
+        self.observed = ObservedTransaction(observer_of(context.store), context.notes)
         self.hold: Hold | None = None
-        self._start: StoreTransactionEvent | None = None
-        self._end: StoreTransactionEvent | None = None
         self._outcome: TransactionOutcome = "rolled_back"
         self._error: BaseException | None = None
         self._has_begun = False
         self._is_tried = False
-        self._started_at = 0.0
         self._commit_started_at: float | None = None
         self._commit_duration: float | None = None
 
@@ -108,24 +96,19 @@ class Run(Lease):
         self.phase = BEGINNING
         context.begin()
         self._has_begun = True
-        context.transaction_id = new_id()
-        context.operations = 0
-        context.outcome = None
+        context.observed = self.observed
         context.depth = 1
-        self._started_at = time.monotonic()
-        self.hold = self._events.hold(StoreModificationEvent, {"source": context.store})
+        self.hold = self.observed.observer.event_manager.hold(StoreModificationEvent, {"source": context.store})
         self.hold.__enter__()
-        if self._events.has_listeners(StoreTransactionStartEvent):
-            self._start = self._event(StoreTransactionStartEvent, timestamp=time.time())
+        self.observed.begin()
         self.is_open = True
         self.phase = OPEN
         if self.owner.task is not None:
             self.outer = _under_way(carried.get())
             carried.set(self)
-        if self._start is not None:
-            self._events.deliver(self._start)
+        self.observed.emit_start()
 
-    def break_off(self, error: BaseException) -> None:
+    def break_off(self, error: BaseException | None) -> None:
         """Undo a begin that did not come to its end."""
         if self.phase in (WAITING, BEGINNING):
             if self.phase == BEGINNING and (self._has_begun or _is_in_transaction(self.context.store)):
@@ -167,21 +150,13 @@ class Run(Lease):
             "the task or the generator that was in it is gone, or an interrupt came"
         )
         try:
-            self._break_off_in_attempts(error)
+            go_on(self.break_off, error)
         finally:
             turn.free(self)  # whatever its backend and its listeners have raised
 
     def _was_cut_off_by(self, errors: Iterable[BaseException]) -> bool:
         chains = (one for error in errors for one in islice(chain_of(error), _LATEST))
         return any(block is self.holder for one in chains for block in blocks_in(one.__traceback__))
-
-    def _break_off_in_attempts(self, error: BaseException, attempts: int = 3) -> None:
-        try:
-            self.break_off(error)
-        except BaseException as failure:
-            if attempts > 1:
-                self._break_off_in_attempts(failure, attempts - 1)
-            raise
 
     def _decide(self, error: BaseException | None) -> None:
         self.is_open = False
@@ -236,9 +211,8 @@ class Run(Lease):
         """
         context, hold = self.context, self.hold
         if self.phase == DECIDED and self._turn.first is self:
-            if self._end is None:
-                self._make_end()
-            context.outcome = self._outcome
+            held = 0 if hold is None else len(hold)
+            self.observed.prepare_end(self._outcome, self._error, held=held, commit_duration=self._commit_duration)
             context.depth = 0
         if hold is not None and self._outcome != "committed":
             hold.discard()
@@ -247,38 +221,12 @@ class Run(Lease):
         self.is_open = False
         self._turn.free(self)
 
-    def _make_end(self) -> None:
-        if self._start is not None:
-            if not has_reached_any(self._start):
-                return
-            self._events.deliver(self._start)  # to those whom an interrupt kept from it
-        if not self._events.has_listeners(StoreTransactionEndEvent):
-            return
-        self._end = self._event(
-            StoreTransactionEndEvent,
-            state="done" if self._outcome == "committed" else "failed",
-            outcome=self._outcome,
-            duration=time.monotonic() - self._started_at,
-            commit_duration=self._commit_duration,
-            operations=self.context.operations,
-            held=0 if self.hold is None else len(self.hold),
-            error=self._error,
-        )
-
     def _emit_end(self) -> None:
         try:
-            if self._end is not None:
-                self._events.deliver(self._end)
+            self.observed.emit_end()
         finally:
             if self.hold is not None and self._outcome == "committed":
                 self.hold.deliver()
-
-    def _event(
-        self, cls: type[StoreTransactionStartEvent | StoreTransactionEndEvent], **attributes: Any
-    ) -> StoreTransactionEvent:
-        context = self.context
-        identity = {"store": self._turn.store, "transaction_id": context.transaction_id, "notes": context.notes}
-        return cls(context.store, **identity, **attributes)
 
 
 def name_of(store: Any) -> str:
@@ -293,9 +241,12 @@ def _under_way(lease: Lease | None) -> Lease | None:
     return lease
 
 
-def _manager_of(store: Any) -> BaseEventManager:
-    manager: BaseEventManager | None = getattr(store, "event_manager", None)
-    return get_event_manager() if manager is None else manager
+def observer_of(store: Any) -> StoreObserver:
+    """Return the observer of a store, or another one of a store that has none."""
+    own = getattr(store, "_observer", None)
+    if isinstance(own, StoreObserver):
+        return own
+    return StoreObserver(name_of(store), event_manager=getattr(store, "event_manager", None), source=store)
 
 
 def _is_in_transaction(store: Any) -> bool | None:

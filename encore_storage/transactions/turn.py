@@ -109,7 +109,6 @@ class Turn:
         self.store = store
         self.queue: dict[Lease, None] = {}
         self._inherited: Lease | None = None
-        self._entered: list[Taken] = []
         self._followed: weakref.ref[Any] | None = None
         forks.renew_in_child(self, Turn._renew)
 
@@ -173,27 +172,6 @@ class Turn:
     def is_mine(self) -> bool:
         """Whether the calling thread and task has the turn."""
         return self.mine is not None
-
-    def enter(self) -> None:
-        """Take the turn, or go deeper into one's own. A block of `taken()` is safer: nobody else keeps that."""
-        taken = Taken(self)
-        taken.__enter__()
-        self._entered.append(taken)
-
-    def leave(self) -> None:
-        """Come out by one level; out of the first, the turn is free."""
-        self._entered.pop().__exit__(None, None, None)
-
-    def __enter__(self) -> Self:
-        """Enter."""
-        self.enter()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Leave."""
-        self.leave()
 
     def taken(self) -> Taken:
         """Return a block that has the turn; it may be part of a block that has it already."""
@@ -264,7 +242,7 @@ class Turn:
     def _renew(self) -> None:
         """Forget the leases of the process that this one was forked from, but for what the caller is inside of."""
         first = self.first
-        self.queue, self._entered = {}, []
+        self.queue = {}
         self._inherited = first if first is not None and first.owner == current_owner() else None
 
 

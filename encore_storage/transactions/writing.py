@@ -12,6 +12,7 @@ from encore_events import forks
 from encore_events.events import BaseEvent
 from encore_storage.errors import ForkedStoreError, StoreError, cut_off
 from encore_storage.metadata import Metadata
+from encore_storage.observing.interrupts import go_on
 from encore_storage.transactions.turn import Lease, Turn
 
 
@@ -197,17 +198,9 @@ class Write(Lease):
         if self.phase == OVER or self.process is not forks.current:
             return
         try:
-            self._finish_in_attempts(cut_off())
+            go_on(self.finish, cut_off())
         finally:
             turn.free(self)  # whatever its backend has raised
-
-    def _finish_in_attempts(self, error: BaseException, attempts: int = 3) -> None:
-        try:
-            self.finish(error)
-        except BaseException as failure:
-            if attempts > 1:
-                self._finish_in_attempts(failure, attempts - 1)
-            raise
 
     @property
     def _lease(self) -> Lease:
@@ -289,7 +282,7 @@ class Writing:
         try:
             write.begin()
         except BaseException as error:
-            self._end(write, error)
+            go_on(self._end, error)
             raise
         return write
 
@@ -303,16 +296,12 @@ class Writing:
         if write.process is not forks.current:
             self._leave_in_child(write, error)
         else:
-            self._end(write, error)
+            go_on(self._end, error)
 
-    def _end(self, write: Write, error: BaseException | None, attempts: int = 3) -> None:
-        try:
-            write.finish(error)
-            self.__class__ = Writing
-        except BaseException as failure:
-            if attempts > 1:
-                self._end(write, failure, attempts - 1)
-            raise
+    def _end(self, error: BaseException | None) -> None:
+        if self._write is not None:
+            self._write.finish(error)
+        self.__class__ = Writing
 
     def _leave_in_child(self, write: Write, error: BaseException | None) -> None:
         self._turn.leave_inherited(write)

@@ -15,7 +15,7 @@ from encore_events.background import run_in_background
 from encore_events.testing import EventRecorder
 from encore_storage.events import StoreProgressEndEvent
 from encore_storage.observing.progress import StoreProgressManager
-from encore_storage.observing.readers import ObservedIterator, ObservedReader
+from encore_storage.observing.streams import ObservedIterator, ObservedReader
 from tests.storage.support import LONG
 
 
@@ -25,6 +25,13 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     shown: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", shown.append)
     return shown
+
+
+def started(manager: EventManager) -> StoreProgressManager:
+    """Return an operation that has started."""
+    operation = StoreProgressManager(manager, "source")  # or its own events would keep it
+    operation.start()
+    return operation
 
 
 def wait_for_all() -> None:
@@ -112,9 +119,7 @@ def test_what_cannot_be_closed_is_told_as_cancelled_nevertheless(
         finally:
             raise OSError("cable")
 
-    progress = StoreProgressManager(manager)
-    progress.start()
-    next(cls(chunks(), progress))
+    next(cls(chunks(), started(manager)))
     wait_for_all()
 
     assert recorder.one(StoreProgressEndEvent).outcome == "cancelled"
@@ -127,9 +132,7 @@ def test_a_strict_event_manager_keeps_nobody_else_from_being_told(shown: list[An
     manager.connect(StoreProgressEndEvent, lambda event: 1 / 0)
 
     for _ in range(2):
-        progress = StoreProgressManager(manager)
-        progress.start()
-        ObservedIterator([1, 2], progress)
+        ObservedIterator([1, 2], started(manager))
         wait_for_all()
 
     assert len(recorder.of(StoreProgressEndEvent)) == len(shown) == 2

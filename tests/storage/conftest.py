@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from encore_events import EventManager
-from encore_storage.observing.progress import StoreProgressManager
 from encore_storage.stores.abstract import AbstractStore
 from tests.storage.support import STORES, TRANSACTIONAL, MakeStore, RecordingStore, Transactional
 
@@ -95,12 +94,6 @@ def pool() -> Iterator[ThreadPoolExecutor]:
     """Other threads."""
     with ThreadPoolExecutor(max_workers=8) as pool:
         yield pool
-
-
-@pytest.fixture
-def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has each chunk told, however short the time since the one before."""
-    monkeypatch.setattr(StoreProgressManager, "min_interval", 0)
 
 
 @pytest.fixture

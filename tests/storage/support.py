@@ -86,7 +86,7 @@ class RecordingStore:
         return SimpleTransactionContext(self, notes).entry()
 
     def from_bytes(self, key: str, data: bytes) -> None:
-        with TransactionState.of(self).turn:
+        with TransactionState.of(self).turn.taken():
             (self._kept if self._pending is None else self._pending).add(key)
         mine = TransactionState.of(self).mine
         identity = mine and mine.transaction_id

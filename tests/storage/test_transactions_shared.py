@@ -370,18 +370,18 @@ class TestTurn:
 
     def test_its_owner_may_enter_again_and_it_is_free_after_the_last_leave(self, pool: ThreadPoolExecutor) -> None:
         turn = Turn("archive", None)
-        with turn as entered, turn:
-            assert entered.is_mine
+        with turn.taken(), turn.taken():
+            assert turn.is_mine
             assert not pool.submit(lambda: turn.is_mine).result(LONG)
 
-        assert not turn.is_mine
-        with turn:
-            assert turn.is_mine
+        assert turn.mine is None
+        with turn.taken():
+            assert turn.mine is not None
 
     def test_no_timeout_at_all_is_refused_at_once(self, pool: ThreadPoolExecutor) -> None:
         turn = Turn("archive", 0)
-        with turn, pytest.raises(TransactionTimeoutError, match="'archive'"):
-            pool.submit(turn.enter).result(LONG)
+        with turn.taken(), pytest.raises(TransactionTimeoutError, match="'archive'"):
+            pool.submit(turn.taken().__enter__).result(LONG)
 
     def test_two_first_users_make_one_state(self, manager: EventManager, pool: ThreadPoolExecutor) -> None:
         store, together = RecordingStore(event_manager=manager), threading.Barrier(8)

@@ -14,7 +14,7 @@ from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage.events import StoreProgressEndEvent, StoreProgressStepEvent
 from encore_storage.observing.progress import StoreProgressManager
-from encore_storage.observing.readers import ObservedIterator, ObservedReader, counted
+from encore_storage.observing.streams import ObservedIterator, ObservedReader, counted
 
 CHUNKS = [b"one\ntwo\n", b"", b"three"]
 WHOLE = b"one\ntwo\nthree"

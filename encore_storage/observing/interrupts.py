@@ -1,9 +1,9 @@
-"""The chain of an error and those before it, and the blocks that an interrupt has cut off."""
+"""Interrupts: steps that go on after one, the blocks that one has cut off, and the chain of errors around it."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from encore_events.delivery import is_first_step
@@ -12,8 +12,22 @@ from encore_storage.errors import is_interrupt
 _ENTRIES = "encore_storage.transactions.contexts"
 """The module of the functions that enter and leave the blocks of transactions."""
 
-_EXITS = "encore_storage.stores.changing encore_storage.observing.operation"
+_EXITS = "encore_storage.stores.changing encore_storage.observing.progress"
 """The modules of the blocks of operations."""
+
+
+def go_on(step: Callable[[BaseException | None], object], error: BaseException | None, attempts: int = 3) -> None:
+    """Call `step(error)`; where it raises, call it again with that, so that it goes on with what is left.
+
+    Raises:
+        BaseException: the first exception of the step, after the other attempts.
+    """
+    try:
+        step(error)
+    except BaseException as failure:
+        if attempts > 1:
+            go_on(step, failure, attempts - 1)
+        raise
 
 
 def append_to_chain(error: BaseException, other: BaseException) -> None:

@@ -1,0 +1,147 @@
+"""Streams of a store's own, observed to their end: the bytes of a value, or an iteration over keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
+
+from encore_events import forks
+from encore_storage.observing.progress import StoreProgressManager, close_items
+from encore_storage.streams import BufferIteratorIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+T = TypeVar("T")
+
+
+class ObservedReader(BufferIteratorIO):
+    """The bytes of a value as a file; the operation ends when they do.
+
+    It ends with the read that finds no more bytes, with the close, or with an error of the store, whichever comes
+    first. If the stream is collected unclosed, another thread ends the operation as cancelled.
+
+    Args:
+        chunks: the bytes.
+        operation: the operation, which has started.
+    """
+
+    _finalizing = False  # set by Python when it closes a stream that was collected
+
+    def __init__(self, chunks: Iterator[ReadableBuffer], operation: StoreProgressManager) -> None:
+        """Make the file; see the class."""
+        super().__init__(chunks)
+        self._operation = operation
+        self._total = 0
+        operation.read_from(self._iterator)
+
+    def read(self, buffer_size: int | None = -1) -> bytes:
+        """Return the next `buffer_size` bytes, fewer only at the end; by default all that are left."""
+        wanted = buffer_size if buffer_size is not None and buffer_size >= 0 else None
+        data = self._observed(super().read, buffer_size)
+        if wanted is None or len(data) < wanted:
+            self._operation.finish_here()
+        return data
+
+    def read1(self, size: int | None = -1, /) -> bytes:
+        """Return the next available bytes, at most `size`."""
+        return self._ended_by_nothing(self._observed(super().read1, size), size)
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Return the next line, at most `size` bytes of it."""
+        return self._ended_by_nothing(self._observed(super().readline, size), size)
+
+    def close(self) -> None:
+        """Close the stream; the operation ends with the bytes that were read."""
+        if self._finalizing:
+            return  # the operation is collected as well, and has another thread end it
+        if not self.closed:
+            self._operation.finish_closing(super().close)
+        elif not self._operation.is_over:
+            self._operation.finish_here()  # an interrupt has kept the first close from it
+
+    def _observed(self, read: Callable[[int | None], bytes], size: int | None) -> bytes:
+        operation = self._operation
+        if operation.process is not forks.current:
+            raise operation.forked_error("the stream or query")
+        try:
+            data = read(size)
+        except BaseException as error:
+            if not self.closed:
+                operation.finish_here(error)
+            raise
+        if data and not operation.is_over:
+            self._total += len(data)
+            operation(step=self._total)
+        return data
+
+    def _ended_by_nothing(self, data: bytes, size: int | None) -> bytes:
+        if not data and size != 0:
+            self._operation.finish_here()
+        return data
+
+
+class ObservedIterator(Iterator[T], Generic[T]):
+    """The results of a query; the operation ends with the last of them or with the close.
+
+    If it is collected before that, another thread ends the operation as cancelled. It is a context manager.
+
+    Args:
+        items: the results.
+        operation: the operation, which has started.
+    """
+
+    def __init__(self, items: Iterable[T], operation: StoreProgressManager) -> None:
+        """Make the iterator; see the class."""
+        self._items = iter(items)
+        self._operation = operation
+        operation.read_from(self._items)
+
+    def __iter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __next__(self) -> T:
+        """Return the next result."""
+        operation = self._operation
+        if operation.is_over:
+            raise StopIteration
+        if operation.process is not forks.current:
+            raise operation.forked_error("the stream or query")
+        try:
+            return next(self._items)
+        except StopIteration:
+            operation.finish_here()
+            raise
+        except BaseException as error:
+            operation.finish_here(error)
+            raise
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Stop the iteration."""
+        self._operation.finish_closing(lambda: close_items(self._items))
+
+
+def counted(chunks: Iterable[bytes], operation: StoreProgressManager) -> Generator[bytes, None, None]:
+    """Yield the chunks for a store to write, and count each once the store has taken it.
+
+    The step events lag one chunk behind, so that the end event alone reports the last chunk.
+    """
+    total = 0
+    for chunk in chunks:
+        if total:
+            operation(step=total)
+        yield chunk
+        total += len(chunk)
+        operation.count_to(total)
