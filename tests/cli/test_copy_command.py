@@ -269,7 +269,7 @@ class TestFailures:
 
         assert (result.status, result.last_line) == (1, "2 of 4 keys copied, 2 failed")
         slash, name = result.err.splitlines()
-        assert slash.startswith("encore: failed to copy 'a/b': 'a/b' cannot be a key: what stands above it")
+        assert slash.startswith("encore: failed to copy 'a/b': 'a/b' cannot be a key: one of its parents")
         assert name.startswith(f"encore: failed to copy {long!r}: ")
         assert set(read(tmp_path / "target")) == {"a", "c"}
 

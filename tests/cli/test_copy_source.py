@@ -14,7 +14,7 @@ import pytest
 from encore_events import EventManager
 from encore_storage.cli.source import SourceDirectory
 from encore_storage.stores import FileSystemStore
-from encore_storage.stores.open_databases import closed, opened
+from encore_storage.stores.open_databases import register, unregister
 from tests.cli.conftest import FILES, Encore
 from tests.cli.support import TIMEOUT, read, start, write
 
@@ -187,11 +187,11 @@ def test_open_database_is_skipped(encore: Encore, source: Path, tmp_path: Path) 
     write(source, {"ledger.db": b"SQLite", "ledger.db-wal": b"log", "ledger.db-shm": b"index"})
     (source / "hard").hardlink_to(source / "ledger.db")
     ledger = Ledger(str(source / "ledger.db"))
-    opened(ledger)
+    register(ledger)
     try:
         result = encore("copy", source, tmp_path / "target")
     finally:
-        closed(ledger)
+        unregister(ledger)
 
     assert (result.status, result.last_line) == (0, "4 of 4 keys copied")
     assert result.out.splitlines()[0] == "skipped: 4 files of open databases"

@@ -99,11 +99,11 @@ def test_invalid_arguments_have_status_2(encore: Encore, arguments: str, words: 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("copy sqlite:letter memory:", "store 'source' finds no sound database in"),
-        ("copy source sqlite:letter", "store 'target' finds no sound database in"),
+        ("copy sqlite:letter memory:", "store 'source' found no valid database in"),
+        ("copy source sqlite:letter", "store 'target' found no valid database in"),
         ("copy sqlite:ledger.db memory:", "belongs to another application"),
         ("copy source sqlite:ledger.db", "belongs to another application"),
-        ("copy source sqlite:missing/a.db", "see that the directory exists"),
+        ("copy source sqlite:missing/a.db", "check that the directory exists"),
         ("copy source sqlite:source", "store 'target' cannot open"),
         ("copy source letter", "is not a directory"),
         ("copy source letter/below", "is not a directory"),
@@ -137,7 +137,7 @@ def test_foreign_database_is_not_changed(encore: Encore, place: Path, arguments:
 
 def test_separate_process_prints_one_line(place: Path) -> None:
     assert one_line(command("copy", "source", "s3://bucket", cwd=place)).startswith("'s3://bucket' is not a store")
-    assert one_line(command("copy", "source", "letter", cwd=place)).endswith("give one to keep the values in")
+    assert one_line(command("copy", "source", "letter", cwd=place)).endswith("use the path of a directory")
 
 
 def test_port_in_use_is_named(encore: Encore, source: Path, used_port: int) -> None:
@@ -180,7 +180,7 @@ def test_unwritable_target_is_reported(encore: Encore, nobody: Path, scheme: str
     assert "Permission denied" in one_line(result) or "unable to open database file" in one_line(result)
 
 
-@pytest.mark.parametrize(("scheme", "words"), [("", "No space left on device"), ("sqlite:", "has no room left in")])
+@pytest.mark.parametrize(("scheme", "words"), [("", "No space left on device"), ("sqlite:", "has no space left in")])
 def test_copy_stopped_by_a_full_disk_is_resumed(
     encore: Encore, tmp_path: Path, small_disk: Path, scheme: str, words: str
 ) -> None:

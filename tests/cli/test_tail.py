@@ -93,7 +93,7 @@ def test_ended_and_changed_events_are_one_line_each(page: str, store: DictMemory
         "archive commit import committed 1 operation",
         "archive key set reports/q3",
         "archive rollback import rolled_back 0 operations OSError: disk full",
-        "archive get missing 0 B miss KeyNotFoundError: no value under key 'missing' in store 'archive'",
+        "archive get_metadata missing miss KeyNotFoundError: no value under key 'missing' in store 'archive'",
     ]
 
 
