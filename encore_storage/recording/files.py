@@ -8,7 +8,6 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from encore_events import forks
 from encore_events.errors import ForkedError
@@ -19,13 +18,6 @@ MOST_BACKUPS = 999
 
 _MODE = 0o600  # keys and error messages are private
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-
-
-class Appended(NamedTuple):
-    """The number of lines appended, and the error that prevented the rest."""
-
-    lines: int
-    error: OSError | None
 
 
 class LineFile:
@@ -90,8 +82,11 @@ class LineFile:
         fcntl.flock(fd, fcntl.LOCK_UN)  # closing is not enough if a child, forked without hooks, has it open
         os.close(fd)
 
-    def append(self, lines: Sequence[bytes]) -> Appended:
+    def append(self, lines: Sequence[bytes]) -> tuple[int, OSError | None]:
         """Append lines, which end with a newline, with one write per file.
+
+        Returns:
+            The number of lines appended, and the error that prevented the rest, if any.
 
         Raises:
             ForkedError: the file belongs to the parent of this forked child.
@@ -105,8 +100,8 @@ class LineFile:
                 self._write(b"".join(fitting))
                 count += len(fitting)
         except OSError as error:
-            return Appended(count, error)
-        return Appended(count, None)
+            return count, error
+        return count, None
 
     def _make_ready(self) -> None:
         """Reopen the file if it was moved or closed, and remove an incomplete line."""

@@ -123,23 +123,18 @@ class Recorder(Sink):
             self._missing = 0
             count -= 1
         self.recorded += count
-        if error is None:
-            self._recover()
-            return
         lost = len(lines) - count
         self.lost += lost
         self._missing += lost
         self._unreported += lost
-        if not self._is_failing:
-            self._is_failing = True
-            logger.error("%r can't write: %s; events are dropped until it can", self, error)
-            self._report()
-
-    def _recover(self) -> None:
-        if self._is_failing:
-            self._is_failing = False
+        if self._is_failing == (error is not None):
+            return
+        self._is_failing = not self._is_failing
+        if error is None:
             logger.warning("%r can write again", self)
-            self._report()
+        else:
+            logger.error("%r can't write: %s; events are dropped until it can", self, error)
+        self._report()
 
     def _report(self) -> None:
         """Emit a notice of the missing events that no emitted notice has counted."""

@@ -103,10 +103,7 @@ VALUE_SIZE = Metric(
     buckets=SIZES,
 )
 TRANSACTIONS = Metric(
-    "encore_storage_transactions_total",
-    "counter",
-    ("store", "outcome"),
-    "Transactions that have ended.",
+    "encore_storage_transactions_total", "counter", ("store", "outcome"), "Transactions that have ended."
 )
 TRANSACTION_DURATION = Metric(
     "encore_storage_transaction_duration_seconds",
@@ -117,10 +114,7 @@ TRANSACTION_DURATION = Metric(
     buckets=SECONDS,
 )
 TRANSACTIONS_IN_PROGRESS = Metric(
-    "encore_storage_transactions_in_progress",
-    "gauge",
-    ("store",),
-    "Transactions that have started and not ended.",
+    "encore_storage_transactions_in_progress", "gauge", ("store",), "Transactions that have started and not ended."
 )
 TRANSACTION_OPERATIONS = Metric(
     "encore_storage_transaction_operations",
@@ -155,10 +149,7 @@ LISTENER_ERRORS = Metric(
     "Errors that listeners raised, by the class of the event and the listener.",
 )
 DROPPED = Metric(
-    "encore_events_dropped_total",
-    "counter",
-    ("queue", "reason"),
-    "Events that were accepted and then dropped.",
+    "encore_events_dropped_total", "counter", ("queue", "reason"), "Events that were accepted and then dropped."
 )
 LABEL_OVERFLOW = Metric(
     "encore_storage_label_overflow_total",

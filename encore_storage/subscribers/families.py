@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 from encore_events.forks import renew_in_child
 from encore_storage.subscribers import catalogue
 from encore_storage.subscribers.catalogue import OPEN_LABELS, OTHER, OVERFLOW
-from encore_storage.subscribers.series import Counter, Family, Gauge, Histogram, counters, gauges, histograms
+from encore_storage.subscribers.series import Counter, Family, Gauge, Histogram, Locked, histograms
 
 AnyFamily = Family[Counter] | Family[Gauge] | Family[Histogram]
 
@@ -25,21 +24,21 @@ class Families:
 
     def __init__(self, max_stores: int = MAX_VALUES) -> None:
         self.durations = histograms(catalogue.OPERATION_DURATION)
-        self.in_progress = gauges(catalogue.OPERATIONS_IN_PROGRESS)
-        self.oldest = gauges(catalogue.OPERATION_OLDEST)
-        self.errors = counters(catalogue.OPERATION_ERRORS)
-        self.transferred = counters(catalogue.TRANSFERRED_BYTES)
+        self.in_progress = Family(catalogue.OPERATIONS_IN_PROGRESS, Gauge)
+        self.oldest = Family(catalogue.OPERATION_OLDEST, Gauge)
+        self.errors = Family(catalogue.OPERATION_ERRORS, Counter)
+        self.transferred = Family(catalogue.TRANSFERRED_BYTES, Counter)
         self.sizes = histograms(catalogue.VALUE_SIZE)
-        self.transactions = counters(catalogue.TRANSACTIONS)
+        self.transactions = Family(catalogue.TRANSACTIONS, Counter)
         self.transaction_durations = histograms(catalogue.TRANSACTION_DURATION)
-        self.transactions_in_progress = gauges(catalogue.TRANSACTIONS_IN_PROGRESS)
+        self.transactions_in_progress = Family(catalogue.TRANSACTIONS_IN_PROGRESS, Gauge)
         self.transaction_operations = histograms(catalogue.TRANSACTION_OPERATIONS)
-        self.key_changes = counters(catalogue.KEY_CHANGES)
-        self.last_success = gauges(catalogue.LAST_SUCCESS)
-        self.store_info = gauges(catalogue.STORE_INFO)
-        self.listener_errors = counters(catalogue.LISTENER_ERRORS)
-        self.dropped = counters(catalogue.DROPPED)
-        self.overflows = counters(catalogue.LABEL_OVERFLOW)
+        self.key_changes = Family(catalogue.KEY_CHANGES, Counter)
+        self.last_success = Family(catalogue.LAST_SUCCESS, Gauge)
+        self.store_info = Family(catalogue.STORE_INFO, Gauge)
+        self.listener_errors = Family(catalogue.LISTENER_ERRORS, Counter)
+        self.dropped = Family(catalogue.DROPPED, Counter)
+        self.overflows = Family(catalogue.LABEL_OVERFLOW, Counter)
         self._open = {name: _OpenLabel(MAX_VALUES, self.overflows.series(name)) for name in OPEN_LABELS}
         self._open["store"] = _OpenLabel(max_stores, self.overflows.series("store"))
         renew_in_child(self, Families._renew)
@@ -66,17 +65,14 @@ def closed(value: object, values: tuple[str, ...]) -> str:
     return value if isinstance(value, str) and value in values else OTHER
 
 
-class _OpenLabel:
+class _OpenLabel(Locked):
     """The values of an open label so far."""
 
     def __init__(self, limit: int, overflows: Counter) -> None:
+        super().__init__()
         self._limit = limit
         self._overflows = overflows
         self._values: set[str] = set()
-        self.renew()
-
-    def renew(self) -> None:
-        self._lock = threading.RLock()
 
     def admit(self, value: str) -> str:
         with self._lock:

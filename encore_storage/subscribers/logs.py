@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, TextIO, get_args
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
@@ -34,12 +34,7 @@ from encore_storage.subscribers.outputs import FileOutput, StreamOutput, non_blo
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
 
-_NUMBERS: dict[Level, int] = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-}
+_NUMBERS: dict[Level, int] = {level: getattr(logging, level.upper()) for level in get_args(Level)}
 _OUTCOME_LEVELS: dict[Outcome, Level] = {"miss": "debug", "cancelled": "warning", "error": "error"}
 _TRANSACTION_LEVELS: dict[TransactionOutcome, Level] = {
     "committed": "info",

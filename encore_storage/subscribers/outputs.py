@@ -13,7 +13,6 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType
@@ -162,21 +161,14 @@ def non_blocking(logger: Any) -> Any:
     return type(logger)(_Unlocked(output), logger._processors, logger._context)  # noqa: SLF001 (as its own `bind` does)
 
 
-class _StructlogLocks:
-    """structlog's locks, one per file, which in a child outlive the threads that hold them."""
-
-    def __init__(self) -> None:
-        self._locks: Mapping[IO[Any], Any] = getattr(structlog._output, "WRITE_LOCKS", {})  # noqa: SLF001 (there is no other way)
-        forks.renew_in_child(self, _StructlogLocks.release)
-
-    def release(self) -> None:
-        """Release all locks in a forked child, except one held by the forking thread, which releases it itself."""
-        for lock in list(self._locks.values()):
-            if isinstance(lock, _PLAIN_LOCK) and lock.locked() and not _is_held_here(lock):
-                lock.release()
+def _release_locks(output: Any) -> None:
+    """Release structlog's locks in a forked child, except one that the forking thread holds and will release."""
+    for lock in list(getattr(output, "WRITE_LOCKS", {}).values()):
+        if isinstance(lock, _PLAIN_LOCK) and lock.locked() and not _is_held_here(lock):
+            lock.release()
 
 
-_structlog_locks = _StructlogLocks()
+forks.renew_in_child(structlog._output, _release_locks)  # noqa: SLF001 (there is no other way)
 
 
 def _is_held_here(lock: object) -> bool:

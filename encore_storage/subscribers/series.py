@@ -29,18 +29,27 @@ class Exemplar(NamedTuple):
     timestamp: float
 
 
-class Counter:
-    """A number that only grows."""
+class Locked:
+    """An object with a reentrant lock."""
 
-    __slots__ = ("_lock", "value")
+    __slots__ = ("_lock",)
 
     def __init__(self) -> None:
         self.renew()
-        self.value: float = 0
 
     def renew(self) -> None:
         """Replace the lock in a forked child, since another thread may have held it at the fork."""
         self._lock = threading.RLock()
+
+
+class Counter(Locked):
+    """A number that only grows."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value: float = 0
 
     def inc(self, amount: float = 1) -> None:
         """Add `amount`, which is not negative."""
@@ -60,7 +69,7 @@ class Gauge:
         """Do nothing in a forked child: there is no lock."""
 
 
-class Histogram:
+class Histogram(Locked):
     """The number of observations in each bucket, and their sum.
 
     Attributes:
@@ -68,18 +77,14 @@ class Histogram:
         exemplars: the latest exemplar of each bucket, by the position of the bucket.
     """
 
-    __slots__ = ("_counts", "_lock", "_sum", "edges", "exemplars")
+    __slots__ = ("_counts", "_sum", "edges", "exemplars")
 
     def __init__(self, edges: tuple[float, ...]) -> None:
+        super().__init__()
         self.edges = edges
         self.exemplars: dict[int, Exemplar] = {}
-        self.renew()
         self._counts = [0] * (len(edges) + 1)
         self._sum: float = 0
-
-    def renew(self) -> None:
-        """Replace the lock in a forked child, since another thread may have held it at the fork."""
-        self._lock = threading.RLock()
 
     def observe(self, value: float) -> None:
         """Count `value` in its bucket. An edge belongs to the bucket below it."""
@@ -124,16 +129,6 @@ class Family(Generic[S]):
         """Replace the locks of all series in a forked child."""
         for series in list(self._series.values()):
             series.renew()
-
-
-def counters(metric: Metric) -> Family[Counter]:
-    """Return the family of a counter."""
-    return Family(metric, Counter)
-
-
-def gauges(metric: Metric) -> Family[Gauge]:
-    """Return the family of a gauge."""
-    return Family(metric, Gauge)
 
 
 def histograms(metric: Metric) -> Family[Histogram]:

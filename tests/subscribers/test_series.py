@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from encore_storage.subscribers.catalogue import STORE_INFO, VALUE_SIZE
-from encore_storage.subscribers.series import Counter, Histogram, gauges, histograms
+from encore_storage.subscribers.series import Counter, Family, Gauge, Histogram, histograms
 
 
 def test_change_within_a_change_is_counted() -> None:
@@ -35,7 +35,7 @@ def test_same_labels_return_the_same_series() -> None:
 
 
 def test_repr_of_a_family_has_name_and_size() -> None:
-    family = gauges(STORE_INFO)
+    family = Family(STORE_INFO, Gauge)
     family.series("archive", "memory")
 
     assert repr(family) == "<Family encore_storage_store_info: 1 series>"
