@@ -178,13 +178,13 @@ def _lock(fd: int, path: Path) -> None:
     """Lock the open file if it is a recording or empty; otherwise raise RecordingFileError."""
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
-        raise RecordingFileError(path, "is not a file")
+        raise RecordingFileError(path, "can't be recorded to: it is not a file")
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise RecordingBusyError(path) from None
     if status.st_size and os.pread(fd, 1, 0) != b"{":
-        raise RecordingFileError(path, "has something else in it than events: choose another file")
+        raise RecordingFileError(path, "contains something else than events: choose another file")
 
 
 def _is_at(path: Path, fd: int) -> bool:

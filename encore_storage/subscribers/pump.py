@@ -78,7 +78,7 @@ class Pump:
                 if not self._thread.is_own:
                     return  # `consume` has forked, and this is the child
                 self._stopping.wait(self._interval)
-        except ForkedError:  # the same
+        except ForkedError:  # likewise
             return
 
     def _end(self) -> None:

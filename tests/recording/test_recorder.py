@@ -249,8 +249,8 @@ def test_unusable_path_raises_recording_file_error(manager: EventManager, tmp_pa
     for name, reason in (
         ("missing/events.jsonl", "can't be recorded to: No such file or directory"),
         ("", "can't be recorded to: Is a directory"),
-        ("pipe", "is not a file"),
-        ("notes.txt", "has something else in it than events: choose another file"),
+        ("pipe", "can't be recorded to: it is not a file"),
+        ("notes.txt", "contains something else than events: choose another file"),
     ):
         with pytest.raises(RecordingFileError) as error:
             Recorder(tmp_path / name).connect(manager)
