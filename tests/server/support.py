@@ -15,6 +15,10 @@ from encore_storage.server.serving import Server
 
 T = TypeVar("T")
 
+TOKEN = "correct-horse-battery-staple"
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'"
+PATHS = ["/", "/events", "/api/operations", "/metrics", "/page/index.html", "/page/app.js"]
+
 LONG = 30.0
 """Seconds that a test waits for another thread before it fails."""
 

@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator
-from http.cookies import SimpleCookie
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -15,17 +13,11 @@ from prometheus_client import CollectorRegistry
 
 from encore_events import BaseEvent, EventManager
 from encore_storage import monitor
-from encore_storage.monitor import Monitor
 from encore_storage.server import EventFeed, connection, create_app
 from encore_storage.server.query import Position, parse_query
 from encore_storage.server.sse import EventStreams
 from encore_storage.server.ticker import Ticker
-from encore_storage.subscribers.errors import TokenError
-from tests.server.support import Response, fetch, serving, until
-
-TOKEN = "correct-horse-battery-staple"
-POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'"
-PATHS = ["/", "/events", "/api/operations", "/metrics", "/page/index.html", "/page/app.js"]
+from tests.server.support import PATHS, POLICY, TOKEN, fetch, serving, until
 
 
 @pytest.fixture(scope="module")
@@ -36,19 +28,6 @@ def page() -> Iterator[str]:
         yield served.page
 
 
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[Monitor]:
-    with monitor(EventManager(), logs=False, registry=CollectorRegistry(), port=0, token=TOKEN) as guarded:
-        yield guarded
-
-
-@pytest.fixture(scope="module")
-def closed(guarded: Monitor) -> str:
-    """Return the page of a server with a token."""
-    assert guarded.page is not None
-    return guarded.page
-
-
 def raw(page: str, request: bytes) -> bytes:
     """Send the bytes, and return all that the server sends until it closes or resets the connection."""
     place, response = urlsplit(page), b""
@@ -57,10 +36,6 @@ def raw(page: str, request: bytes) -> bytes:
         while piece := connection.recv(65536):
             response += piece
     return response
-
-
-def cookie_of(response: Response) -> str:
-    return response.headers["set-cookie"].partition(";")[0]
 
 
 @pytest.mark.parametrize("path", [*PATHS[:1], *PATHS[2:], "/healthz", "/nothing"])
@@ -218,153 +193,6 @@ def test_malformed_request_is_refused_and_not_logged(
     assert response == b"" or response.startswith((b"HTTP/1.1 400", b"HTTP/1.1 404"))
     assert fetch(page, "/healthz").status == 200
     assert caplog.records == []  # a client must not be able to fill the log
-
-
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"Authorization": "Bearer wrong"},
-        {"Authorization": f"Basic {TOKEN}"},
-        {"Authorization": TOKEN},
-        {"Authorization": "Bearer"},
-        {"Authorization": f"Bearer {TOKEN}x"},
-        {"Cookie": "encore_session_80=guess"},
-        {"Cookie": f"encore_session_80={TOKEN}"},
-        {"Cookie": "encore_session_80"},
-        {"Cookie": "\xff=;;;"},
-    ],
-)
-def test_request_without_the_token_is_refused(closed: str, path: str, headers: dict[str, str]) -> None:
-    port = str(urlsplit(closed).port)
-    response = fetch(closed, path, headers={name: value.replace("_80", f"_{port}") for name, value in headers.items()})
-
-    assert response.status == 401
-    assert response.headers["www-authenticate"] == "Bearer"
-    assert response.headers["content-security-policy"] == POLICY
-    assert "Authorization: Bearer" in response.error
-
-
-def test_token_in_the_url_is_refused(closed: str) -> None:
-    assert fetch(closed, f"/api/operations?token={TOKEN}").status == 401
-
-
-def test_token_in_the_header_is_accepted(closed: str) -> None:
-    assert fetch(closed, "/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).status == 200
-    assert fetch(closed, "/api/operations", headers={"Authorization": f"bearer {TOKEN}"}).status == 200
-
-
-def test_health_needs_no_token(closed: str) -> None:
-    assert fetch(closed, "/healthz").text == '{"status":"ok"}'
-
-
-def test_login_link_logs_in_one_browser(guarded: Monitor, closed: str) -> None:
-    link = guarded.new_login()
-    assert link is not None
-    path = link.removeprefix(closed.rstrip("/"))
-
-    response = fetch(closed, path)
-    morsel = SimpleCookie(response.headers["set-cookie"])[f"encore_session_{urlsplit(closed).port}"]
-
-    assert response.status == 200
-    assert morsel["httponly"]
-    assert morsel["samesite"] == "strict"
-    assert morsel["path"] == "/"
-    assert TOKEN not in response.headers["set-cookie"]
-    assert fetch(closed, "/api/operations", headers={"Cookie": cookie_of(response)}).status == 200
-    assert fetch(closed, path).status == 401
-    assert fetch(closed, path, headers={"Cookie": cookie_of(response)}).status == 200  # the same browser again
-    refused = fetch(closed, path, headers={"Accept": "text/html"})
-    assert (refused.status, refused.headers["content-type"]) == (401, "text/html; charset=utf-8")
-    assert "login link used or expired" in refused.text
-
-
-@pytest.mark.parametrize("others", ['theme={"a":1}; ', "foo; ", "a=b c; "])
-def test_session_is_found_beside_malformed_cookies(guarded: Monitor, closed: str, others: str) -> None:
-    link = guarded.new_login()
-    assert link is not None
-    cookie = others + cookie_of(fetch(closed, link.removeprefix(closed.rstrip("/"))))
-
-    assert fetch(closed, "/api/operations", headers={"Cookie": cookie}).status == 200
-
-
-@pytest.mark.parametrize("path", ["/login", "/login?code=", "/login?code=guess", f"/login?code={TOKEN}"])
-def test_login_refuses_invalid_codes(closed: str, path: str) -> None:
-    response = fetch(closed, path)
-
-    assert response.status == 401
-    assert "set-cookie" not in response.headers
-
-
-def test_login_without_a_token_is_refused(page: str) -> None:
-    assert fetch(page, "/login").status == 401
-    assert fetch(page, "/login?code=guess", headers={"Cookie": "encore_session_80=guess"}).status == 401
-
-
-def test_session_is_valid_for_one_server(guarded: Monitor, closed: str, manager: EventManager) -> None:
-    link = guarded.new_login()
-    assert link is not None
-    cookie = cookie_of(fetch(closed, link.removeprefix(closed.rstrip("/"))))
-
-    with monitor(manager, logs=False, registry=CollectorRegistry(), port=0, token=TOKEN) as other:
-        assert other.page is not None
-        assert fetch(other.page, "/metrics", headers={"Cookie": cookie}).status == 401
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", ""])
-def test_monitor_on_a_reachable_host_requires_a_token(manager: EventManager, host: str) -> None:
-    with pytest.raises(TokenError, match=r"pass token=\.\.\. with something like secrets\.token_urlsafe\(32\)"):
-        monitor(manager, logs=False, registry=CollectorRegistry(), port=0, host=host)
-
-
-@pytest.mark.parametrize("token", ["", "short", "é" * 20, "with a\nnewline in it"])
-def test_monitor_refuses_short_and_unprintable_tokens(manager: EventManager, token: str) -> None:
-    with pytest.raises(TokenError, match="at least 16 printable ASCII characters"):
-        monitor(manager, logs=False, registry=CollectorRegistry(), port=0, token=token)
-
-
-@pytest.mark.parametrize("token", [f" {TOKEN}", f"{TOKEN} "])
-def test_monitor_refuses_tokens_with_outer_spaces(manager: EventManager, token: str) -> None:
-    with pytest.raises(TokenError, match="must not begin or end with a space"):
-        monitor(manager, logs=False, registry=CollectorRegistry(), port=0, token=token)
-
-
-@pytest.mark.parametrize(
-    ("client", "token", "open_to_all", "status"),
-    [
-        ("198.51.100.7", None, False, 403),
-        ("198.51.100.7", None, True, 200),
-        ("198.51.100.7", TOKEN, False, 401),
-        ("127.0.0.1", None, False, 200),
-        ("::1", None, False, 200),
-        (None, None, False, 200),
-    ],
-)
-def test_application_without_a_token_answers_local_clients_only(
-    client: str | None, token: str | None, open_to_all: bool, status: int, manager: EventManager
-) -> None:
-    app = create_app(manager, token=token, open_to_all=open_to_all)
-    scope: dict[str, Any] = {
-        "type": "http",
-        "method": "GET",
-        "path": "/api/operations",
-        "query_string": b"",
-        "root_path": "",
-    }
-    scope |= {"headers": [(b"host", b"localhost")], "client": client and (client, 1234), "server": ("203.0.113.5", 80)}
-    sent = list[Any]()
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request"}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    asyncio.run(app(scope, receive, send))
-    app.state.feed.disconnect()
-
-    assert sent[0]["status"] == status
 
 
 def test_idle_connection_is_closed(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
