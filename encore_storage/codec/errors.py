@@ -36,7 +36,7 @@ class RecordedError(StoreError):
     """A decoded error. Its class has the name of the original class, and its `str` is the original message.
 
     Attributes:
-        error_type: its recorded category, see `encore_storage.errors.ERROR_TYPES`.
+        error_type: its recorded error type, one of `encore_storage.errors.ERROR_TYPES`.
         errno: the system's error number, or None.
     """
 

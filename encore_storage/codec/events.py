@@ -34,7 +34,7 @@ class EventCodec:
     >>> codec.decode(message).event
     StoreSetEvent(store='archive', key='greeting', action='set', recorded_at=1790000000.0)
 
-    Sources and listeners are encoded as their names, errors as their class name, category and message. Attributes
+    Sources and listeners are encoded as their names, errors as their class name, error type and message. Attributes
     that a program has added are encoded if they are strings, numbers, booleans or None.
 
     Where keys are redacted or left out, so is everything else that may quote one: messages, notes, error messages

@@ -27,7 +27,7 @@ _ERROR: Schema = {
         "type": {"type": "string", "minLength": 1, "description": "the name of its class"},
         "message": {"type": "string", "description": "its message; where keys are redacted, that of the system"},
         "error_type": {
-            "description": "its category in metrics and logs; null for what is no Exception",
+            "description": "its type in metrics and logs; null for what is no Exception",
             "enum": [*ERROR_TYPES, None],
         },
         "errno": {"type": "integer", "description": "the system's error number"},
@@ -85,7 +85,7 @@ def _data(cls: type[BaseEvent]) -> Schema:
     fields = fields_of(cls)
     properties = {field.name: _attribute(field) for field in fields.values()}
     if issubclass(cls, StoreTransactionEndEvent):
-        description = "the category of the error, as in it"
+        description = "the error type, as in the error"
         properties["error_type"] = {"description": description, "enum": [*ERROR_TYPES, None]}
     if issubclass(cls, StoreEvent):
         properties["backend"] = {"description": "the kind of store", "type": ["string", "null"]}

@@ -56,7 +56,7 @@ def text_of(value: object) -> str:
 
 
 def encode_error(error: BaseException, *, words: bool = True) -> dict[str, Any]:
-    """Return the class name, message, category and errno of an error; the category is None for what is no Exception.
+    """Return the class name, message, error type (None for what is no Exception) and errno of an error.
 
     Without `words`, the message is the system's text for the errno, if there is one.
     """

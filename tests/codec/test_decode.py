@@ -90,7 +90,7 @@ def test_decoded_event_can_be_emitted(codec: EventCodec) -> None:
         (KeyboardInterrupt(), RecordedInterruption),
     ],
 )
-def test_decode_restores_class_name_message_and_category_of_an_error(
+def test_decode_restores_class_name_message_and_type_of_an_error(
     error: BaseException, base: type[BaseException]
 ) -> None:
     recorded = round_trip(StoreTransactionEndEvent(store="a", error=error)).error
