@@ -13,10 +13,10 @@ MIN_TOKEN_LENGTH = 16
 """The minimum length of a token."""
 
 CODE_SECONDS = 600.0
-"""How long a login link is valid."""
+"""The lifetime of a login link."""
 
 SESSION_SECONDS = 12 * 3600.0
-"""How long a browser stays logged in."""
+"""The lifetime of a session."""
 
 MAX_SESSIONS = 100
 """The maximum number of sessions; the oldest is dropped for a new one."""
@@ -51,7 +51,7 @@ class Access:
 
     @property
     def is_open(self) -> bool:
-        """Whether no token is required."""
+        """True if no token is required."""
         return self._token is None
 
     def new_code(self) -> str:

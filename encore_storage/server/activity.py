@@ -22,7 +22,7 @@ from encore_storage.subscribers.base import Listeners
 from encore_storage.subscribers.in_progress import InProgress
 
 KEPT = 100
-"""How many of the latest operations, and of the latest failures, are kept."""
+"""The number of operations, and of failures, that are kept."""
 
 FAILURES = frozenset({"error", "cancelled", "rolled_back", "commit_failed", "rollback_failed"})
 """The outcomes that count as failures."""
@@ -148,7 +148,7 @@ class Activity:
             return
         # Either the operation started before we listened, or it has ended and this step is late.
         self._operations.start(event.operation_id, _InFlight(event, self._since(event)))
-        if event.operation_id in self._ended.copy():
+        if event.operation_id in self._ended.copy():  # checked last: another thread may end it meanwhile
             self._operations.pop(event.operation_id, None)
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:

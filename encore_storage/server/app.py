@@ -40,7 +40,7 @@ MAX_CLIENTS = 1000
 """The maximum number of event streams."""
 
 IN_FLIGHT = 100
-"""How many of the operations in flight are listed."""
+"""The maximum number of operations in flight that are listed."""
 
 PAGE = Path(__file__).with_name("page")
 

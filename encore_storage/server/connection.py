@@ -13,7 +13,7 @@ MAX_CONNECTIONS = 1100
 """The maximum number of connections: for all streams, and some more for other requests."""
 
 REQUEST_SECONDS = 10.0
-"""How long a connection may be open without a request."""
+"""The longest time that a connection may be open without a request."""
 
 _SHARE = 0.75  # of the process's limit of open files: the stores need some, too
 

@@ -26,10 +26,10 @@ from encore_storage.subscribers.sink import Sink
 logger = logging.getLogger("encore_storage")
 
 CAPACITY = 10_000
-"""How many of the latest events are kept."""
+"""The number of events that are kept."""
 
 BATCH_SECONDS = 0.05
-"""How long events are gathered before they are encoded in a batch."""
+"""The interval between batches of events to encode."""
 
 HIDDEN = "(hidden)"
 """The replacement of a key whose redaction failed."""

@@ -96,7 +96,7 @@ class Server:
     def _release_sockets(self) -> None:
         """Release the sockets in a forked child, which would keep them open as long as it lives.
 
-        The file descriptors stay open on /dev/null: whoever closes one of them later must not close another file.
+        The file descriptors stay open on /dev/null: code that closes one of them later must not close another file.
         """
         connections = [each.transport.get_extra_info("socket") for each in list(self._server.server_state.connections)]
         with open(os.devnull, "rb") as null:  # noqa: PTH123 (only the file descriptor is used)

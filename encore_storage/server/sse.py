@@ -22,10 +22,10 @@ from encore_storage.server.ticker import Ticker
 T = TypeVar("T", bound=tuple[Any, ...])
 
 RETRY_MILLISECONDS = 1000
-"""How long a client should wait before it reconnects."""
+"""The delay after which a client should reconnect."""
 
 HEARTBEAT_SECONDS = 15.0
-"""How long a stream may be silent before a comment is sent, for proxies and clients with a timeout."""
+"""The longest silence before a comment is sent, for proxies and clients with a timeout."""
 
 TAIL = 20
 """The maximum number of new operations, and of new failures, in a summary."""

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable
 
 TICK_SECONDS = 0.05
-"""How often the ticker checks for news."""
+"""The interval between checks for news."""
 
 IDLE_SECONDS = 0.25
-"""How long the ticker waits for news: summaries and heartbeats need ticks without any."""
+"""The longest wait for news: summaries and heartbeats need ticks without any."""
 
 _BUSY = 2  # the pause after a late tick, as a multiple of its delay
 
