@@ -11,13 +11,7 @@ from encore_events.events import BaseEvent, ListenerErrorEvent
 from encore_storage.codec.errors import CodecError
 from encore_storage.codec.fields import INTERNAL, Field, Kind, declared_names, fields_of
 from encore_storage.codec.messages import Envelope, short_repr
-from encore_storage.codec.recorded import (
-    GenericEvent,
-    RecordedListener,
-    RecordedSource,
-    recorded_error,
-    recorded_event,
-)
+from encore_storage.codec.recorded import GenericEvent, RecordedListener, RecordedSource, recorded_error, recorded_event
 from encore_storage.codec.types import BUILT_IN
 from encore_storage.events import StoreEvent
 

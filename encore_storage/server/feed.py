@@ -10,12 +10,7 @@ from typing import Any
 from encore_events.events import BaseEvent, EventsDroppedEvent
 from encore_events.ids import id_of, new_id
 from encore_storage.codec import EventCodec
-from encore_storage.events import (
-    StoreEvent,
-    StoreProgressEndEvent,
-    StoreProgressStepEvent,
-    StoreTransactionEndEvent,
-)
+from encore_storage.events import StoreEvent, StoreProgressEndEvent, StoreProgressStepEvent, StoreTransactionEndEvent
 from encore_storage.redaction import Redaction, checked_keys
 from encore_storage.server.activity import Activity
 from encore_storage.server.history import History
