@@ -145,10 +145,10 @@ def test_any_address_of_the_program_is_accepted(page: str, store: DictMemoryStor
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--type", "a b"], "type 'a b' is no pattern"),
-        (["--operation", "fetch"], "there is no operation 'fetch': there are get, "),
-        (["--outcome", "good"], "there is no outcome 'good': there are ok, "),
-        (["--since", "yesterday"], "since 'yesterday' is not the id of an event"),
+        (["--type", "a b"], "invalid type 'a b': use letters, "),
+        (["--operation", "fetch"], "unknown operation 'fetch': use one of get, "),
+        (["--outcome", "good"], "unknown outcome 'good': use one of ok, "),
+        (["--since", "yesterday"], "invalid since 'yesterday': use the id of a message"),
     ],
 )
 def test_invalid_filters_are_reported(page: str, options: list[str], sentence: str) -> None:
