@@ -25,7 +25,7 @@ def errno_of(error: BaseException) -> int | None:
     return number if isinstance(number, int) and abs(number) <= _LARGEST_ERRNO else None
 
 
-def system_words(error: BaseException) -> str | None:
+def system_message(error: BaseException) -> str | None:
     """Return the system's message for the `errno` of the error, which quotes no key, or None without an `errno`."""
     number = errno_of(error)
     return None if number is None else os.strerror(number)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from encore_storage.errors import error_type_of
-from encore_storage.redaction import errno_of, system_words
+from encore_storage.redaction import errno_of, system_message
 
 try:
     import orjson
@@ -65,7 +65,7 @@ def encode_error(error: BaseException, *, words: bool = True) -> dict[str, Any]:
     if words:
         data["message"] = text_of(error)
     elif number is not None:
-        data["message"] = system_words(error)
+        data["message"] = system_message(error)
     data["error_type"] = error_type_of(error) if isinstance(error, Exception) else None
     if number is not None:
         data["errno"] = number

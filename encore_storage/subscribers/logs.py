@@ -27,7 +27,7 @@ from encore_storage.events import (
     StoreTransactionEndEvent,
     TransactionOutcome,
 )
-from encore_storage.redaction import Redaction, checked_keys, system_words
+from encore_storage.redaction import Redaction, checked_keys, system_message
 from encore_storage.subscribers.base import Listeners, Subscriber
 from encore_storage.subscribers.outputs import FileOutput, StreamOutput, non_blocking
 
@@ -247,5 +247,5 @@ def _expected(event: StoreProgressStartEvent | StoreProgressStepEvent) -> int | 
 
 def _without_message(error: BaseException) -> str:
     """Return the type of the error and the system's message for its `errno`, neither of which quotes a key."""
-    message = system_words(error)
+    message = system_message(error)
     return type(error).__name__ if message is None else f"{type(error).__name__}: {message}"
