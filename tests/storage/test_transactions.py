@@ -31,7 +31,17 @@ from encore_storage.transactions.contexts import (
     TransactionBlocks,
     TransactionState,
 )
-from tests.storage.support import END, LONG, SET, START, RecordingStore, Transactional, keep, settled, told
+from tests.storage.support import (
+    END,
+    LONG,
+    SET,
+    START,
+    RecordingStore,
+    Transactional,
+    recorded_names,
+    set_in_transaction,
+    settled,
+)
 
 Fail = Callable[..., None]
 
@@ -87,19 +97,19 @@ def assert_usable(store: Transactional, recorder: EventRecorder) -> None:
     assert TransactionState.of(store).active is None
 
     recorder.clear()
-    keep(store, "here")
+    set_in_transaction(store, "here")
     with ThreadPoolExecutor() as pool:
-        pool.submit(keep, store, "there").result(LONG)
+        pool.submit(set_in_transaction, store, "there").result(LONG)
     assert store.exists("here")
     assert store.exists("there")
-    assert told(recorder) == [START, END, SET] * 2
+    assert recorded_names(recorder) == [START, END, SET] * 2
 
 
 def test_a_begin_that_raises_leaves_nothing_behind(store: Transactional, recorder: EventRecorder, fail: Fail) -> None:
     fail("begin", OSError("locked"))
 
     with pytest.raises(OSError, match="locked"):
-        keep(store, "a")
+        set_in_transaction(store, "a")
 
     assert recorder.events == []
     assert not store.exists("a")
@@ -113,7 +123,7 @@ def test_an_interrupt_of_the_begin_leaves_nothing_behind(
     fail("begin", interrupt())
 
     with pytest.raises(interrupt):
-        keep(store, "a")
+        set_in_transaction(store, "a")
 
     assert recorder.events == []
     assert_usable(store, recorder)
@@ -125,9 +135,9 @@ def test_a_block_that_ends_well_is_committed_then_told_then_its_changes_are_told
     with store.transaction("import"):
         store.from_bytes("a", b"1")
         store.from_bytes("b", b"2")
-        assert told(recorder) == [START]
+        assert recorded_names(recorder) == [START]
 
-    assert told(recorder) == [START, END, SET, SET]
+    assert recorded_names(recorder) == [START, END, SET, SET]
     assert [event.key for event in recorder.of(StoreModificationEvent)] == ["a", "b"]
     assert store.exists("a")
     assert_usable(store, recorder)
@@ -225,7 +235,7 @@ def test_a_block_that_raises_is_rolled_back_and_says_so(
 
     assert caught.value is raised
     assert not store.exists("a")
-    assert told(recorder) == [START, END]
+    assert recorded_names(recorder) == [START, END]
     end = recorder.one(StoreTransactionEndEvent)
     assert (end.state, end.outcome, end.error, end.held) == ("failed", "rolled_back", raised, 1)
     assert (end.commit_duration, end.notes) == (None, "import")
@@ -239,7 +249,7 @@ def test_only_the_outermost_block_begins_and_commits(recording: RecordingStore, 
         assert recording.calls == ["begin"]
 
     assert recording.calls == ["begin", "commit"]
-    assert told(recorder) == [START, END, SET]
+    assert recorded_names(recorder) == [START, END, SET]
     assert recorder.one(StoreTransactionEndEvent).notes == "outer"
 
 
@@ -260,7 +270,7 @@ def test_an_inner_failure_that_the_outer_block_swallows_dooms_the_whole(
 
     assert caught.value.__cause__ is first
     assert not any(map(store.exists, "abc"))
-    assert told(recorder) == [START, END]
+    assert recorded_names(recorder) == [START, END]
     assert outcome(recorder) == "rolled_back"
     assert recorder.one(StoreTransactionEndEvent).error is caught.value
     assert_usable(store, recorder)
@@ -299,7 +309,7 @@ def test_a_commit_that_raises_is_rolled_back_and_its_changes_are_never_told(
 
     assert caught.value is failure
     assert not store.exists("a")
-    assert told(recorder) == [START, END]
+    assert recorded_names(recorder) == [START, END]
     end = recorder.one(StoreTransactionEndEvent)
     assert (end.state, end.outcome, end.error, end.held) == ("failed", "commit_failed", failure, 1)
     assert end.commit_duration is not None
@@ -325,7 +335,7 @@ def test_a_rollback_that_raises_shows_both_errors_and_the_original_propagates(
         store.from_bytes("a", b"1")
         raise ValueError("bad row")
 
-    assert told(recorder) == [START, END]
+    assert recorded_names(recorder) == [START, END]
     end = recorder.one(StoreTransactionEndEvent)
     assert (end.state, end.outcome, end.error) == ("failed", "rollback_failed", caught.value)
     assert "bad row" in shown(caught.value)
@@ -355,7 +365,7 @@ def test_commit_and_rollback_may_both_raise(store: Transactional, recorder: Even
     assert outcome(recorder) == "rollback_failed"
     assert recorder.one(StoreTransactionEndEvent).error is caught.value
     assert "no way back" in shown(caught.value)
-    assert told(recorder) == [START, END]
+    assert recorded_names(recorder) == [START, END]
     assert_usable(store, recorder)
 
 
@@ -395,7 +405,7 @@ def test_an_interrupt_of_a_commit_that_took_effect_is_told_as_committed_then_pro
         store.from_bytes("a", b"1")
 
     assert store.exists("a")
-    assert told(recorder) == [START, END, SET]
+    assert recorded_names(recorder) == [START, END, SET]
     end = recorder.one(StoreTransactionEndEvent)
     assert (end.state, end.outcome, end.error) == ("done", "committed", None)
     assert end.commit_duration is not None
@@ -412,7 +422,7 @@ def test_an_interrupt_of_a_commit_that_took_no_effect_is_rolled_back_then_propag
         store.from_bytes("a", b"1")
 
     assert not store.exists("a")
-    assert told(recorder) == [START, END]
+    assert recorded_names(recorder) == [START, END]
     assert outcome(recorder) == "commit_failed"
     assert_usable(store, recorder)
 
@@ -506,7 +516,7 @@ def test_a_listener_that_fails_changes_nothing(
         store.from_bytes("a", b"1")
 
     assert store.exists("a")
-    assert told(recorder) == [START, END, SET]
+    assert recorded_names(recorder) == [START, END, SET]
     assert_usable(store, recorder)
 
 
@@ -517,10 +527,10 @@ def test_a_strict_event_manager_breaks_the_transaction_off_at_its_start(recorder
 
     failing = manager.connect(StoreTransactionStartEvent, lambda event: 1 / 0)
     with pytest.raises(ExceptionGroup):
-        keep(store, "a")
+        set_in_transaction(store, "a")
 
     failing.disconnect()
-    assert told(recorder) == [START, END]
+    assert recorded_names(recorder) == [START, END]
     assert outcome(recorder) == "rolled_back"
     assert_usable(store, recorder)
 
@@ -536,7 +546,7 @@ def test_a_strict_event_manager_tells_the_changes_of_a_commit_though_a_listener_
 
     failing.disconnect()
     assert store.exists("a")
-    assert told(recorder) == [START, END, SET]
+    assert recorded_names(recorder) == [START, END, SET]
     assert_usable(store, recorder)
 
 
@@ -546,7 +556,7 @@ def test_an_interrupt_in_a_listener_of_the_start_rolls_back(store: Transactional
 
     recorder = EventRecorder(manager)
     with manager.connect(StoreTransactionStartEvent, interrupt), pytest.raises(KeyboardInterrupt):
-        keep(store, "a")
+        set_in_transaction(store, "a")
 
     assert outcome(recorder) == "rolled_back"
     assert_usable(store, recorder)
@@ -729,7 +739,7 @@ class TestLeftBehind:
             try:
                 raise self.cut_off(store)
             except KeyboardInterrupt:
-                keep(store, "later") if transaction else store.from_bytes("later", b"1")
+                set_in_transaction(store, "later") if transaction else store.from_bytes("later", b"1")
                 assert pool.submit(store.exists, "later").result(LONG)
                 raise
 

@@ -27,7 +27,16 @@ from encore_storage.stores import DictMemoryStore
 from encore_storage.stores.abstract import AbstractStore
 from encore_storage.transactions.contexts import DummyTransactionContext, TransactionState
 from encore_storage.transactions.turn import Turn
-from tests.storage.support import END, LONG, SET, START, RecordingStore, Transactional, keep, told
+from tests.storage.support import (
+    END,
+    LONG,
+    SET,
+    START,
+    RecordingStore,
+    Transactional,
+    recorded_names,
+    set_in_transaction,
+)
 
 ROOT = Path(__file__).parents[2]
 A_MOMENT = 0.05
@@ -78,12 +87,12 @@ def test_another_thread_waits_for_the_outermost_exit(
     with store.transaction("outer"):
         with store.transaction("inner"):
             store.from_bytes("mine", b"1")
-            waiting = pool.submit(keep, store, "theirs")
+            waiting = pool.submit(set_in_transaction, store, "theirs")
         assert_still_waits(waiting)
     waiting.result(LONG)
 
     assert [event.notes for event in recorder.of(StoreTransactionStartEvent)] == ["outer", "theirs"]
-    assert sorted(told(recorder)) == sorted([START, END, SET] * 2)
+    assert sorted(recorded_names(recorder)) == sorted([START, END, SET] * 2)
     assert len({event.transaction_id for event in recorder.of(StoreModificationEvent)}) == 2
 
 
@@ -106,7 +115,7 @@ def test_the_work_of_one_thread_is_never_kept_by_the_commit_of_another(
 ) -> None:
     with pytest.raises(OSError, match="disk full"), store.transaction():
         store.from_bytes("mine", b"1")
-        waiting = pool.submit(keep, store, "theirs")
+        waiting = pool.submit(set_in_transaction, store, "theirs")
         raise OSError("disk full")
     waiting.result(LONG)
 
@@ -120,7 +129,7 @@ def test_the_work_of_one_thread_is_never_undone_by_the_rollback_of_another(
 ) -> None:
     with store.transaction():
         store.from_bytes("mine", b"1")
-        waiting = pool.submit(keep, store, "theirs", OSError("disk full"))
+        waiting = pool.submit(set_in_transaction, store, "theirs", OSError("disk full"))
     with pytest.raises(OSError, match="disk full"):
         waiting.result(LONG)
 
@@ -191,11 +200,11 @@ def test_waiting_has_an_end_where_the_store_says_so(
     elsewhere = Elsewhere(pool, store)
 
     with pytest.raises(TransactionTimeoutError, match=r"awaited for 0\.05 s"):
-        keep(store, "mine")
+        set_in_transaction(store, "mine")
     with pytest.raises(TransactionTimeoutError):
         store.from_bytes("mine", b"1")
     elsewhere.end()
-    keep(store, "mine")
+    set_in_transaction(store, "mine")
 
     assert store.exists("theirs")
     assert store.exists("mine")
@@ -288,7 +297,7 @@ class TestTasks:
     def test_another_task_is_refused_at_once(self, store: Transactional, recorder: EventRecorder) -> None:
         async def refused() -> None:
             with pytest.raises(TransactionTimeoutError, match="another task of this thread"):
-                keep(store, "theirs")
+                set_in_transaction(store, "theirs")
             with pytest.raises(TransactionTimeoutError, match="another task of this thread"):
                 store.from_bytes("theirs", b"1")
             assert not store.exists("mine")
@@ -298,7 +307,7 @@ class TestTasks:
                 store.from_bytes("mine", b"1")
                 await asyncio.create_task(refused())
                 store.from_bytes("mine too", b"1")
-            await asyncio.create_task(asyncio.to_thread(keep, store, "afterwards"))
+            await asyncio.create_task(asyncio.to_thread(set_in_transaction, store, "afterwards"))
 
         asyncio.run(main())
 
@@ -307,7 +316,7 @@ class TestTasks:
     def test_the_same_task_joins_across_its_awaits(self, store: Transactional, recorder: EventRecorder) -> None:
         async def inner() -> None:
             await asyncio.sleep(0)
-            keep(store, "inner")
+            set_in_transaction(store, "inner")
 
         async def main() -> None:
             with store.transaction("outer"):
@@ -315,7 +324,7 @@ class TestTasks:
 
         asyncio.run(main())
 
-        assert told(recorder) == [START, END, SET]
+        assert recorded_names(recorder) == [START, END, SET]
 
     def test_tasks_that_interleave_are_told_apart(self, store: Transactional, recorder: EventRecorder) -> None:
         async def main() -> None:
@@ -330,7 +339,7 @@ class TestTasks:
             async def second() -> None:
                 await begun.wait()
                 with pytest.raises(TransactionTimeoutError):
-                    keep(store, "second")
+                    set_in_transaction(store, "second")
                 refused.set()
 
             await asyncio.gather(first(), second())
@@ -357,7 +366,7 @@ class TestTasks:
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            keep(store, "afterwards")
+            set_in_transaction(store, "afterwards")
 
         asyncio.run(main())
 
