@@ -1,9 +1,9 @@
 """Events as CloudEvents 1.0 in JSON, and back."""
 
-from encore_storage.codec.errors import CodecError
+from encore_storage.codec.errors import CodecError, RecordedError, RecordedInterruption
 from encore_storage.codec.events import EventCodec
 from encore_storage.codec.messages import Message
-from encore_storage.codec.recalled import GenericEvent, RecordedError, RecordedInterruption, RecordedSource
+from encore_storage.codec.recalled import GenericEvent, RecordedSource
 from encore_storage.codec.text import dumps
 from encore_storage.codec.types import TYPES
 

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from encore_events.events import BaseEvent, check_event_class
-from encore_events.ids import new_id
+from encore_events.ids import id_of
 from encore_storage.codec.errors import CodecError
 from encore_storage.codec.messages import VERSION, Message, read_envelope
-from encore_storage.codec.plans import Choice, Plan
+from encore_storage.codec.plans import Choice, EncodingPlan
 from encore_storage.codec.reading import event_of
 from encore_storage.codec.recalled import GenericEvent, source_uri, store_uri
 from encore_storage.codec.text import dumps
@@ -72,7 +72,7 @@ class EventCodec:
         self._classes = {**registered, **TYPES}
         self._types = {cls: name for name, cls in self._classes.items()}
         self._choice = Choice(checked_keys(keys), metadata, values, self.type_of)
-        self._plans: dict[type[BaseEvent], Plan] = {}
+        self._plans: dict[type[BaseEvent], EncodingPlan] = {}
 
     def __repr__(self) -> str:
         """What it tells."""
@@ -104,7 +104,7 @@ class EventCodec:
 
         Args:
             event: the event.
-            id: of the message; by default, something unique.
+            id: of the message; by default, the id of the event, the same in each message of it.
             time: seconds since the epoch; by default, the event's `recorded_at` if it has been recorded, else now.
             data: what `data_of` gives for the event, for whoever has asked already.
 
@@ -127,7 +127,7 @@ class EventCodec:
         return dumps(
             {
                 "specversion": VERSION,
-                "id": id or new_id(),
+                "id": id or id_of(event),
                 "source": source,
                 "type": type_,
                 "time": datetime.fromtimestamp(time, UTC),
@@ -150,10 +150,10 @@ class EventCodec:
         event = event_of(self._classes.get(envelope.type), envelope)
         return Message(envelope.id, envelope.type, envelope.source, envelope.time, event)
 
-    def _plan_of(self, cls: type[BaseEvent]) -> Plan:
+    def _plan_of(self, cls: type[BaseEvent]) -> EncodingPlan:
         plan = self._plans.get(cls)
         if plan is None:
             if len(self._plans) >= _MOST_CLASSES:
                 self._plans.clear()  # of a program that makes classes as it goes
-            plan = self._plans[cls] = Plan(cls, self.type_of(cls), self._choice)
+            plan = self._plans[cls] = EncodingPlan(cls, self.type_of(cls), self._choice)
         return plan

@@ -50,7 +50,7 @@ class Choice(NamedTuple):
     type_of: Callable[[BaseEvent], str]
 
 
-class Plan:
+class EncodingPlan:
     """What is told of the events of one class.
 
     Args:

@@ -38,6 +38,7 @@ def event_of(cls: type[BaseEvent] | None, envelope: Envelope) -> BaseEvent:
         event = _event_of(cls, envelope)
     else:
         raise CodecError("data", f"must be an object for the type {envelope.type!r}, not {shown(envelope.data)}")
+    event.__dict__["_id"] = envelope.id
     if envelope.time is not None:
         event.__dict__["recorded_at"] = envelope.time
     return event

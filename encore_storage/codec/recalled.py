@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import quote, unquote
 
 from encore_events.events import BaseEvent
+from encore_storage.codec.errors import RecordedError, RecordedInterruption
 from encore_storage.codec.types import FOREIGN, TYPES
-from encore_storage.errors import StoreError
 
 STORES = "/stores/"
 SOURCES = "/sources/"
@@ -34,24 +34,6 @@ class RecordedSource:
     def of(cls, uri: str, backend: str | None) -> RecordedSource:
         """The source that a message names."""
         return cls(uri, _unquoted(uri.rpartition("/")[2]) or uri, backend)
-
-
-class RecordedError(StoreError):
-    """An error that was recorded: its class has the name of the original one, and its `str` is the same.
-
-    Attributes:
-        error_type: the word for it that was recorded.
-        errno: the number that the system has for it, or None.
-    """
-
-    errno: int | None = None
-
-
-class RecordedInterruption(BaseException):
-    """The same for what is no Exception, such as a KeyboardInterrupt; not that itself, which would end the program."""
-
-    error_type: ClassVar[str | None] = None
-    errno: int | None = None
 
 
 class RecordedListener:

@@ -5,19 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import time
-from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 from encore_events.abstract import BaseEventManager
 from encore_events.events import BaseEvent, EventsDroppedEvent
-from encore_events.reporting import report_failure, report_missing
-from encore_events.stream import EventStream
+from encore_events.reporting import report_missing
 from encore_storage.codec import EventCodec
 from encore_storage.recording.errors import RecordingFileError
 from encore_storage.recording.files import MOST_BACKUPS, LineFile
-from encore_storage.subscribers.base import Subscriber
-from encore_storage.subscribers.pump import Batch, Pump
+from encore_storage.subscribers.sink import Sink
 
 logger = logging.getLogger("encore_events")
 
@@ -33,10 +29,8 @@ INTERVAL = 0.1
 QUEUE = "recorder"
 """What its queue is called in an EventsDroppedEvent."""
 
-_WAITING = 20_000  # events
 
-
-class Recorder(Subscriber):
+class Recorder(Sink):
     """Writes every event to a file, as a CloudEvent on a line of its own; `replay` reads that.
 
     Stores only put their events into a stream; a thread of the recorder's own, from `connect` to `disconnect`, does
@@ -70,7 +64,7 @@ class Recorder(Subscriber):
         interval: float = INTERVAL,
     ) -> None:
         """Make a recorder that is not connected; nothing is opened before that."""
-        super().__init__()
+        super().__init__(QUEUE, interval)
         if type(max_bytes) is not int or max_bytes < 1:
             raise ValueError(f"max_bytes must be a whole number of at least 1, not {max_bytes!r}")
         if type(backups) is not int or not 0 <= backups <= MOST_BACKUPS:
@@ -82,55 +76,49 @@ class Recorder(Subscriber):
         self.recorded = 0
         self.lost = 0
         self._codec = EventCodec() if codec is None else codec
-        self._interval = interval
         self._file = LineFile(self.path, max_bytes=max_bytes, backups=backups)
         self._is_failing = False
         self._missing = 0
-        self._untold = 0
+        self._unreported = 0
+        self._lines = list[bytes]()
 
     def __repr__(self) -> str:
         """Where to, and how many."""
         return f"<Recorder of {str(self.path)!r}: {self.recorded} events, {self.lost} lost>"
 
-    def _listen(self, event_manager: BaseEventManager) -> ExitStack:
+    def _open(self, event_manager: BaseEventManager) -> None:
         try:
             self._file.open()
         except RecordingFileError:
             raise
         except OSError as error:
             raise RecordingFileError(self.path, f"can't be recorded to: {error.strerror}") from error
-        try:
-            stream = event_manager.stream(BaseEvent, capacity=_WAITING, name=QUEUE)
-        except BaseException:
-            self._file.close()
-            raise
-        consume, at_end = partial(self._record, event_manager, stream), partial(self._end, event_manager)
-        pump = Pump(stream, consume, interval=self._interval, name="encore-recorder", at_end=at_end)
-        pump.start()
-        connection = ExitStack()
-        connection.callback(pump.stop)
-        return connection
+        self._manager = event_manager
+        self._lines = []  # in a child that a redaction has forked, those of the parent
 
-    def _record(self, manager: BaseEventManager, stream: EventStream[BaseEvent], batch: Batch) -> None:
-        lines = list[bytes]()  # if a redaction forks meanwhile, its child is refused by the file
-        for at, event in batch:
-            if isinstance(event, EventsDroppedEvent):
-                if event.source is self:
-                    continue  # the file tells of it already, in its place
-                self.lost += event.count if event.source is stream else 0
-            try:
-                lines.append(self._line(at, event))
-            except Exception as error:  # noqa: BLE001 (a program's own events and redactions: isolated as in a listener)
-                self.lost += 1
-                report_failure(manager, event, self._record, error)
+    def _consume(self, at: float, event: BaseEvent) -> None:
+        if not (isinstance(event, EventsDroppedEvent) and event.source is self):  # the file has such a notice already
+            self._lines.append(self._line(at, event))
+
+    def _drop(self, count: int) -> None:
+        self.lost += count
+
+    def _flush(self) -> None:
+        lines, self._lines = self._lines, []
         if lines:
-            self._write(manager, lines)
+            self._write(lines)
+
+    def _close(self) -> None:
+        if self._missing:
+            self._write([])
+            self._report()
+        self._file.close()
 
     def _line(self, at: float, event: BaseEvent) -> bytes:
         return self._codec.encode(event, time=getattr(event, "recorded_at", at)) + b"\n"
 
-    def _write(self, manager: BaseEventManager, lines: list[bytes]) -> None:
-        """Write the lines, and before them how many are missing there."""
+    def _write(self, lines: list[bytes]) -> None:
+        """Write the lines, and before them a notice of the events that are missing there."""
         notice = [self._line(time.time(), self._notice(self._missing))] if self._missing else []
         count, error = self._file.append(notice + lines)
         if notice and count:
@@ -138,34 +126,28 @@ class Recorder(Subscriber):
             count -= 1
         self.recorded += count
         if error is None:
-            self._goes_on(manager)
+            self._recover()
             return
         lost = len(lines) - count
         self.lost += lost
         self._missing += lost
-        self._untold += lost
+        self._unreported += lost
         if not self._is_failing:
             self._is_failing = True
             logger.error("%r can't write: %s; events are dropped until it can", self, error)
-            self._tell(manager)
+            self._report()
 
-    def _goes_on(self, manager: BaseEventManager) -> None:
+    def _recover(self) -> None:
         if self._is_failing:
             self._is_failing = False
             logger.warning("%r goes on", self)
-            self._tell(manager)
+            self._report()
 
-    def _tell(self, manager: BaseEventManager) -> None:
-        """Tell the event manager what is missing that it hasn't been told."""
-        count, self._untold = self._untold, 0
+    def _report(self) -> None:
+        """Emit a notice of the missing events that no notice has counted yet."""
+        count, self._unreported = self._unreported, 0
         if count:
-            report_missing(manager, self._notice(count))
+            report_missing(self._manager, self._notice(count))
 
     def _notice(self, count: int) -> EventsDroppedEvent:
         return EventsDroppedEvent(source=self, queue=QUEUE, reason="disk", count=count)
-
-    def _end(self, manager: BaseEventManager) -> None:
-        if self._missing:
-            self._write(manager, [])
-            self._tell(manager)
-        self._file.close()

@@ -6,11 +6,10 @@ import contextlib
 import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
-from encore_events.abstract import BaseEventManager
-from encore_events.forks import renew_in_child
+from encore_events.ids import id_of
 from encore_storage.events import (
     StoreProgressEndEvent,
     StoreProgressEvent,
@@ -19,13 +18,11 @@ from encore_storage.events import (
     StoreTransactionEndEvent,
     StoreTransactionStartEvent,
 )
-from encore_storage.subscribers.base import listen
+from encore_storage.subscribers.base import Listeners
+from encore_storage.subscribers.in_progress import InProgress
 
 KEPT = 100
 """How many of the latest operations, and of the latest failures, are remembered."""
-
-MOST_IN_FLIGHT = 10_000
-"""How many operations, and transactions, may be in flight."""
 
 FAILURES = frozenset({"error", "cancelled", "rolled_back", "commit_failed", "rollback_failed"})
 """The outcomes of operations and transactions that are failures."""
@@ -39,14 +36,15 @@ _TRANSACTION_IN_FLIGHT = ("transaction_id", "store", "notes")
 _TRANSACTION = (*_TRANSACTION_IN_FLIGHT, "outcome", "duration", "operations", "held", "error_type", "error")
 
 
-class _InFlight(NamedTuple):
+@dataclass(slots=True)
+class _InFlight:
     """The last event of something that is under way, and since when it is, in seconds since the epoch."""
 
     event: Any
     since: float
 
 
-class Latest:
+class RecentItems:
     """The latest of what was told, newest last. One thread adds, others read, and none waits."""
 
     def __init__(self, kept: int = KEPT) -> None:
@@ -73,8 +71,7 @@ class Latest:
 class Activity:
     """What is in flight, and what ended last.
 
-    The emitting threads themselves keep the former up to date, whether the feed keeps up with them or not. What is
-    never told to have ended (while its class is disabled, say) goes when there is too much of it.
+    The emitting threads themselves keep the former up to date, whether the feed keeps up with them or not.
 
     Args:
         data_of: what may be told of an event, as the codec encodes it.
@@ -83,39 +80,36 @@ class Activity:
 
     def __init__(self, data_of: Callable[[Any], Told], clock: Callable[[], float]) -> None:
         """Start with nothing."""
-        self.recent = Latest()
-        self.failures = Latest()
+        self.recent = RecentItems()
+        self.failures = RecentItems()
         self._data_of = data_of
         self._clock = clock
-        self._ended: dict[object, None] = {}  # the latest
-        self._operations: dict[object, _InFlight] = {}
-        self._transactions: dict[object, _InFlight] = {}
-        renew_in_child(self, Activity._renew)
+        self._ended: deque[object] = deque(maxlen=KEPT)  # ids
+        self._operations = InProgress[_InFlight]()
+        self._transactions = InProgress[_InFlight]()
 
     def __repr__(self) -> str:
         """How much is in flight."""
         return f"<Activity: {len(self._operations)} operations, {len(self._transactions)} transactions in flight>"
 
-    def follow(self, event_manager: BaseEventManager) -> ExitStack:
-        """Follow what is in flight there; closing what it gives ends that."""
-        return listen(
-            event_manager,
-            {
-                StoreProgressStartEvent: self._operation_moved,
-                StoreProgressStepEvent: self._operation_moved,
-                StoreProgressEndEvent: self._operation_left,
-                StoreTransactionStartEvent: self._transaction_began,
-                StoreTransactionEndEvent: self._transaction_left,
-            },
-        )
+    @property
+    def listeners(self) -> Listeners:
+        """The listeners that keep what is in flight up to date, by their event classes."""
+        return {
+            StoreProgressStartEvent: self._operation_started,
+            StoreProgressStepEvent: self._operation_moved,
+            StoreProgressEndEvent: self._operation_ended,
+            StoreTransactionStartEvent: self._transaction_started,
+            StoreTransactionEndEvent: self._transaction_ended,
+        }
 
-    def ended(self, event: StoreEnd, event_id: str, time: float, data: Told) -> None:
+    def ended(self, event: StoreEnd, time: float, data: Told) -> None:
         """Remember what has ended: an operation, or a transaction that failed. `data` is what may be told of it."""
         is_operation = isinstance(event, StoreProgressEndEvent)
         is_failure = event.outcome in FAILURES
         if not (is_operation or is_failure):
             return
-        told = {"id": event_id, "time": time, "what": "operation" if is_operation else "transaction"}
+        told = {"id": id_of(event), "time": time, "what": "operation" if is_operation else "transaction"}
         told |= {name: data.get(name) for name in (_OPERATION if is_operation else _TRANSACTION)}
         if is_operation:
             self.recent.add(told)
@@ -146,32 +140,27 @@ class Activity:
             told |= {"bytes": _count(getattr(event, "step", 0)) or 0, "expected": _count(event.steps)}
         return told
 
-    def _operation_moved(self, event: StoreProgressEvent) -> None:
-        known = self._operations.get(event.operation_id)
-        if isinstance(event, StoreProgressStartEvent):
-            self._ended.pop(event.operation_id, None)  # it is another one with the same id
-        self._operations[event.operation_id] = _InFlight(event, self._since(event) if known is None else known.since)
-        _bound(self._operations, MOST_IN_FLIGHT)
-        if isinstance(event, StoreProgressStepEvent) and event.operation_id in self._ended:
-            self._operations.pop(event.operation_id, None)  # another thread has told its end, and this comes late
+    def _operation_started(self, event: StoreProgressStartEvent) -> None:
+        self._operations.start(event.operation_id, _InFlight(event, self._since(event)))
 
-    def _operation_left(self, event: StoreProgressEndEvent) -> None:
-        self._ended[event.operation_id] = None
-        _bound(self._ended, KEPT)
+    def _operation_moved(self, event: StoreProgressStepEvent) -> None:
+        known = self._operations.get(event.operation_id)
+        if known is not None:
+            known.event = event
+            return
+        self._operations.start(event.operation_id, _InFlight(event, self._since(event)))  # its start was missed
+        if event.operation_id in self._ended.copy():  # or it has ended, and this comes late
+            self._operations.pop(event.operation_id, None)
+
+    def _operation_ended(self, event: StoreProgressEndEvent) -> None:
+        self._ended.append(event.operation_id)  # first, for a step that another thread is noting
         self._operations.pop(event.operation_id, None)
 
-    def _transaction_began(self, event: StoreTransactionStartEvent) -> None:
-        self._transactions[event.transaction_id] = _InFlight(event, self._since(event))
-        _bound(self._transactions, MOST_IN_FLIGHT)
+    def _transaction_started(self, event: StoreTransactionStartEvent) -> None:
+        self._transactions.start(event.transaction_id, _InFlight(event, self._since(event)))
 
-    def _transaction_left(self, event: StoreTransactionEndEvent) -> None:
+    def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
         self._transactions.pop(event.transaction_id, None)
-
-    def _renew(self) -> object:
-        """Have nothing in flight in a forked child; return what the parent has, to be freed."""
-        left = self._operations, self._transactions
-        self._operations, self._transactions = {}, {}
-        return left
 
     def _since(self, event: Any) -> float:
         """Since when it is under way: of what is replayed, since it was emitted again."""
@@ -184,14 +173,7 @@ def _count(told: object) -> float | None:
     return told if isinstance(told, int | float) and 0 <= told < math.inf else None
 
 
-def _bound(known: dict[object, Any], most: int) -> None:
-    """Forget the oldest where there are too many: their ends were never told, or so long ago."""
-    if len(known) > most:
-        with contextlib.suppress(RuntimeError, StopIteration):  # another thread changes it: the next one will
-            known.pop(next(iter(known)), None)
-
-
-def _of(stores: Collection[str], in_flight: dict[object, _InFlight]) -> list[_InFlight]:
+def _of(stores: Collection[str], in_flight: InProgress[_InFlight]) -> list[_InFlight]:
     found = [one for one in list(in_flight.values()) if not stores or _store_of(one.event) in stores]
     return sorted(found, key=lambda one: one.since)
 

@@ -28,9 +28,10 @@ from encore_storage.codec import dumps
 from encore_storage.redaction import Redaction
 from encore_storage.server.access import SESSION_SECONDS, Access
 from encore_storage.server.activity import KEPT
+from encore_storage.server.errors import QueryError
 from encore_storage.server.feed import CAPACITY, EventFeed
 from encore_storage.server.guard import LOOPBACK, Guard, checked_hosts, cookie_name, failed, missing, refusal
-from encore_storage.server.query import QueryError, parse_position, parse_query, parse_view
+from encore_storage.server.query import parse_position, parse_query, parse_view
 from encore_storage.server.sse import EventStreams
 from encore_storage.server.ticker import Ticker
 
@@ -198,7 +199,7 @@ class _Endpoints:
         feed, last = self._feed, self._feed.ring.last
         return {
             **feed.state(stores, IN_FLIGHT),
-            "last_event_id": feed.id_of(last),
+            "last_event_id": feed.position(last),
             "recent": feed.activity.recent.since(0, stores, KEPT)[0],
             "failures": feed.activity.failures.since(0, stores, KEPT)[0],
         }

@@ -35,7 +35,7 @@ class _ForWhoDebugs(logging.LoggerAdapter[logging.Logger]):
         self.debug(msg, *args, **kwargs)
 
 
-class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # one of two classes, by what is installed
+class HttpConnection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # one of two classes, by what is installed
     """uvicorn's own, which hangs up on clients that are too many, or that never finish a request."""
 
     logger: Any

@@ -5,15 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection
-from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
-from encore_events.abstract import BaseEventManager
 from encore_events.events import BaseEvent, EventsDroppedEvent
-from encore_events.ids import new_id
-from encore_events.reporting import report_failure
-from encore_events.stream import EventStream
+from encore_events.ids import id_of, new_id
 from encore_storage.codec import EventCodec
 from encore_storage.events import (
     StoreEvent,
@@ -24,9 +19,9 @@ from encore_storage.events import (
 from encore_storage.redaction import Redaction, checked_keys
 from encore_storage.server.activity import Activity
 from encore_storage.server.history import History
-from encore_storage.server.ring import Entry, Ring
-from encore_storage.subscribers.base import Subscriber
-from encore_storage.subscribers.pump import Batch, Pump
+from encore_storage.server.ring import BufferedEvent, Ring
+from encore_storage.subscribers.base import Listeners
+from encore_storage.subscribers.sink import Sink
 
 logger = logging.getLogger("encore_storage")
 
@@ -39,10 +34,8 @@ BATCH_SECONDS = 0.05
 HIDDEN = "(hidden)"
 """What is told of a key for which the redaction failed."""
 
-_WAITING = 20_000  # events: a second's worth, where ten thousand operations a second go on
 
-
-class EventFeed(Subscriber):
+class EventFeed(Sink):
     """The latest events as CloudEvents, ten minutes of counts, and what is in flight.
 
     The stores only put their events into a stream; all else is done in a thread of the feed's own, which begins
@@ -59,7 +52,7 @@ class EventFeed(Subscriber):
         ValueError: the capacity isn't a whole number of at least 1.
 
     Attributes:
-        run: what the ids of the events begin with; another one in each run of the program.
+        run: what positions begin with; another one in each run of the program.
         ring: the latest events.
         history: counts by the second.
         activity: what is in flight, and what ended last.
@@ -69,7 +62,7 @@ class EventFeed(Subscriber):
 
     def __init__(self, *, capacity: int = CAPACITY, keys: bool | Redaction = True, clock: Any = time.time) -> None:
         """Make a feed that is not connected."""
-        super().__init__()
+        super().__init__("feed", BATCH_SECONDS)
         if type(capacity) is not int or capacity < 1:
             raise ValueError(f"capacity must be a whole number of at least 1, not {capacity!r}")
         self.run = new_id()[:8]
@@ -80,15 +73,9 @@ class EventFeed(Subscriber):
         self.missed = 0
         self.clock = clock
         self.started: float = clock()
-        self._stream: EventStream[BaseEvent] | None = None
 
-    @property
-    def is_listening(self) -> bool:
-        """Whether it still hears of events, and its thread takes them."""
-        return self._stream is not None and not self._stream.closed
-
-    def id_of(self, number: int) -> str:
-        """The id of the event with that number."""
+    def position(self, number: int) -> str:
+        """Return the place of the event with that number: what a client sends back to resume after it."""
         return f"{self.run}-{number}"
 
     def totals(self, stores: Collection[str] = ()) -> dict[str, int]:
@@ -105,46 +92,33 @@ class EventFeed(Subscriber):
             **self.activity.in_flight(stores, in_flight),
         }
 
-    def _listen(self, event_manager: BaseEventManager) -> ExitStack:
-        with ExitStack() as connection:
-            connection.enter_context(self.activity.follow(event_manager))
-            self._stream = event_manager.stream(BaseEvent, capacity=_WAITING, name="feed")
-            pump = Pump(self._stream, partial(self._consume, event_manager), interval=BATCH_SECONDS, name="encore-feed")
-            pump.start()
-            connection.callback(pump.stop)
-            return connection.pop_all()
+    def _listeners(self) -> Listeners:
+        return self.activity.listeners
 
-    def _consume(self, manager: BaseEventManager, batch: Batch) -> None:
-        for at, event in batch:
-            if isinstance(event, EventsDroppedEvent) and event.source is self._stream:
-                self.missed += event.count
-                self.ring.skip(event.count)
-                continue
-            try:
-                self._tell(at, event)
-            except Exception as error:  # noqa: BLE001 (a program's own events may lack anything: isolated as in a listener)
-                self.missed += 1
-                self.ring.skip(1)
-                report_failure(manager, event, self._tell, error)
+    def _drop(self, count: int) -> None:
+        self.missed += count
+        self.ring.skip(count)
 
-    def _tell(self, at: float, event: BaseEvent) -> None:
+    def _consume(self, at: float, event: BaseEvent) -> None:
+        if isinstance(event, EventsDroppedEvent) and event.source is self._stream:
+            return  # the ring has a gap there
         number = self.ring.last + 1
-        event_id = self.id_of(number)
         recorded: float = getattr(event, "recorded_at", at)
         data = self.codec.data_of(event)
-        text = self.codec.encode(event, id=event_id, time=recorded, data=data)
+        text = self.codec.encode(event, time=recorded, data=data)
         self._count(at, event)
         if isinstance(event, StoreProgressEndEvent | StoreTransactionEndEvent):
-            self.activity.ended(event, event_id, recorded, data)
+            self.activity.ended(event, recorded, data)
         self.ring.append(
-            Entry(
+            BufferedEvent(
                 number,
                 recorded,
                 self.codec.type_of(event),
                 event.store if isinstance(event, StoreEvent) else None,
                 getattr(event, "operation", None),
                 getattr(event, "outcome", None),
-                b"id: %b\ndata: %b\n\n" % (event_id.encode(), text),
+                b"id: %b\ndata: %b\n\n" % (self.position(number).encode(), text),
+                id_of(event),
             )
         )
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import get_args
 
-from encore_events.errors import EncoreError
 from encore_storage.events import Operation, Outcome, TransactionOutcome
-from encore_storage.server.ring import Entry
+from encore_storage.server.errors import QueryError
+from encore_storage.server.ring import BufferedEvent
 
 OPERATIONS: tuple[str, ...] = get_args(Operation)
 OUTCOMES: tuple[str, ...] = (*get_args(Outcome), *get_args(TransactionOutcome))
@@ -20,7 +20,8 @@ VIEWS = ("events", "summary")
 _NAMES = ("type", "store", "operation", "outcome", "since", "view")
 _OF_SUMMARIES = ("store", "since", "view")
 _PATTERN = re.compile(r"[\w.*-]{1,200}")
-_EVENT_ID = re.compile(r"([0-9a-f]{8})-(\d{1,18})")
+_POSITION = re.compile(r"([0-9a-f]{8})-(\d{1,18})")
+_EVENT_ID = re.compile(r"[0-9a-f]{16}")
 _SHOWN = 100
 _MOST_VALUES = 16
 _MOST_ASTERISKS = 8
@@ -28,17 +29,14 @@ _MOST_ASTERISKS = 8
 Pairs = Iterable[tuple[str, str]]
 
 
-class QueryError(EncoreError, ValueError):
-    """A query that can't be answered; the sentence says what can be asked."""
-
-
 @dataclass(frozen=True)
 class Position:
-    """After which event to go on: the run of the program that told it, and its number; or since when, in seconds."""
+    """After which event to go on: the run of the program and its number there; or its id; or since when, in seconds."""
 
     run: str = ""
     number: int = 0
     time: float | None = None
+    id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,14 +57,14 @@ class Query:
     outcomes: tuple[str, ...] = ()
     since: float = -math.inf
 
-    def accepts(self, entry: Entry) -> bool:
+    def accepts(self, event: BufferedEvent) -> bool:
         """Whether the client wants this event."""
         return (
-            entry.time >= self.since
-            and (not self.stores or entry.store in self.stores)
-            and (not self.operations or entry.operation in self.operations)
-            and (not self.outcomes or entry.outcome in self.outcomes)
-            and (not self.types or any(_matches(pattern, entry.type) for pattern in self.types))
+            event.time >= self.since
+            and (not self.stores or event.store in self.stores)
+            and (not self.operations or event.operation in self.operations)
+            and (not self.outcomes or event.outcome in self.outcomes)
+            and (not self.types or any(_matches(pattern, event.type) for pattern in self.types))
         )
 
 
@@ -151,9 +149,11 @@ def _single(pairs: Pairs, name: str) -> str | None:
 
 
 def _position(name: str, text: str) -> Position:
-    found = _EVENT_ID.fullmatch(text)
+    found = _POSITION.fullmatch(text)
     if found:
         return Position(found[1], int(found[2]))
+    if name == "since" and _EVENT_ID.fullmatch(text):
+        return Position(id=text)
     if name == "since" and re.fullmatch(r"\d{1,12}(\.\d{1,9})?", text):
         return Position(time=float(text))
     if name == "since" and (moment := _moment(text)) is not None:

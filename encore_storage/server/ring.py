@@ -9,7 +9,7 @@ MAX_BYTES = 64 * 1024 * 1024
 """How long the frames may be together."""
 
 
-class Entry(NamedTuple):
+class BufferedEvent(NamedTuple):
     """One event that was told.
 
     Attributes:
@@ -20,6 +20,7 @@ class Entry(NamedTuple):
         operation: the name of the operation that it is about, or None.
         outcome: how that, or the transaction, ended; None where nothing ended.
         frame: the whole message, as it goes over the wire.
+        id: its id as a CloudEvent.
     """
 
     number: int
@@ -29,6 +30,7 @@ class Entry(NamedTuple):
     operation: str | None
     outcome: str | None
     frame: bytes
+    id: str = ""
 
 
 class Slice(NamedTuple):
@@ -36,12 +38,12 @@ class Slice(NamedTuple):
 
     Attributes:
         missed: how many events came that are no longer, or never were, in the ring.
-        entries: those that are, in order.
+        events: those that are, in order.
         last: the number of the latest event that was looked at, whether it is among them or not.
     """
 
     missed: int
-    entries: list[Entry]
+    events: list[BufferedEvent]
     last: int
 
 
@@ -52,9 +54,9 @@ class Ring:
 
     >>> ring = Ring(capacity=2)
     >>> for number in (1, 2, 3):
-    ...     ring.append(Entry(number, number / 2, "door.opened", None, None, None, b""))
+    ...     ring.append(BufferedEvent(number, number / 2, "door.opened", None, None, None, b""))
     >>> found = ring.after(0)
-    >>> found.missed, [entry.time for entry in found.entries]
+    >>> found.missed, [event.time for event in found.events]
     (1, [1.0, 1.5])
     """
 
@@ -65,7 +67,7 @@ class Ring:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._oldest = 1
-        self._slots: list[Entry | None] = [None] * capacity
+        self._slots: list[BufferedEvent | None] = [None] * capacity
 
     def __len__(self) -> int:
         """How many events it may hold by now."""
@@ -75,16 +77,16 @@ class Ring:
         """How full it is, and how much has passed through it."""
         return f"<Ring: {len(self)} of {self.capacity}, last {self.last}>"
 
-    def append(self, entry: Entry) -> None:
-        """Take the entry, whose number is the one after `last`; the oldest give way."""
-        if len(entry.frame) > self._max_bytes:
+    def append(self, event: BufferedEvent) -> None:
+        """Take the event, whose number is the one after `last`; the oldest give way."""
+        if len(event.frame) > self._max_bytes:
             self.skip(1)
             return
-        self._bytes += len(entry.frame)
-        while self._oldest <= entry.number - self.capacity or self._bytes > self._max_bytes:
+        self._bytes += len(event.frame)
+        while self._oldest <= event.number - self.capacity or self._bytes > self._max_bytes:
             self._drop_oldest()
-        self._slots[entry.number % self.capacity] = entry
-        self.last = entry.number  # only now may readers look for it
+        self._slots[event.number % self.capacity] = event
+        self.last = event.number  # only now may readers look for it
 
     def skip(self, count: int) -> None:
         """Leave out the numbers of `count` events that were lost before they arrived here."""
@@ -98,8 +100,13 @@ class Ring:
         first = max(number, last - self.capacity) + 1
         if limit is not None:
             last = min(last, first + limit - 1)
-        entries = list(self._held(first, last))
-        return Slice(last - number - len(entries), entries, last)
+        events = list(self._held(first, last))
+        return Slice(last - number - len(events), events, last)
+
+    def number_of(self, id: str) -> int | None:  # noqa: A002 (what CloudEvents call it)
+        """Return the number of the held event with that id, or None."""
+        held = self._held(max(self.last - self.capacity, 0) + 1, self.last)
+        return next((event.number for event in held if event.id == id), None)
 
     def before(self, time: float) -> tuple[int, bool]:
         """The number after which all held events come that were emitted at `time` or later; and whether those are all.
@@ -108,21 +115,21 @@ class Ring:
         """
         last = self.last
         number = None
-        for entry in self._held(max(last - self.capacity, 0) + 1, last):
-            if entry.time >= time:
-                return (entry.number - 1, entry.number == 1) if number is None else (number, True)
-            number = entry.number
+        for event in self._held(max(last - self.capacity, 0) + 1, last):
+            if event.time >= time:
+                return (event.number - 1, event.number == 1) if number is None else (number, True)
+            number = event.number
         return last, number is not None or not last
 
     def _drop_oldest(self) -> None:
-        entry = self._slots[self._oldest % self.capacity]
-        if entry is not None and entry.number == self._oldest:
+        event = self._slots[self._oldest % self.capacity]
+        if event is not None and event.number == self._oldest:
             self._slots[self._oldest % self.capacity] = None
-            self._bytes -= len(entry.frame)
+            self._bytes -= len(event.frame)
         self._oldest += 1
 
-    def _held(self, first: int, last: int) -> Iterator[Entry]:
+    def _held(self, first: int, last: int) -> Iterator[BufferedEvent]:
         for number in range(first, last + 1):
-            entry = self._slots[number % self.capacity]
-            if entry is not None and entry.number == number:  # else skipped, or overwritten meanwhile
-                yield entry
+            event = self._slots[number % self.capacity]
+            if event is not None and event.number == number:  # else skipped, or overwritten meanwhile
+                yield event

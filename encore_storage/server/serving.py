@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import importlib
 import os
 import socket
-import threading
 from typing import Any
 
 from encore_events import forks
 from encore_storage.subscribers.errors import ANOTHER_HOST, ANOTHER_PORT, AddressError, MissingExtraError
+from encore_storage.subscribers.owned_thread import OwnedThread
 
 try:
     import uvicorn
 
-    from encore_storage.server.connection import Connection
+    from encore_storage.server.connection import HttpConnection
 except ModuleNotFoundError as error:
     raise MissingExtraError("serving on a port", (error.name or "uvicorn").partition(".")[0], "server") from error
 
@@ -57,7 +58,7 @@ class Server:
         self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
             app,
-            http=Connection,
+            http=HttpConnection,
             log_config=None,  # how a program logs is its own affair
             access_log=False,
             lifespan="off",
@@ -68,16 +69,13 @@ class Server:
         )
         _prepare()
         self._server = uvicorn.Server(config)
-        self._begins = iter((True,))  # to take from an iterator is one step for all threads
-        self._process = forks.this_process()
+        run = functools.partial(self._server.run, sockets=[self._socket])
+        self._thread = OwnedThread(run, self._socket.close, name="encore-server")
         forks.renew_in_child(self, Server._leave)
-        self._thread = threading.Thread(target=self._run, name="encore-server", daemon=True)
         try:
             self._thread.start()
-        except BaseException:  # there can be no more threads; or an interrupt, which may find the thread running
+        except BaseException:
             self._server.should_exit = True
-            if next(self._begins, False):
-                self._socket.close()
             raise
 
     def __repr__(self) -> str:
@@ -92,15 +90,9 @@ class Server:
 
     def close(self) -> None:
         """Serve no more; doing so twice does nothing, and nor does it in a forked child."""
-        if self._process is not forks.this_process():
-            return
-        self._server.should_exit = True
-        self._thread.join()
-        self._socket.close()
-
-    def _run(self) -> None:
-        if next(self._begins, False):
-            self._server.run(sockets=[self._socket])
+        if self._thread.is_own:
+            self._server.should_exit = True
+            self._thread.join()
 
     def _leave(self) -> None:
         """Give up the sockets in a forked child, or they would stay open as long as it lives.

@@ -50,7 +50,7 @@ class Piece(NamedTuple):
     is_full: bool
 
 
-class Seen(NamedTuple):
+class SummaryCursor(NamedTuple):
     """What a client of summaries knows by now: how much of the history, of the operations and of the failures."""
 
     history: ToldUntil
@@ -129,6 +129,9 @@ class EventStreams:
         if position.time is not None:
             number, is_all = ring.before(position.time)
             return begin + (b"" if is_all else self._gap(None, "buffer", number)), number
+        if position.id is not None:
+            found = ring.number_of(position.id)
+            return (begin + self._gap(None, "buffer", 0), 0) if found is None else (begin, found)
         if position.run != self._feed.run:
             return begin + self._gap(None, "restart", 0), 0
         return begin, min(position.number, ring.last)
@@ -136,29 +139,31 @@ class EventStreams:
     def _piece(self, query: Query, number: int) -> Piece:
         found = self._feed.ring.after(number, _AT_ONCE)
         texts = []
-        for entry in found.entries:
-            if entry.number > number + 1:
-                texts.append(self._gap(entry.number - number - 1, "buffer", entry.number - 1))
-            if query.accepts(entry):
-                texts.append(entry.frame)
-            number = entry.number
+        for event in found.events:
+            if event.number > number + 1:
+                texts.append(self._gap(event.number - number - 1, "buffer", event.number - 1))
+            if query.accepts(event):
+                texts.append(event.frame)
+            number = event.number
         if number < found.last:
             texts.append(self._gap(found.last - number, "buffer", found.last))
         return Piece(b"".join(texts), found.last, found.last < self._feed.ring.last)
 
-    def _history(self, stores: tuple[str, ...]) -> tuple[bytes, Seen]:
-        return self._told("history", stores, Seen(NOTHING, 0, 0), (_RECENT_AT_FIRST, KEPT))
+    def _history(self, stores: tuple[str, ...]) -> tuple[bytes, SummaryCursor]:
+        return self._told("history", stores, SummaryCursor(NOTHING, 0, 0), (_RECENT_AT_FIRST, KEPT))
 
-    def _summary(self, stores: tuple[str, ...], seen: Seen) -> tuple[bytes, Seen]:
+    def _summary(self, stores: tuple[str, ...], seen: SummaryCursor) -> tuple[bytes, SummaryCursor]:
         return self._told("summary", stores, seen, (TAIL, TAIL))
 
-    def _told(self, event: str, stores: tuple[str, ...], seen: Seen, limits: tuple[int, int]) -> tuple[bytes, Seen]:
+    def _told(
+        self, event: str, stores: tuple[str, ...], seen: SummaryCursor, limits: tuple[int, int]
+    ) -> tuple[bytes, SummaryCursor]:
         """What has happened since all that was seen, at most so many operations and failures; what is seen then."""
         feed, number = self._feed, self._feed.ring.last
         state = feed.state(stores, _IN_FLIGHT)
         recent, failures = feed.activity.recent, feed.activity.failures
         known = feed.history.told(state["now"])
-        now_seen = Seen(known, recent.total, failures.total)  # before it is read: twice is better than never
+        now_seen = SummaryCursor(known, recent.total, failures.total)  # before it is read: twice is better than never
         new_failures, omitted = failures.since(seen.failures, stores, limits[1])
         data = {
             **state,
@@ -177,7 +182,7 @@ class EventStreams:
         return b"event: %b\nid: %b\ndata: %b\n\n" % (event.encode(), self._id(number), dumps(data))
 
     def _id(self, number: int) -> bytes:
-        return self._feed.id_of(number).encode()
+        return self._feed.position(number).encode()
 
     def _once(self, key: object, make: Callable[[], T]) -> T:
         """What `make` gives, a text first; until the next tick or event, the same for everyone who asks with this key.

@@ -14,8 +14,9 @@ from encore_events.abstract import BaseEventManager
 from encore_events.forks import renew_in_child
 from encore_events.progress import ProgressEndEvent, ProgressStartEvent, ProgressStepEvent
 from encore_storage.events import StoreProgressEndEvent, StoreProgressEvent
-from encore_storage.subscribers.base import Listeners, Subscriber, listen
+from encore_storage.subscribers.base import Listeners, Subscriber
 from encore_storage.subscribers.errors import MissingExtraError
+from encore_storage.subscribers.in_progress import InProgress
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -58,7 +59,7 @@ class ProgressBars(Subscriber):
         self._clock = clock
         self._lock = threading.RLock()
         self._live: Live | None = None
-        self._bars: dict[str, _Bar] = {}
+        self._bars = InProgress[_Bar]()
         self._bytes = _table(self._console, clock)
         self._steps = _table(self._console, clock, counts="steps")
         renew_in_child(self, ProgressBars._leave)
@@ -70,20 +71,18 @@ class ProgressBars(Subscriber):
                 self._draw_if_due(bar)
         return _stacked(self._steps.get_renderable(), self._bytes.get_renderable())
 
-    def _listen(self, event_manager: BaseEventManager) -> ExitStack:
+    def _prepare(self, event_manager: BaseEventManager, connection: ExitStack) -> None:  # noqa: ARG002 (as in the base)
         from rich.live import Live  # noqa: PLC0415 (an extra)
 
-        with ExitStack() as stack:
-            if self._console.is_terminal and not self._console.is_dumb_terminal:
-                live = Live(console=self._console, get_renderable=self.render, refresh_per_second=_REFRESHES)
-                stack.callback(live.stop)
-                self._live = live
-                live.start()
-                stack.callback(self._forget)
-                stack.push(listen(event_manager, self._listeners()))
-            return stack.pop_all()
+        if self._console.is_terminal and not self._console.is_dumb_terminal:
+            self._live = Live(console=self._console, get_renderable=self.render, refresh_per_second=_REFRESHES)
+            connection.callback(self._live.stop)
+            self._live.start()
+            connection.callback(self._forget)
 
     def _listeners(self) -> Listeners:
+        if self._live is None:
+            return {}
         return {
             ProgressStartEvent: self._started,
             ProgressStepEvent: self._moved,
@@ -94,7 +93,10 @@ class ProgressBars(Subscriber):
         if self._live is None or (isinstance(event, StoreProgressEvent) and event.direction is None):
             return
         table = self._bytes if isinstance(event, StoreProgressEvent) else self._steps
-        self._bars[event.operation_id] = _Bar(table, event.message, self._clock() + self._delay, event.steps)
+        replaced = self._bars.pop(event.operation_id, None)
+        bar = _Bar(table, event.message, self._clock() + self._delay, event.steps)
+        for stale in (replaced, *self._bars.start(event.operation_id, bar)):
+            self._undraw(stale)
 
     def _moved(self, event: ProgressStepEvent) -> None:
         with self._lock:
@@ -107,11 +109,9 @@ class ProgressBars(Subscriber):
                 bar.table.update(bar.task, total=bar.total, completed=bar.step)
 
     def _ended(self, event: ProgressEndEvent) -> None:
-        with self._lock:
-            bar = self._bars.pop(event.operation_id, None)
-            if bar is None or bar.task is None:
-                return
-            bar.table.remove_task(bar.task)
+        bar = self._bars.pop(event.operation_id, None)
+        if bar is None or not self._undraw(bar):
+            return
         if isinstance(event, StoreProgressEndEvent):
             bar.steps, bar.step = event.steps, event.bytes
             if event.outcome == "error":
@@ -123,6 +123,14 @@ class ProgressBars(Subscriber):
         if bar.task is None and self._clock() >= bar.due:
             bar.task = bar.table.add_task(_on_one_line(bar.description), total=bar.total, completed=bar.step)
 
+    def _undraw(self, bar: _Bar | None) -> bool:
+        """Remove the bar from its table; return whether it was drawn."""
+        with self._lock:  # behind whoever is drawing it
+            if bar is None or bar.task is None:
+                return False
+            bar.table.remove_task(bar.task)
+            return True
+
     def _leave_behind(self, bar: _Bar, reason: str) -> None:
         """Print the bar once and for all, above those that move."""
         counts: Counts = "bytes" if bar.table is self._bytes else "steps"
@@ -132,11 +140,11 @@ class ProgressBars(Subscriber):
 
     def _leave(self) -> object:
         """Leave the terminal to the parent, in a forked child; return the bars that were drawn there, to be freed."""
-        left = self._live, self._bars, self._bytes, self._steps
+        left = self._live, self._bytes, self._steps
         self._lock = threading.RLock()
         if self._live is not None:
             _abandon(self._live)
-            self._live, self._bars = None, {}
+            self._live = None
             self._bytes = _table(self._console, self._clock)
             self._steps = _table(self._console, self._clock, counts="steps")
             self.disconnect()

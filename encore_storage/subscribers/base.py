@@ -1,8 +1,7 @@
-"""What all subscribers have in common: how they are connected, held and disconnected."""
+"""The base of all subscribers: how they are connected, held and disconnected."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from types import TracebackType
@@ -16,10 +15,10 @@ from encore_storage.subscribers.errors import AlreadyConnectedError
 Listeners = Mapping[type[BaseEvent], Callable[[Any], object]]
 
 
-class Subscriber(ABC):
+class Subscriber:
     """Listens to one event manager at a time, which holds it until `disconnect()`; a context manager.
 
-    It hears an event before any listener that could veto it.
+    Its listeners are called before any listener that could veto an event.
     """
 
     def __init__(self) -> None:
@@ -28,36 +27,43 @@ class Subscriber(ABC):
         self._connection = ExitStack()
 
     def __repr__(self) -> str:
-        """Whom it listens to."""
+        """Return the class and the event manager."""
         manager = self._event_manager
         return f"<{type(self).__name__}: {'not connected' if manager is None else f'listens to {manager!r}'}>"
 
-    @abstractmethod
-    def _listen(self, event_manager: BaseEventManager) -> ExitStack:
-        """Connect all listeners; closing what it gives disconnects them."""
+    def _prepare(self, event_manager: BaseEventManager, connection: ExitStack) -> None:
+        """Acquire what the subscriber needs while it is connected; `connection` releases it."""
+
+    def _listeners(self) -> Listeners:
+        """Return the listeners, by the event classes that they listen to; called after `_prepare`."""
+        return {}
 
     def connect(self, event_manager: BaseEventManager) -> Self:
-        """Listen to the events of `event_manager` from now on; gives the subscriber itself.
+        """Listen to the events of `event_manager` from now on; return the subscriber itself.
 
         Raises:
-            AlreadyConnectedError: it listens to another event manager (a RuntimeError).
+            AlreadyConnectedError: the subscriber listens to another event manager (a RuntimeError).
             ManagerClosedError: the event manager has been closed.
         """
         if self._event_manager is event_manager:
             return self
         if self._event_manager is not None:
             raise AlreadyConnectedError(self, self._event_manager)
-        self._connection = self._listen(event_manager)
+        with ExitStack() as connection:
+            self._prepare(event_manager, connection)
+            for cls, func in self._listeners().items():
+                connection.enter_context(event_manager.connect(cls, func, priority=FIRST, weak=False))
+            self._connection = connection.pop_all()
         self._event_manager = event_manager
         return self
 
     def disconnect(self) -> None:
-        """Listen no more; doing so twice does nothing."""
+        """Stop listening; doing so twice does nothing."""
         self._event_manager = None
         self._connection.close()
 
     def __enter__(self) -> Self:
-        """Give the subscriber, which was connected before or will be in the block."""
+        """Return the subscriber, which was connected before or will be in the block."""
         return self
 
     def __exit__(
@@ -65,11 +71,3 @@ class Subscriber(ABC):
     ) -> None:
         """Disconnect."""
         self.disconnect()
-
-
-def listen(event_manager: BaseEventManager, listeners: Listeners) -> ExitStack:
-    """Connect each function to its class, all or none; closing what it gives disconnects them."""
-    with ExitStack() as connections:
-        for cls, func in listeners.items():
-            connections.enter_context(event_manager.connect(cls, func, priority=FIRST, weak=False))
-        return connections.pop_all()

@@ -28,7 +28,7 @@ from encore_storage.events import (
     TransactionOutcome,
 )
 from encore_storage.redaction import Redaction, checked_keys, system_words
-from encore_storage.subscribers.base import Subscriber, listen
+from encore_storage.subscribers.base import Listeners, Subscriber
 from encore_storage.subscribers.outputs import FileOutput, StreamOutput, never_waiting
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -83,18 +83,17 @@ class LogSubscriber(Subscriber):
         self._levels: dict[Outcome, Level] = {**_OUTCOME_LEVELS, "ok": ok_level}
         self._keys = checked_keys(keys)
 
-    def _listen(self, event_manager: BaseEventManager) -> ExitStack:
+    def _prepare(self, event_manager: BaseEventManager, connection: ExitStack) -> None:  # noqa: ARG002 (as in the base)
         self._logger = structlog.get_logger("encore_storage") if self._given is None else self._given
-        return listen(
-            event_manager,
-            {
-                StoreProgressStartEvent: self._operation_started,
-                StoreProgressStepEvent: self._operation_moved,
-                StoreProgressEndEvent: self._operation_ended,
-                StoreTransactionEndEvent: self._transaction_ended,
-                StoreModificationEvent: self._key_changed,
-            },
-        )
+
+    def _listeners(self) -> Listeners:
+        return {
+            StoreProgressStartEvent: self._operation_started,
+            StoreProgressStepEvent: self._operation_moved,
+            StoreProgressEndEvent: self._operation_ended,
+            StoreTransactionEndEvent: self._transaction_ended,
+            StoreModificationEvent: self._key_changed,
+        }
 
     def _operation_started(self, event: StoreProgressStartEvent) -> None:
         log = self._log_at("debug")

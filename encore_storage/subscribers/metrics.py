@@ -6,7 +6,8 @@ import math
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import accumulate
 from typing import Any, cast
@@ -20,8 +21,9 @@ from encore_events.abstract import BaseEventManager
 from encore_events.forks import renew_in_child
 from encore_storage.subscribers.base import Subscriber
 from encore_storage.subscribers.catalogue import MetricType
+from encore_storage.subscribers.event_counter import Clock, EventCounter, Started
 from encore_storage.subscribers.families import MAX_VALUES, AnyFamily, Families
-from encore_storage.subscribers.observation import Clock, Observation
+from encore_storage.subscribers.in_progress import InProgress
 from encore_storage.subscribers.series import Counter, Gauge, Histogram
 from encore_storage.subscribers.series import Exemplar as KeptExemplar
 
@@ -70,13 +72,9 @@ class MetricsSubscriber(Subscriber):
         self._clock = clock
         self._wall_clock = wall_clock
 
-    def _listen(self, event_manager: BaseEventManager) -> ExitStack:
+    def _prepare(self, event_manager: BaseEventManager, connection: ExitStack) -> None:
         collector = _collectors.of(self._registry, self._new_collector)
-        observation = collector.join(event_manager)
-        with ExitStack() as connection:
-            connection.callback(collector.leave, observation)
-            observation.connect()
-            return connection.pop_all()
+        connection.callback(collector.leave, event_manager, collector.join(event_manager))
 
     def _new_collector(self) -> _Collector:
         return _Collector(Families(self._max_stores), self._clock, self._wall_clock)
@@ -92,7 +90,7 @@ class _Collector(Collector):
         self._families = families
         self._clock = clock
         self._wall_clock = wall_clock
-        self._observations: weakref.WeakValueDictionary[int, Observation] = weakref.WeakValueDictionary()
+        self._counters: weakref.WeakValueDictionary[int, EventCounter] = weakref.WeakValueDictionary()
         self.is_registered = False
         self._renew()
         renew_in_child(self, _Collector._renew)
@@ -100,24 +98,24 @@ class _Collector(Collector):
     def __repr__(self) -> str:
         return f"<metrics of Encore, event managers observed: {len(self._living())}>"
 
-    def join(self, event_manager: BaseEventManager) -> Observation:
-        """The observation of the event manager; the first who joins still has to connect it."""
+    def join(self, event_manager: BaseEventManager) -> EventCounter:
+        """Return the counter of the event manager, which the first subscriber connects."""
         with self._lock:
-            observation = self._observations.get(id(event_manager))
-            if observation is None:
-                observation = Observation(event_manager, self._families, clock=self._clock, wall_clock=self._wall_clock)
-                self._observations[id(event_manager)] = observation
-            observation.users += 1
-        return observation
+            counter = self._counters.get(id(event_manager))
+            if counter is None:
+                counter = EventCounter(self._families, clock=self._clock, wall_clock=self._wall_clock)
+                self._counters[id(event_manager)] = counter.connect(event_manager)
+            counter.users += 1
+        return counter
 
-    def leave(self, observation: Observation) -> None:
-        """End the observation, if nobody else has joined it."""
+    def leave(self, event_manager: BaseEventManager, counter: EventCounter) -> None:
+        """Disconnect the counter of the event manager, if no other subscriber shares it."""
         with self._lock:
-            observation.users -= 1
-            if observation.users:
+            counter.users -= 1
+            if counter.users:
                 return
-            del self._observations[id(observation.event_manager)]
-        observation.disconnect()
+            del self._counters[id(event_manager)]
+        counter.disconnect()
 
     def describe(self) -> Iterator[Metric]:
         """The families without samples: what a registry compares names by."""
@@ -129,20 +127,22 @@ class _Collector(Collector):
         return (_exposed(family, with_samples=True) for family in self._families)
 
     def _measure(self) -> None:
-        families, observations, now = self._families, self._living(), self._clock()
+        families, counters = self._families, self._living()
+        operations = _starts(one.operations for one in counters)
+        transactions = _starts(one.transactions for one in counters)
+        now = self._clock()
         for labels, gauge in families.in_progress.items():
-            starts = [start for each in observations for start in each.operations_in_progress(*labels)]
-            gauge.value = len(starts)
-            families.oldest.series(*labels).value = now - min(starts, default=now)
+            gauge.value = len(operations[labels])
+            families.oldest.series(*labels).value = now - min(operations[labels], default=now)
         for labels, gauge in families.transactions_in_progress.items():
-            gauge.value = sum(len(each.transactions_in_progress(*labels)) for each in observations)
+            gauge.value = len(transactions[labels])
 
     def _renew(self) -> None:
         self._lock = threading.RLock()
 
-    def _living(self) -> list[Observation]:
-        references = self._observations.valuerefs()  # a copy: iterating the dict itself is not safe in threads
-        return [observation for reference in references if (observation := reference()) is not None]
+    def _living(self) -> list[EventCounter]:
+        references = self._counters.valuerefs()  # a copy: iterating the dict itself is not safe in threads
+        return [counter for reference in references if (counter := reference()) is not None]
 
 
 class _Collectors:
@@ -174,6 +174,15 @@ class _Collectors:
 
 
 _collectors = _Collectors()
+
+
+def _starts(trackers: Iterable[InProgress[Started]]) -> Mapping[tuple[str, ...], list[float]]:
+    """Return when the items in progress started, by their labels."""
+    starts = defaultdict[tuple[str, ...], list[float]](list)
+    for tracker in trackers:
+        for labels, start in list(tracker.values()):
+            starts[labels].append(start)
+    return starts
 
 
 def _exposed(family: AnyFamily, *, with_samples: bool) -> Metric:

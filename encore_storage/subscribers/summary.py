@@ -6,14 +6,12 @@ import math
 import threading
 from array import array
 from collections import Counter
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from encore_events.abstract import BaseEventManager
 from encore_events.events import ListenerErrorEvent
 from encore_events.forks import renew_in_child
 from encore_storage.events import StoreProgressEndEvent, StoreTransactionEndEvent
-from encore_storage.subscribers.base import Subscriber, listen
+from encore_storage.subscribers.base import Listeners, Subscriber
 
 
 @dataclass(slots=True)
@@ -82,15 +80,12 @@ class SummarySubscriber(Subscriber):
         """How many operations ended with an error."""
         return sum(row.outcomes["error"] for row in self.operations)
 
-    def _listen(self, event_manager: BaseEventManager) -> ExitStack:
-        return listen(
-            event_manager,
-            {
-                StoreProgressEndEvent: self._operation_ended,
-                StoreTransactionEndEvent: self._transaction_ended,
-                ListenerErrorEvent: self._listener_failed,
-            },
-        )
+    def _listeners(self) -> Listeners:
+        return {
+            StoreProgressEndEvent: self._operation_ended,
+            StoreTransactionEndEvent: self._transaction_ended,
+            ListenerErrorEvent: self._listener_failed,
+        }
 
     def _renew(self) -> None:
         """Have a lock that nobody holds, re-entered when a collection inside it emits in its turn."""

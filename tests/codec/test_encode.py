@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from encore_events import BaseEvent, EventsDroppedEvent, ListenerErrorEvent
+from encore_events.ids import id_of
 from encore_storage import DictMemoryStore
 from encore_storage.codec import TYPES, CodecError, EventCodec, GenericEvent
 from encore_storage.events import (
@@ -40,11 +41,17 @@ def test_a_message_has_what_a_cloud_event_has(encoder: str) -> None:
     }
 
 
-def test_every_message_has_an_id_and_a_time_of_its_own(codec: EventCodec) -> None:
-    one, other = (told(StoreSetEvent(store="a"), codec) for _ in range(2))
+def test_every_event_has_an_id_of_its_own(codec: EventCodec) -> None:
+    event = StoreSetEvent(store="a")
+    one, other = told(event, codec), told(StoreSetEvent(store="a"), codec)
 
     assert one["id"] != other["id"]
+    assert told(event, EventCodec(keys=False))["id"] == one["id"] == id_of(event)
     assert abs(dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(one["time"])) < dt.timedelta(minutes=10)
+
+
+def test_a_key_change_has_its_time_in_its_data(codec: EventCodec) -> None:
+    assert data(StoreSetEvent(store="a", timestamp=12.5), codec)["timestamp"] == 12.5
 
 
 def test_an_event_that_was_recorded_keeps_its_time(codec: EventCodec) -> None:

@@ -334,7 +334,7 @@ def test_trouble_that_cannot_be_told_is_logged_and_goes_no_further(
 
     assert recording.lost == 1
     assert len(recorder.of(ListenerErrorEvent)) == 1
-    assert "Recorder._record" in caplog.text
+    assert "Recorder._consume" in caplog.text
 
 
 def test_trouble_that_a_strict_manager_raises_again_does_not_end_the_recording(
@@ -358,7 +358,7 @@ def test_trouble_that_a_strict_manager_raises_again_does_not_end_the_recording(
 def test_what_came_too_fast_is_counted_and_told_in_its_place(
     manager: EventManager, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("encore_storage.recording.recorder._WAITING", 10)
+    monkeypatch.setattr("encore_storage.subscribers.sink.WAITING", 10)
     with Recorder(path, interval=1).connect(manager) as recording:
         emit(manager, 1)
         until(lambda: recording.recorded == 1)  # and now it waits for a second

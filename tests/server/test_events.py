@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from pathlib import Path
 
 import pytest
 
 from encore_events import BaseEvent, EventManager
+from encore_events.ids import id_of
+from encore_events.testing import EventRecorder
 from encore_storage import DictMemoryStore, KeyNotFoundError
+from encore_storage.recording import Recorder, Recording, replay
 from encore_storage.server import EventFeed, create_app, ticker
 from encore_storage.server import sse as module
 from encore_storage.server.query import Position, Query
@@ -39,7 +44,8 @@ def test_a_client_reads_what_happens_from_now_on(page: str, store: DictMemorySto
     assert ended.json["data"]["bytes"] == 5
     assert changed.json["type"] == "encore.storage.key.set"
     assert changed.json["data"]["key"] == "a"
-    assert started.id == started.json["id"]
+    run, _, number = started.id.partition("-")
+    assert [ended.id, changed.id] == [f"{run}-{int(number) + 1}", f"{run}-{int(number) + 2}"]
 
 
 @pytest.mark.parametrize(
@@ -96,6 +102,50 @@ def test_since_begins_in_the_past(page: str, store: DictMemoryStore) -> None:
             assert [message.json["data"]["key"] for message in client.take(len(keys))] == keys
 
 
+def test_an_event_has_the_same_id_in_events_on_the_page_and_in_a_recording(
+    manager: EventManager, page: str, store: DictMemoryStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "events.jsonl"
+    with Client(page, "/events") as client, Recorder(path).connect(manager):
+        store.from_bytes("a", b"1")
+        streamed = [message.json["id"] for message in client.take(3)]
+    (listed,) = ask(page, "/api/operations").json["recent"]
+
+    assert [message.id for message in Recording(path)] == streamed
+    assert listed["id"] == streamed[1]
+
+
+def test_a_replayed_event_keeps_its_id(
+    manager: EventManager, page: str, recorder: EventRecorder, tmp_path: Path
+) -> None:
+    path = tmp_path / "events.jsonl"
+    with Recorder(path).connect(original := EventManager()):
+        DictMemoryStore(event_manager=original).from_bytes("a", b"1")
+    recorded = [message.id for message in Recording(path)]
+
+    with Client(page, "/events") as client:
+        replay(path, manager, math.inf)
+        assert [message.json["id"] for message in client.take(3)] == recorded
+    (listed,) = ask(page, "/api/operations").json["recent"]
+
+    assert listed["id"] == recorded[1]
+    assert [id_of(event) for event in recorder.events] == recorded
+
+
+def test_since_the_id_of_an_event_begins_after_it(page: str, store: DictMemoryStore) -> None:
+    with Client(page, "/events?type=*.set") as client:
+        store.from_bytes("a", b"1")
+        store.from_bytes("b", b"2")
+        first = client.next()
+
+    with Client(page, f"/events?type=*.set&since={first.json['id']}") as client:
+        assert client.next().json["data"]["key"] == "b"
+    with Client(page, "/events?type=*.set&since=0123456789abcdef") as client:
+        gap, *others = client.take(3)
+        assert gap.json == {"missed": None, "reason": "buffer"}
+        assert [message.json["data"]["key"] for message in others] == ["a", "b"]
+
+
 def test_what_the_ring_has_no_more_is_told_as_a_gap(manager: EventManager) -> None:
     feed = EventFeed(capacity=10).connect(manager)
     with serving(create_app(feed=feed)) as server:
@@ -103,12 +153,12 @@ def test_what_the_ring_has_no_more_is_told_as_a_gap(manager: EventManager) -> No
             manager.emit(BaseEvent(number=number))
         until(lambda: feed.ring.last == 25)
 
-        with Client(server.address, "/events", {"Last-Event-ID": feed.id_of(5)}) as client:
+        with Client(server.address, "/events", {"Last-Event-ID": feed.position(5)}) as client:
             gap, *others = client.take(11)
 
     assert gap.event == "gap"
     assert gap.json == {"missed": 10, "reason": "buffer"}
-    assert gap.id == feed.id_of(15)
+    assert gap.id == feed.position(15)
     assert [message.json["data"]["number"] for message in others] == list(range(15, 25))
     feed.disconnect()
 

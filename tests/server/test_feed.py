@@ -12,10 +12,10 @@ from encore_events import BaseEvent, EventManager, ListenerErrorEvent
 from encore_events.testing import EventRecorder
 from encore_storage import DictMemoryStore
 from encore_storage.events import StoreProgressEndEvent, StoreProgressStartEvent, StoreProgressStepEvent
-from encore_storage.server import EventFeed, activity, create_app
-from encore_storage.server import feed as module
-from encore_storage.subscribers import MetricsSubscriber
+from encore_storage.server import EventFeed, create_app
+from encore_storage.subscribers import MetricsSubscriber, in_progress, sink
 from encore_storage.subscribers.errors import AlreadyConnectedError
+from encore_storage.subscribers.in_progress import InProgress
 from tests.server.support import ask, serving, until
 
 
@@ -59,23 +59,23 @@ def test_an_event_that_cannot_be_told_is_reported_and_the_next_one_is_told(
     assert isinstance(failed.error, AttributeError)
     assert feed.missed == 1
     assert feed.ring.after(0).missed == 1
-    assert b'"word":"next"' in b"".join(entry.frame for entry in feed.ring.after(0).entries)
+    assert b'"word":"next"' in b"".join(event.frame for event in feed.ring.after(0).events)
 
 
 def test_what_it_could_not_keep_up_with_is_counted_and_missing_in_the_ring(
     manager: EventManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_WAITING", 10)
+    monkeypatch.setattr(sink, "WAITING", 10)
     feed = EventFeed()
     gate, entered = threading.Event(), threading.Event()
-    tell = feed._tell
+    consume = feed._consume
 
     def slow(at: float, event: BaseEvent) -> None:
         entered.set()
         gate.wait()
-        tell(at, event)
+        consume(at, event)
 
-    monkeypatch.setattr(feed, "_tell", slow)
+    monkeypatch.setattr(feed, "_consume", slow)
     feed.connect(manager)
     manager.emit(BaseEvent(number=0))
     entered.wait()
@@ -87,7 +87,7 @@ def test_what_it_could_not_keep_up_with_is_counted_and_missing_in_the_ring(
 
     assert feed.missed == 20
     assert found.missed == 20
-    assert [entry.number for entry in found.entries] == [1, *range(22, 32)]
+    assert [event.number for event in found.events] == [1, *range(22, 32)]
 
 
 def test_it_listens_to_one_event_manager_at_a_time(feed: EventFeed) -> None:
@@ -133,7 +133,7 @@ def test_trouble_in_telling_of_trouble_ends_nothing() -> None:
     manager.emit(BaseEvent(word="next"))
     feed.disconnect()
 
-    assert b'"word":"next"' in feed.ring.after(0).entries[-1].frame
+    assert b'"word":"next"' in feed.ring.after(0).events[-1].frame
 
 
 class Exiting(BaseEvent):
@@ -198,13 +198,15 @@ def test_nor_does_one_that_is_being_noted_while_the_end_is_told(
     end = StoreProgressEndEvent(**identity, outcome="ok", bytes=2, delta=1, duration=1.0)
     manager.emit(start("1"))
 
-    class Noting(dict[object, Any]):
+    class Noting(InProgress[Any]):
         def get(self, key: object, default: Any = None) -> Any:
             known = super().get(key, default)
             manager.emit(end)  # as another thread might, right here
             return known
 
-    monkeypatch.setattr(feed.activity, "_operations", Noting(feed.activity._operations))
+    noting = Noting()
+    noting.update(feed.activity._operations)
+    monkeypatch.setattr(feed.activity, "_operations", noting)
     manager.emit(StoreProgressStepEvent(**identity, step=1, delta=1))
 
     assert feed.activity.in_flight((), 10)["in_flight"] == []
@@ -251,7 +253,7 @@ def test_a_store_that_cannot_be_told_is_none_of_those_asked_for(manager: EventMa
 def test_what_never_ends_is_forgotten_when_there_is_too_much_of_it(
     manager: EventManager, feed: EventFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(activity, "MOST_IN_FLIGHT", 3)
+    monkeypatch.setattr(in_progress, "MOST", 3)
     for number in range(5):
         manager.emit(start(str(number)))
 

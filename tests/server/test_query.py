@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import pytest
 
+from encore_storage.server.errors import QueryError
 from encore_storage.server.query import (
     Position,
     Query,
-    QueryError,
     parse_position,
     parse_query,
     parse_view,
 )
-from encore_storage.server.ring import Entry
+from encore_storage.server.ring import BufferedEvent
 
 ENDED = "encore.storage.operation.ended"
 
 
-def entry(
+def event(
     type: str = ENDED,  # noqa: A002 (what CloudEvents call it)
     store: str | None = "archive",
     operation: str | None = "get",
     outcome: str | None = "ok",
-) -> Entry:
-    return Entry(1, 0.0, type, store, operation, outcome, b"")
+) -> BufferedEvent:
+    return BufferedEvent(1, 0.0, type, store, operation, outcome, b"")
 
 
 @pytest.mark.parametrize(
@@ -46,31 +46,31 @@ def entry(
     ],
 )
 def test_a_pattern_has_asterisks_for_anything(pattern: str, *, matches: bool) -> None:
-    assert Query(types=(pattern,)).accepts(entry()) is matches
+    assert Query(types=(pattern,)).accepts(event()) is matches
 
 
 def test_a_pattern_of_many_asterisks_is_decided_at_once() -> None:
     query = parse_query([("type", "**a" * 8)])
 
     assert query.types == ("*a" * 8,)
-    assert not query.accepts(entry(type="a" * 7 + "b" * 10_000))
-    assert query.accepts(entry(type="a" * 10_000))
+    assert not query.accepts(event(type="a" * 7 + "b" * 10_000))
+    assert query.accepts(event(type="a" * 10_000))
 
 
 def test_everything_that_is_given_has_to_fit() -> None:
     query = parse_query([("store", "archive"), ("store", "other"), ("operation", "get"), ("outcome", "ok")])
 
-    assert query.accepts(entry())
-    assert query.accepts(entry(store="other"))
-    assert not query.accepts(entry(store="third"))
-    assert not query.accepts(entry(operation="set"))
-    assert not query.accepts(entry(operation=None))
-    assert not query.accepts(entry(outcome="error"))
-    assert not query.accepts(entry(outcome=None))
+    assert query.accepts(event())
+    assert query.accepts(event(store="other"))
+    assert not query.accepts(event(store="third"))
+    assert not query.accepts(event(operation="set"))
+    assert not query.accepts(event(operation=None))
+    assert not query.accepts(event(outcome="error"))
+    assert not query.accepts(event(outcome=None))
 
 
 def test_nothing_given_leaves_nothing_out() -> None:
-    assert parse_query([]).accepts(entry(store=None, operation=None, outcome=None))
+    assert parse_query([]).accepts(event(store=None, operation=None, outcome=None))
 
 
 @pytest.mark.parametrize(
@@ -121,6 +121,8 @@ def test_a_summary_is_of_stores(name: str) -> None:
     ("since", "position"),
     [
         ("0123abcd-17", Position("0123abcd", 17)),
+        ("0123456789abcdef", Position(id="0123456789abcdef")),
+        ("0123456789012345", Position(id="0123456789012345")),
         ("1790000000", Position(time=1790000000.0)),
         ("1790000000.25", Position(time=1790000000.25)),
         ("2026-11-24T16:30:00Z", Position(time=1795537800.0)),
@@ -157,7 +159,7 @@ def test_a_time_without_a_zone_is_refused_with_how_to_add_one(since: str) -> Non
         parse_position([("since", since)], None)
 
 
-@pytest.mark.parametrize("last", ["1790000000", "x", "0123abcd-1\r\nX: y", "0123abcd-" + "9" * 30])
+@pytest.mark.parametrize("last", ["1790000000", "x", "0123456789abcdef", "0123abcd-1\r\nX: y", "0123abcd-" + "9" * 30])
 def test_a_last_event_id_is_an_id(last: str) -> None:
     with pytest.raises(QueryError, match=r"is not the id of an event$"):
         parse_position([], last)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from encore_storage.server.ring import Entry, Ring
+from encore_storage.server.ring import BufferedEvent, Ring
 
 
-def entry(number: int, time: float = 0.0) -> Entry:
-    return Entry(number, time, "door.opened", None, None, None, b"%d" % number)
+def event(number: int, time: float = 0.0) -> BufferedEvent:
+    return BufferedEvent(number, time, "door.opened", None, None, None, b"%d" % number)
 
 
 @pytest.fixture
@@ -18,11 +18,11 @@ def ring() -> Ring:
 
 def fill(ring: Ring, count: int) -> None:
     for _ in range(count):
-        ring.append(entry(ring.last + 1, time=ring.last + 1))
+        ring.append(event(ring.last + 1, time=ring.last + 1))
 
 
 def numbers(ring: Ring, after: int) -> list[int]:
-    return [one.number for one in ring.after(after).entries]
+    return [one.number for one in ring.after(after).events]
 
 
 def test_an_empty_ring_has_nothing_after_anything(ring: Ring) -> None:
@@ -100,35 +100,35 @@ def test_a_limit_leaves_the_rest_for_later(ring: Ring) -> None:
 
     found = ring.after(3, limit=2)
 
-    assert [one.number for one in found.entries] == [7, 8]
+    assert [one.number for one in found.events] == [7, 8]
     assert (found.missed, found.last) == (3, 8)
 
 
 def test_long_frames_push_others_out() -> None:
     ring = Ring(capacity=100, max_bytes=10)
     for number in range(1, 5):
-        ring.append(Entry(number, number, "door.opened", None, None, None, b"abcd"))
-    ring.append(Entry(5, 5, "door.opened", None, None, None, b"x" * 11))
+        ring.append(BufferedEvent(number, number, "door.opened", None, None, None, b"abcd"))
+    ring.append(BufferedEvent(5, 5, "door.opened", None, None, None, b"x" * 11))
 
     assert numbers(ring, 0) == [3, 4]
     assert ring.after(0).missed == 3
-    ring.append(Entry(6, 6, "door.opened", None, None, None, b"x" * 10))
+    ring.append(BufferedEvent(6, 6, "door.opened", None, None, None, b"x" * 10))
     assert numbers(ring, 0) == [6]
 
 
-def test_an_entry_that_is_overwritten_while_it_is_read_counts_as_missed(
+def test_an_event_that_is_overwritten_while_it_is_read_counts_as_missed(
     ring: Ring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(ring, 4)
     held = ring._held
 
     def overtaken(first: int, last: int) -> object:
-        fill(ring, 2)  # the writer goes on between the look at `last` and the look at the entries
+        fill(ring, 2)  # the writer goes on between the look at `last` and the look at the events
         return held(first, last)
 
     monkeypatch.setattr(ring, "_held", overtaken)
 
     found = ring.after(0)
 
-    assert [one.number for one in found.entries] == [3, 4]
+    assert [one.number for one in found.events] == [3, 4]
     assert (found.missed, found.last) == (2, 4)

@@ -1,4 +1,4 @@
-"""The errors of stores, and the one word that each of them has in metrics."""
+"""The errors of stores, and their error types in metrics."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ TREE: list[tuple[Any, type[Exception], str]] = [
     (TransactionTimeoutError("archive", "awaited for 1 s"), TimeoutError, "timeout"),
     (TransactionAbortedError("archive"), RuntimeError, "conflict"),
 ]
-WORDS = [
+ERROR_TYPE_OF = [
     (FileNotFoundError(errno.ENOENT, "none"), "not_found"),
     (KeyError("k"), "not_found"),
     (FileExistsError(errno.EEXIST, "there"), "conflict"),
@@ -80,17 +80,17 @@ WORDS = [
 ]
 
 
-@pytest.mark.parametrize(("error", "standard", "word"), TREE, ids=lambda value: type(value).__name__)
-def test_every_leaf_is_a_store_error_and_the_standard_exception_that_fits(
-    error: StoreError, standard: type[Exception], word: str
+@pytest.mark.parametrize(("error", "standard", "error_type"), TREE, ids=lambda value: type(value).__name__)
+def test_leaf_is_a_store_error_and_a_standard_exception(
+    error: StoreError, standard: type[Exception], error_type: str
 ) -> None:
     assert isinstance(error, StoreError)
     assert isinstance(error, EncoreError)
     assert isinstance(error, standard)
-    assert error.error_type == error_type_of(error) == word
+    assert error.error_type == error_type_of(error) == error_type
 
 
-def test_the_tree_in_the_docstring_is_the_tree() -> None:
+def test_docstring_draws_the_tree() -> None:
     drawn = dict(re.findall(r"[├└]── (\w+) .*\((\w+)\)", errors.__doc__ or ""))
 
     assert drawn == {type(error).__name__: standard.__name__ for error, standard, _ in TREE}
@@ -102,19 +102,19 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
     assert leaves == set(drawn)
 
 
-def test_the_errors_of_transactions_have_a_root_of_their_own() -> None:
+def test_transaction_errors_have_their_own_root() -> None:
     assert issubclass(TransactionTimeoutError, TransactionError)
     assert issubclass(TransactionAbortedError, TransactionError)
     assert error_type_of(TransactionError("no")) == "other"
 
 
-@pytest.mark.parametrize(("error", "word"), WORDS, ids=[repr(error) for error, _ in WORDS])
-def test_any_error_has_one_word_of_the_closed_set(error: BaseException, word: str) -> None:
-    assert error_type_of(error) == word
-    assert word in ERROR_TYPES
+@pytest.mark.parametrize(("error", "error_type"), ERROR_TYPE_OF, ids=[repr(error) for error, _ in ERROR_TYPE_OF])
+def test_any_error_has_a_known_error_type(error: BaseException, error_type: str) -> None:
+    assert error_type_of(error) == error_type
+    assert error_type in ERROR_TYPES
 
 
-def test_the_closed_set_is_that_of_the_metrics() -> None:
+def test_error_types_are_closed() -> None:
     assert ERROR_TYPES == (
         "not_found",
         "conflict",
@@ -130,7 +130,7 @@ def test_the_closed_set_is_that_of_the_metrics() -> None:
     )
 
 
-def test_an_error_says_who_and_where_and_keeps_it() -> None:
+def test_error_message_and_attributes_name_the_offender() -> None:
     missing = KeyNotFoundError("reports/q3", "archive")
     assert str(missing) == "no value under key 'reports/q3' in store 'archive'"
     assert (missing.key, missing.store) == ("reports/q3", "archive")
@@ -156,7 +156,7 @@ def test_an_error_says_who_and_where_and_keeps_it() -> None:
     assert aborted.store == "archive"
 
 
-def test_a_long_key_is_shown_in_part() -> None:
+def test_long_key_is_abbreviated() -> None:
     error = InvalidKeyError("x" * 5000, "it is too long")
 
     assert len(str(error)) < 200

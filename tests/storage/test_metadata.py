@@ -1,4 +1,4 @@
-"""Metadata: JSON, checked and copied at the border of the store."""
+"""Metadata is checked to be JSON, and copied."""
 
 from __future__ import annotations
 
@@ -46,26 +46,26 @@ def containing_itself() -> dict[str, Any]:
 
 
 @given(st.dictionaries(st.text(), JSON))
-def test_what_is_json_comes_back_equal_and_can_be_written(metadata: dict[str, Any]) -> None:
+def test_json_is_copied_equal_and_can_be_encoded(metadata: dict[str, Any]) -> None:
     copied = checked_metadata(metadata)
 
     assert copied == metadata
     assert json.loads(json.dumps(copied, allow_nan=False)) == metadata
 
 
-@pytest.mark.parametrize(("metadata", "sentence"), NOT_JSON, ids=[sentence for _, sentence in NOT_JSON])
-def test_what_is_not_json_is_refused_with_its_place(metadata: Any, sentence: str) -> None:
-    with pytest.raises(InvalidMetadataError, match=re.escape(sentence)):
+@pytest.mark.parametrize(("metadata", "message"), NOT_JSON, ids=[message for _, message in NOT_JSON])
+def test_error_names_the_place_that_is_not_json(metadata: Any, message: str) -> None:
+    with pytest.raises(InvalidMetadataError, match=re.escape(message)):
         checked_metadata(metadata)
 
 
 @pytest.mark.parametrize("make", [nested_too_deeply, containing_itself])
-def test_what_has_no_end_is_refused(make: Any) -> None:
+def test_endless_metadata_is_refused(make: Any) -> None:
     with pytest.raises(InvalidMetadataError, match="nested too deeply, or contains itself"):
         checked_metadata(make())
 
 
-def test_the_copy_shares_nothing_that_can_change() -> None:
+def test_copy_shares_nothing_mutable() -> None:
     metadata: dict[str, Any] = {"list": [{"deep": []}], "dict": OrderedDict(a=[1])}
     copied = checked_metadata(metadata)
     metadata["list"][0]["deep"].append(1)
@@ -75,13 +75,13 @@ def test_the_copy_shares_nothing_that_can_change() -> None:
     assert type(copied["dict"]) is dict
 
 
-def test_a_selection_has_the_items_that_there_are() -> None:
+def test_selected_returns_the_items_that_exist() -> None:
     assert selected({"a": 1, "b": 2}, ["b", "c"]) == {"b": 2}
     assert selected({"a": 1, "b": 2}, []) == {}
     assert selected({"a": 1, "b": 2}, None) == {"a": 1, "b": 2}
 
 
-def test_given_metadata_is_copied_once_and_checked_when_asked() -> None:
+def test_given_metadata_is_copied_once_and_checked_on_demand() -> None:
     metadata: dict[str, Any] = {"a": []}
     given = GivenMetadata(metadata)
     metadata["a"].append(1)

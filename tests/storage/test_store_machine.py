@@ -1,4 +1,4 @@
-"""Random calls of every store, checked against a dict after each of them."""
+"""Random calls of every store, checked against a dict after each call."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ METADATA = st.dictionaries(
 
 
 class Model:
-    """A store as a dict, with transactions that are nested, doomed and undone."""
+    """A store as a dict, with transactions that nest, fail and roll back."""
 
     def __init__(self, *, transactional: bool) -> None:
         self.values: dict[str, tuple[bytes, Metadata]] = {}
-        self.told: list[tuple[str, str]] = []
+        self.changes: list[tuple[str, str]] = []
         self.depth = 0
         self._transactional = transactional
         self._before: tuple[dict[str, tuple[bytes, Metadata]], list[tuple[str, str]]]
@@ -46,31 +46,31 @@ class Model:
 
     def set(self, key: str, data: bytes | None, metadata: Metadata | None) -> None:
         old_data, old_metadata = self.values.get(key, (b"", {}))
-        self.told.append((key, "update" if key in self.values else "set"))
+        self.changes.append((key, "update" if key in self.values else "set"))
         self.values[key] = (old_data if data is None else data, old_metadata if metadata is None else metadata)
 
     def delete(self, key: str) -> None:
         del self.values[key]
-        self.told.append((key, "delete"))
+        self.changes.append((key, "delete"))
 
     def begin(self) -> None:
         self.depth += 1
         if self.depth == 1:
-            self._before = dict(self.values), list(self.told)
+            self._before = dict(self.values), list(self.changes)
             self._is_doomed = False
 
     def end(self, *, failed: bool) -> bool:
-        """Whether TransactionAbortedError is to be raised."""
+        """Leave a block, and return whether that raises TransactionAbortedError."""
         self.depth -= 1
         was_doomed, self._is_doomed = self._is_doomed, self._is_doomed or failed
         if not self.depth and self._is_doomed and self._transactional:
-            self.values, self.told = self._before
+            self.values, self.changes = self._before
             return was_doomed and not failed
         return False
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """The calls; `kind` says which store."""
+    """The calls of a store of one kind."""
 
     kind: str
 
@@ -84,8 +84,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.contexts: list[Any] = []
 
     @contextmanager
-    def missing_alike(self, key: str) -> Iterator[None]:
-        """A block that raises KeyNotFoundError if the key is missing, and otherwise does not."""
+    def raising_if_missing(self, key: str) -> Iterator[None]:
+        """Expect KeyNotFoundError in the block if the model has no such key."""
         if key in self.model.values:
             yield
             return
@@ -96,7 +96,7 @@ class StoreMachine(RuleBasedStateMachine):
     def set(self, key: str, data: bytes, metadata: Metadata) -> None:
         put(self.store, key, data, metadata)
         self.model.set(key, data, copy.deepcopy(metadata))
-        metadata["n"] = "no longer the store's"
+        metadata["n"] = "changed by the caller"
 
     @rule(key=KEYS, data=DATA)
     def set_data(self, key: str, data: bytes) -> None:
@@ -110,33 +110,33 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(key=KEYS, metadata=METADATA)
     def update_metadata(self, key: str, metadata: Metadata) -> None:
-        with self.missing_alike(key):
+        with self.raising_if_missing(key):
             self.store.update_metadata(key, metadata)
         if key in self.model.values:
             self.model.set(key, None, {**self.model.values[key][1], **metadata})
 
     @rule(key=KEYS)
     def delete(self, key: str) -> None:
-        with self.missing_alike(key):
+        with self.raising_if_missing(key):
             self.store.delete(key)
         if key in self.model.values:
             self.model.delete(key)
 
     @rule(key=KEYS, other=KEYS)
     def copy(self, key: str, other: str) -> None:
-        with self.missing_alike(key):
+        with self.raising_if_missing(key):
             self.store.set(other, self.store.get(key))
         if key in self.model.values:
             self.model.set(other, *self.model.values[key])
 
     @rule(key=KEYS, data=DATA)
-    def set_from_a_source_that_fails(self, key: str, data: bytes) -> None:
+    def set_from_a_failing_source(self, key: str, data: bytes) -> None:
         with pytest.raises(OSError, match="cable"):
             self.store.set(key, (Source(data or b"1", OSError("cable")), {"n": 0}))
 
     @rule(key=KEYS, start=st.integers(0, 45), end=st.none() | st.integers(0, 45))
     def read_a_range(self, key: str, start: int, end: int | None) -> None:
-        with self.missing_alike(key), self.store.get_data_range(key, start, end) as data:
+        with self.raising_if_missing(key), self.store.get_data_range(key, start, end) as data:
             assert data.read() == self.model.values[key][0][start:end]
 
     @rule(n=st.none() | st.booleans() | st.integers(0, 1))
@@ -155,7 +155,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(failed=st.booleans())
     def end(self, failed: bool) -> None:
         context = self.contexts.pop()
-        error = ValueError("of the block") if failed else None
+        error = ValueError("raised in the block") if failed else None
         if self.model.end(failed=failed):
             with pytest.raises(TransactionAbortedError):
                 context.__exit__(None, None, None)
@@ -164,40 +164,40 @@ class StoreMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.contexts)
     @rule()
-    def swallow_the_error_of_an_inner_block(self) -> None:
+    def swallow_an_inner_failure(self) -> None:
         self.begin()
         self.end(failed=True)
 
     @precondition(lambda self: not self.contexts and self.kind != "sqlite in memory")
     @rule()
-    def connect_again(self) -> None:
+    def reconnect(self) -> None:
         self.store.disconnect()
         self.store.connect()
 
     @invariant()
-    def agrees(self) -> None:
+    def values_agree(self) -> None:
         assert dict(self.store.query()) == {key: metadata for key, (_, metadata) in self.model.values.items()}
         for key, (data, _) in self.model.values.items():
             assert self.store.to_bytes(key) == data
 
     @invariant()
-    def has_told_what_is_true(self) -> None:
+    def events_agree(self) -> None:
         starts, ends = self.recorder.of(StoreProgressStartEvent), self.recorder.of(StoreProgressEndEvent)
         assert sorted(event.operation_id for event in starts) == sorted(event.operation_id for event in ends)
         if not self.contexts:
-            told = [(event.key, event.action) for event in self.recorder.of(StoreModificationEvent)]
-            assert told == self.model.told
+            changes = [(event.key, event.action) for event in self.recorder.of(StoreModificationEvent)]
+            assert changes == self.model.changes
 
     def teardown(self) -> None:
         while self.contexts:
             self.end(failed=True)
-        self.agrees()
-        self.has_told_what_is_true()
+        self.values_agree()
+        self.events_agree()
         self.store.disconnect()
         self.folder.cleanup()
 
 
 @pytest.mark.parametrize("kind", STORES)
-def test_a_store_does_what_a_dict_does(kind: str) -> None:
+def test_store_behaves_like_a_dict(kind: str) -> None:
     machine = type("Machine", (StoreMachine,), {"kind": kind})
     run_state_machine_as_test(machine, settings=settings(max_examples=25, stateful_step_count=25))

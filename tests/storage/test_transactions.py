@@ -627,6 +627,16 @@ class TestDummy:
         assert recording.calls == []
         assert recorder.events == []
 
+    def test_subclass_has_its_own_for_each_store(self, recording: RecordingStore) -> None:
+        class Mine(DummyTransactionContext):
+            pass
+
+        plain = DummyTransactionContext(recording)
+
+        assert isinstance(Mine(recording), Mine)
+        assert Mine(recording) is Mine(recording)
+        assert DummyTransactionContext(recording) is plain
+
     def test_it_says_whose_it_is(self, recording: RecordingStore) -> None:
         assert repr(DummyTransactionContext(recording)) == "<DummyTransactionContext of 'recording'>"
 

@@ -1,4 +1,4 @@
-"""A value: its bytes as a file, its metadata, and what else is known of it."""
+"""Value and StoredValue: bytes as a file, metadata, size and times."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.storage.support import Source
 
 
 class Closable(Source):
-    """A source that can be read and closed, and nothing else."""
+    """A source that can only be read and closed."""
 
     closed = False
 
@@ -21,13 +21,13 @@ class Closable(Source):
 
 
 class Opener:
-    """Opens ten bytes, and knows what it was asked for."""
+    """Opens ranges of ten bytes, and records the arguments."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[int | None, int | None]] = []
+        self.ranges: list[tuple[int | None, int | None]] = []
 
     def __call__(self, start: int | None, end: int | None) -> BufferIteratorIO:
-        self.asked.append((start, end))
+        self.ranges.append((start, end))
         return BufferIteratorIO([b"0123456789"[slice(start, end)]])
 
 
@@ -35,7 +35,7 @@ def stored(opener: Opener) -> StoredValue:
     return StoredValue(Entry(10, {}, 1.0, 2.0), {"kind": "example"}, opener)
 
 
-def test_a_value_has_what_it_was_made_of() -> None:
+def test_value_has_its_arguments() -> None:
     data = io.BytesIO(b"bytes")
     value = Value(data, {"kind": "example"}, size=5, created=1.0, modified=2.0)
 
@@ -44,20 +44,20 @@ def test_a_value_has_what_it_was_made_of() -> None:
     assert (value.size, value.created, value.modified) == (5, 1.0, 2.0)
 
 
-def test_what_is_not_said_of_a_value_is_unknown() -> None:
+def test_value_attributes_default_to_unknown() -> None:
     value = Value(io.BytesIO())
 
     assert value.metadata == {}
     assert (value.size, value.created, value.modified) == (None, None, None)
 
 
-def test_a_value_unpacks_as_data_and_metadata() -> None:
+def test_value_unpacks_as_data_and_metadata() -> None:
     data, metadata = Value(io.BytesIO(b"bytes"), {"kind": "example"})
 
     assert (data.read(), metadata) == (b"bytes", {"kind": "example"})
 
 
-def test_a_value_closes_its_data_and_is_a_context_manager() -> None:
+def test_value_closes_its_data_after_a_block() -> None:
     data = Closable()
     with Value(data) as value:
         assert value.data is data
@@ -66,7 +66,7 @@ def test_a_value_closes_its_data_and_is_a_context_manager() -> None:
     assert data.closed
 
 
-def test_a_range_of_a_value_is_sought() -> None:
+def test_range_seeks_the_data() -> None:
     value = Value(io.BytesIO(b"0123456789"))
 
     assert value.range(2, 5).read() == b"234"
@@ -76,25 +76,25 @@ def test_a_range_of_a_value_is_sought() -> None:
     assert value.range(20, 30).read() == b""
 
 
-def test_a_range_of_what_cannot_be_sought_is_refused() -> None:
+def test_range_of_unseekable_data_is_refused() -> None:
     with pytest.raises(io.UnsupportedOperation, match="can be sought"):
         Value(Closable(b"bytes")).range(1)
 
 
 @pytest.mark.parametrize(("start", "end", "name"), [(-1, None, "start"), (0, -1, "end")])
-def test_bytes_are_counted_from_the_first(start: int, end: int | None, name: str) -> None:
+def test_negative_bound_is_refused(start: int, end: int | None, name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least 0, not -1"):
         Value(io.BytesIO()).range(start, end)
     with pytest.raises(ValueError, match=f"{name} must be at least 0, not -1"):
         checked_range(start, end)
 
 
-def test_a_range_that_is_not_bounded_is_all() -> None:
+def test_range_without_bounds_is_everything() -> None:
     assert checked_range(None, None) == (0, None)
     assert checked_range(3, 0) == (3, 0)
 
 
-def test_the_data_can_be_had_in_chunks_with_progress() -> None:
+def test_iterdata_yields_chunks_with_progress() -> None:
     totals: list[int] = []
     chunks = Value(io.BytesIO(b"0123456789")).iterdata(4, lambda *, step: totals.append(step))
 
@@ -102,36 +102,36 @@ def test_the_data_can_be_had_in_chunks_with_progress() -> None:
     assert totals == [4, 8, 10]
 
 
-def test_a_stored_value_is_opened_when_its_bytes_are_asked_for_and_only_once() -> None:
+def test_stored_value_is_opened_once_and_on_demand() -> None:
     opener = Opener()
     value = stored(opener)
-    assert opener.asked == []
+    assert opener.ranges == []
 
     assert value.data is value.data
     assert b"".join(value.iterdata()) == b"0123456789"
-    assert opener.asked == [(None, None)]
+    assert opener.ranges == [(None, None)]
 
 
-def test_a_range_of_a_stored_value_is_opened_by_itself() -> None:
+def test_range_of_a_stored_value_is_opened_separately() -> None:
     opener = Opener()
     value = stored(opener)
 
     assert value.range(2, 5).read() == b"234"
     assert value.range().read() == b"0123456789"
-    assert opener.asked == [(2, 5), (0, None)]
+    assert opener.ranges == [(2, 5), (0, None)]
 
 
-def test_a_stored_value_closes_what_it_has_opened() -> None:
+def test_stored_value_closes_the_data_it_opened() -> None:
     opener = Opener()
     stored(opener).close()
-    assert opener.asked == []
+    assert opener.ranges == []
 
     with stored(opener) as value:
         data = value.data
     assert data.closed
 
 
-def test_its_repr_tells_neither_bytes_nor_metadata() -> None:
+def test_repr_shows_neither_bytes_nor_metadata() -> None:
     assert repr(Value(io.BytesIO(b"secret"), {"secret": 1}, size=6)) == "<Value: 6 bytes, modified None>"
     assert repr(stored(Opener())) == "<StoredValue: 10 bytes, modified 2.0>"
     assert "secret" not in repr(Entry(6, {}, 1.0, 2.0, token=b"secret"))

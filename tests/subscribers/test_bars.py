@@ -13,7 +13,7 @@ from rich.console import Console
 from encore_events import EventManager, ProgressManager
 from encore_storage.events import StoreProgressEvent
 from encore_storage.stores import DictMemoryStore
-from encore_storage.subscribers import ProgressBars
+from encore_storage.subscribers import ProgressBars, in_progress
 from encore_storage.subscribers.errors import MissingExtraError
 from tests.subscribers.support import FakeClock, end, start, step
 
@@ -175,6 +175,29 @@ def test_events_of_an_operation_whose_start_was_not_seen_draw_nothing(
     manager.emit(end(outcome="error"))
 
     assert look(bars) == []
+
+
+def test_a_start_with_a_known_id_replaces_its_bar(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
+    for message in ("get 'a'", "get 'b'"):
+        manager.emit(start(message=message))
+        clock.advance(1)
+        (line,) = look(bars)
+        assert line.startswith(message)
+
+    manager.emit(end())
+    assert look(bars) == []
+
+
+def test_bars_of_operations_without_an_end_give_way_to_new_ones(
+    manager: EventManager, bars: ProgressBars, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_progress, "MOST", 2)
+    for number in range(4):
+        manager.emit(start(operation_id=str(number), message=f"get {number}"))
+        clock.advance(1)
+        look(bars)
+
+    assert [line[:5] for line in look(bars)] == ["get 2", "get 3"]
 
 
 def test_a_veto_by_another_listener_hides_nothing(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:

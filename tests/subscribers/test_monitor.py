@@ -189,3 +189,14 @@ def test_a_monitor_closes_with_its_block(manager: EventManager, registry: Collec
         assert isinstance(observed, Monitor)
 
     assert repr(manager) == NOBODY
+
+
+@pytest.mark.parametrize("given", [9464, "manager", object()])
+def test_monitor_refuses_an_event_manager_of_another_type(given: Any) -> None:
+    with pytest.raises(TypeError, match="an event manager was expected"):
+        monitor(given)
+
+
+def test_monitor_refuses_a_port_that_is_no_int(manager: EventManager) -> None:
+    with pytest.raises(TypeError, match="port must be an int, not '9464'"):
+        monitor(manager, port="9464")  # type: ignore[arg-type]  # that is what is tested

@@ -194,7 +194,7 @@ def test_an_interrupted_stop_can_be_repeated(manager: EventManager) -> None:
         name="pump",
         at_end=lambda: ends.append(len(consumer.events)),
     )
-    pump._over = Interrupted()
+    pump._thread._over = Interrupted()
     pump.start()
     manager.emit(BaseEvent())
     with pytest.raises(KeyboardInterrupt):

@@ -1,0 +1,82 @@
+"""The base of subscribers that handle events in a thread of their own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import ExitStack
+from functools import partial
+
+from encore_events.abstract import BaseEventManager
+from encore_events.events import BaseEvent, EventsDroppedEvent
+from encore_events.reporting import report_failure
+from encore_events.stream import EventStream
+from encore_storage.subscribers.base import Subscriber
+from encore_storage.subscribers.pump import Batch, Pump
+
+WAITING = 20_000
+"""How many events may wait for a sink: those of a second, at ten thousand operations a second."""
+
+
+class Sink(Subscriber, ABC):
+    """Handles every event, in a thread that runs from `connect` to `disconnect`; stores wait for none of it.
+
+    An event for which `_consume` raises is reported and counted as dropped, and the next one is handled. A forked
+    child leaves the sink to its parent.
+
+    Args:
+        queue: the name of the stream in an EventsDroppedEvent, and after "encore-" the name of the thread.
+        interval: seconds between two batches.
+    """
+
+    def __init__(self, queue: str, interval: float) -> None:
+        """Make a sink that is not connected."""
+        super().__init__()
+        self._queue = queue
+        self._interval = interval
+        self._stream: EventStream[BaseEvent] | None = None
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether it takes events: it is connected, and its thread is running."""
+        return self._stream is not None and not self._stream.closed
+
+    def _open(self, event_manager: BaseEventManager) -> None:
+        """Acquire what the sink writes to, before it is connected. For subclasses."""
+
+    @abstractmethod
+    def _consume(self, at: float, event: BaseEvent) -> None:
+        """Handle an event, which was emitted `at` seconds since the epoch; notices of its own stream included."""
+
+    @abstractmethod
+    def _drop(self, count: int) -> None:
+        """Count events that the stream has dropped, or that `_consume` has failed for."""
+
+    def _flush(self) -> None:
+        """End a batch. For subclasses."""
+
+    def _close(self) -> None:
+        """Release what `_open` has acquired, after the last batch. For subclasses."""
+
+    def _prepare(self, event_manager: BaseEventManager, connection: ExitStack) -> None:
+        self._open(event_manager)
+        try:
+            stream = self._stream = event_manager.stream(BaseEvent, capacity=WAITING, name=self._queue)
+        except BaseException:
+            self._close()
+            raise
+
+        take, name = partial(self._take, event_manager, stream), f"encore-{self._queue}"
+        pump = Pump(stream, take, interval=self._interval, name=name, at_end=self._close)
+        pump.start()
+        connection.callback(pump.stop)
+
+    def _take(self, manager: BaseEventManager, stream: EventStream[BaseEvent], batch: Batch) -> None:
+        for at, event in batch:
+            if isinstance(event, EventsDroppedEvent) and event.source is stream:
+                self._drop(event.count)
+            try:
+                self._consume(at, event)
+            except Exception as error:  # noqa: BLE001 (a program's own events may lack anything: isolated as in a listener)
+                self._drop(1)
+                report_failure(manager, event, self._consume, error)
+        self._flush()
