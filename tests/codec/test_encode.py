@@ -14,12 +14,7 @@ from encore_events import BaseEvent, EventsDroppedEvent, ListenerErrorEvent
 from encore_events.ids import id_of
 from encore_storage import DictMemoryStore
 from encore_storage.codec import TYPES, CodecError, EventCodec, GenericEvent
-from encore_storage.events import (
-    StoreEvent,
-    StoreProgressEndEvent,
-    StoreSetEvent,
-    StoreTransactionEndEvent,
-)
+from encore_storage.events import StoreEvent, StoreProgressEndEvent, StoreSetEvent, StoreTransactionEndEvent
 from tests.codec.support import Measured, Opened, SilentError, data, told
 
 

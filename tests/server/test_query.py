@@ -5,13 +5,7 @@ from __future__ import annotations
 import pytest
 
 from encore_storage.server.errors import QueryError
-from encore_storage.server.query import (
-    Position,
-    Query,
-    parse_position,
-    parse_query,
-    parse_view,
-)
+from encore_storage.server.query import Position, Query, parse_position, parse_query, parse_view
 from encore_storage.server.ring import BufferedEvent
 
 ENDED = "encore.storage.operation.ended"

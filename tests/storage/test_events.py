@@ -6,14 +6,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from encore_events import (
-    BaseEvent,
-    EventError,
-    ProgressEndEvent,
-    ProgressEvent,
-    ProgressStartEvent,
-    ProgressStepEvent,
-)
+from encore_events import BaseEvent, EventError, ProgressEndEvent, ProgressEvent, ProgressStartEvent, ProgressStepEvent
 from encore_storage import events
 from encore_storage.events import (
     StoreDeleteEvent,
