@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from encore_events import forks
@@ -12,14 +12,14 @@ from encore_events.abstract import BaseEventManager
 from encore_storage.errors import KeyNotFoundError
 from encore_storage.metadata import Metadata
 from encore_storage.stores.abstract import AbstractStore
-from encore_storage.stores.fingerprints import Fingerprint
+from encore_storage.stores.fingerprints import Fingerprint, put_copy
 from encore_storage.transactions.runs import Run
 from encore_storage.transactions.writing import Change, Write
 from encore_storage.value import Entry
 
 
 class DictMemoryStore(AbstractStore):
-    """Values in a dict, with transactions: gone with the process.
+    """A transactional store in a dict, which lasts as long as the process.
 
     >>> from encore_events import EventManager
     >>> store = DictMemoryStore(event_manager=EventManager())
@@ -28,9 +28,12 @@ class DictMemoryStore(AbstractStore):
     b'hello'
 
     Args:
-        name: what events, logs and metrics call it.
-        event_manager: where it emits; by default, `get_event_manager()`.
-        timeout: how many seconds a thread waits for another thread's transaction; None for as long as it takes.
+        name: the store's name in events, logs and metrics; by default, 'memory'.
+        event_manager: where the store emits events; by default, `get_event_manager()`.
+        timeout: seconds to wait for another thread's transaction; None waits without limit.
+
+    Raises:
+        TypeError: `event_manager` is not an event manager.
     """
 
     backend: ClassVar[str] = "memory"
@@ -43,14 +46,13 @@ class DictMemoryStore(AbstractStore):
         event_manager: BaseEventManager | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Make an empty store."""
         super().__init__(name=name, event_manager=event_manager, timeout=timeout)
         self._entries: dict[str, Entry] = {}
-        # What those outside of the transaction see instead. Each transaction, and each time between two of
-        # them, has a dict of its own, so that a reader can tell whether it was the same all the while.
-        self._before: dict[str, Entry | None] = {}
-        forks.renew_in_child(self, DictMemoryStore._rollback_transaction)  # what the parent was in the middle of
-        self._fingerprints: dict[str, tuple[bytes, Fingerprint]] = {}  # with the bytes that they came with
+        # The committed entries of the keys that the open transaction has changed. Each transaction, and each period
+        # between two of them, has a dict of its own: a reader that finds another one afterwards reads again.
+        self._undo_log: dict[str, Entry | None] = {}
+        forks.renew_in_child(self, DictMemoryStore._rollback_transaction)  # the open transaction is the parent's
+        self._fingerprints: dict[str, tuple[bytes, Fingerprint]] = {}  # with the bytes that each belongs to
 
     def _lookup(self, key: str) -> Entry:
         entry = self._committed(key) if self._transaction_state.mine is None else self._entries.get(key)
@@ -91,26 +93,26 @@ class DictMemoryStore(AbstractStore):
         return ((key, entry.metadata) for key, entry in self._snapshot().items())
 
     def _begin_transaction(self) -> None:
-        self._rollback_transaction()  # what a rollback that failed has left
+        self._rollback_transaction()  # an earlier rollback may have failed
 
     def _commit_transaction(self) -> None:
-        self._before = {}
+        self._undo_log = {}
 
     def _rollback_transaction(self) -> None:
-        for key, entry in self._before.items():
+        for key, entry in self._undo_log.items():
             self._place(key, entry)
-        self._before = {}
+        self._undo_log = {}
 
     def _in_transaction(self) -> bool:
-        """Whether there is anything to roll back: an interrupt may come right after a commit."""
-        return bool(self._before)
+        """Return whether there is anything to roll back; an interrupt may arrive right after a commit."""
+        return bool(self._undo_log)
 
     def _replace(self, key: str, entry: Entry | None, write: Write) -> None:
-        """Note what was there first, and only then replace it: a reader looks in the other order."""
+        """Replace an entry after saving the old one: readers look at the entries before the undo log."""
         if isinstance(write.part_of, Run):
-            self._before.setdefault(key, self._entries.get(key))
-        elif self._before:
-            self._rollback_transaction()  # as above
+            self._undo_log.setdefault(key, self._entries.get(key))
+        elif self._undo_log:
+            self._rollback_transaction()  # an earlier rollback has failed
         self._place(key, entry)
 
     def _place(self, key: str, entry: Entry | None) -> None:
@@ -122,43 +124,34 @@ class DictMemoryStore(AbstractStore):
 
     def _committed(self, key: str) -> Entry | None:
         while True:
-            before = self._before
-            entry = before.get(key, self._entries.get(key))
-            if self._before is before:
+            log = self._undo_log
+            entry = log.get(key, self._entries.get(key))
+            if self._undo_log is log:
                 return entry
 
     def _snapshot(self) -> dict[str, Entry]:
         if self._transaction_state.mine is not None:
             return self._entries.copy()
         while True:
-            before = self._before
-            entries: dict[str, Entry | None] = {**self._entries.copy(), **before.copy()}
-            if self._before is before:
+            log = self._undo_log
+            entries: dict[str, Entry | None] = {**self._entries.copy(), **log.copy()}
+            if self._undo_log is log:
                 return {key: entry for key, entry in entries.items() if entry is not None}
 
     def _fingerprint(self, key: str) -> Fingerprint | None:
         data = self._lookup(key).token
         return [len(data), hashlib.blake2b(data).hexdigest()]
 
-    def _put_copy(
-        self,
-        key: str,
-        chunks: Iterable[bytes],
-        metadata: Metadata | None,
-        fingerprint: Callable[[], Fingerprint | None],
-    ) -> Change:
-        with self._writing():
-            change = self._put(key, chunks, metadata)
-            kept = fingerprint()
-            if kept is not None:
-                self._fingerprints[key] = (self._lookup(key).token, kept)
-            return change
+    _put_copy = put_copy
+
+    def _attach_fingerprint(self, key: str, fingerprint: Fingerprint) -> None:
+        self._fingerprints[key] = (self._lookup(key).token, fingerprint)
 
     def _keep_fingerprint(self, key: str, own: Fingerprint, fingerprint: Fingerprint | None) -> None:
         with self._writing():
             self._fingerprints.pop(key, None)
             if fingerprint is not None and self._fingerprint(key) == own:
-                self._fingerprints[key] = (self._lookup(key).token, fingerprint)
+                self._attach_fingerprint(key, fingerprint)
 
     def _kept_fingerprint(self, key: str) -> Fingerprint | None:
         data, fingerprint = self._fingerprints.get(key, (None, None))

@@ -1,7 +1,7 @@
-"""The database files that this process has open: nobody may open them as files meanwhile.
+"""The SQLite database files that this process has open, which must not be opened as files meanwhile.
 
-POSIX locks belong to the process, and closing any descriptor of a file drops all of them. So to read a database that
-SQLite has open, or its log, as a file takes SQLite's locks away, and acknowledged writes are lost.
+POSIX locks belong to the process, and closing any descriptor of a file drops all of them. Reading an open database or
+its log as a file therefore takes SQLite's locks away, and acknowledged writes are lost.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ SUFFIXES = ("", "-wal", "-shm")
 
 
 class OpenDatabase(Protocol):
-    """A connection with a database in a file, which is open."""
+    """An open connection to a database file."""
 
     @property
     def path(self) -> str:
-        """Its absolute path."""
+        """The absolute path of the database."""
 
     @property
     def store(self) -> str:
@@ -30,69 +30,57 @@ class OpenDatabase(Protocol):
 
 
 class _OpenDatabases:
-    """The databases of this process, by the id of whatever has them open, which is not kept."""
+    """The open databases of this process by id, referenced weakly."""
 
     def __init__(self) -> None:
         self.by_id: weakref.WeakValueDictionary[int, OpenDatabase] = weakref.WeakValueDictionary()
         forks.renew_in_child(self, _OpenDatabases._renew)
 
-    def __bool__(self) -> bool:
-        return bool(self.by_id)
-
-    def stores(self) -> dict[str, str]:
-        """Return the name of a store by the path of the database that it has open."""
-        return {database.path: database.store for database in self.living()}
-
-    def living(self) -> list[OpenDatabase]:
-        """Return all of them."""
-        return [database for reference in self.by_id.valuerefs() if (database := reference()) is not None]
-
     def _renew(self) -> None:
-        """Forget the databases of the parent: its locks are not those of the child."""
+        """Forget the databases of the parent: a child does not have its locks."""
         self.by_id = weakref.WeakValueDictionary()
 
 
 _open = _OpenDatabases()
 
 
-def opened(database: OpenDatabase) -> None:
-    """Refuse the files of a database from now on, as long as `database` exists and is not closed."""
+def register(database: OpenDatabase) -> None:
+    """Protect the files of a database until it is unregistered or collected."""
     _open.by_id[id(database)] = database
 
 
-def closed(database: OpenDatabase) -> None:
-    """Refuse its files no longer; doing so twice changes nothing."""
+def unregister(database: OpenDatabase) -> None:
+    """Protect its files no longer. A second call does nothing."""
     _open.by_id.pop(id(database), None)
 
 
-def count_open(path: str) -> int:
-    """Return how many connections this process has with the database at a path."""
-    return sum(database.path == path for database in _open.living())
-
-
 def databases() -> list[OpenDatabase]:
-    """Return whatever has a database open in this process."""
-    return _open.living()
+    """Return the registered databases."""
+    return [database for reference in _open.by_id.valuerefs() if (database := reference()) is not None]
+
+
+def count_open(path: str) -> int:
+    """Return the number of connections that this process has to the database at `path`."""
+    return sum(database.path == path for database in databases())
 
 
 def is_any_open() -> bool:
-    """Return whether there is any database that `check_not_open` could refuse."""
-    return bool(_open)
+    """Return whether any database is registered."""
+    return bool(_open.by_id)
 
 
 def check_not_open(found: os.stat_result, path: str) -> None:
-    """Refuse a file that is part of an open database. To be called before the file is opened, replaced or removed.
+    """Reject a file that is part of an open database. Call it before opening, replacing or removing the file.
 
     Args:
-        found: what `os.stat` gives for the file.
+        found: the result of `os.stat` for the file.
         path: the path to name in the error.
 
     Raises:
-        OpenDatabaseError: it is a database of this process, or its log or index.
+        OpenDatabaseError: the file is a database of this process, its log or its index.
     """
-    if not _open:
-        return
-    for database, store in _open.stores().items():
+    stores = {database.path: database.store for database in databases()} if is_any_open() else {}
+    for database, store in stores.items():
         if any(_is_same(database + suffix, found) for suffix in SUFFIXES):
             raise OpenDatabaseError(path, store)
 
@@ -102,4 +90,4 @@ def _is_same(path: str, found: os.stat_result) -> bool:
         other = os.stat(path)  # noqa: PTH116 (names need not be UTF-8)
     except OSError:
         return False
-    return (other.st_dev, other.st_ino) == (found.st_dev, found.st_ino)
+    return os.path.samestat(other, found)

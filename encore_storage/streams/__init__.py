@@ -1,4 +1,4 @@
-"""Streams of bytes: a file read as chunks, chunks read as a file, and one file read as several."""
+"""Byte streams: read a file in chunks, read chunks as a file, and split one file into several."""
 
 from encore_storage.streams.buffers import Progress, buffer_iterator
 from encore_storage.streams.reader import BufferIteratorIO

@@ -1,4 +1,4 @@
-"""A file read as chunks."""
+"""Reading a file in chunks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from encore_storage.streams.sources import MEBIBYTE, Readable, as_bytes, check_i
 
 
 class Progress(Protocol):
-    """Whom `buffer_iterator` tells how far it is."""
+    """A callable that `buffer_iterator` informs of each chunk."""
 
     def __call__(self, *, step: int) -> object:
-        """Take note that step bytes have been read in all."""
+        """Note that `step` bytes have been read in total."""
 
 
 def buffer_iterator(
@@ -23,26 +23,26 @@ def buffer_iterator(
     progress: Progress | None = None,
     max_bytes: int | None = None,
 ) -> Generator[bytes, None, None]:
-    """The bytes of a file-like object, in chunks of at most buffer_size bytes.
+    """Return an iterator over the bytes of a file-like object, in chunks of at most `buffer_size` bytes.
 
-    The arguments are checked at once, the source is read as the iterator is. A source that reads short gives shorter
-    chunks; no read asks for more than is left of max_bytes. The source stays open.
+    Arguments are checked by the call, but nothing is read before the first chunk is requested. A short read yields a
+    shorter chunk. The source is never asked for more than `max_bytes` in total, and it stays open.
 
     >>> import io
     >>> list(buffer_iterator(io.BytesIO(b"observable"), buffer_size=4, max_bytes=6))
     [b'obse', b'rv']
 
     Args:
-        filelike: The source; its `read(size)` gives bytes.
-        buffer_size: The number of bytes to read at a time.
-        progress: Called as `progress(step=total)` for each chunk, before it is handed out.
-        max_bytes: The number of bytes to read in all; None reads to the end.
+        filelike: the source; its `read(size)` returns bytes.
+        buffer_size: bytes to request per read.
+        progress: called as `progress(step=total)` before each chunk is yielded.
+        max_bytes: bytes to read in total; None reads to the end.
 
     Raises:
-        TypeError: An argument is of the wrong type; or, while iterating, the source gives something else than bytes.
-        ValueError: buffer_size is not positive or max_bytes is negative.
-        BlockingIOError: While iterating: the source does not block and has nothing to give yet.
-        OSError: While iterating: the source gives more bytes than it was asked for.
+        TypeError: an argument has the wrong type; or, while iterating, the source returned something other than bytes.
+        ValueError: `buffer_size` is not positive, or `max_bytes` is negative.
+        BlockingIOError: while iterating, a non-blocking source had no bytes available.
+        OSError: while iterating, the source returned more bytes than were requested.
     """
     check_source(filelike)
     check_int("buffer_size", buffer_size, least=1)
@@ -57,7 +57,7 @@ def buffer_iterator(
 def _read_chunks(
     source: Readable, buffer_size: int, progress: Progress | None, max_bytes: int
 ) -> Generator[bytes, None, None]:
-    """The loop that every byte of a store goes through: each line here is paid for each chunk."""
+    """Yield the chunks. Every byte of a store passes through this loop, so each line costs once per chunk."""
     read = source.read
     total, last_full = 0, max_bytes - buffer_size
     while total < max_bytes:
@@ -69,7 +69,7 @@ def _read_chunks(
             return
         length = len(chunk)
         if length > size:
-            raise OSError(f"{source!r} gave {length} bytes when asked for {size}")
+            raise OSError(f"{source!r} returned {length} bytes from read({size}): return at most what is requested")
         total += length
         if progress is not None:
             progress(step=total)
@@ -77,7 +77,7 @@ def _read_chunks(
 
 
 def _fast_call(progress: Progress) -> Progress:
-    """The progress, as its bound `__call__` where it is an object: calling that takes half the time."""
+    """Return an object's bound `__call__`, which takes half the time to call; return a function unchanged."""
     if not callable(progress):
         raise TypeError(f"progress must be callable, not {progress!r}")
     call = progress.__call__

@@ -1,4 +1,4 @@
-"""Chunks read as a file."""
+"""Reading chunks as a file."""
 
 from __future__ import annotations
 
@@ -15,27 +15,30 @@ if TYPE_CHECKING:
 
 
 class BufferIteratorIO(io.BufferedIOBase):
-    """A file to read from, made of an iterable of chunks: whatever their sizes, at a cost linear in their bytes.
+    """A readable binary file over an iterable of chunks, at a cost linear in bytes.
 
-    A chunk is anything bytes-like, and may be empty. Closing the file closes the iterator too, if it has a `close()`
-    as generators have.
+    Chunks are bytes-like objects of any size, empty ones included. Closing the file closes the iterator if it has a
+    `close()`, as generators do.
 
-    An error of the iterator comes out of the read that met it, and loses nothing: the next read gives the bytes that
-    had come until then, and every later one raises OSError, so that no broken stream looks like one that has ended.
+    The read during which the iterator fails raises its error. Bytes received before the error are not lost: the next
+    read returns them. All later reads raise OSError, so a broken stream never looks like one that has ended.
 
     >>> BufferIteratorIO([b"observe ", b"", b"every byte"]).read(10)
     b'observe ev'
 
     Args:
-        iterator: The chunks, such as `buffer_iterator` gives.
+        iterator: the chunks, such as those of `buffer_iterator`.
+
+    Raises:
+        TypeError: `iterator` is not iterable; or, while reading, a chunk is not bytes-like.
     """
 
-    _iterator: Iterator[ReadableBuffer] = iter(())  # for the finalizer, which closes also what could not be made
+    _iterator: Iterator[ReadableBuffer] = iter(())  # the finalizer calls close() even if __init__ failed
 
     def __init__(self, iterator: Iterable[ReadableBuffer]) -> None:
         self._iterator = iter(iterator)
         self._chunks: deque[bytes] = deque()
-        self._offset = 0  # where the unread bytes of the first chunk begin
+        self._offset = 0  # start of the unread bytes of the first chunk
         self._buffered = 0  # unread bytes in all chunks
         self._failure: str | None = None
 
@@ -44,31 +47,31 @@ class BufferIteratorIO(io.BufferedIOBase):
         return f"<{type(self).__name__}: {state}>"
 
     def readable(self) -> bool:
-        """True: reading is all that can be done with it."""
+        """Return True. Raises ValueError if the file is closed."""
         self._check_open()
         return True
 
     def read(self, buffer_size: int | None = MEBIBYTE) -> bytes:
-        """The next buffer_size bytes, fewer only at the end; with None or a negative number all that are left."""
+        """Return the next `buffer_size` bytes, fewer only at the end; return all that remain for None or a negative."""
         self._check_open()
-        size = _most(buffer_size)
+        size = _limit(buffer_size)
         self._fill(size)
         return self._take(size)
 
     def read1(self, size: int | None = -1, /) -> bytes:
-        """The next bytes that take no more than one chunk from the iterator, and none if some are buffered."""
+        """Return at most `size` buffered bytes; if none are buffered, request one chunk from the iterator first."""
         self._check_open()
-        size = _most(size)
+        size = _limit(size)
         self._fill(min(size, 1))
         return self._take_first(size) if self._chunks else b""
 
     def readline(self, size: int | None = -1, /) -> bytes:
-        """The bytes up to and with the next newline, at most size of them unless that is None or negative."""
+        """Return the bytes up to and including the next newline, at most `size` unless it is None or negative."""
         self._check_open()
-        return self._take(self._line_length(_most(size)))
+        return self._take(self._line_length(_limit(size)))
 
     def close(self) -> None:
-        """Drop what is buffered and close the iterator; reading afterwards is a ValueError."""
+        """Discard buffered bytes and close the iterator. Later reads raise ValueError."""
         super().close()
         iterator, self._iterator = self._iterator, iter(())
         self._chunks = deque()
@@ -80,14 +83,14 @@ class BufferIteratorIO(io.BufferedIOBase):
             raise ValueError("I/O operation on closed file")
 
     def _fill(self, size: int) -> None:
-        """Buffer size bytes or all that are left; take nothing, so that an error on the way loses nothing."""
+        """Buffer `size` bytes or all that remain; an error leaves the buffer intact."""
         try:
             while self._buffered < size and self._failure is None:
                 self._append(next(self._iterator))
         except StopIteration:
             return
         except BaseException as error:
-            self._failure = f"the chunks broke off with {error!r}"
+            self._failure = f"the stream failed earlier with {error!r}: read the source anew"
             raise
         if self._failure is not None and size and not self._buffered:
             raise OSError(self._failure)
@@ -99,7 +102,7 @@ class BufferIteratorIO(io.BufferedIOBase):
             self._buffered += len(data)
 
     def _take(self, size: int) -> bytes:
-        """The first size bytes of what is buffered; a whole chunk is not copied."""
+        """Remove and return at most `size` buffered bytes, without copying a whole chunk."""
         parts = []
         while size and self._chunks:
             part = self._take_first(size)
@@ -108,7 +111,7 @@ class BufferIteratorIO(io.BufferedIOBase):
         return b"".join(parts)
 
     def _take_first(self, size: int) -> bytes:
-        """At most size bytes of the first chunk."""
+        """Remove and return at most `size` bytes of the first chunk."""
         chunk = self._chunks[0]
         part = chunk[self._offset : self._offset + size]
         self._offset += len(part)
@@ -119,7 +122,7 @@ class BufferIteratorIO(io.BufferedIOBase):
         return part
 
     def _line_length(self, limit: int) -> int:
-        """The length of the next line, cut at limit; each chunk of it is buffered and searched once."""
+        """Return the length of the next line, at most `limit`. Each chunk is buffered and searched once."""
         length, searched, start = 0, 0, self._offset
         while length < limit:
             self._fill(length + 1)
@@ -134,6 +137,5 @@ class BufferIteratorIO(io.BufferedIOBase):
         return min(length, limit)
 
 
-def _most(size: int | None) -> int:
-    """The most bytes that a read of size may give."""
+def _limit(size: int | None) -> int:
     return sys.maxsize if size is None or size < 0 else size

@@ -1,4 +1,4 @@
-"""Sources of bytes: what is asked of them, and the checks of what they give."""
+"""The protocol of byte sources, and checks of what they return."""
 
 from __future__ import annotations
 
@@ -14,28 +14,27 @@ class Readable(Protocol):
     """A source of bytes, such as a file opened in binary mode."""
 
     def read(self, size: int, /) -> ReadableBuffer:
-        """At most size bytes, and none at the end."""
+        """Return at most `size` bytes, or none at the end."""
 
 
-def as_bytes(chunk: ReadableBuffer, giver: object) -> bytes:
-    """The chunk, copied unless it is immutable: the giver may use its buffer again."""
+def as_bytes(chunk: ReadableBuffer, source: object) -> bytes:
+    """Return the chunk as bytes, copied if it is mutable, since the source may reuse its buffer."""
     if isinstance(chunk, bytes):
         return chunk
     if chunk is None:
-        raise BlockingIOError(f"{giver!r} gave None instead of waiting for bytes; it has to block")
+        raise BlockingIOError(f"{source!r} returned None: use a blocking source")
     if isinstance(chunk, str):
-        raise TypeError(f"{giver!r} gave str, not bytes; open it in binary mode")
+        raise TypeError(f"{source!r} returned str, not bytes: open it in binary mode")
     try:
         return memoryview(chunk).tobytes()
     except TypeError:
-        raise TypeError(f"{giver!r} gave {type(chunk).__name__}, not bytes") from None
+        raise TypeError(f"{source!r} returned {type(chunk).__name__}, not bytes") from None
 
 
 def check_source(filelike: Readable) -> None:
     """Raise TypeError if `filelike` has no `read()`."""
     if not callable(getattr(filelike, "read", None)):
-        kind = type(filelike).__name__
-        raise TypeError(f"bytes are read from a file, and a source of type {kind} has no read(): wrap it in io.BytesIO")
+        raise TypeError(f"an object of type {type(filelike).__name__} has no read(): wrap bytes in io.BytesIO")
 
 
 def check_int(name: str, value: int, least: int) -> None:

@@ -1,4 +1,4 @@
-"""One file read as several."""
+"""Splitting one file into several."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from encore_storage.streams.sources import MEBIBYTE, Readable, as_bytes, check_i
 
 
 def tee(filelike: Readable, n: int = 2, buffer_size: int = MEBIBYTE) -> list[BufferIteratorIO]:
-    """The bytes of a file-like object n times over, as n files that are read independently.
+    """Split a file-like object into `n` files, each of which returns all of its bytes independently.
 
-    The source is read once, a chunk at a time, when the first of the files needs it; it stays open. The files may be
-    read in different threads. They share the chunks, and a chunk is kept until the last file has passed it; a file that
-    is closed or collected keeps nothing. An error of the source comes out of every file that is read up to it. In a
-    forked child that is a ForkedStoreError, since the source is the parent's.
+    The source is read once, one chunk at a time, when the first file needs that chunk. It stays open. The files may
+    be read in different threads. They share chunks, and a chunk is freed when the last file has passed it. A closed or
+    collected file holds nothing back. An error of the source is raised by every file that reaches it.
 
     >>> import io
     >>> head, whole = tee(io.BytesIO(b"observable"))
@@ -24,13 +23,14 @@ def tee(filelike: Readable, n: int = 2, buffer_size: int = MEBIBYTE) -> list[Buf
     (b'observa', b'observable')
 
     Args:
-        filelike: The source; its `read(size)` gives bytes. It can't itself read from the files.
-        n: The number of files.
-        buffer_size: The number of bytes to read from the source at a time.
+        filelike: the source; its `read(size)` returns bytes. It must not read from the files itself.
+        n: number of files.
+        buffer_size: bytes to request per read of the source.
 
     Raises:
-        TypeError: An argument is of the wrong type.
-        ValueError: n is negative or buffer_size is not positive.
+        TypeError: an argument has the wrong type.
+        ValueError: `n` is negative, or `buffer_size` is not positive.
+        ForkedStoreError: while reading, in a forked child; the source belongs to its parent.
     """
     check_source(filelike)
     check_int("n", n, least=0)
@@ -40,7 +40,7 @@ def tee(filelike: Readable, n: int = 2, buffer_size: int = MEBIBYTE) -> list[Buf
 
 
 class _Link:
-    """A place in a teed stream. A reader holds the link where it stands; nothing holds a link that all have passed."""
+    """A position in a teed stream. Only readers at a position refer to it, so links behind all readers are freed."""
 
     __slots__ = ("error", "step")
 
@@ -50,7 +50,7 @@ class _Link:
 
 
 class _TeeReader:
-    """Gives the chunks of a teed stream from a link on, one a call, and b"" at the end."""
+    """A callable that returns the chunks from a link on, one per call, and b"" at the end."""
 
     def __init__(self, source: _TeeSource, link: _Link) -> None:
         self._source = source
@@ -62,20 +62,20 @@ class _TeeReader:
 
 
 class _TeeSource:
-    """Reads each chunk of a source once, for whichever reader needs it first."""
+    """A source of which each chunk is read once, for the first reader that needs it."""
 
     def __init__(self, filelike: Readable, buffer_size: int) -> None:
         self._filelike = filelike
         self._buffer_size = buffer_size
-        # Held while the source is read, since only those who need that very chunk ever take it: they have to wait.
-        # Reentrant, so that a source which reads its own tee can be told so instead of waiting for itself.
+        # Held while the source is read: only readers that need this very chunk acquire it, and they have to wait.
+        # Reentrant, so that a source that reads from its own tee raises an error instead of deadlocking.
         self._lock = threading.RLock()
-        self._reading = False
+        self._is_reading = False
         self._process = this_process()
 
     def read_at(self, link: _Link) -> tuple[bytes, _Link]:
-        """The step from the link on, read from the source unless another reader was faster."""
-        if self._process is not this_process():  # before the lock: nobody would ever release it
+        """Return the step from `link`, read from the source unless another reader has done so."""
+        if self._process is not this_process():  # checked first: in a child, nobody would release the lock
             raise ForkedStoreError(
                 f"a tee of {self._filelike!r}", self._process.pid, "open the source here, and tee that"
             )
@@ -84,14 +84,14 @@ class _TeeSource:
                 raise link.error
             if link.step is not None:
                 return link.step
-            if self._reading:
+            if self._is_reading:
                 raise RuntimeError(f"{self._filelike!r} reads from its own tee")
-            self._reading = True
+            self._is_reading = True
             try:
                 link.step = as_bytes(self._filelike.read(self._buffer_size), self._filelike), _Link()
             except BaseException as error:
-                link.error = error if isinstance(error, Exception) else OSError(f"reading was broken off by {error!r}")
+                link.error = error if isinstance(error, Exception) else OSError(f"reading was interrupted by {error!r}")
                 raise
             finally:
-                self._reading = False
+                self._is_reading = False
             return link.step

@@ -12,7 +12,7 @@ from encore_storage.stores import DictMemoryStore, SqliteStore
 from encore_storage.stores.abstract import AbstractStore
 from tests.campaign.support import CASES, ERRORS, PRODUCT, SHARDS
 from tests.storage.filesystem.test_interrupts import CALLS as FILE_CALLS
-from tests.storage.filesystem.test_interrupts import swept
+from tests.storage.filesystem.test_interrupts import sweep_call
 from tests.storage.sweeps import STORES, sweep
 from tests.storage.test_interrupts import CALLS, Call, Scene, descriptors
 
@@ -65,7 +65,7 @@ def test_interrupt_before_any_instruction_leaves_store_consistent(
 def test_interrupt_before_any_instruction_leaves_file_system_store_consistent(
     tmp_path: Path, name: str, shard: int, record_property: Callable[[str, object], None]
 ) -> None:
-    number = swept(
+    number = sweep_call(
         tmp_path,
         name,
         events="opcode",

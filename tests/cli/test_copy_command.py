@@ -282,7 +282,7 @@ class TestFailures:
 
         assert (done.status, done.last_line) == (1, "2 of 4 keys have arrived, 2 failed")
         slash, name = done.err.splitlines()
-        assert slash.startswith("encore: 'a/b' did not arrive: 'a/b' cannot be a key: what stands above it")
+        assert slash.startswith("encore: 'a/b' did not arrive: 'a/b' cannot be a key: one of its parents")
         assert name.startswith(f"encore: {long!r} did not arrive: ")
         assert set(read(tmp_path / "target")) == {"a", "c"}
 

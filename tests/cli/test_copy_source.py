@@ -16,7 +16,7 @@ import pytest
 from encore_events import EventManager
 from encore_storage.cli.source import SourceDirectory
 from encore_storage.stores import FileSystemStore
-from encore_storage.stores.open_databases import closed, opened
+from encore_storage.stores.open_databases import register, unregister
 from tests.cli.conftest import FILES, Encore
 from tests.cli.support import LONG, read, start, write
 
@@ -204,11 +204,11 @@ def test_a_database_that_this_process_has_open_is_left_out(encore: Encore, sourc
     write(source, {"ledger.db": b"SQLite", "ledger.db-wal": b"log", "ledger.db-shm": b"index"})
     (source / "hard").hardlink_to(source / "ledger.db")
     ledger = Ledger(str(source / "ledger.db"))
-    opened(ledger)
+    register(ledger)
     try:
         done = encore("copy", source, tmp_path / "target")
     finally:
-        closed(ledger)
+        unregister(ledger)
 
     assert (done.status, done.last_line) == (0, "4 of 4 keys have arrived")
     assert done.out.splitlines()[0] == "skipped: 4 files of open databases"

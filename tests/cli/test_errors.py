@@ -118,11 +118,11 @@ def test_what_the_command_cannot_make_sense_of_has_status_2(encore: Encore, argu
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("copy sqlite:letter memory:", "store 'source' finds no sound database in"),
-        ("copy source sqlite:letter", "store 'target' finds no sound database in"),
+        ("copy sqlite:letter memory:", "store 'source' found no valid database in"),
+        ("copy source sqlite:letter", "store 'target' found no valid database in"),
         ("copy sqlite:ledger.db memory:", "belongs to another application"),
         ("copy source sqlite:ledger.db", "belongs to another application"),
-        ("copy source sqlite:missing/a.db", "see that the directory exists"),
+        ("copy source sqlite:missing/a.db", "check that the directory exists"),
         ("copy source sqlite:source", "store 'target' cannot open"),
         ("copy source letter", "is not a directory"),
         ("copy source letter/below", "is not a directory"),
@@ -156,7 +156,7 @@ def test_what_is_no_database_of_ours_is_left_alone(encore: Encore, place: Path, 
 
 def test_so_it_is_in_a_process_of_its_own(place: Path) -> None:
     assert one_line(command("copy", "source", "s3://bucket", cwd=place)).startswith("'s3://bucket' is no store")
-    assert one_line(command("copy", "source", "letter", cwd=place)).endswith("give one to keep the values in")
+    assert one_line(command("copy", "source", "letter", cwd=place)).endswith("use the path of a directory")
 
 
 def test_a_port_that_is_taken_is_named(encore: Encore, source: Path, taken: int) -> None:
@@ -199,7 +199,7 @@ def test_a_target_that_may_not_be_written_to_is_told(encore: Encore, nobody: Pat
     assert "Permission denied" in one_line(done) or "unable to open database file" in one_line(done)
 
 
-@pytest.mark.parametrize(("scheme", "words"), [("", "No space left on device"), ("sqlite:", "has no room left in")])
+@pytest.mark.parametrize(("scheme", "words"), [("", "No space left on device"), ("sqlite:", "has no space left in")])
 def test_on_a_full_disk_it_says_what_arrived_and_finishes_once_there_is_room(
     encore: Encore, tmp_path: Path, small_disk: Path, scheme: str, words: str
 ) -> None:

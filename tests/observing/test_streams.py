@@ -139,7 +139,7 @@ def test_an_error_ends_the_operation_and_what_is_read_after_it_is_not_part_of_it
     assert told_end(recorder) == ("error", 0)
 
     assert reader.read(3) == b"one"
-    with pytest.raises(OSError, match="broke off"):
+    with pytest.raises(OSError, match="failed earlier"):
         reader.read()
     reader.close()
     assert told_end(recorder) == ("error", 0)

@@ -1,4 +1,4 @@
-"""Files that values are written to and read from: what stands at the path stays what it is, and whole."""
+"""Tests of local files: the file at the path keeps its kind, and stays whole."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from encore_events.testing import EventRecorder
 from encore_storage.errors import OpenDatabaseError
 from encore_storage.events import StoreProgressStartEvent
 from encore_storage.stores import DictMemoryStore, FileSystemStore, local_files
-from encore_storage.stores.open_databases import closed, opened
+from encore_storage.stores.open_databases import register, unregister
 from tests.storage.support import REPOSITORY
 
 VALUE = b"the value" * 1000
@@ -41,15 +41,15 @@ def store(manager: EventManager) -> DictMemoryStore:
 
 
 @pytest.fixture
-def named_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file system has no files without a name."""
+def named_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulate a file system without support for unnamed files."""
     monkeypatch.setattr(local_files, "_UNNAMED", 0)
 
 
 @pytest.fixture(params=["unnamed", "named"])
 def either(request: pytest.FixtureRequest) -> None:
     if request.param == "named":
-        request.getfixturevalue("named_parts")
+        request.getfixturevalue("named_files")
 
 
 def names_in(folder: Path) -> set[str]:
@@ -58,10 +58,10 @@ def names_in(folder: Path) -> set[str]:
 
 @pytest.mark.usefixtures("either")
 class TestPermissions:
-    """A file that is replaced stays whose it was, and readable for whom it was."""
+    """A replaced file keeps its owner and its permissions."""
 
     @pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o755, 0o444])
-    def test_permissions_stay(self, store: DictMemoryStore, tmp_path: Path, mode: int) -> None:
+    def test_permissions_are_kept(self, store: DictMemoryStore, tmp_path: Path, mode: int) -> None:
         path = tmp_path / "file"
         path.write_bytes(b"old")
         path.chmod(mode)
@@ -70,7 +70,7 @@ class TestPermissions:
 
         assert (stat.S_IMODE(path.stat().st_mode), path.read_bytes()) == (mode, VALUE)
 
-    def test_a_program_does_not_stay_one_that_runs_as_its_owner(self, store: DictMemoryStore, tmp_path: Path) -> None:
+    def test_setuid_is_lost(self, store: DictMemoryStore, tmp_path: Path) -> None:
         path = tmp_path / "file"
         path.write_bytes(b"old")
         path.chmod(0o4755)
@@ -80,7 +80,9 @@ class TestPermissions:
         assert stat.S_IMODE(path.stat().st_mode) == 0o755
 
     @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
-    def test_a_new_file_gets_the_usual_ones(self, store: DictMemoryStore, tmp_path: Path, mask: int, mode: int) -> None:
+    def test_new_file_gets_default_permissions(
+        self, store: DictMemoryStore, tmp_path: Path, mask: int, mode: int
+    ) -> None:
         before = os.umask(mask)
         try:
             store.to_file("k", tmp_path / "file")
@@ -91,7 +93,7 @@ class TestPermissions:
 
     @pytest.mark.skipif(not IS_ROOT, reason="only root may give files away")
     @pytest.mark.parametrize("mode", [0o600, 0o644])
-    def test_the_owner_stays(self, store: DictMemoryStore, tmp_path: Path, mode: int) -> None:
+    def test_owner_is_kept(self, store: DictMemoryStore, tmp_path: Path, mode: int) -> None:
         path = tmp_path / "file"
         path.write_bytes(b"old")
         os.chown(path, NOBODY, 4321)
@@ -102,8 +104,8 @@ class TestPermissions:
         found = path.stat()
         assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (NOBODY, 4321, mode)
 
-    @pytest.mark.skipif(not IS_ROOT, reason="only root can be somebody else for a while")
-    def test_an_owner_that_cannot_stay_is_no_failure(self, store: DictMemoryStore, tmp_path: Path) -> None:
+    @pytest.mark.skipif(not IS_ROOT, reason="only root can switch users")
+    def test_owner_that_cannot_be_kept_is_not_an_error(self, store: DictMemoryStore, tmp_path: Path) -> None:
         tmp_path.chmod(0o777)
         path = tmp_path / "file"
         path.write_bytes(b"old")
@@ -119,7 +121,7 @@ class TestPermissions:
         assert (path.stat().st_uid, path.read_bytes()) == (NOBODY, VALUE)
 
     @pytest.mark.skipif(not hasattr(os, "setxattr"), reason="no extended attributes here")
-    def test_an_access_list_stays(self, store: DictMemoryStore, tmp_path: Path) -> None:
+    def test_access_control_list_is_kept(self, store: DictMemoryStore, tmp_path: Path) -> None:
         path = tmp_path / "file"
         path.write_bytes(b"old")
         entries = [(1, 6, 0xFFFFFFFF), (2, 6, NOBODY), (4, 0, 0xFFFFFFFF), (16, 6, 0xFFFFFFFF), (32, 0, 0xFFFFFFFF)]
@@ -130,7 +132,7 @@ class TestPermissions:
         try:
             os.setxattr(path, "system.posix_acl_access", (2).to_bytes(4, "little") + packed)
         except OSError:
-            pytest.skip("the file system has no access lists")
+            pytest.skip("the file system has no access control lists")
         before = os.getxattr(path, "system.posix_acl_access")
 
         store.to_file("k", path)
@@ -139,9 +141,9 @@ class TestPermissions:
 
 
 class TestStreams:
-    """Pipes, devices and open descriptors are written to, and stay what they are."""
+    """Pipes, devices and open descriptors are written to directly, never replaced."""
 
-    def test_a_pipe_is_written_to(self, store: DictMemoryStore, tmp_path: Path) -> None:
+    def test_pipe_is_written_to(self, store: DictMemoryStore, tmp_path: Path) -> None:
         pipe = tmp_path / "pipe"
         os.mkfifo(pipe)
         got: list[bytes] = []
@@ -155,7 +157,7 @@ class TestStreams:
         assert stat.S_ISFIFO(pipe.lstat().st_mode)
         assert names_in(tmp_path) == {"pipe"}
 
-    def test_a_pipe_behind_a_link_is_written_to(self, store: DictMemoryStore, tmp_path: Path) -> None:
+    def test_pipe_behind_a_link_is_written_to(self, store: DictMemoryStore, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")
         (tmp_path / "link").symlink_to("pipe")
         got: list[bytes] = []
@@ -170,7 +172,7 @@ class TestStreams:
 
     @pytest.mark.skipif(not IS_ROOT, reason="only root may make a device")
     @pytest.mark.parametrize("is_linked", [False, True])
-    def test_a_device_stays_a_device(self, store: DictMemoryStore, tmp_path: Path, is_linked: bool) -> None:
+    def test_device_is_not_replaced(self, store: DictMemoryStore, tmp_path: Path, is_linked: bool) -> None:
         device = tmp_path / "null"
         os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
         (tmp_path / "link").symlink_to("null")
@@ -180,14 +182,14 @@ class TestStreams:
         assert stat.S_ISCHR(device.lstat().st_mode)
         assert names_in(tmp_path) == {"null", "link"}
 
-    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
-    def test_a_full_device_is_an_error_that_names_it(self, store: DictMemoryStore) -> None:
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+    def test_full_device_error_names_the_path(self, store: DictMemoryStore) -> None:
         with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
             store.to_file("k", "/dev/full")
 
         assert stat.S_ISCHR(Path("/dev/full").lstat().st_mode)
 
-    def test_a_socket_is_refused_and_stays(self, store: DictMemoryStore, tmp_path: Path) -> None:
+    def test_socket_is_rejected(self, store: DictMemoryStore, tmp_path: Path) -> None:
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(str(tmp_path / "socket"))
             with pytest.raises(OSError, match="socket") as caught:
@@ -196,10 +198,10 @@ class TestStreams:
         assert caught.value.errno == errno.ENXIO
         assert stat.S_ISSOCK((tmp_path / "socket").lstat().st_mode)
 
-    @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc here")
+    @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc here")
     @pytest.mark.parametrize("path", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
     @pytest.mark.parametrize("kind", ["pipe", "file"])
-    def test_standard_output_is_written_to_whatever_it_is(self, tmp_path: Path, path: str, kind: str) -> None:
+    def test_standard_output_is_written_to(self, tmp_path: Path, path: str, kind: str) -> None:
         (tmp_path / "link").symlink_to("/dev/stdout")
         program = (
             "import sys; from encore_storage import DictMemoryStore; store = DictMemoryStore()\n"
@@ -221,12 +223,10 @@ class TestStreams:
 
 @pytest.mark.usefixtures("either")
 class TestPlaces:
-    """What path leads to the file does not matter."""
+    """Any path to a file works."""
 
     @pytest.mark.parametrize("to", ["file", "{}/file", "{}/folder/../file", "other", "folder/file"])
-    def test_a_link_stays_and_what_it_leads_to_is_replaced(
-        self, store: DictMemoryStore, tmp_path: Path, to: str
-    ) -> None:
+    def test_target_of_a_link_is_replaced(self, store: DictMemoryStore, tmp_path: Path, to: str) -> None:
         (tmp_path / "folder").mkdir()
         for name in ("file", "folder/file"):
             (tmp_path / name).write_bytes(b"old")
@@ -243,9 +243,7 @@ class TestPlaces:
         assert names_in(tmp_path) == {"file", "folder", "link", "other"}
         assert names_in(tmp_path / "folder") == {"file"}
 
-    def test_a_link_that_leads_nowhere_yet_stays_and_leads_to_the_file(
-        self, store: DictMemoryStore, tmp_path: Path
-    ) -> None:
+    def test_missing_target_of_a_link_is_created(self, store: DictMemoryStore, tmp_path: Path) -> None:
         (tmp_path / "link").symlink_to("file")
 
         store.to_file("k", tmp_path / "link")
@@ -253,7 +251,7 @@ class TestPlaces:
         assert (tmp_path / "link").is_symlink()
         assert (tmp_path / "file").read_bytes() == VALUE
 
-    def test_a_link_that_goes_round_in_a_circle_is_an_error(self, store: DictMemoryStore, tmp_path: Path) -> None:
+    def test_circular_link_raises_an_error(self, store: DictMemoryStore, tmp_path: Path) -> None:
         (tmp_path / "circle").symlink_to("circle")
 
         with pytest.raises(OSError, match="circle") as caught:
@@ -263,9 +261,7 @@ class TestPlaces:
         assert (tmp_path / "circle").is_symlink()
 
     @pytest.mark.parametrize("name", ["x" * 255, "ü" * 127, "." * 254 + "x"])
-    def test_a_name_may_be_as_long_as_the_system_allows(
-        self, store: DictMemoryStore, tmp_path: Path, name: str
-    ) -> None:
+    def test_name_of_the_greatest_length_works(self, store: DictMemoryStore, tmp_path: Path, name: str) -> None:
         for data in (VALUE, b"another"):
             store.from_bytes("k", data)
             store.to_file("k", tmp_path / name)
@@ -273,7 +269,7 @@ class TestPlaces:
 
         assert names_in(tmp_path) == {name}
 
-    def test_a_name_need_not_be_text(self, store: DictMemoryStore, tmp_path: Path) -> None:
+    def test_name_need_not_be_utf8(self, store: DictMemoryStore, tmp_path: Path) -> None:
         path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
 
         for _ in range(2):
@@ -281,9 +277,7 @@ class TestPlaces:
 
         assert Path(path).read_bytes() == VALUE
 
-    def test_a_path_may_be_relative(
-        self, store: DictMemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_relative_path_works(self, store: DictMemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
 
         for _ in range(2):
@@ -292,7 +286,7 @@ class TestPlaces:
         assert (names_in(tmp_path), Path("file").read_bytes()) == ({"file"}, VALUE)
 
     @pytest.mark.parametrize("path", [".", "folder", "folder/", "new/", ""])
-    def test_a_directory_is_refused(
+    def test_directory_is_rejected(
         self, store: DictMemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
     ) -> None:
         monkeypatch.chdir(tmp_path)
@@ -304,15 +298,13 @@ class TestPlaces:
         assert names_in(tmp_path) == {"folder"}
         assert names_in(tmp_path / "folder") == set()
 
-    def test_a_directory_that_is_missing_is_an_error_that_names_the_path(
-        self, store: DictMemoryStore, tmp_path: Path
-    ) -> None:
+    def test_missing_directory_error_names_the_path(self, store: DictMemoryStore, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError) as caught:
             store.to_file("k", tmp_path / "missing" / "file")
 
         assert caught.value.filename == str(tmp_path / "missing" / "file")
 
-    def test_another_name_of_the_file_keeps_the_old_bytes(self, store: DictMemoryStore, tmp_path: Path) -> None:
+    def test_hard_link_keeps_the_old_bytes(self, store: DictMemoryStore, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(b"old")
         (tmp_path / "other").hardlink_to(tmp_path / "file")
 
@@ -320,7 +312,7 @@ class TestPlaces:
 
         assert ((tmp_path / "file").read_bytes(), (tmp_path / "other").read_bytes()) == (VALUE, b"old")
 
-    def test_a_file_made_meanwhile_is_replaced(self, store: DictMemoryStore, tmp_path: Path) -> None:
+    def test_file_created_meanwhile_is_replaced(self, store: DictMemoryStore, tmp_path: Path) -> None:
         path = tmp_path / "file"
         with local_files.replacing(path) as write:
             path.write_bytes(b"somebody else's")
@@ -330,7 +322,7 @@ class TestPlaces:
         assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (b"ours", 0o600)
         assert names_in(tmp_path) == {"file"}
 
-    def test_a_file_removed_meanwhile_is_made(self, store: DictMemoryStore, tmp_path: Path) -> None:
+    def test_file_removed_meanwhile_is_created(self, store: DictMemoryStore, tmp_path: Path) -> None:
         path = tmp_path / "file"
         path.write_bytes(b"old")
         with local_files.replacing(path) as write:
@@ -366,12 +358,12 @@ def killed(program: str, path: Path, kind: str) -> None:
 
 
 class TestKill:
-    """A kill leaves no file that a store would take for a value."""
+    """A kill leaves no file that a store would list."""
 
     @pytest.mark.parametrize("kind", ["unnamed", "named"])
     @pytest.mark.parametrize("program", [KILLED_WHILE_WRITING, KILLED_WHILE_REPLACING], ids=["writing", "replacing"])
     @pytest.mark.parametrize("place", ["file", "folder/file", "folder/deeper/file"])
-    def test_in_the_directory_of_a_store(
+    def test_kill_in_the_directory_of_a_store_leaves_nothing(
         self, manager: EventManager, tmp_path: Path, program: str, kind: str, place: str
     ) -> None:
         store = FileSystemStore(tmp_path, event_manager=manager)
@@ -386,7 +378,7 @@ class TestKill:
         again.to_file(place, tmp_path / "other")
 
     @pytest.mark.parametrize("exists", [False, True])
-    def test_in_a_directory_that_will_be_one_of_a_store(
+    def test_kill_in_another_directory_leaves_nothing(
         self, manager: EventManager, tmp_path: Path, exists: bool
     ) -> None:
         if exists:
@@ -396,7 +388,7 @@ class TestKill:
 
         assert list(FileSystemStore(tmp_path, event_manager=manager).query_keys()) == ["file"] * exists
 
-    def test_in_a_store_within_a_store(self, manager: EventManager, tmp_path: Path) -> None:
+    def test_kill_in_a_nested_store_leaves_nothing(self, manager: EventManager, tmp_path: Path) -> None:
         outer, inner = (FileSystemStore(path, event_manager=manager) for path in (tmp_path, tmp_path / "inner"))
         outer.from_bytes("a", b"1")
         inner.from_bytes("file", b"old")
@@ -407,10 +399,8 @@ class TestKill:
         assert list(inner.query_keys()) == ["file"]
         assert list(outer.query_keys()) == before
 
-    @pytest.mark.usefixtures("named_parts")
-    def test_a_store_that_is_opened_meanwhile_leaves_the_bytes_alone(
-        self, manager: EventManager, tmp_path: Path
-    ) -> None:
+    @pytest.mark.usefixtures("named_files")
+    def test_store_opened_meanwhile_does_not_sweep_the_new_file(self, manager: EventManager, tmp_path: Path) -> None:
         FileSystemStore(tmp_path, event_manager=manager).from_bytes("file", b"old")
         with local_files.replacing(tmp_path / "file") as write:
             write(b"new")
@@ -418,9 +408,7 @@ class TestKill:
 
         assert (tmp_path / "file").read_bytes() == b"new"
 
-    def test_a_scratch_directory_that_others_may_write_to_is_not_used(
-        self, manager: EventManager, tmp_path: Path
-    ) -> None:
+    def test_world_writable_scratch_directory_is_not_used(self, manager: EventManager, tmp_path: Path) -> None:
         FileSystemStore(tmp_path, event_manager=manager).from_bytes("file", b"old")
         (tmp_path / ".encore" / "tmp").chmod(0o777)
 
@@ -428,11 +416,11 @@ class TestKill:
 
 
 class Interrupt(BaseException):
-    """Ctrl-C at the worst of moments."""
+    """A stand-in for KeyboardInterrupt."""
 
 
-def interrupted(call: Callable[[], object], at: int) -> bool:
-    """Raise in the call, at the nth instruction of the module that is tested; whether it came that far."""
+def interrupt(call: Callable[[], object], at: int) -> bool:
+    """Interrupt the call at the nth instruction of the tested module; return whether it got that far."""
     left = at
 
     def trace(frame: FrameType, event: str, _argument: Any) -> Any:
@@ -461,24 +449,24 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc here")
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc here")
 @pytest.mark.usefixtures("either")
 @pytest.mark.parametrize("exists", [False, True])
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_interrupt_at_any_instruction_leaves_the_old_bytes_or_the_new(
+def test_interrupt_at_any_instruction_leaves_old_or_new_bytes(
     store: DictMemoryStore, tmp_path: Path, exists: bool
 ) -> None:
     path, number = tmp_path / "file", 0
     before = descriptors()
-    has_come = True
-    while has_come:
+    is_interrupted = True
+    while is_interrupted:
         number += 1
         path.unlink(missing_ok=True)
         if exists:
             path.write_bytes(b"old")
-        has_come = interrupted(lambda: store.to_file("k", path), number)
-        assert descriptors() == before, f"a descriptor stays open after an interrupt at instruction {number}"
-        assert names_in(tmp_path) <= {"file"}, f"a part stays after an interrupt at instruction {number}"
+        is_interrupted = interrupt(lambda: store.to_file("k", path), number)
+        assert descriptors() == before, f"a descriptor is leaked by an interrupt at instruction {number}"
+        assert names_in(tmp_path) <= {"file"}, f"a file is left by an interrupt at instruction {number}"
         if exists or path.exists():
             assert path.read_bytes() in {VALUE, b"old"}
 
@@ -486,54 +474,54 @@ def test_an_interrupt_at_any_instruction_leaves_the_old_bytes_or_the_new(
 
 
 class TestSizes:
-    """How many bytes are expected of a file."""
+    """The expected size of a file is the `steps` of its operation."""
 
     @pytest.fixture
-    def announced(self, store: DictMemoryStore, recorder: EventRecorder) -> Callable[[Path | str], list[int]]:
-        def announce(path: Path | str) -> list[int]:
+    def steps_of(self, store: DictMemoryStore, recorder: EventRecorder) -> Callable[[Path | str], list[int]]:
+        def steps(path: Path | str) -> list[int]:
             recorder.clear()
             with contextlib.suppress(OSError):
                 store.from_file("k", path)
             return [event.steps for event in recorder.of(StoreProgressStartEvent)]
 
-        return announce
+        return steps
 
     @pytest.mark.parametrize("size", [0, 1, 5000])
-    def test_an_ordinary_file_says_how_many(
-        self, announced: Callable[[Path | str], list[int]], tmp_path: Path, size: int
+    def test_ordinary_file_has_a_size(
+        self, steps_of: Callable[[Path | str], list[int]], tmp_path: Path, size: int
     ) -> None:
         (tmp_path / "file").write_bytes(bytes(size))
         (tmp_path / "link").symlink_to("file")
 
-        assert announced(tmp_path / "file") == announced(tmp_path / "link") == [size]
+        assert steps_of(tmp_path / "file") == steps_of(tmp_path / "link") == [size]
 
     @pytest.mark.parametrize("path", ["/proc/self/status", "/proc/cpuinfo", "/sys/kernel/uevent_seqnum", "/dev/null"])
-    def test_what_the_kernel_makes_up_does_not(self, announced: Callable[[Path | str], list[int]], path: str) -> None:
+    def test_file_generated_by_the_kernel_has_no_size(
+        self, steps_of: Callable[[Path | str], list[int]], path: str
+    ) -> None:
         if not os.access(path, os.R_OK):
-            pytest.skip(f"there is no {path} here")
+            pytest.skip(f"no {path} here")
 
-        assert announced(path) == [-1]
+        assert steps_of(path) == [-1]
 
-    def test_a_pipe_does_not(
-        self, announced: Callable[[Path | str], list[int]], store: DictMemoryStore, tmp_path: Path
+    def test_pipe_has_no_size(
+        self, steps_of: Callable[[Path | str], list[int]], store: DictMemoryStore, tmp_path: Path
     ) -> None:
         os.mkfifo(tmp_path / "pipe")
         writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(VALUE))
         writer.start()
 
-        assert announced(tmp_path / "pipe") == [-1]
+        assert steps_of(tmp_path / "pipe") == [-1]
         writer.join(LONG)
         assert store.to_bytes("k") == VALUE
 
-    def test_a_file_that_is_missing_is_told_by_its_opening(
-        self, announced: Callable[[Path | str], list[int]], tmp_path: Path
-    ) -> None:
-        assert announced(tmp_path / "missing") == [-1]
+    def test_missing_file_has_no_size(self, steps_of: Callable[[Path | str], list[int]], tmp_path: Path) -> None:
+        assert steps_of(tmp_path / "missing") == [-1]
 
 
 @dataclass
 class Ledger:
-    """A database that somebody has open."""
+    """An open database."""
 
     path: str
     store: str = "ledger"
@@ -548,15 +536,15 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     (tmp_path / "link").symlink_to("ledger.db")
     (tmp_path / "hard").hardlink_to(tmp_path / "ledger.db")
     database = Ledger(str(tmp_path / "ledger.db"))
-    opened(database)
+    register(database)
     yield database
-    closed(database)
+    unregister(database)
 
 
 @pytest.mark.usefixtures("ledger")
 @pytest.mark.parametrize("name", ["ledger.db", "ledger.db-wal", "ledger.db-shm", "link", "hard"])
 @pytest.mark.parametrize("call", ["to_file", "from_file"])
-def test_a_database_that_is_open_is_no_file(store: DictMemoryStore, tmp_path: Path, call: str, name: str) -> None:
+def test_open_database_is_rejected(store: DictMemoryStore, tmp_path: Path, call: str, name: str) -> None:
     with pytest.raises(OpenDatabaseError, match="store 'ledger' of this process has that database open"):
         getattr(store, call)("k", tmp_path / name)
 
@@ -564,8 +552,8 @@ def test_a_database_that_is_open_is_no_file(store: DictMemoryStore, tmp_path: Pa
     assert store.to_bytes("k") == VALUE
 
 
-def test_a_database_that_is_closed_is_a_file(store: DictMemoryStore, tmp_path: Path, ledger: Ledger) -> None:
-    closed(ledger)
+def test_closed_database_is_accepted(store: DictMemoryStore, tmp_path: Path, ledger: Ledger) -> None:
+    unregister(ledger)
 
     store.from_file("k", tmp_path / "ledger.db")
     store.to_file("k", tmp_path / "ledger.db-wal")

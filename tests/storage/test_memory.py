@@ -1,4 +1,4 @@
-"""DictMemoryStore: what a reader sees while another thread's transaction begins and ends under its hands."""
+"""Tests of DictMemoryStore: reads during which another thread's transaction begins or ends."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ def store(manager: EventManager) -> DictMemoryStore:
     return DictMemoryStore(event_manager=manager)
 
 
-class Interrupting(dict[str, Any]):
-    """The store's entries, where something happens just after they were looked at for the first time."""
+class ActingEntries(dict[str, Any]):
+    """The store's entries, with an action that runs right after the first access."""
 
-    def __init__(self, entries: dict[str, Any], happens: Callable[[], object]) -> None:
+    def __init__(self, entries: dict[str, Any], action: Callable[[], object]) -> None:
         super().__init__(entries)
-        self._happens: Callable[[], object] | None = happens
+        self._action: Callable[[], object] | None = action
 
     def get(self, key: str, default: Any = None) -> Any:
         found = super().get(key, default)
-        self._let_it_happen()
+        self._run_action()
         return found
 
     def copy(self) -> dict[str, Any]:
         found = super().copy()
-        self._let_it_happen()
+        self._run_action()
         return found
 
-    def _let_it_happen(self) -> None:
-        happens, self._happens = self._happens, None
-        if happens is not None:
-            happens()
+    def _run_action(self) -> None:
+        action, self._action = self._action, None
+        if action is not None:
+            action()
 
 
-LOOKS: dict[str, Callable[[DictMemoryStore], bytes]] = {
+READS: dict[str, Callable[[DictMemoryStore], bytes]] = {
     "one key": lambda store: store.to_bytes("a"),
     "all keys": lambda store: b"".join(store.to_bytes(key) for key in store.query_keys()),
 }
 
 
-@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
-def test_a_reader_whose_look_at_uncommitted_bytes_is_followed_by_their_rollback_sees_the_old_ones(
-    look: Callable[[DictMemoryStore], bytes], store: DictMemoryStore, pool: ThreadPoolExecutor
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_read_during_a_rollback_returns_the_old_bytes(
+    read: Callable[[DictMemoryStore], bytes], store: DictMemoryStore, pool: ThreadPoolExecutor
 ) -> None:
     store.from_bytes("a", b"old")
     transaction = store.transaction()
@@ -61,26 +61,26 @@ def test_a_reader_whose_look_at_uncommitted_bytes_is_followed_by_their_rollback_
     def roll_back() -> None:
         pool.submit(transaction.__exit__, OSError, error, None).result(LONG)
 
-    store._entries = Interrupting(store._entries, roll_back)
+    store._entries = ActingEntries(store._entries, roll_back)
 
-    assert look(store) == b"old"
+    assert read(store) == b"old"
 
 
-@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
-def test_a_reader_who_looks_while_a_transaction_begins_and_commits_sees_what_it_committed(
-    look: Callable[[DictMemoryStore], bytes], store: DictMemoryStore, pool: ThreadPoolExecutor
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_read_during_a_whole_transaction_returns_the_committed_bytes(
+    read: Callable[[DictMemoryStore], bytes], store: DictMemoryStore, pool: ThreadPoolExecutor
 ) -> None:
     def transaction() -> None:
         with store.transaction():
             store.from_bytes("a", b"new")
 
     store.from_bytes("a", b"old")
-    store._entries = Interrupting(store._entries, lambda: pool.submit(transaction).result(LONG))
+    store._entries = ActingEntries(store._entries, lambda: pool.submit(transaction).result(LONG))
 
-    assert look(store) == b"new"
+    assert read(store) == b"new"
 
 
-def test_a_write_outside_of_a_transaction_first_undoes_what_a_broken_rollback_left(
+def test_write_first_undoes_the_remains_of_a_failed_rollback(
     store: DictMemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken() -> None:

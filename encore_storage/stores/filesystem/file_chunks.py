@@ -1,4 +1,4 @@
-"""The bytes of a file, in chunks: those that were looked up, or an error."""
+"""The bytes of a file in chunks, guaranteed to be those of the look-up."""
 
 from __future__ import annotations
 
@@ -13,28 +13,26 @@ from encore_storage.streams import MEBIBYTE, buffer_iterator
 
 
 class FileChunks(Iterator[bytes]):
-    """Some bytes of an open file, which is closed at their end, by `close()`, or when this is collected.
+    """An iterator over bytes of an open file, which is closed at their end, by `close()`, or when this is collected.
 
-    The last of them come only if the file has not been changed in place meanwhile.
+    The last chunk is only returned if the file has not been changed in place meanwhile.
 
     Args:
         file: the file.
-        token: the one that it must have.
-        start: where the bytes begin.
-        size: how many they are.
-        replaced: what is raised if they are no longer to be had.
+        token: the token that it must have.
+        start: the first byte.
+        size: the number of bytes.
+        conflict: the error to raise if the file has changed, here or while iterating.
     """
 
-    def __init__(self, file: Descriptors, token: Token, start: int, size: int, replaced: ConflictError) -> None:
-        """Check that the file has the token; it is closed if not."""
+    def __init__(self, file: Descriptors, token: Token, start: int, size: int, conflict: ConflictError) -> None:
         self._file = _OpenFile(file, start)
         if self._file.token() != token:
             file.close()
-            raise replaced
-        self._chunks = _read(self._file, token, size, replaced)
+            raise conflict
+        self._chunks = _read(self._file, token, size, conflict)
 
     def __next__(self) -> bytes:
-        """Return the next chunk. Raises ConflictError."""
         return next(self._chunks)
 
     def close(self) -> None:
@@ -44,7 +42,7 @@ class FileChunks(Iterator[bytes]):
 
 
 class _OpenFile:
-    """A file that is read from a place of its own: that of the descriptor is shared with forked children."""
+    """A file with a read position of its own: forked children share that of the descriptor."""
 
     def __init__(self, file: Descriptors, start: int) -> None:
         self._file = file
@@ -62,12 +60,12 @@ class _OpenFile:
         self._file.close()
 
 
-def _read(file: _OpenFile, token: Token, size: int, replaced: ConflictError) -> Generator[bytes, None, None]:
+def _read(file: _OpenFile, token: Token, size: int, conflict: ConflictError) -> Generator[bytes, None, None]:
     with contextlib.closing(file):
         for chunk in buffer_iterator(file, MEBIBYTE, max_bytes=size):
             size -= len(chunk)
             if not size and file.token() != token:
-                raise replaced
+                raise conflict
             yield chunk
         if size:
-            raise replaced
+            raise conflict

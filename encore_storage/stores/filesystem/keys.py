@@ -1,33 +1,30 @@
-"""Keys that are paths: relative, with '/' between the names, each file spelled in one way only."""
+"""Keys that are relative paths, with '/' between the names and a single spelling for each file."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 from encore_storage.errors import InvalidKeyError
 
 OWN = ".encore"
-"""The directory that a store keeps for itself in its root."""
+"""The store's own directory in its root."""
 
 LONGEST_NAME = 255
 LONGEST_PATH = 4095
 
 
 def check_key(key: str, root: str) -> None:
-    """Refuse what is not a path to a file below the directory `root`, or not the one way to spell it.
-
-    Raises:
-        InvalidKeyError: with the reason.
-    """
+    """Raise InvalidKeyError unless the key is the one spelling of a path to a file below the directory `root`."""
     encoded = _encoded(key)
     names = key.split("/")
     faults = {
         "it is empty": not key,
-        "it has a NUL character in it": "\0" in key,
-        "it begins or ends with '/', or has '//' in it": bool(key) and "" in names,
-        "it has '.' or '..' between its slashes": "." in names or ".." in names,
+        "it contains a NUL character": "\0" in key,
+        "it begins or ends with '/', or contains '//'": bool(key) and "" in names,
+        "it contains the path component '.' or '..'": "." in names or ".." in names,
         f"{OWN!r} is the store's own directory": is_own(key),
-        f"a name in it is longer than {LONGEST_NAME} bytes": max(map(len, encoded.split(b"/"))) > LONGEST_NAME,
+        f"it contains a name longer than {LONGEST_NAME} bytes": max(map(len, encoded.split(b"/"))) > LONGEST_NAME,
         f"its path is longer than {LONGEST_PATH} bytes": len(os.fsencode(root)) + 1 + len(encoded) > LONGEST_PATH,
     }
     for reason, is_so in faults.items():
@@ -36,16 +33,21 @@ def check_key(key: str, root: str) -> None:
 
 
 def is_own(path: str) -> bool:
-    """Whether the path is the store's own directory or below it, on a file system that ignores case too."""
+    """Return whether the path leads into the store's own directory, also on a file system that ignores case."""
     return path.partition("/")[0].casefold() == OWN
 
 
+def digest_of(key: str) -> str:
+    """Return a unique file name for any key, however long and whatever its characters."""
+    return hashlib.sha256(os.fsencode(key)).hexdigest()
+
+
 def _encoded(key: str) -> bytes:
-    """The key as the system spells it. Names that are not UTF-8 have surrogates in them, others must not."""
+    """Return the key as bytes. Only names that are not UTF-8 may contain surrogates."""
     try:
         encoded = os.fsencode(key)
     except UnicodeEncodeError:
-        raise InvalidKeyError(key, "it has characters in it that no file name can have") from None
+        raise InvalidKeyError(key, "it contains characters that no file name can have") from None
     if os.fsdecode(encoded) != key:
         raise InvalidKeyError(key, f"its surrogates spell {os.fsdecode(encoded)!r}, which is another key")
     return encoded

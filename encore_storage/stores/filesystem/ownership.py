@@ -1,4 +1,4 @@
-"""Owner, group, permissions and attributes of a file, and how another takes them over."""
+"""Owner, group, permissions and extended attributes of a file, and how to copy them to another."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import NamedTuple
 ACL = "system.posix_acl_access"
 
 OF_VALUES = 0o1777
-"""The permissions that a value takes over; setuid and setgid are lost, as with any file that is written to."""
+"""The permissions that are copied to a value; setuid and setgid are lost, as with any write to a file."""
 
 OF_METADATA = 0o666
-"""The permissions of a value that its metadata takes over."""
+"""The permissions of a value that are copied to its metadata."""
 
 _OF_THE_BYTES = frozenset({"security.capability", "security.evm", "security.ima"})
-"""Attributes that were given to the bytes, and must not pass to others."""
+"""Attributes that were granted to the bytes, and must not pass to others."""
 
 
 class Original(NamedTuple):
-    """A file that another resembles: the one that replaces it, or the one with its metadata.
+    """A file whose access rights are copied to another: to its replacement, or to its metadata file.
 
     Attributes:
-        found: what `os.stat` gives.
-        attributes: its extended attributes, or None where they are not to be looked at.
+        found: the result of `os.stat`.
+        attributes: its extended attributes, or None if they are not copied.
     """
 
     found: os.stat_result
@@ -32,36 +32,36 @@ class Original(NamedTuple):
 
     @classmethod
     def of(cls, name: str, parent: int, known: Original | None) -> Original:
-        """Examine a file in an open directory, unless it is `known` and has not changed."""
+        """Examine a file in an open directory; return `known` if it is that file, unchanged."""
         found = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        if known is not None and known.is_still(found):
+        if known is not None and known.is_unchanged(found):
             return known
         return cls(found, _attributes_of(f"/proc/self/fd/{parent}/{name}") if stat.S_ISREG(found.st_mode) else None)
 
     def for_metadata(self) -> Original:
-        """Return the same, as far as it says who may read the value."""
+        """Return a copy that has only the attribute that controls read access."""
         if self.attributes is None:
             return self
         return Original(self.found, {name: value for name, value in self.attributes.items() if name == ACL})
 
-    def is_still(self, found: os.stat_result) -> bool:
-        """Return whether neither the file nor who may use it has changed."""
+    def is_unchanged(self, found: os.stat_result) -> bool:
+        """Return whether neither the file nor its access rights have changed."""
         return (self.found.st_ino, self.found.st_ctime_ns) == (found.st_ino, found.st_ctime_ns)
 
 
-def resemble(fd: int, made: os.stat_result, original: Original, permissions: int) -> bool:
-    """Give a new file what the original has, and return whether owner, group and access are the same then.
+def copy_access(fd: int, made: os.stat_result, original: Original, permissions: int) -> bool:
+    """Copy the original's owner, permissions and attributes to a new file; return whether access is the same.
 
-    Where the group or the access control list can't be the same, the group gets no permissions that others don't have.
+    If the group or the access control list cannot be copied, the group gets no permissions that others don't have.
 
     Args:
         fd: the new file.
-        made: what `os.fstat` gives for it.
-        original: the file to resemble.
-        permissions: the permissions to take over.
+        made: the result of `os.fstat` for it.
+        original: the file to copy from.
+        permissions: the mask of the permissions to copy.
     """
-    has_owner, has_group = belong(fd, made, original.found)
-    has_list = original.attributes is None or _take_over(fd, original.attributes)
+    has_owner, has_group = copy_owner(fd, made, original.found)
+    has_list = original.attributes is None or _copy_attributes(fd, original.attributes)
     mode = stat.S_IMODE(original.found.st_mode) & permissions
     if not (has_group and has_list):
         mode &= ~0o070 | (mode & 0o007) << 3
@@ -69,24 +69,24 @@ def resemble(fd: int, made: os.stat_result, original: Original, permissions: int
     if mode != stat.S_IMODE(made.st_mode) or original.attributes:
         try:
             os.fchmod(fd, mode)
-        except OSError:  # a file system that has no permissions
+        except OSError:  # a file system without permissions
             has_mode = False
     return has_owner and has_group and has_list and has_mode
 
 
-def belong(fd: int, made: os.stat_result, found: os.stat_result) -> tuple[bool, bool]:
-    """Give a new file the owner and the group of another, and return whether it has each."""
+def copy_owner(fd: int, made: os.stat_result, found: os.stat_result) -> tuple[bool, bool]:
+    """Copy the owner and the group of a file to a new one; return whether each of them is the same."""
     if (made.st_uid, made.st_gid) == (found.st_uid, found.st_gid):
         return True, True
     for owner, group in ((found.st_uid, found.st_gid), (-1, found.st_gid)):
-        with contextlib.suppress(OSError):  # not permitted, or not known to the file system
+        with contextlib.suppress(OSError):  # not permitted, or unknown to the file system
             os.fchown(fd, owner, group)
             return owner != -1 or made.st_uid == found.st_uid, True
     return made.st_uid == found.st_uid, made.st_gid == found.st_gid
 
 
 def _attributes_of(path: str) -> dict[str, bytes]:
-    """Return the extended attributes of a file as far as they can be read; most systems and most files have none."""
+    """Return the readable extended attributes of a file. Most systems and most files have none."""
     attributes: dict[str, bytes] = {}
     with contextlib.suppress(OSError, AttributeError):
         for name in os.listxattr(path, follow_symlinks=False):
@@ -96,8 +96,8 @@ def _attributes_of(path: str) -> dict[str, bytes]:
     return attributes
 
 
-def _take_over(fd: int, attributes: dict[str, bytes]) -> bool:
-    """Set the attributes, and return whether the access control list is the same then."""
+def _copy_attributes(fd: int, attributes: dict[str, bytes]) -> bool:
+    """Set the attributes; return whether the access control list is the same."""
     for name, value in attributes.items():
         try:
             os.setxattr(fd, name, value)
@@ -107,6 +107,6 @@ def _take_over(fd: int, attributes: dict[str, bytes]) -> bool:
     if ACL in attributes:
         return True
     with contextlib.suppress(OSError, AttributeError):
-        if ACL in os.listxattr(fd):  # inherited from the directory in which it was made
+        if ACL in os.listxattr(fd):  # inherited from the directory
             os.removexattr(fd, ACL)
     return True

@@ -13,16 +13,16 @@ from encore_events.abstract import BaseEventManager
 from encore_storage.errors import ConflictError, InvalidKeyError, KeyNotFoundError, StoreError, StoreFullError
 from encore_storage.metadata import Metadata
 from encore_storage.stores.abstract import AbstractStore
+from encore_storage.stores.filesystem.cleanup import Cleanup, resolve_interrupted
 from encore_storage.stores.filesystem.directory_lock import DirectoryLock
 from encore_storage.stores.filesystem.file_chunks import FileChunks
 from encore_storage.stores.filesystem.fingerprint_files import FingerprintFiles
-from encore_storage.stores.filesystem.keys import check_key
+from encore_storage.stores.filesystem.keys import check_key, digest_of
 from encore_storage.stores.filesystem.locked_files import close_inherited
-from encore_storage.stores.filesystem.metadata_files import MetadataFiles, is_same, name_of
+from encore_storage.stores.filesystem.metadata_files import MetadataFiles, is_same
 from encore_storage.stores.filesystem.ownership import Original
 from encore_storage.stores.filesystem.scratch import Scratch, ScratchFile
 from encore_storage.stores.filesystem.system import warn
-from encore_storage.stores.filesystem.tidying import Tidying, settle_left
 from encore_storage.stores.filesystem.tree import Token, Tree
 from encore_storage.stores.fingerprints import Fingerprint, file_fingerprint, settled_file
 from encore_storage.stores.local_files import AnyPath
@@ -32,7 +32,7 @@ from encore_storage.value import Entry
 
 
 class FileSystemStore(AbstractStore):
-    """Values in ordinary files: the key is the path below a directory, with '/' between the names.
+    """A store in a directory of ordinary files: a key is a relative path, with '/' between the names.
 
     >>> import tempfile
     >>> from encore_events import EventManager
@@ -43,38 +43,38 @@ class FileSystemStore(AbstractStore):
     ...         file.read()
     'hello'
 
-    It works on any directory, of whatever other programs put there. The files are the values; their metadata,
-    and what is being written, is kept under `.encore/` in the directory, which is made by the first write.
-    Threads and processes may share the directory, through one store or several.
+    It works on any directory, with the files of other programs. The files are the values. Metadata and temporary files
+    are kept under `.encore/`, which the first write creates. Threads and processes may share the directory, through one
+    store or several. There are no transactions: `transaction()` returns a block that does nothing.
 
-    - A file is replaced as a whole or not at all, and its metadata with it, though the process be killed or
-      interrupted. What a killed process was in the middle of is settled when the directory is opened again.
-    - A change that has taken effect is never an error. What could not be tidied up behind it is logged as a
-      warning (logger `encore_storage`), and is understood by all readers.
-    - Owner, group, permissions, extended attributes and access control lists stay, but for setuid and setgid. What
-      takes more rights than the process has is lost, with one warning. Metadata is no more readable than its value.
-    - A key is deleted with its metadata; a file that another program removes leaves its metadata behind for the
-      case that the program puts it back, until the key is set anew.
-    - A database that a SqliteStore of this process has open is listed, but neither opened, replaced nor deleted.
-    - Symbolic links, pipes, sockets and devices are no values, and are neither followed nor replaced. Where a
-      directory stands there can be no file, so `a` and `a/b` can't both be keys. Directories are made as they
-      are needed, and removed when the last file in them is deleted.
-    - Whether `a` and `A` are two keys is for the file system to say, as for all programs.
-    - It has no transactions: `transaction()` gives a block that keeps nothing together.
+    - A file and its metadata are replaced together or not at all, even if the process is killed or interrupted.
+      A change that a kill has left unfinished is resolved when the directory is opened again.
+    - A change that has taken effect never raises. Failed cleanup is logged as a warning (logger `encore_storage`), and
+      does not affect readers.
+    - A replaced file keeps its owner, group, permissions, extended attributes and access control list, but not setuid
+      and setgid. Without the rights to keep them, the store logs one warning. Metadata is no more readable than its
+      value.
+    - Deleting a key deletes its metadata. If another program removes a file, its metadata stays until the key is set
+      anew, in case the program puts the file back.
+    - A database that a SqliteStore of this process has open is listed, but not opened, replaced or deleted.
+    - Symbolic links, pipes, sockets and devices are not values, and are neither followed nor replaced. `a` and `a/b`
+      cannot both be keys. Directories are created on demand, and removed with their last file.
+    - The file system decides whether `a` and `A` are two keys.
 
     Args:
         path: the directory.
-        durable: whether a write is told as done only once it would outlive a loss of power.
-        create: whether to make the directory, and those above it, if it is missing.
-        name: what events, logs and metrics call it.
-        event_manager: where it emits; by default, `get_event_manager()`.
-        timeout: how many seconds a thread waits for another thread's write; None for as long as it takes.
+        durable: make each write survive a power loss before it returns.
+        create: create the directory, and its parents, if it does not exist.
+        name: the store's name in events, logs and metrics; by default, 'filesystem'.
+        event_manager: where the store emits events; by default, `get_event_manager()`.
+        timeout: seconds to wait for another thread's write; None waits without limit.
 
     Attributes:
-        path: the directory, from the root and without symbolic links.
+        path: the absolute path of the directory, without symbolic links.
 
     Raises:
-        StoreConnectionError: the directory is missing, or is none.
+        StoreConnectionError: the directory does not exist, or is not a directory.
+        TypeError: `event_manager` is not an event manager.
     """
 
     backend: ClassVar[str] = "filesystem"
@@ -89,7 +89,6 @@ class FileSystemStore(AbstractStore):
         event_manager: BaseEventManager | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Open the directory, and finish or remove what killed processes have left half done."""
         super().__init__(name=name, event_manager=event_manager, timeout=timeout)
         self._tree = Tree(os.fspath(path), durable=durable)
         self._scratch = Scratch(self._tree)
@@ -101,7 +100,7 @@ class FileSystemStore(AbstractStore):
         self._connect()
 
     def info(self) -> dict[str, Any]:
-        """Return what kind of store it is: name, backend, transactional, and whether it is readonly now."""
+        """Return the store's name, backend, `transactional` and `readonly`."""
         return {**super().info(), "readonly": not self._tree.is_writable()}
 
     def _connect(self) -> None:
@@ -109,7 +108,7 @@ class FileSystemStore(AbstractStore):
             self._tree.make()
         self._tree.check()
         self._scratch.sweep()
-        settle_left(DirectoryLock(self._tree, self.name), self._metadata, self.path)
+        resolve_interrupted(DirectoryLock(self._tree, self.name), self._metadata, self.path)
 
     def _check_key(self, key: str) -> None:
         check_key(key, self.path)
@@ -125,49 +124,49 @@ class FileSystemStore(AbstractStore):
         lock = write.mark
         if not isinstance(lock, DirectoryLock):
             return
-        while lock.unsettled and lock.is_held:
-            self._settle(lock, lock.unsettled.pop())  # taken first: it is tried once, and the lock released at last
+        while lock.unresolved and lock.is_held:
+            self._resolve(lock, lock.unresolved.pop())  # popped first, so that a failure is not retried for ever
         lock.release()
 
-    def _settle(self, lock: DirectoryLock, key: str) -> None:
-        """Decide which metadata holds of a key whose change was broken off."""
-        name = name_of(key)
+    def _resolve(self, lock: DirectoryLock, key: str) -> None:
+        """Resolve the metadata of a key after an interrupted change."""
+        name = digest_of(key)
         try:
-            MetadataFiles.of(lock.tree).settle(name)
+            MetadataFiles.of(lock.tree).resolve(name)
             lock.unmark(name)
         except (OSError, StoreError) as error:
-            warn("the change of %r was broken off, and its metadata not tidied up: %s", self._tree.path_of(key), error)
+            warn("a change of %r was interrupted, and not resolved in its metadata: %s", self._tree.path_of(key), error)
         lock.tree.prune(key.rpartition("/")[0])
 
     def _lookup(self, key: str) -> Entry:
         while True:
-            found = self._found_file(key)
+            found = self._status(key)
             token = Token.of(found)
             metadata = self._metadata.load(key, token)
-            if Token.of(self._found_file(key)) == token:  # else the metadata may be that of another file
+            if Token.of(self._status(key)) == token:  # else the metadata may belong to another file
                 created = min(getattr(found, "st_birthtime", found.st_ctime), found.st_mtime)
                 return Entry(found.st_size, metadata, created, found.st_mtime, token)
 
     def _open(self, key: str, entry: Entry, start: int, end: int) -> Iterator[bytes]:
-        replaced = ConflictError(key, self.name)
+        conflict = ConflictError(key, self.name)
         try:
             file = self._tree.open(key, os.O_RDONLY)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise replaced from error
-        return FileChunks(file, entry.token, start, end - start, replaced)
+            raise conflict from error
+        return FileChunks(file, entry.token, start, end - start, conflict)
 
     def _put(self, key: str, chunks: Iterable[bytes] | None, metadata: Metadata | None) -> Change:
         if chunks is not None:
             return self._put_bytes(key, chunks, metadata)
         with self._writing() as write:
             tree = _lock_of(write).tree
-            original = self._original(tree, key)
+            original = self._file(tree, key)
             if original is None:
                 return self._put_bytes(key, (), metadata)
             files, token = MetadataFiles.of(tree), Token.of(original.found)
-            kept = files.settled(key, original) if metadata is None else metadata
+            kept = files.load_resolved(key, original) if metadata is None else metadata
             change = Change(is_new=False, metadata=kept)
-            write.expect(change, lambda: _is_so(lambda: is_same(self._metadata.load(key, token), kept)))
+            write.expect(change, lambda: _holds(lambda: is_same(self._metadata.load(key, token), kept)))
             files.save(key, kept, original)
             return change
 
@@ -175,29 +174,29 @@ class FileSystemStore(AbstractStore):
         with self._writing() as write:
             lock = _lock_of(write)
             entry = self._lookup(key)
-            original = self._usable(lock.tree, key)
+            original = self._replaceable(lock.tree, key)
             if original is None:
                 raise KeyNotFoundError(key, self.name)
             files = MetadataFiles.of(lock.tree)
-            lock.unsettled.append(key)
+            lock.unresolved.append(key)
             if entry.metadata:
-                with contextlib.suppress(StoreFullError):  # to delete is how to make room
-                    lock.mark(name_of(key))
+                with contextlib.suppress(StoreFullError):  # deleting frees space
+                    lock.mark(digest_of(key))
                     files.announce(key, entry.metadata, {}, None, original)
             write.expect(
-                Change(is_new=False, metadata=entry.metadata), lambda: _is_so(lambda: self._is_gone(key, entry))
+                Change(is_new=False, metadata=entry.metadata), lambda: _holds(lambda: self._is_gone(key, entry))
             )
             try:
                 lock.tree.unlink(key)
             except FileNotFoundError as error:
                 raise KeyNotFoundError(key, self.name) from error
-            with self._tidying(key, "its metadata is left, and ignored"):
-                files.forget(key, original)
+            with self._cleanup(key, "its metadata was not removed, and is ignored"):
+                files.remove(key, original)
                 if entry.metadata:
-                    lock.unmark(name_of(key))
+                    lock.unmark(digest_of(key))
             self._fingerprints.remove(key)
             lock.tree.prune(key.rpartition("/")[0])
-            lock.unsettled.remove(key)
+            lock.unresolved.remove(key)
             return entry.metadata
 
     def _keys(self) -> Iterator[str]:
@@ -210,17 +209,17 @@ class FileSystemStore(AbstractStore):
         metadata: Metadata | None,
         fingerprint: Callable[[], Fingerprint | None] = lambda: None,
     ) -> Change:
-        original = self._usable(self._tree, key)
+        original = self._replaceable(self._tree, key)
         with self._scratch.for_value(original) as file:
             if original is not None:
-                self._scratch.take_over(file, key, original)
+                self._scratch.copy_access(file, key, original)
             for chunk in chunks:
                 file.write(chunk)
             made = file.finish()
             with self._writing() as write:
-                now = self._usable(_lock_of(write).tree, key, original)
+                now = self._replaceable(_lock_of(write).tree, key, original)
                 if now is not None and now is not original:  # changed meanwhile
-                    self._scratch.take_over(file, key, now)
+                    self._scratch.copy_access(file, key, now)
                     made = file.found()
                 change = self._replace(write, key, file, made, now, metadata)
                 self._keep_copied(key, Token.of(made), fingerprint())
@@ -235,72 +234,65 @@ class FileSystemStore(AbstractStore):
         old: Original | None,
         metadata: Metadata | None,
     ) -> Change:
-        """Put file and metadata in their place; a kill at any moment leaves both as they were, or both new."""
+        """Move the file to its place and save its metadata. A kill at any moment leaves both old or both new."""
         lock = _lock_of(write)
         files, token = MetadataFiles.of(lock.tree), Token.of(made)
         if old is None:
-            files.forget(key)  # of a file that another program has removed
-        before = {} if old is None else files.settled(key, old)
+            files.remove(key)  # the metadata of a file that another program has removed
+        before = {} if old is None else files.load_resolved(key, old)
         after = before if metadata is None else metadata
         changes = not is_same(before, after)
-        lock.unsettled.append(key)
+        lock.unresolved.append(key)
         if changes:
-            lock.mark(name_of(key))
+            lock.mark(digest_of(key))
             files.announce(key, before, after, token, Original(made) if old is None else old)
-        write.expect(Change(old is None, after), lambda: _is_so(lambda: self._stands(key, token)))
+        write.expect(Change(old is None, after), lambda: _holds(lambda: self._has_token(key, token)))
         file.move(lock.tree, key)
         if changes:
-            with self._tidying(key, "what its metadata was before is left beside it, and ignored"):
+            with self._cleanup(key, "its old metadata was not removed, and is ignored"):
                 files.save(key, after, Original(made, None if old is None else old.attributes))
-                lock.unmark(name_of(key))
-        lock.unsettled.remove(key)
+                lock.unmark(digest_of(key))
+        lock.unresolved.remove(key)
         return Change(old is None, after)
 
-    def _tidying(self, key: str, left: str) -> Tidying:
-        return Tidying(self._tree.path_of(key), left)
+    def _cleanup(self, key: str, remains: str) -> Cleanup:
+        return Cleanup(self._tree.path_of(key), remains)
 
-    def _stands(self, key: str, token: Token) -> bool:
-        found = self._tree.look(key)
+    def _has_token(self, key: str, token: Token) -> bool:
+        found = self._tree.status(key)
         return found is not None and Token.of(found) == token
 
     def _is_gone(self, key: str, entry: Entry) -> bool:
         try:
-            return not self._stands(key, entry.token)
+            return not self._has_token(key, entry.token)
         except NotADirectoryError:
             return True
 
-    def _found_file(self, key: str) -> os.stat_result:
+    def _status(self, key: str) -> os.stat_result:
         try:
-            found = self._tree.look(key)
+            found = self._tree.status(key)
         except NotADirectoryError:
             found = None
         if found is None or not stat.S_ISREG(found.st_mode):
             raise KeyNotFoundError(key, self.name)
         return found
 
-    def _original(self, tree: Tree, key: str, known: Original | None = None) -> Original | None:
-        """Return the file that stands under the key, or None if one can be put there; anything else is refused."""
+    def _file(self, tree: Tree, key: str, known: Original | None = None) -> Original | None:
+        """Return the file under the key, or None if one can be created there. Raises InvalidKeyError."""
         try:
             original = tree.examine(key, known)
         except NotADirectoryError as error:
-            raise InvalidKeyError(key, "what stands above it is not a directory") from error
+            raise InvalidKeyError(key, "one of its parents is not a directory") from error
         if original is None or stat.S_ISREG(original.found.st_mode):
             return original
         kind = _KINDS.get(stat.S_IFMT(original.found.st_mode), "a special file")
-        raise InvalidKeyError(key, f"{kind} stands in its place")
+        raise InvalidKeyError(key, f"{kind} exists at its path")
 
     def _fingerprint(self, key: str) -> Fingerprint | None:
-        found = settled_file(lambda: self._found_file(key))
+        found = settled_file(lambda: self._status(key))
         return None if found is None else file_fingerprint(found)
 
-    def _put_copy(
-        self,
-        key: str,
-        chunks: Iterable[bytes],
-        metadata: Metadata | None,
-        fingerprint: Callable[[], Fingerprint | None],
-    ) -> Change:
-        return self._put_bytes(key, chunks, metadata, fingerprint)
+    _put_copy = _put_bytes
 
     def _keep_fingerprint(self, key: str, own: Fingerprint, fingerprint: Fingerprint | None) -> None:
         with self._writing():
@@ -310,20 +302,20 @@ class FileSystemStore(AbstractStore):
                 self._fingerprints.save(key, own, fingerprint)
 
     def _kept_fingerprint(self, key: str) -> Fingerprint | None:
-        return self._fingerprints.load(key, file_fingerprint(self._found_file(key)))
+        return self._fingerprints.load(key, file_fingerprint(self._status(key)))
 
     def _keep_copied(self, key: str, token: Token, fingerprint: Fingerprint | None) -> None:
-        """Keep a fingerprint with the file that was just put there, unless it is another by now."""
+        """Keep a fingerprint with the file that was just placed, unless it has been replaced since."""
         if fingerprint is None:
             return
-        with contextlib.suppress(OSError):  # the value is there, and the next copy compares it
-            found = self._tree.look(key)
+        with contextlib.suppress(OSError):  # without it, the next copy compares bytes
+            found = self._tree.status(key)
             if found is not None and Token.of(found) == token:
                 self._fingerprints.save(key, file_fingerprint(found), fingerprint)
 
-    def _usable(self, tree: Tree, key: str, known: Original | None = None) -> Original | None:
-        """Return the same, but refuse a database that is open. Raises OpenDatabaseError."""
-        original = self._original(tree, key, known)
+    def _replaceable(self, tree: Tree, key: str, known: Original | None = None) -> Original | None:
+        """Return the file under the key, as `_file` does. Raises OpenDatabaseError if it is an open database."""
+        original = self._file(tree, key, known)
         if original is not None and is_any_open():
             check_not_open(original.found, self._tree.path_of(key))
         return original
@@ -336,9 +328,9 @@ def _lock_of(write: Write) -> DirectoryLock:
     return cast("DirectoryLock", write.mark)
 
 
-def _is_so(question: Callable[[], bool]) -> bool:
-    """Return what the file system answers, or False if it does not."""
+def _holds(condition: Callable[[], bool]) -> bool:
+    """Return whether a condition holds, or False if the file system fails to answer."""
     try:
-        return question()
+        return condition()
     except (OSError, StoreError):
         return False

@@ -1,4 +1,4 @@
-"""A directory tree that no path leads out of."""
+"""A directory tree that no path can leave."""
 
 from __future__ import annotations
 
@@ -8,26 +8,24 @@ import stat
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple, Self
 
 from encore_storage.errors import StoreConnectionError
 from encore_storage.stores.filesystem.descriptors import Descriptors
 from encore_storage.stores.filesystem.keys import OWN, is_own
-from encore_storage.stores.filesystem.ownership import Original, belong
-from encore_storage.stores.filesystem.system import Naming, join, warn
+from encore_storage.stores.filesystem.ownership import Original, copy_owner
+from encore_storage.stores.filesystem.system import PathErrors, join, warn
 from encore_storage.stores.open_databases import check_not_open, is_any_open
 from encore_storage.streams import MEBIBYTE
 
 DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
-
 _AS_EFFECTIVE_USER = os.access in os.supports_effective_ids
 
 
 class Token(NamedTuple):
-    """Which bytes a file holds: another file, or this one changed in place, has another token."""
+    """The identity of a file's bytes: another file, or the same one changed in place, has another token."""
 
     inode: int
     modified: int
@@ -35,44 +33,43 @@ class Token(NamedTuple):
 
     @classmethod
     def of(cls, found: os.stat_result) -> Self:
-        """Return the token of the file that was found."""
+        """Return the token of the file with that status."""
         return cls(found.st_ino, found.st_mtime_ns, found.st_size)
 
     @property
     def content(self) -> tuple[int, int]:
-        """What a copy of the file has too that keeps its time."""
+        """The part of the token that a copy of the file shares if it keeps the time."""
         return self.modified, self.size
 
 
 class Tree:
-    """A directory and what is below it, reached name by name so that no symbolic link is ever followed.
+    """A directory and what is below it, reached name by name, so that no symbolic link is followed.
 
-    Paths are relative to it, with '/' between the names; '' is the directory itself. It holds nothing open.
+    Paths are relative to it, with '/' between the names; '' is the directory itself. It keeps nothing open.
 
     Args:
-        root: the directory; a symbolic link to it is followed once, here.
-        durable: whether what is written must outlive a loss of power.
+        root: the directory, which need not exist yet; a symbolic link to it is resolved here, once.
+        durable: whether writes must survive a power loss.
     """
 
     def __init__(self, root: str, *, durable: bool) -> None:
-        """Make the tree; the directory need not be there yet."""
         self.root = os.path.realpath(root)
         self.durable = durable
 
     def make(self) -> None:
-        """Make the directory, and those above it, where they are missing."""
-        with contextlib.suppress(FileExistsError):  # no directory, as `check` will say
+        """Create the directory and its parents where they are missing."""
+        with contextlib.suppress(FileExistsError):  # not a directory: `check` raises the error
             self._make(Path(self.root))
 
     def check(self) -> None:
-        """Refuse what can't be used. Raises StoreConnectionError."""
+        """Raise StoreConnectionError if the directory cannot be used."""
         if os.open not in os.supports_dir_fd:
-            raise StoreConnectionError("a FileSystemStore needs a POSIX system, which opens files relative to others")
+            raise StoreConnectionError("FileSystemStore needs a POSIX system, with dir_fd: use another store")
         with self.directory(""):
             pass
 
     def is_writable(self) -> bool:
-        """Return whether this process may write to the directory, and to the store's own in it, where there is any."""
+        """Return whether this process may write to the directory, and to the store's own directory if it exists."""
         own = self.path_of(OWN)
         parts = [join(own, name) for name in ("lock", "metadata", "tmp")]
         there = [path for path in parts if os.path.lexists(path)]
@@ -81,77 +78,77 @@ class Tree:
         return all(_is_writable(path) for path in (self.root, *there))
 
     def directory(self, path: str, *, create: bool = False) -> Directory:
-        """Return a block that has a directory open; with `create`, it is made if it is missing.
+        """Return a block in which a directory is open; with `create`, it is created if it is missing.
 
-        Entering it raises NotADirectoryError if something else stands in its place or in that of one above it.
+        Entering the block raises NotADirectoryError if the path, or a parent, is something else.
         """
         return Directory(self, path, create=create)
 
     def descend(self, path: str, held: Descriptors, *, create: bool) -> int:
-        """Open a directory, the only one that is kept in `held`, and return its descriptor."""
+        """Open a directory and return its descriptor, the only one that `held` keeps."""
         return self.walk(path, path.split("/") if path else [], self._open_root(held), held, create=create)
 
     def walk(self, path: str, names: list[str], fd: int, held: Descriptors, *, create: bool) -> int:
-        """Open the directories of those names one in the other, beginning in `fd`; only the last is kept in `held`."""
+        """Open nested directories by name, beginning in `fd`; `held` keeps only the last."""
         for name in names:
-            with Naming(self.root, path):
+            with PathErrors(self.root, path):
                 fd = self._open_directory(path, name, fd, held, create=create)
             if len(held) > 1:
                 held.close_first()
         return fd
 
-    def kept_open(self, held: Descriptors) -> OpenTree:
-        """Open the directory and the store's own in it, which is made if it is missing, and return a tree of these."""
+    def keep_open(self, held: Descriptors) -> OpenTree:
+        """Open the directory and the store's own one, which is created if it is missing; return an open tree."""
         root = self._open_root(held)
-        with self.naming(OWN):
+        with self.path_errors(OWN):
             own = self._open_directory(OWN, OWN, root, held, create=True)
         return OpenTree(self, root, own)
 
     def open(self, path: str, flags: int, mode: int = 0o666) -> Descriptors:
-        """Open a file. What is no file never blocks.
+        """Open a file, without blocking on a pipe.
 
         Raises:
-            OpenDatabaseError: it is part of a database that this process has open.
+            OpenDatabaseError: the file is part of a database that this process has open.
         """
         folder, _, name = path.rpartition("/")
         file = Descriptors()
-        with self.directory(folder) as parent, self.naming(path):
+        with self.directory(folder) as parent, self.path_errors(path):
             if is_any_open():
                 check_not_open(os.stat(name, dir_fd=parent, follow_symlinks=False), self.path_of(path))
             file.open(name, flags | NO_LINK, mode, parent=parent)
         return file
 
     def read(self, path: str) -> bytes:
-        """Return what is in a file."""
+        """Return the content of a file."""
         with self.open(path, os.O_RDONLY) as file:
             parts = []
             while part := os.read(file[0], MEBIBYTE):
                 parts.append(part)
         return b"".join(parts)
 
-    def look(self, path: str) -> os.stat_result | None:
-        """Return what stands at the path, or None."""
+    def status(self, path: str) -> os.stat_result | None:
+        """Return the status of what is at the path, or None if it does not exist."""
         folder, _, name = path.rpartition("/")
         try:
-            with self.directory(folder) as parent, self.naming(path):
+            with self.directory(folder) as parent, self.path_errors(path):
                 return os.stat(name, dir_fd=parent, follow_symlinks=False)
         except FileNotFoundError:
             return None
 
     def examine(self, path: str, known: Original | None = None) -> Original | None:
-        """Return what stands at the path with what a file in its place should take over from it, or None.
+        """Return the status and the attributes of what is at the path, or None if it does not exist.
 
-        That is `known` itself if it has not changed.
+        Return `known` itself if that is unchanged.
         """
         folder, _, name = path.rpartition("/")
         try:
-            with self.directory(folder) as parent, self.naming(path):
+            with self.directory(folder) as parent, self.path_errors(path):
                 return Original.of(name, parent, known)
         except FileNotFoundError:
             return None
 
     def files(self) -> Iterator[str]:
-        """All ordinary files' paths but the store's own, in order, each directory read when it is reached."""
+        """Yield the paths of all ordinary files but the store's own, in order. Read directories as they are reached."""
         waiting = [("", True)]
         while waiting:
             path, is_directory = waiting.pop()
@@ -161,50 +158,50 @@ class Tree:
                 yield path
 
     def unlink(self, path: str) -> None:
-        """Remove a file. Raises only if it is still there, or was not."""
+        """Remove a file. Raise an error only if it did not exist, or still does."""
         folder, _, name = path.rpartition("/")
-        with self.directory(folder) as parent, self.naming(path):
+        with self.directory(folder) as parent, self.path_errors(path):
             try:
                 os.unlink(name, dir_fd=parent)
             except FileNotFoundError:
                 raise
             except OSError:
-                if _stands(name, parent):
+                if _exists(name, parent):
                     raise
-            self.settle_entry(parent, path)
+            self.sync_entry(parent, path)
 
     def prune(self, path: str) -> None:
-        """Remove the directory if it is empty or missing, and then those above it that are."""
+        """Remove the directory if it is empty or missing, and then its parents likewise."""
         while path:
             folder, _, name = path.rpartition("/")
             try:
                 with self.directory(folder) as parent:
                     os.rmdir(name, dir_fd=parent)
-                    self.settle(parent)
+                    self.sync(parent)
             except FileNotFoundError:
                 pass
-            except OSError:  # the first that has to stay
+            except OSError:  # not empty
                 return
             path = folder
 
-    def settle(self, fd: int) -> None:
-        """Have what was written to a file or a directory outlive a loss of power, if that is wanted."""
+    def sync(self, fd: int) -> None:
+        """Sync a file or a directory to the disk if writes are durable."""
         if self.durable:
             os.fsync(fd)
 
-    def settle_entry(self, parent: int, path: str) -> None:
-        """Do the same for the directory of a file that was put to `path`, or removed; what fails is only logged."""
+    def sync_entry(self, parent: int, path: str) -> None:
+        """Sync the directory of a file that was placed at `path`, or removed. Log an error instead of raising it."""
         try:
-            self.settle(parent)
+            self.sync(parent)
         except OSError as error:
-            warn("the change of %r is made, but may not outlive a loss of power: %s", self.path_of(path), error)
+            warn("%r was changed, but the change may not survive a power loss: %s", self.path_of(path), error)
 
-    def naming(self, path: str) -> Naming:
-        """Return a block whose errors name the whole path."""
-        return Naming(self.root, path)
+    def path_errors(self, path: str) -> PathErrors:
+        """Return a block in which errors of system calls name the full path."""
+        return PathErrors(self.root, path)
 
     def path_of(self, path: str) -> str:
-        """Return the whole path, for errors."""
+        """Return the full path, for errors."""
         return join(self.root, path)
 
     def _make(self, path: Path) -> None:
@@ -214,17 +211,17 @@ class Tree:
         path.mkdir(exist_ok=True)
         if self.durable:
             with Tree(str(path.parent), durable=True).directory("") as above:
-                self.settle(above)
+                self.sync(above)
 
     def _open_root(self, held: Descriptors) -> int:
         try:
             return held.open(self.root, DIRECTORY)
         except FileNotFoundError as error:
             raise StoreConnectionError(
-                f"there is no directory {self.root!r}: make it, or open the store with create=True"
+                f"the directory {self.root!r} does not exist: create it, or open the store with create=True"
             ) from error
         except NotADirectoryError as error:
-            raise StoreConnectionError(f"{self.root!r} is not a directory: give one to keep the values in") from error
+            raise StoreConnectionError(f"{self.root!r} is not a directory: use the path of a directory") from error
 
     def _open_directory(self, path: str, name: str, parent: int, held: Descriptors, *, create: bool) -> int:
         try:
@@ -235,18 +232,18 @@ class Tree:
         return self._make_directory(path, name, parent, held)
 
     def _make_directory(self, path: str, name: str, parent: int, held: Descriptors) -> int:
-        """Make and open one. The store's own are no more accessible than what they are in, and of its owner."""
+        """Create and open a directory. The store's own get the owner of their parent, and no more permissions."""
         above = os.fstat(parent) if is_own(path) else None
-        with contextlib.suppress(FileExistsError):  # made by another process since
+        with contextlib.suppress(FileExistsError):  # another process has created it
             os.mkdir(name, 0o777 if above is None else stat.S_IMODE(above.st_mode) & 0o777, dir_fd=parent)
-        self.settle(parent)
+        self.sync(parent)
         fd = held.open(name, DIRECTORY | NO_LINK, parent=parent)
         if above is not None:
-            belong(fd, os.fstat(fd), above)
+            copy_owner(fd, os.fstat(fd), above)
         return fd
 
     def _listed(self, path: str) -> list[tuple[str, bool]]:
-        """Return the files and directories in one directory, and which are directories; the first comes last."""
+        """Return the files and directories in a directory in reverse order, each with whether it is a directory."""
         prefix = f"{path}/" if path else ""
         try:
             with self.directory(path) as fd:
@@ -256,29 +253,28 @@ class Tree:
                     for entry in entries
                     if (is_directory := entry.is_dir(follow_symlinks=False)) or entry.is_file(follow_symlinks=False)
                 ]
-        except (FileNotFoundError, NotADirectoryError):  # gone since it was listed
+        except (FileNotFoundError, NotADirectoryError):  # removed since it was listed
             return []
         return sorted((item for item in found if not is_own(item[0])), reverse=True)
 
 
 class OpenTree(Tree):
-    """The same tree, whose directory is open, and the store's own in it, so that each step opens less.
+    """A tree with its directory and the store's own one open, so that each step opens fewer directories.
 
     Args:
         tree: the tree.
-        root: its directory.
-        own: the store's own directory in it.
+        root: the descriptor of its directory, which the caller closes.
+        own: the descriptor of the store's own directory, which the caller closes.
     """
 
     def __init__(self, tree: Tree, root: int, own: int) -> None:
-        """Make it of open directories, which whoever has opened them closes."""
         self.root = tree.root
         self.durable = tree.durable
         self._fd = root
         self._own = own
 
     def descend(self, path: str, held: Descriptors, *, create: bool) -> int:
-        """Open a directory, the only one that is kept in `held`, unless it is open; return its descriptor."""
+        """Open a directory that is not open yet, the only one that `held` keeps; return its descriptor."""
         names = path.split("/") if path else []
         if names[:1] == [OWN]:
             return self.walk(path, names[1:], self._own, held, create=create)
@@ -286,33 +282,28 @@ class OpenTree(Tree):
 
 
 class Directory:
-    """A directory that is open in a block, which has its descriptor."""
+    """A block in which a directory is open. Its value is the descriptor."""
 
     __slots__ = ("_create", "_held", "_path", "_tree")
 
     def __init__(self, tree: Tree, path: str, *, create: bool) -> None:
-        """Make the block."""
         self._tree = tree
         self._path = path
         self._create = create
         self._held = Descriptors()
 
     def __enter__(self) -> int:
-        """Open it."""
         try:
             return self._tree.descend(self._path, self._held, create=self._create)
         except BaseException:
             self._held.close()
             raise
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close it."""
+    def __exit__(self, *_: object) -> None:
         self._held.close()
 
 
-def _stands(name: str, parent: int) -> bool:
+def _exists(name: str, parent: int) -> bool:
     try:
         os.stat(name, dir_fd=parent, follow_symlinks=False)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""One connection with SQLite: opened with care, patient with other processes, and its errors those of a store."""
+"""A connection to SQLite that waits for other processes and raises the errors of a store."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from encore_storage.errors import (
     StoreReadOnlyError,
     TransactionTimeoutError,
 )
-from encore_storage.stores.open_databases import closed, databases, opened
+from encore_storage.stores.open_databases import databases, register, unregister
 from encore_storage.stores.sqlite.inherited_files import inherited_files
 from encore_storage.transactions.turn import carried_leases
 
 Row = tuple[Any, ...]
 
-APPLICATION_ID: Final = 0x656E6372  # "encr": tells a database of ours from anyone else's
+APPLICATION_ID: Final = 0x656E6372  # "encr": distinguishes our databases from those of other applications
 LAYOUT: Final = 1
 
-# The chunks have rowids: without, a search reads all of each row that it passes, which is a mebibyte.
+# Chunks have rowids: WITHOUT ROWID, a search reads every row it passes in full, a mebibyte each.
 _SCHEMA = (
     """
     CREATE TABLE entry (
@@ -46,48 +46,53 @@ _SCHEMA = (
     f"PRAGMA application_id = {APPLICATION_ID}",
 )
 
-# One statement, so that all of it is of one moment.
+# One statement, so that all values are of the same moment.
 _IDENTITY = """
     SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master)
     FROM pragma_application_id, pragma_user_version
 """
 
-# SQLite waits without looking for Ctrl-C, so it waits in pieces.
-_PATIENCE = 0.25
+# SQLite ignores Ctrl-C while it waits, so it waits for short periods. Both in seconds.
+_BUSY_TIMEOUT = 0.25
 _PAUSE = 0.01
 
-_Explained = tuple[type[StoreError], str, str]
-_BROKEN: _Explained = (IntegrityError, "finds no sound database in", "restore it from a backup, or use another path")
-_READ_ONLY: _Explained = (StoreReadOnlyError, "may not write to", "see who may write to the file and its directory")
-_EXPLAINED: dict[int, _Explained] = {
+_Explanation = tuple[type[StoreError], str, str]
+_BROKEN: _Explanation = (IntegrityError, "found no valid database in", "restore it from a backup, or use another path")
+_READ_ONLY: _Explanation = (
+    StoreReadOnlyError,
+    "cannot write to",
+    "check the permissions of the file and its directory",
+)
+_EXPLANATIONS: dict[int, _Explanation] = {
     sqlite3.SQLITE_CANTOPEN: (
         StoreConnectionError,
         "cannot open",
-        "see that the directory exists, and that both may be read and written",
+        "check that the directory exists, and that both are readable and writable",
     ),
     sqlite3.SQLITE_CORRUPT: _BROKEN,
-    sqlite3.SQLITE_FULL: (StoreFullError, "has no room left in", "make room, or delete what is not needed"),
-    sqlite3.SQLITE_IOERR: (StoreConnectionError, "cannot reach", "see to the disk, and to the limits set for it"),
+    sqlite3.SQLITE_FULL: (StoreFullError, "has no space left in", "free some space, or delete values"),
+    sqlite3.SQLITE_IOERR: (StoreConnectionError, "cannot reach", "check the disk and the limits of this process"),
     sqlite3.SQLITE_MISUSE: (StoreConnectionError, "was disconnected from", "call connect() first"),
     sqlite3.SQLITE_NOTADB: _BROKEN,
     sqlite3.SQLITE_PERM: _READ_ONLY,
     sqlite3.SQLITE_READONLY: _READ_ONLY,
-    sqlite3.SQLITE_TOOBIG: (StoreFullError, "cannot hold so much in", "shorten the key or the metadata"),
+    sqlite3.SQLITE_TOOBIG: (StoreFullError, "exceeded a size limit of", "shorten the key or the metadata"),
 }
+_UNEXPECTED: _Explanation = (StoreError, "failed in", "check the database")
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a database is, and how it is to be kept.
+class DatabaseConfig:
+    """The location and the settings of a database.
 
     Attributes:
-        store: the name of the store that wants it.
-        location: what the user calls it.
-        uri: what SQLite calls it; the way to open it is appended.
-        journal: the journal mode that it has to have.
-        settings: more PRAGMAs, for each connection.
-        timeout: how many seconds to wait for another process; None for as long as it takes.
+        store: the name of the store.
+        location: the database's name in error messages.
+        uri: its URI for SQLite, to which the open mode is appended.
+        journal: the required journal mode.
+        settings: further PRAGMAs for each connection.
+        timeout: seconds to wait for another process; None waits without limit.
         path: the absolute path of its file; None in memory.
     """
 
@@ -99,25 +104,23 @@ class Place:
     timeout: float | None
     path: str | None = None
 
-    def explained(self, error: sqlite3.Error) -> StoreError:
-        """The error of a store that an error of SQLite is, in a sentence that says what to do."""
+    def store_error(self, error: sqlite3.Error) -> StoreError:
+        """Return the store error for an error of SQLite."""
         code = _code(error)
         if code in _BUSY:
-            return TransactionTimeoutError(
-                self.store, f"another process is writing to {self.location!r}, and was awaited for {self.timeout} s"
-            )
-        cls, what, advice = _EXPLAINED.get(code, (StoreError, "failed in", "this is SQLite's own word for it"))
-        return cls(f"store {self.store!r} {what} {self.location!r} ({error}): {advice}")
+            reason = f"another process is still writing to {self.location!r} after {self.timeout} s"
+            return TransactionTimeoutError(self.store, reason)
+        cls, failure, advice = _EXPLANATIONS.get(code, _UNEXPECTED)
+        return cls(f"store {self.store!r} {failure} {self.location!r} ({error}): {advice}")
 
-    def forked(self) -> StoreConnectionError:
-        """Return the error of using in a forked child what its parent has opened."""
+    def forked_error(self) -> StoreConnectionError:
+        """Return the error for a forked child's use of its parent's connection."""
         return StoreConnectionError(
-            f"store {self.store!r} has {self.location!r} open in the process that this one was forked from: "
-            "open it anew here"
+            f"store {self.store!r} opened {self.location!r} in the process that this one was forked from: open it here"
         )
 
     def read_without_log(self, statement: str) -> list[Row] | None:
-        """Return all rows of a statement, of what is in the database itself and not only in its log, or None."""
+        """Return all rows of a statement, reading the database file without its log; return None if that fails."""
         try:
             with contextlib.closing(sqlite3.connect(f"{self.uri}mode=ro&immutable=1", uri=True)) as database:
                 return database.execute(statement).fetchall()
@@ -125,51 +128,50 @@ class Place:
             return None
 
     def check_not_inherited(self) -> None:
-        """Refuse a database of which this process has inherited an open descriptor. Raises StoreConnectionError."""
+        """Raise StoreConnectionError if this process has inherited an open descriptor of the database."""
         if self.path is not None and inherited_files.are_open(self.path):
             raise StoreConnectionError(
-                f"store {self.store!r} cannot use {self.location!r} here: the process that this one was forked from "
-                "had it open at that moment, and what is written here would be lost; fork before it is opened, or "
-                "while no transaction, write, stream or query of it is under way and nothing but stores has it open"
+                f"store {self.store!r} cannot use {self.location!r}: this process was forked while its parent had the "
+                "file open, so its writes would be lost; fork before it is opened, or while only stores have it open "
+                "and none of their transactions, writes, streams and queries is in progress"
             )
 
 
-class Connection:
-    """A connection that knows whose process it is; any thread may use it, one at a time.
+class DatabaseConnection:
+    """A connection of one process, which any thread may use, one at a time.
 
     Args:
-        place: where the database is.
-        create: make the database if there is none.
+        config: the database.
+        create: create the database if it does not exist.
 
     Attributes:
-        writing_thread: the token of the thread that began the transaction, if one is open.
+        writing_thread: the token of the thread that began the latest transaction.
 
     Raises:
-        IntegrityError: it is no database, or one of something else.
-        StoreConnectionError: it can't be opened.
+        IntegrityError: the file is not a database, or belongs to another application.
+        StoreConnectionError: the database cannot be opened.
     """
 
-    def __init__(self, place: Place, *, create: bool = False) -> None:
-        """Open the connection; see the class."""
-        self._place = place
+    def __init__(self, config: DatabaseConfig, *, create: bool = False) -> None:
+        self._config = config
         self._process = forks.this_process()
         self.is_closed = True
         self.writing_thread: object = None
-        place.check_not_inherited()
+        config.check_not_inherited()
         try:
             self._raw = sqlite3.connect(
-                f"{place.uri}mode={'rwc' if create else 'rw'}",
+                f"{config.uri}mode={'rwc' if create else 'rw'}",
                 uri=True,
-                timeout=min(_PATIENCE, math.inf if place.timeout is None else place.timeout),
+                timeout=min(_BUSY_TIMEOUT, math.inf if config.timeout is None else config.timeout),
                 isolation_level=None,
                 check_same_thread=False,
             )
         except sqlite3.Error as error:
-            raise place.explained(error) from error
+            raise config.store_error(error) from error
         self.is_closed = False
-        if place.path is not None:
-            forks.renew_in_child(self, Connection._abandon)
-            opened(self)
+        if config.path is not None:
+            forks.renew_in_child(self, DatabaseConnection._abandon)
+            register(self)
         try:
             self._prepare(create=create)
         except BaseException:
@@ -179,129 +181,127 @@ class Connection:
     @property
     def path(self) -> str:
         """The absolute path of the database."""
-        return self._place.path or self._place.location
+        return self._config.path or self._config.location
 
     @property
     def store(self) -> str:
         """The name of the store that has it open."""
-        return self._place.store
+        return self._config.store
 
     @property
     def in_transaction(self) -> bool:
-        """Whether a transaction is open; SQLite may have ended it by itself, as it does when a disk is full."""
+        """Whether a transaction is open. SQLite itself may end one, as it does when the disk is full."""
         return not self.is_closed and self._raw.in_transaction
 
     @property
     def is_inherited(self) -> bool:
-        """Whether it belongs to the process that this one was forked from."""
+        """Whether the connection belongs to the process that this one was forked from."""
         return self._process is not forks.this_process()
 
     def run(self, statement: str, *parameters: object) -> list[Row]:
-        """All rows of one statement, so that none is left pending. Raises StoreError.
+        """Return all rows of a statement, so that none stays pending. Raises StoreError.
 
-        While another process is in the way it is tried again, for as long as the place allows.
+        Retry while another process holds the lock, until the configured timeout.
         """
         if self.is_inherited:
-            raise self._place.forked()
-        deadline = self._deadline()
+            raise self._config.forked_error()
+        timeout = self._config.timeout
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
         while True:
             try:
                 return self._raw.execute(statement, parameters).fetchall()
             except sqlite3.Error as error:
                 if _code(error) not in _BUSY or time.monotonic() >= deadline:
-                    raise self._place.explained(error) from error
+                    raise self._config.store_error(error) from error
             time.sleep(_PAUSE)
 
     def begin(self) -> None:
-        """Begin a transaction that writes.
+        """Begin a write transaction.
 
         Raises:
-            TransactionTimeoutError: another one did not end in time, or can't end as long as this thread waits.
+            TransactionTimeoutError: another one did not end in time, or cannot end while this thread waits.
         """
-        self._refuse_to_wait_in_vain()
+        self._check_can_wait()
         self.writing_thread = here.token
         self.run("BEGIN IMMEDIATE")
 
     def close(self) -> None:
-        """Close it; in a forked child, only leave it alone."""
+        """Close the connection. In a forked child, leave it alone."""
         if self.is_closed:
             return
         self.is_closed = True
         if not self.is_inherited:
             self._raw.close()
-            closed(self)
+            unregister(self)
 
     def __del__(self) -> None:
-        """Close what an interrupt has left open, or leave it alone in a forked child."""
+        """Close a connection that an interrupt has left open."""
         self.close()
 
-    def _refuse_to_wait_in_vain(self) -> None:
-        """Refuse to wait for another store of the database that cannot go on as long as this thread waits."""
+    def _check_can_wait(self) -> None:
+        """Raise TransactionTimeoutError if another store's write to the database has to wait for this thread."""
         threads = [here.token, *(lease.owner.thread for lease in carried_leases() if lease.is_open)]
         for other in databases():
-            is_writing = isinstance(other, Connection) and other.writing_thread in threads and other.in_transaction
+            is_writing = (
+                isinstance(other, DatabaseConnection) and other.writing_thread in threads and other.in_transaction
+            )
             if is_writing and _is_same_file(other.path, self.path):
                 raise TransactionTimeoutError(
                     self.store,
-                    f"store {other.store!r} is writing to the same database, and cannot go on before this call ends",
+                    f"store {other.store!r} is writing to the same database, and cannot go on before this call returns",
                 )
 
     def _abandon(self) -> None:
-        """Keep SQLite's connection for ever: to close it in a child would break the locks and the log of the parent."""
+        """Leak SQLite's connection: closing it in a child would break the locks and the log of the parent."""
         if self.is_closed:
             return
         import ctypes  # noqa: PLC0415 (needed in few children)
 
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._raw))  # or it would be closed at the end of the interpreter
-
-    def _deadline(self) -> float:
-        return math.inf if self._place.timeout is None else time.monotonic() + self._place.timeout
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._raw))  # else it would be closed when the interpreter exits
 
     def _prepare(self, *, create: bool) -> None:
-        """Look whose database it is before anything in it is changed."""
-        is_ours = self._is_ours()
+        """Check that the database is ours or empty before changing anything in it."""
+        config, is_ours = self._config, self._is_ours()
         if not is_ours and not create:
-            raise IntegrityError(f"the database {self._place.location!r} of store {self._place.store!r} was taken away")
+            raise IntegrityError(f"store {config.store!r} lost its database {config.location!r}: it was replaced")
         if not is_ours:
-            self.run("PRAGMA page_size = 16384")  # with pages of 4 KiB large values take twice the time
-        [(journal,)] = self.run(f"PRAGMA journal_mode = {self._place.journal}")
-        if journal != self._place.journal:
+            self.run("PRAGMA page_size = 16384")  # large values take twice the time with pages of 4 KiB
+        [(journal,)] = self.run(f"PRAGMA journal_mode = {config.journal}")
+        if journal != config.journal:
             raise StoreConnectionError(
-                f"store {self._place.store!r} cannot keep {self._place.location!r} safe: its journal is {journal!r} "
-                f"where it has to be {self._place.journal!r}; use a file system of this machine"
+                f"store {config.store!r} cannot write safely to {config.location!r}, since its journal mode is "
+                f"{journal!r} and not {config.journal!r}: use a local file system"
             )
-        for setting in self._place.settings:
+        for setting in config.settings:
             self.run(f"PRAGMA {setting}")
         if not is_ours:
             self._create()
 
     def _is_ours(self) -> bool:
-        """Whether the schema is there, or else nothing at all. Raises IntegrityError."""
+        """Return whether the schema exists; return False for an empty database. Raises IntegrityError."""
         [(application, layout, tables)] = self.run(_IDENTITY)
         if (application, layout) == (APPLICATION_ID, LAYOUT):
             return True
+        location = self._config.location
         if application == APPLICATION_ID:
             raise IntegrityError(
-                f"the database {self._place.location!r} has layout {layout}, and this version of Encore knows "
-                f"{LAYOUT}: use the version that wrote it"
+                f"the database {location!r} has layout {layout}, and this version of Encore supports {LAYOUT}: "
+                "use the version that wrote it"
             )
         if application or layout or tables:
-            raise IntegrityError(
-                f"the database {self._place.location!r} belongs to another application, so store "
-                f"{self._place.store!r} leaves it alone: use another path"
-            )
+            raise IntegrityError(f"the database {location!r} belongs to another application: use another path")
         return False
 
     def _create(self) -> None:
         self.begin()
-        if not self._is_ours():  # or else another process was faster
+        if not self._is_ours():  # another process may have created it meanwhile
             for statement in _SCHEMA:
                 self.run(statement)
         self.run("COMMIT")
 
 
 def _code(error: sqlite3.Error) -> int:
-    """SQLite's primary code; that of a misuse for what Python finds, which is that the connection is closed."""
+    """Return SQLite's primary error code. Python's own errors have none: they mean that the connection is closed."""
     code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE)
     return code & 0xFF
 

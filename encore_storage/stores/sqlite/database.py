@@ -1,4 +1,4 @@
-"""A database of SQLite, of which one connection writes, and others read what is committed meanwhile."""
+"""An SQLite database in which one connection writes while others read committed data."""
 
 from __future__ import annotations
 
@@ -7,48 +7,47 @@ from abc import ABC, abstractmethod
 
 from encore_events import forks
 from encore_storage.errors import StoreError, TransactionAbortedError
-from encore_storage.stores.sqlite.connection import Connection, Place, Row
+from encore_storage.stores.sqlite.connection import DatabaseConfig, DatabaseConnection, Row
 
 
 class Database(ABC):
-    """What a store needs of a database. Only who has the store's turn may write.
+    """A database of a store, created if it does not exist. Only the holder of the store's turn may write.
 
     Args:
-        place: where it is.
+        config: its location and settings.
 
     Attributes:
-        place: where it is.
+        config: its location and settings.
         process: the process that opened it.
     """
 
-    def __init__(self, place: Place) -> None:
-        """Open it, or make it."""
+    def __init__(self, config: DatabaseConfig) -> None:
         self.process = forks.this_process()
-        self.place = place
+        self.config = config
         self._savepoints = itertools.count(1)
-        self._writer = Connection(place, create=True)
+        self._writer = DatabaseConnection(config, create=True)
 
     @property
     def in_transaction(self) -> bool:
-        """Whether a transaction is open; SQLite may have ended it by itself, as it does when a disk is full."""
+        """Whether a transaction is open. SQLite itself may end one, as it does when the disk is full."""
         return self._writer.in_transaction
 
     @abstractmethod
     def read(self, statement: str, *parameters: object) -> list[Row]:
-        """All rows of one statement, of what is committed."""
+        """Return all rows of a statement that reads committed data."""
 
     @abstractmethod
     def close(self) -> None:
         """Close all connections."""
 
     def write(self, statement: str, *parameters: object) -> list[Row]:
-        """All rows of one statement inside the transaction. Raises TransactionAbortedError if SQLite has ended it."""
+        """Return all rows of a statement in the transaction. Raises TransactionAbortedError if SQLite has ended it."""
         if not self._writer.in_transaction:
-            raise TransactionAbortedError(self.place.store)
+            raise TransactionAbortedError(self.config.store)
         return self._writer.run(statement, *parameters)
 
     def begin(self) -> None:
-        """Begin a transaction, after what an interrupt may have left of another."""
+        """Begin a transaction, after rolling back one that an interrupt has left open."""
         self.rollback()
         try:
             self._begin()
@@ -61,28 +60,28 @@ class Database(ABC):
         self.write("COMMIT")
 
     def rollback(self) -> None:
-        """Roll the transaction back, unless SQLite has."""
+        """Roll back the transaction, unless SQLite has."""
         if self._writer.in_transaction:
             self._writer.run("ROLLBACK")
 
     def has_committed(self) -> bool:
-        """Return whether a commit that an interrupt has cut off took effect."""
+        """Return whether an interrupted commit took effect."""
         return not self._writer.in_transaction
 
     def new_savepoint(self) -> str:
-        """Return the name of a savepoint that there is none of yet."""
+        """Return an unused name for a savepoint."""
         return f"encore_{next(self._savepoints)}"
 
     def save(self, savepoint: str) -> None:
-        """Begin a block inside the transaction that may be undone by itself."""
+        """Set a savepoint in the transaction."""
         self.write(f"SAVEPOINT {savepoint}")
 
     def release(self, savepoint: str) -> None:
-        """Keep what was written in the block, if the transaction is committed."""
+        """Release a savepoint: what was written since is committed with the transaction."""
         self.write(f"RELEASE {savepoint}")
 
     def undo(self, savepoint: str) -> bool:
-        """Undo what was written in the block, and return whether there was such a block: not if it was released."""
+        """Roll back to a savepoint and release it; return False if it was released before."""
         if not self._writer.in_transaction:
             return False
         try:
@@ -96,4 +95,4 @@ class Database(ABC):
 
     def _begin(self) -> None:
         self._writer.begin()
-        self._writer.run("DELETE FROM entry WHERE 0")  # BEGIN alone succeeds with a file that can't be written to
+        self._writer.run("DELETE FROM entry WHERE 0")  # BEGIN alone succeeds on a file that is not writable

@@ -1,4 +1,4 @@
-"""A database in a file: connections, and what is read while others write."""
+"""A database in a file, which is read while others write."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import os
 from collections import deque
 from pathlib import Path
 
+from encore_events.once import Once
 from encore_storage.errors import StoreConnectionError, StoreReadOnlyError
 from encore_storage.stores.open_databases import SUFFIXES, count_open
-from encore_storage.stores.sqlite.connection import Connection, Place, Row
+from encore_storage.stores.sqlite.connection import DatabaseConfig, DatabaseConnection, Row
 from encore_storage.stores.sqlite.database import Database
 from encore_storage.transactions.turn import Lease, Turn
 
-# FULL: the commits that were told survive a power loss; fullfsync does the same on macOS. The limit cuts
-# the log down again after a large transaction.
+# With FULL, acknowledged commits survive a power loss; on macOS that takes fullfsync. The limit truncates the log after
+# a large transaction.
 _SETTINGS = ("synchronous = FULL", "fullfsync = ON", "journal_size_limit = 67108864")
 
 _MOST_IDLE = 8
@@ -23,47 +24,46 @@ _CONTENT = "SELECT key, metadata, modified, blob FROM entry ORDER BY key"
 
 
 def may_write(path: str) -> bool:
-    """Whether the process may write to the file, as the user that it acts for."""
+    """Return whether the process, as its effective user, may write to the file."""
     return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 class FileDatabase(Database):
-    """A database in a file, with a write-ahead log: who reads and who writes don't wait for each other.
+    """A database in a file with a write-ahead log: readers and the writer don't wait for each other.
 
     Args:
-        path: of the file, absolute.
+        path: the absolute path of the file.
         store: the name of the store.
-        timeout: how many seconds to wait for another process; None for as long as it takes.
-        turn: that of the store, taken by whoever writes.
+        timeout: seconds to wait for another process; None waits without limit.
+        turn: the store's turn, which the writer holds.
     """
 
     def __init__(self, path: str, store: str, timeout: float | None, turn: Turn) -> None:
-        """Open the file, or make it."""
         self._path = path
         self._turn = turn
-        self._idle: deque[Connection] = deque()
+        self._idle: deque[DatabaseConnection] = deque()
         self._is_closed = False
-        super().__init__(Place(store, path, f"{Path(path).as_uri()}?", "wal", _SETTINGS, timeout, path))
+        super().__init__(DatabaseConfig(store, path, f"{Path(path).as_uri()}?", "wal", _SETTINGS, timeout, path))
         self._files = {"": _identity(path)}
         self._remember_log()
 
     def read(self, statement: str, *parameters: object) -> list[Row]:
-        """All rows of one statement, of what is committed."""
-        connection = self.take()
+        """Return all rows of a statement that reads committed data."""
+        connection = self.acquire_reader()
         try:
             return connection.run(statement, *parameters)
         finally:
-            self.give_back(connection)
+            self.release_reader(connection)
 
     def begin(self) -> None:
-        """Begin a transaction; a connection that may not write is opened anew.
+        """Begin a transaction. Reopen the connection first if it cannot write.
 
-        SQLite opens a file for reading when it may not write to it, and leaves it at that. So what was wrong for
-        a moment would be wrong for life.
+        SQLite opens a file for reading only when it cannot write to it, and the connection stays that way. Without
+        reopening, a temporary fault would be permanent.
         """
-        if self._writer.is_closed:  # before a fork, or since opening it anew has failed
+        if self._writer.is_closed:  # closed before a fork, or an earlier reopening has failed
             self._reopen()
-        if self._moved():  # one look at the files, where nothing is wrong
+        if self._moved():  # a single look at the files if nothing is wrong
             self._recover_log()
             self._check_in_place()
         try:
@@ -76,49 +76,49 @@ class FileDatabase(Database):
         """Commit the transaction.
 
         Raises:
-            StoreConnectionError: the file or its log is not what it was when it was opened.
+            StoreConnectionError: the file or its log was removed or replaced since it was opened.
             TransactionAbortedError: SQLite has ended the transaction.
         """
         self._check_in_place()
         super().commit()
 
     def close_idle(self, *, writer: bool) -> None:
-        """Close the connections that nobody uses; they are opened anew when they are needed.
+        """Close the idle connections, which are reopened on demand.
 
         Args:
-            writer: whether the one that writes is among them, since the caller has the turn.
+            writer: close the writing connection too, as the caller has the turn.
         """
         if writer:
             self._writer.close()
             self._forget_log()
-        self._close_idle()
+        self._close_readers()
 
     def close(self) -> None:
-        """Close the connections; those that are in use are closed when they are given back."""
+        """Close all connections, those in use when they are released."""
         self._is_closed = True
         self._writer.close()
-        self._close_idle()
+        self._close_readers()
 
-    def take(self) -> Connection:
-        """A connection to read with, for the caller alone."""
+    def acquire_reader(self) -> DatabaseConnection:
+        """Return a connection for reading, for the caller alone."""
         if self._is_closed:
-            raise StoreConnectionError(f"store {self.place.store!r} is disconnected: call connect() first")
+            raise StoreConnectionError(f"store {self.config.store!r} is disconnected: call connect() first")
         try:
             return self._idle.pop()
         except IndexError:
-            return self._open_to_read()
+            return self._open_reader()
 
-    def give_back(self, connection: Connection) -> None:
-        """Keep the connection for the next reader, or close it. Takes no lock: a finalizer may call it."""
+    def release_reader(self, connection: DatabaseConnection) -> None:
+        """Keep a connection for the next reader, or close it. Take no lock: finalizers call this."""
         if connection.in_transaction and not connection.is_inherited:
             connection.run("ROLLBACK")
         self._idle.append(connection)
-        self._close_idle(keep=0 if self._is_closed else _MOST_IDLE)
+        self._close_readers(keep=0 if self._is_closed else _MOST_IDLE)
 
-    def _open_to_read(self) -> Connection:
-        if self._is_log_removed():  # looked at before SQLite goes on with the index of the old one
-            self._recover_if_nobody_writes()
-        connection = Connection(self.place)
+    def _open_reader(self) -> DatabaseConnection:
+        if self._is_log_removed():  # checked before SQLite uses the index of the old log
+            self._recover_if_free()
+        connection = DatabaseConnection(self.config)
         try:
             self._check_in_place()
         except BaseException:
@@ -127,9 +127,9 @@ class FileDatabase(Database):
         self._remember_log()
         return connection
 
-    def _recover_if_nobody_writes(self) -> None:
-        reader = _Reader()
-        lease = Lease(reader)
+    def _recover_if_free(self) -> None:
+        holder = _Holder()
+        lease = Lease(holder)
         try:
             if self._turn.take_if_free(lease):
                 self._recover_log()
@@ -138,102 +138,101 @@ class FileDatabase(Database):
         self._check_in_place()
 
     def _reopen(self) -> None:
-        """Open the writer anew. The readers go first: connections share the log's index, which may be read-only."""
+        """Reopen the writer, after closing the readers: connections share the log's index, which may be read-only."""
         self._writer.close()
-        self._close_idle()
+        self._close_readers()
         self._forget_log()
         if may_write(self._path):
-            self._open_log()
+            self._make_log_writable()
         self._check_in_place()
-        self._writer = Connection(self.place)
+        self._writer = DatabaseConnection(self.config)
         self._remember_log()
 
-    def _open_log(self) -> None:
-        """Give the log and its index the file's mode: made while that was read-only, they would stay so."""
+    def _make_log_writable(self) -> None:
+        """Give the log and its index the mode of the file: created while it was read-only, they would stay so."""
         for suffix in ("-wal", "-shm"):
             with contextlib.suppress(OSError):
                 Path(self._path + suffix).chmod(Path(self._path).stat().st_mode & 0o777)
 
     def _remember_log(self) -> None:
-        """Note which files are the log and its index, as long as a connection keeps them."""
+        """Record the identities of the log and its index, which stay while a connection is open."""
         for suffix in SUFFIXES:
             if suffix not in self._files and (identity := _identity(self._path + suffix)) is not None:
                 self._files[suffix] = identity
 
     def _forget_log(self) -> None:
-        """Let the log be another one: SQLite removes it with the last connection, and makes it anew with the first."""
+        """Accept a new log: SQLite removes it with the last connection, and creates one with the first."""
         self._files = {"": self._files[""]}
 
     def _recover_log(self) -> None:
-        """Go on with a new log, if the old one was removed and nothing that it held is missing.
+        """Continue with a new log if the old one was removed and nothing in it is missing.
 
-        Another process removes it when it takes itself for the last one that has the database open: because this
-        program has read the file by itself, and closed it, which dropped the locks. It has moved everything into the
-        database before. Whatever else has removed the log has not.
+        Another process removes the log when it believes to be the last one with the database open. That happens when
+        this program has read and closed the file itself, which dropped SQLite's locks. That process first copies the
+        log into the database; nothing else that removes the log does.
         """
         if not self._is_log_removed():
             return
-        if count_open(self._path) > 1 + len(self._idle):  # by a stream, or another store
-            self._check_in_place()  # SQLite would go on with the index of the old log
-        if self.place.read_without_log(_CONTENT) == self._writer.run(_CONTENT):
+        if count_open(self._path) > 1 + len(self._idle):  # a stream or another store has it open
+            self._check_in_place()  # SQLite would continue with the index of the old log
+        if self.config.read_without_log(_CONTENT) == self._writer.run(_CONTENT):
             self._reopen()
 
     def _check_in_place(self) -> None:
-        """Refuse to go on with files that nobody else can see. Raises StoreConnectionError."""
+        """Raise StoreConnectionError if a file was moved: nobody else could see what is written."""
         for suffix in self._moved():
             raise StoreConnectionError(
-                f"store {self.place.store!r} lost {self._path + suffix!r}: it was removed or replaced while it was "
-                "open, and nothing that is written would be kept; call disconnect() and connect() to go on with "
-                "what is there now"
+                f"store {self.config.store!r} lost {self._path + suffix!r}, which was removed or replaced while it was "
+                "open: call disconnect() and connect() to continue with what is there now"
             )
 
     def _is_log_removed(self) -> bool:
         return set(self._moved()) == {"-wal", "-shm"}
 
     def _moved(self) -> list[str]:
-        """Return the suffixes of the files that are not those that were opened."""
+        """Return the suffixes of the files that are no longer the ones that were opened."""
         return [suffix for suffix, identity in self._files.items() if _identity(self._path + suffix) != identity]
 
-    def _close_idle(self, *, keep: int = 0) -> None:
-        with contextlib.suppress(IndexError):  # taken meanwhile
+    def _close_readers(self, *, keep: int = 0) -> None:
+        with contextlib.suppress(IndexError):  # another thread may have taken the last one
             while len(self._idle) > keep:
                 self._idle.pop().close()
 
 
-class _Reader:
-    """The holder of a reader's turn, gone with the call that has made it."""
+class _Holder:
+    """The holder of a lease for the duration of a call."""
 
 
-class Snapshot:
-    """Reads the database as it was at the first read, whatever is committed since; has a connection until closed.
+class SnapshotReader:
+    """A reader of the database as of its first read, with a connection of its own until it is closed.
 
     Args:
-        database: whose connection it takes.
+        database: the database that lends the connection.
     """
 
     def __init__(self, database: FileDatabase) -> None:
-        """Take a connection."""
         self._database = database
-        self._connection: Connection | None = database.take()
+        self._connection: DatabaseConnection | None = database.acquire_reader()
+        self._closing = Once()
 
     def read(self, statement: str, *parameters: object) -> list[Row]:
-        """All rows of one statement; none are read after the close."""
+        """Return all rows of a statement. Raises StoreConnectionError after the close."""
         connection = self._connection
         if connection is None:
-            raise StoreConnectionError("the snapshot is closed")
+            raise StoreConnectionError("the snapshot is closed: open the value or the query anew")
         if not connection.in_transaction:
             connection.run("BEGIN")
         return connection.run(statement, *parameters)
 
     def close(self) -> None:
-        """Give the connection back; another thread may call it, and once more is no harm."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            self._database.give_back(connection)
+        """Release the connection. Any thread may call this, any number of times."""
+        if self._closing.take() and (connection := self._connection) is not None:
+            self._connection = None
+            self._database.release_reader(connection)
 
 
 def _identity(path: str) -> tuple[int, int] | None:
-    """Return the device and the inode of a file, or None if there is none."""
+    """Return the device and the inode of a file, or None if it does not exist."""
     try:
         found = os.stat(path)  # noqa: PTH116 (names need not be UTF-8)
     except FileNotFoundError:

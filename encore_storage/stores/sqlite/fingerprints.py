@@ -1,7 +1,7 @@
-"""The fingerprints of what was copied into a database: a table of their own, made when the first one comes.
+"""The fingerprints of copied values: a table of its own, created for the first fingerprint.
 
-A row is about one blob, and no other blob ever has its number. Triggers remove it with the value, whichever version of
-Encore replaces or deletes that, and when somebody changes the bytes in place. The layout of the rest stays as it was.
+A row belongs to one blob, whose number is never reused. Triggers delete it when the value is replaced or deleted, by
+any version of Encore, and when its bytes are changed in place. The layout of the other tables is unaffected.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from encore_storage.stores.fingerprints import Fingerprint
 from encore_storage.stores.sqlite.connection import Row
 
 Run = Callable[..., list[Row]]
-"""Runs a statement with its parameters, and returns all rows."""
+"""A function that runs a statement with parameters and returns all rows."""
 
 _SCHEMA = (
     "CREATE TABLE fingerprint (blob INTEGER PRIMARY KEY, source TEXT NOT NULL)",
@@ -37,27 +37,24 @@ _SCHEMA = (
 
 
 def load(run: Run, blob: int) -> Fingerprint | None:
-    """Return what was kept with the value that has this blob, or None."""
-    if not _is_there(run):
+    """Return the fingerprint kept with a blob, or None."""
+    if not _has_table(run):
         return None
     for (source,) in run("SELECT source FROM fingerprint WHERE blob = ?", blob):
         return list(json.loads(source))
     return None
 
 
-def save(run: Run, blob: int, fingerprint: Fingerprint) -> None:
-    """Keep a fingerprint with the value that has this blob, in the transaction that is open."""
-    if not _is_there(run):
-        for statement in _SCHEMA:
+def save(run: Run, blob: int, fingerprint: Fingerprint | None) -> None:
+    """Keep a fingerprint with a blob, in the open transaction; for None, forget the kept one."""
+    has_table = _has_table(run)
+    if fingerprint is not None:
+        for statement in () if has_table else _SCHEMA:
             run(statement)
-    run("REPLACE INTO fingerprint (blob, source) VALUES (?, ?)", blob, json.dumps(fingerprint))
-
-
-def remove(run: Run, blob: int) -> None:
-    """Forget what is kept with the value that has this blob."""
-    if _is_there(run):
+        run("REPLACE INTO fingerprint (blob, source) VALUES (?, ?)", blob, json.dumps(fingerprint))
+    elif has_table:
         run("DELETE FROM fingerprint WHERE blob = ?", blob)
 
 
-def _is_there(run: Run) -> bool:
+def _has_table(run: Run) -> bool:
     return bool(run("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'fingerprint'"))

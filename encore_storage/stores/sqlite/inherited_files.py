@@ -1,8 +1,8 @@
-"""The files that a forked child has inherited open.
+"""The open files that a forked child has inherited.
 
-SQLite counts the locks of a database in tables that belong to the process. A fork copies them, but not the locks: as
-long as a descriptor of the database is inherited, SQLite takes the child for the holder of locks that only the parent
-has, and what the child writes may be lost. It does not help to open the database anew.
+SQLite keeps the locks of a database in tables that belong to the process. A fork copies the tables, but not the locks.
+While a child has an inherited descriptor of the database, SQLite takes it for the holder of locks that only the parent
+has, and the child's writes may be lost. Opening the database anew does not help.
 """
 
 from __future__ import annotations
@@ -14,45 +14,44 @@ from collections.abc import Iterable
 from encore_events import forks
 
 _DIRECTORIES = ("/proc/self/fd", "/dev/fd")
-_MOST = 4096  # descriptors to look at where no directory lists them
+_MOST = 4096  # descriptors to examine where no directory lists them
 
 
 class InheritedFiles:
-    """The ordinary files that were open in the parent when this process was forked."""
+    """The ordinary files that the parent had open when this process was forked: none until the first fork."""
 
     def __init__(self) -> None:
-        """Start with none, and look again in each child."""
         self._files: dict[int, tuple[int, int]] = {}
-        forks.renew_in_child(self, InheritedFiles._look)
+        forks.renew_in_child(self, InheritedFiles._renew)
 
     def are_open(self, path: str) -> bool:
-        """Return whether a descriptor of the file at `path` is inherited and still open."""
+        """Return whether an inherited descriptor of the file at `path` is still open."""
         if not self._files:
             return False
         try:
             wanted = _identity(os.stat(path))  # noqa: PTH116 (names need not be UTF-8)
         except OSError:
             return False
-        return any(known == wanted and _regular_file(number) == wanted for number, known in self._files.items())
+        return any(known == wanted and _regular_file(fd) == wanted for fd, known in self._files.items())
 
-    def _look(self) -> None:
-        found = ((number, _regular_file(number)) for number in _descriptors())
-        self._files = {number: identity for number, identity in found if identity is not None}
+    def _renew(self) -> None:
+        found = ((fd, _regular_file(fd)) for fd in _descriptors())
+        self._files = {fd: identity for fd, identity in found if identity is not None}
 
 
 def _descriptors() -> Iterable[int]:
     for directory in _DIRECTORIES:
         try:
-            return [int(name) for name in os.listdir(directory)]  # noqa: PTH208 (the quickest way)
+            return [int(name) for name in os.listdir(directory)]  # noqa: PTH208 (the fastest)
         except OSError:
             continue
     return range(_MOST)
 
 
-def _regular_file(number: int) -> tuple[int, int] | None:
-    """Return the identity of the file that a descriptor has open; None if it is closed, or no ordinary file."""
+def _regular_file(fd: int) -> tuple[int, int] | None:
+    """Return the identity of a descriptor's file; None if it is closed or not an ordinary file."""
     try:
-        found = os.fstat(number)
+        found = os.fstat(fd)
     except OSError:
         return None
     return _identity(found) if stat.S_ISREG(found.st_mode) else None
@@ -63,4 +62,4 @@ def _identity(found: os.stat_result) -> tuple[int, int]:
 
 
 inherited_files = InheritedFiles()
-"""Those of this process."""
+"""The inherited files of this process."""

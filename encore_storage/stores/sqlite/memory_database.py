@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from encore_storage.stores.sqlite.connection import Connection, Place, Row
+from encore_storage.stores.sqlite.connection import DatabaseConfig, DatabaseConnection, Row
 from encore_storage.stores.sqlite.database import Database
 from encore_storage.transactions.turn import Turn
 
@@ -12,41 +12,40 @@ MEMORY = ":memory:"
 
 
 class MemoryDatabase(Database):
-    """A database in memory, of at most 1 GiB: one connection writes, and one reads.
+    """An empty database in memory of at most 1 GiB, with one connection for writing and one for reading.
 
-    SQLite lets nobody begin to read there while another connection is in a transaction. So the connection that
-    reads begins before each transaction, and ends just before its commit.
+    SQLite lets nobody begin to read it while another connection is in a transaction. So the reading connection begins
+    before each transaction, and ends just before its commit.
 
     Args:
         store: the name of the store.
     """
 
     def __init__(self, store: str) -> None:
-        """Make an empty database."""
         uri = f"file:/encore-{uuid.uuid4()}?vfs=memdb&"
-        super().__init__(Place(store, MEMORY, uri, "memory", (), 0))
-        self._turn = Turn(store, None)  # no lock: an interrupt could leave one taken
-        self._reader = Connection(self.place)
+        super().__init__(DatabaseConfig(store, MEMORY, uri, "memory", (), 0))
+        self._turn = Turn(store, None)  # not a lock: an interrupt could leave one acquired
+        self._reader = DatabaseConnection(self.config)
 
     def read(self, statement: str, *parameters: object) -> list[Row]:
-        """All rows of one statement, of what is committed."""
+        """Return all rows of a statement that reads committed data."""
         with self._turn.taken():
             return self._reader.run(statement, *parameters)
 
     def commit(self) -> None:
         """Commit the transaction. Raises TransactionAbortedError if SQLite has ended it."""
         with self._turn.taken():
-            self._let_go()
+            self._end_reading()
             super().commit()
 
     def rollback(self) -> None:
-        """Roll the transaction back, unless SQLite has."""
+        """Roll back the transaction, unless SQLite has."""
         with self._turn.taken():
-            self._let_go()
+            self._end_reading()
             super().rollback()
 
     def close(self) -> None:
-        """Close both connections: the database is gone."""
+        """Close both connections, which destroys the database."""
         self._reader.close()
         self._writer.close()
 
@@ -56,7 +55,7 @@ class MemoryDatabase(Database):
             self._reader.run("SELECT 1 FROM entry LIMIT 1")
             super()._begin()
 
-    def _let_go(self) -> None:
-        """End what the reader sees of the time before; nobody else reads meanwhile."""
+    def _end_reading(self) -> None:
+        """End the reader's transaction. The caller has the turn, so nobody reads meanwhile."""
         if self._reader.in_transaction:
             self._reader.run("ROLLBACK")

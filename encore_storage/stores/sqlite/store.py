@@ -1,4 +1,4 @@
-"""A store in a SQLite database, in a file or in memory."""
+"""A store in an SQLite database, in a file or in memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import secrets
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 from encore_events import forks
@@ -18,14 +18,14 @@ from encore_events.owner import here
 from encore_storage.errors import InvalidKeyError, KeyNotFoundError, StoreConnectionError
 from encore_storage.metadata import Metadata
 from encore_storage.stores.abstract import AbstractStore
-from encore_storage.stores.fingerprints import Fingerprint
+from encore_storage.stores.fingerprints import Fingerprint, put_copy
 from encore_storage.stores.local_files import AnyPath
 from encore_storage.stores.sqlite import fingerprints
 from encore_storage.stores.sqlite.connection import Row
 from encore_storage.stores.sqlite.database import Database
-from encore_storage.stores.sqlite.file_database import FileDatabase, Snapshot, may_write
+from encore_storage.stores.sqlite.file_database import FileDatabase, SnapshotReader, may_write
 from encore_storage.stores.sqlite.memory_database import MEMORY, MemoryDatabase
-from encore_storage.stores.sqlite.stream import ROW_SIZE, ChunkStream, Latest, Reading, regrouped
+from encore_storage.stores.sqlite.stream import ROW_SIZE, ChunkStream, LiveReader, RowReader, regrouped
 from encore_storage.transactions.turn import Lease
 from encore_storage.transactions.writing import Change, Write
 from encore_storage.value import Entry
@@ -34,11 +34,11 @@ _PAGE = 256
 
 
 class SqliteStore(AbstractStore):
-    """Values of any size in a SQLite database, with transactions; what a file was told to keep survives a power loss.
+    """A transactional store in an SQLite database, for values of any size.
 
-    Threads and processes may share it: one writes at a time, and the others wait for it. Readers don't wait, and see
-    what is committed. A child that was forked may use the store of its parent, unless it is in memory, or something was
-    under way with it at the fork.
+    Commits to a file survive a power loss. Threads and processes may share the database: one writes at a time, and the
+    others wait. Readers don't wait, and see committed data. A forked child may use its parent's store, unless the
+    database is in memory or was in use at the fork.
 
     >>> from encore_events import EventManager
     >>> store = SqliteStore(event_manager=EventManager())
@@ -47,16 +47,17 @@ class SqliteStore(AbstractStore):
     b'hello'
 
     Args:
-        location: the path of the database, made if there is none; or ':memory:' for one of at most 1 GiB, which is
-            there for as long as the store is.
-        name: what events, logs and metrics call it.
-        event_manager: where it emits; by default, `get_event_manager()`.
-        timeout: how many seconds a thread waits for the transaction of another thread or process; None for as long
-            as it takes.
+        location: the path of the database, created if it does not exist; or ':memory:' for a database of at most 1 GiB
+            that lasts as long as the store.
+        name: the store's name in events, logs and metrics; by default, 'sqlite'.
+        event_manager: where the store emits events; by default, `get_event_manager()`.
+        timeout: seconds to wait for a transaction of another thread or process; None waits without limit.
 
     Raises:
-        IntegrityError: the file is no database, or that of another application.
-        StoreConnectionError: the file can't be opened.
+        IntegrityError: the file is not a database, or belongs to another application.
+        StoreConnectionError: the file cannot be opened.
+        StoreReadOnlyError: the file is not writable, and has to be.
+        TypeError: `event_manager` is not an event manager.
     """
 
     backend: ClassVar[str] = "sqlite"
@@ -70,17 +71,16 @@ class SqliteStore(AbstractStore):
         event_manager: BaseEventManager | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Open the database, or make it."""
         super().__init__(name=name, event_manager=event_manager, timeout=timeout)
         self._location = _absolute(os.fspath(location))
-        self._forking: dict[object, Lease] = {}  # by the token of the thread that is about to fork
+        self._forking: dict[object, Lease] = {}  # by the token of the forking thread
         self._open_database()
         if self._location != MEMORY:
             forks.around_forks(self, SqliteStore._before_fork, SqliteStore._after_fork)
             forks.renew_in_child(self, SqliteStore._after_fork)
 
     def info(self) -> dict[str, Any]:
-        """What kind of store it is: name, backend, transactional, readonly."""
+        """Return the store's name, backend, `transactional` and `readonly`."""
         readonly = self._location != MEMORY and not may_write(self._location)
         return {**super().info(), "readonly": readonly}
 
@@ -94,12 +94,12 @@ class SqliteStore(AbstractStore):
         if start >= end:
             return iter(())
         is_one_row = start // ROW_SIZE == (end - 1) // ROW_SIZE
-        reading = Latest(self._select) if is_one_row else self._reading()
-        return ChunkStream(reading, key, self.name, entry, start, end)
+        reader = LiveReader(self._select) if is_one_row else self._reader()
+        return ChunkStream(reader, key, self.name, entry, start, end)
 
     def _put(self, key: str, chunks: Iterable[bytes] | None, metadata: Metadata | None) -> Change:
         rows = regrouped(chunks or ())
-        first = next(rows, b"")  # the source of a small value is read before anyone has to wait for it
+        first = next(rows, b"")  # a small value is read in full before others have to wait
         with self._writing() as write:
             blob, size = self._insert(itertools.chain([first], rows))
             now = time.time()
@@ -136,10 +136,10 @@ class SqliteStore(AbstractStore):
         try:
             key.encode()
         except UnicodeEncodeError as error:
-            raise InvalidKeyError(key, "half of a surrogate pair has no UTF-8") from error
+            raise InvalidKeyError(key, "UTF-8 cannot encode half of a surrogate pair") from error
 
     def _begin_writing(self, write: Write) -> None:
-        """Begin a transaction, or a part of the one that the caller is in that may be undone by itself."""
+        """Begin a transaction, or set a savepoint in the one that the caller is in."""
         database = self._database
         if write.part_of is None:
             database.begin()
@@ -182,31 +182,29 @@ class SqliteStore(AbstractStore):
 
     @property
     def _database(self) -> Database:
-        """The open database; a forked child opens its own."""
+        """The open database. A forked child opens its own."""
         self._check_connected()
         if self._opened.process is not forks.this_process():
             if self._location == MEMORY:
-                raise self._opened.place.forked()
+                raise self._opened.config.forked_error()
             self._close_database()
             self._open_database()
         return self._opened
 
     def _before_fork(self) -> None:
-        """Close the connections that nobody uses, and keep them closed until the fork is over."""
+        """Close idle connections, and keep them closed until the fork is over."""
         if isinstance(self._opened, FileDatabase):
-            turn = self._turn
             lease = Lease(self)
-            if turn.take_if_free(lease):
+            if self._turn.take_if_free(lease):
                 self._forking[here.token] = lease
             self._opened.close_idle(writer=here.token in self._forking)
 
     def _after_fork(self) -> None:
-        """Let others write again, in the parent and in the child."""
+        """Allow writes again, in the parent and in the child."""
         lease = self._forking.pop(here.token, None)
         if lease is not None:
-            turn = self._turn
-            turn.free(lease)
-            turn.leave_inherited(lease)
+            self._turn.free(lease)
+            self._turn.leave_inherited(lease)
 
     def _open_database(self) -> None:
         if self._location == MEMORY:
@@ -219,15 +217,15 @@ class SqliteStore(AbstractStore):
         return self._turn.is_mine and self._database.in_transaction
 
     def _select(self, statement: str, *parameters: object) -> list[Row]:
-        """All rows of one statement, of what the caller's transaction has written or else of what is committed."""
+        """Return all rows of a statement, read in the caller's transaction if there is one."""
         return (self._database.write if self._is_writing() else self._database.read)(statement, *parameters)
 
-    def _reading(self) -> Reading:
-        """Something to read from for a while: a snapshot, where it keeps nobody from writing."""
+    def _reader(self) -> RowReader:
+        """Return a reader for several reads: a snapshot, unless it would block writers."""
         database = self._database
         if isinstance(database, FileDatabase) and not self._is_writing():
-            return Snapshot(database)
-        return Latest(self._select)
+            return SnapshotReader(database)
+        return LiveReader(self._select)
 
     def _find(self, key: str) -> Entry | None:
         rows = self._select("SELECT size, metadata, created, modified, blob FROM entry WHERE key = ?", key)
@@ -236,7 +234,7 @@ class SqliteStore(AbstractStore):
         return None
 
     def _insert(self, rows: Iterable[bytes | bytearray]) -> tuple[int, int]:
-        """Keep the bytes of a value; give the number of the blob, which no other ever has, and its size."""
+        """Insert the bytes of a value; return the blob's number, which is never reused, and its size."""
         blob, size = secrets.randbits(63), 0
         for number, row in enumerate(filter(None, rows)):
             self._database.write("INSERT INTO chunk (blob, number, data) VALUES (?, ?, ?)", blob, number, row)
@@ -244,39 +242,26 @@ class SqliteStore(AbstractStore):
         return blob, size
 
     def _scan(self, select: str) -> Iterator[Row]:
-        """The rows of the entries in the order of their keys, read by the page so that no statement stays open."""
-        with contextlib.closing(self._reading()) as reading:
+        """Yield the entries' rows in the order of their keys, in pages, so that no statement stays open."""
+        with contextlib.closing(self._reader()) as reader:
             start = ""
-            while page := reading.read(f"{select} WHERE key >= ? ORDER BY key LIMIT {_PAGE}", start):
+            while page := reader.read(f"{select} WHERE key >= ? ORDER BY key LIMIT {_PAGE}", start):
                 yield from page
-                start = page[-1][0] + "\0"  # the next key that there can be
+                start = page[-1][0] + "\0"  # the next possible key
 
     def _fingerprint(self, key: str) -> Fingerprint | None:
         entry = self._lookup(key)
         return [entry.token, entry.size]
 
-    def _put_copy(
-        self,
-        key: str,
-        chunks: Iterable[bytes],
-        metadata: Metadata | None,
-        fingerprint: Callable[[], Fingerprint | None],
-    ) -> Change:
-        with self._writing():
-            change = self._put(key, chunks, metadata)
-            kept = fingerprint()
-            if kept is not None:
-                fingerprints.save(self._database.write, self._lookup(key).token, kept)
-            return change
+    _put_copy = put_copy
+
+    def _attach_fingerprint(self, key: str, fingerprint: Fingerprint) -> None:
+        fingerprints.save(self._database.write, self._lookup(key).token, fingerprint)
 
     def _keep_fingerprint(self, key: str, own: Fingerprint, fingerprint: Fingerprint | None) -> None:
         with self._writing():
             found = self._find(key)
-            if found is None or [found.token, found.size] != own:
-                return
-            if fingerprint is None:
-                fingerprints.remove(self._database.write, found.token)
-            else:
+            if found is not None and [found.token, found.size] == own:
                 fingerprints.save(self._database.write, found.token, fingerprint)
 
     def _kept_fingerprint(self, key: str) -> Fingerprint | None:
@@ -284,7 +269,7 @@ class SqliteStore(AbstractStore):
 
 
 def _absolute(location: str) -> str:
-    """The path, wherever the program changes its directory to. Raises StoreConnectionError."""
+    """Return the absolute path, since the program may change its directory. Raises StoreConnectionError."""
     if not location or "\0" in location:
-        raise StoreConnectionError(f"{location!r} is no path of a database: give one, or {MEMORY!r}")
+        raise StoreConnectionError(f"{location!r} is not the path of a database: pass one, or {MEMORY!r}")
     return location if location == MEMORY else os.path.abspath(location)  # noqa: PTH100 (Path doesn't resolve '..')

@@ -1,4 +1,4 @@
-"""What the tests of the file system store share: a directory, a store in it, and what lies outside."""
+"""Fixtures of the tests of FileSystemStore."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the file system store share, and say by name."""
+"""Helpers of the tests of FileSystemStore."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from encore_events import EventManager
 from encore_storage.stores import FileSystemStore
 
 
-class Cut(BaseException):
-    """The process ends here, as far as the store can tell."""
+class Killed(BaseException):
+    """A stand-in for the end of the process."""
 
 
-class Meddling:
-    """A file that gives two chunks, and does something in between."""
+class ActingSource:
+    """A source of two chunks, which runs an action in between."""
 
     def __init__(self, act: Callable[[], object]) -> None:
         self._chunks = self._parts(act)
@@ -31,7 +31,7 @@ class Meddling:
 
 
 def store_in(directory: Path, **options: Any) -> FileSystemStore:
-    """A store that emits on an event manager of its own."""
+    """Return a store with an event manager of its own."""
     return FileSystemStore(directory, event_manager=EventManager(), **options)
 
 
@@ -40,27 +40,32 @@ def put(store: FileSystemStore, key: str, data: bytes, **metadata: Any) -> None:
 
 
 def pair(store: FileSystemStore, key: str) -> tuple[bytes, dict[str, Any]]:
-    """The bytes and the metadata of one look-up."""
+    """Return the bytes and the metadata of one look-up."""
     with store.get(key) as value:
         return value.data.read(-1), value.metadata
 
 
 def files_in(directory: Path) -> dict[str, bytes]:
-    """All that is in a directory: the files with their bytes, the others without."""
+    """Return all paths below a directory, with the bytes of the files."""
     return {
         str(path.relative_to(directory)): path.read_bytes() if path.is_file() else b""
         for path in sorted(directory.rglob("*"))
     }
 
 
+def metadata_files(root: Path) -> list[Path]:
+    """Return the paths of the metadata files."""
+    return sorted((root / ".encore" / "metadata").glob("*"))
+
+
 def scratch_in(root: Path) -> list[str]:
-    """The names of the files that are half written, or were."""
+    """Return the names of the temporary files."""
     scratch = root / ".encore" / "tmp"
     return [path.name for path in scratch.iterdir()] if scratch.exists() else []
 
 
-def left_over(root: Path) -> list[str]:
-    """What is half done in the store's own directory: half-written files, marks, and metadata that has a next."""
+def unfinished(root: Path) -> list[str]:
+    """Return temporary files, marks, and metadata files with an unfinished change."""
     own = root / ".encore"
     lock = own / "lock"
     marks = lock.read_text(encoding="ascii").split() if lock.exists() else []

@@ -1,4 +1,4 @@
-"""A database that this process has open is no file to be opened, replaced or deleted, and neither is its log."""
+"""Tests of FileSystemStore with database files that this process has open."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 
 from encore_storage.errors import OpenDatabaseError, error_type_of
 from encore_storage.stores import FileSystemStore
-from encore_storage.stores.open_databases import closed, opened
-from tests.storage.filesystem.support import Meddling, files_in, pair, put, scratch_in
+from encore_storage.stores.open_databases import register, unregister
+from tests.storage.filesystem.support import ActingSource, files_in, pair, put, scratch_in
 
 
 @dataclass(eq=False)
 class Database:
-    """A database that is open, as far as it can be seen from outside."""
+    """An open database."""
 
     path: str
     store: str = "orders"
@@ -30,9 +30,9 @@ def database(root: Path) -> Iterator[Database]:
     for name in ("base.db", "base.db-wal", "base.db-shm", "base.db-journal", "plain"):
         (root / name).write_bytes(name.encode())
     database = Database(str(root / "base.db"))
-    opened(database)
+    register(database)
     yield database
-    closed(database)
+    unregister(database)
 
 
 CALLS: dict[str, Callable[[FileSystemStore, str], object]] = {
@@ -47,16 +47,16 @@ CALLS: dict[str, Callable[[FileSystemStore, str], object]] = {
 
 @pytest.mark.parametrize("key", ["base.db", "base.db-wal", "base.db-shm"])
 @pytest.mark.parametrize("name", CALLS)
-def test_a_database_that_is_open_is_refused_as_a_file(
+def test_open_database_is_rejected(
     root: Path, store: FileSystemStore, database: Database, name: str, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = files_in(root)
-    touched = []
-    really_open = os.open
+    opened = []
+    original_open = os.open
 
     def recording(path: Any, *arguments: Any, **options: Any) -> int:
-        touched.append(path)
-        return really_open(path, *arguments, **options)
+        opened.append(path)
+        return original_open(path, *arguments, **options)
 
     monkeypatch.setattr(os, "open", recording)
     with pytest.raises(OpenDatabaseError, match=f"cannot use '{root}/{key}' as a file: store 'orders'") as caught:
@@ -64,32 +64,30 @@ def test_a_database_that_is_open_is_refused_as_a_file(
     monkeypatch.undo()
 
     assert error_type_of(caught.value) == "conflict"
-    assert key not in touched
+    assert key not in opened
     assert {path: data for path, data in files_in(root).items() if not path.startswith(".encore")} == before
     assert scratch_in(root) == []
 
 
-def test_a_link_to_a_database_is_refused_too(root: Path, store: FileSystemStore, database: Database) -> None:
+def test_hard_link_to_an_open_database_is_rejected(root: Path, store: FileSystemStore, database: Database) -> None:
     os.link(root / "base.db", root / "other name")
 
     with pytest.raises(OpenDatabaseError):
         store.to_bytes("other name")
 
 
-def test_a_database_that_is_opened_while_its_replacement_streams_in_is_not_replaced(
-    root: Path, store: FileSystemStore
-) -> None:
+def test_database_opened_during_a_write_is_not_replaced(root: Path, store: FileSystemStore) -> None:
     store.from_bytes("base.db", b"old")
     database = Database(str(root / "base.db"))
 
     with pytest.raises(OpenDatabaseError):
-        store.set_data("base.db", Meddling(lambda: opened(database)))
-    closed(database)
+        store.set_data("base.db", ActingSource(lambda: register(database)))
+    unregister(database)
 
     assert store.to_bytes("base.db") == b"old"
 
 
-def test_what_is_known_without_opening_it_is_told(store: FileSystemStore, database: Database) -> None:
+def test_open_database_is_listed_and_has_metadata(store: FileSystemStore, database: Database) -> None:
     names = ["base.db", "base.db-journal", "base.db-shm", "base.db-wal", "plain"]
 
     assert list(store.query_keys()) == names
@@ -100,12 +98,10 @@ def test_what_is_known_without_opening_it_is_told(store: FileSystemStore, databa
     assert store.get_metadata("base.db") == {"v": 1}
 
 
-def test_other_files_are_files_and_so_is_the_database_once_it_is_closed(
-    store: FileSystemStore, database: Database
-) -> None:
+def test_closed_database_and_other_files_are_accepted(store: FileSystemStore, database: Database) -> None:
     assert store.to_bytes("base.db-journal") == b"base.db-journal"
     put(store, "plain", b"new", v=1)
-    closed(database)
+    unregister(database)
 
     assert store.to_bytes("base.db") == b"base.db"
     store.delete("base.db")

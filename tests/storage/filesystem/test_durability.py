@@ -1,4 +1,4 @@
-"""What is told as done outlives a loss of power, where that is asked for."""
+"""Tests of FileSystemStore with `durable=True`: completed writes survive a power loss."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.storage.filesystem.support import put, store_in
 
 
 class Disk:
-    """What the system was asked to do to files and directories, and what of it would be lost with the power."""
+    """A record of syncs and of directory changes, with those that a power loss would undo."""
 
     def __init__(self) -> None:
         self.synced = 0
         self.lost: dict[int, str] = {}
-        """The directories with entries that are not on the disk yet, and what changed in them last."""
+        """The last change of each directory that was not synced since, by inode."""
         self.moved_too_early: list[str] = []
         self._files: set[int] = set()
 
@@ -37,7 +37,7 @@ class Disk:
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
-    """A disk that is told of what really happens, the scratch files and the lock aside."""
+    """A record of the real system calls, except those on scratch files and the lock."""
     disk = Disk()
     fsync, replace, mkdir, unlink, rmdir = os.fsync, os.replace, os.mkdir, os.unlink, os.rmdir
 
@@ -71,7 +71,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     monkeypatch.undo()
 
 
-def test_each_write_is_on_the_disk_before_it_is_told_as_done(tmp_path: Path, disk: Disk) -> None:
+def test_durable_write_is_on_the_disk_when_it_returns(tmp_path: Path, disk: Disk) -> None:
     store = store_in(tmp_path / "above" / "root", durable=True)
     assert disk.lost == {}
 
@@ -93,7 +93,7 @@ def test_each_write_is_on_the_disk_before_it_is_told_as_done(tmp_path: Path, dis
         assert disk.moved_too_early == []
 
 
-def test_the_power_may_be_lost_where_nobody_asked_for_more(tmp_path: Path, disk: Disk) -> None:
+def test_writes_are_not_synced_by_default(tmp_path: Path, disk: Disk) -> None:
     store = store_in(tmp_path / "root")
 
     put(store, "a/b", b"1", kind="k")

@@ -1,4 +1,4 @@
-"""An interrupt at any moment leaves each value wholly old or wholly new, and nothing open, locked or left over."""
+"""Tests of FileSystemStore with interrupts: values stay whole, and nothing stays open, locked or unfinished."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from encore_storage.errors import TransactionTimeoutError
 from encore_storage.events import StoreEvent, StoreModificationEvent, StoreProgressEndEvent, StoreProgressStartEvent
 from encore_storage.stores import FileSystemStore
 from encore_storage.transactions.contexts import TransactionState
-from tests.storage.filesystem.support import Meddling, left_over, pair, put, store_in
+from tests.storage.filesystem.support import ActingSource, pair, put, store_in, unfinished
 from tests.storage.support import LONG, run
 from tests.storage.sweeps import STORES, sweep
 
@@ -29,7 +29,7 @@ NEW: Pair = (b"new", {"v": 2})
 KEY = "dir/value"
 
 OPCODES = int(os.environ.get("ENCORE_SWEEP_STRIDE", "101"))
-"""An interrupt comes before one instruction in so many; before each, if a campaign says so."""
+"""The number of instructions between two interrupts; a campaign sets it to 1."""
 
 
 def reconnect(store: FileSystemStore) -> None:
@@ -60,42 +60,42 @@ CALLS: dict[str, tuple[Callable[[FileSystemStore], object], str, Pair, Pair]] = 
 
 
 class Scene:
-    """A store with a value, and what it emits."""
+    """A store with a value, and its events."""
 
     def __init__(self, directory: Path) -> None:
         self.root = Path(tempfile.mkdtemp(dir=directory))
         self.store = store_in(self.root)
         put(self.store, KEY, b"old", v=1)
-        self.told: list[StoreEvent] = []
-        self.store.event_manager.connect(StoreEvent, self.told.append, weak=False)
+        self.events: list[StoreEvent] = []
+        self.store.event_manager.connect(StoreEvent, self.events.append, weak=False)
         self.descriptors = descriptors()
 
     def value(self, key: str) -> Pair:
         store = store_in(self.root)
         return pair(store, key) if store.exists(key) else None
 
-    def is_at_rest(self) -> bool:
-        """Whether what is done in another thread is done."""
+    def is_idle(self) -> bool:
+        """Return whether all background work is done."""
         started, ended = (
-            {event.operation_id for event in self.told if isinstance(event, cls)}
+            {event.operation_id for event in self.events if isinstance(event, cls)}
             for cls in (StoreProgressStartEvent, StoreProgressEndEvent)
         )
         return TransactionState.of(self.store).turn.first is None and started == ended
 
     def changes(self) -> list[tuple[str | None, str]]:
-        return [(event.key, event.action) for event in self.told if isinstance(event, StoreModificationEvent)]
+        return [(event.key, event.action) for event in self.events if isinstance(event, StoreModificationEvent)]
 
     def check(self, key: str, old: Pair, new: Pair, error: BaseException | None) -> None:
-        """Look at what an interrupted call has left."""
-        wait_for(self.is_at_rest)
+        """Check the state that an interrupted call has left."""
+        wait_for(self.is_idle)
         assert descriptors() == self.descriptors
-        check_free(self.root)
+        check_unlocked(self.root)
         found = self.value(key)
         assert found in ((old, new) if error else (new,))
         action = "delete" if new is None else "set" if old is None else "update"
         expected = [(key, action)] if found == new != old else []
         wait_for(lambda: self.changes() == expected)
-        assert left_over(self.root) == []
+        assert unfinished(self.root) == []
         keys = {KEY, key} if found else {KEY} - {key}
         assert set(store_in(self.root).query_keys()) == keys
         assert {path.name for path in self.root.iterdir()} == {".encore", *(key.partition("/")[0] for key in keys)}
@@ -104,7 +104,7 @@ class Scene:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait until something is so, which another thread may be about to do."""
+    """Wait until a condition holds, which another thread may bring about."""
     until = time.monotonic() + LONG / 10
     while not condition() and time.monotonic() < until:
         time.sleep(0.001)
@@ -115,13 +115,13 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def check_free(root: Path) -> None:
-    """Take the lock of a store's directory, as another process would."""
+def check_unlocked(root: Path) -> None:
+    """Check that another process could acquire the lock of the directory."""
     with (root / ".encore" / "lock").open("rb+") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def swept(directory: Path, name: str, **options: Any) -> int:
+def sweep_call(directory: Path, name: str, **options: Any) -> int:
     call, key, old, new = CALLS[name]
     return sweep(
         lambda: Scene(directory),
@@ -132,29 +132,29 @@ def swept(directory: Path, name: str, **options: Any) -> int:
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_an_interrupt_at_any_call_leaves_the_value_whole_and_the_store_free(tmp_path: Path, name: str) -> None:
-    assert swept(tmp_path, name) > 50
+def test_interrupt_at_any_call_leaves_the_value_whole(tmp_path: Path, name: str) -> None:
+    assert sweep_call(tmp_path, name) > 50
 
 
 @pytest.mark.parametrize("error", [MemoryError, RecursionError, SystemExit])
 @pytest.mark.parametrize("name", ["set", "delete"])
-def test_any_error_that_comes_between_two_steps_does_too(tmp_path: Path, name: str, error: type[BaseException]) -> None:
-    assert swept(tmp_path, name, error=error, stride=7) > 50
+def test_other_error_at_any_call_leaves_the_value_whole(tmp_path: Path, name: str, error: type[BaseException]) -> None:
+    assert sweep_call(tmp_path, name, error=error, stride=7) > 50
 
 
 @pytest.mark.parametrize("name", ["set", "set a new key", "delete", "to bytes", "query"])
-def test_so_does_an_interrupt_between_any_two_instructions_of_the_store(tmp_path: Path, name: str) -> None:
-    assert swept(tmp_path, name, events="opcode", where=STORES, stride=OPCODES) > 10
+def test_interrupt_at_any_instruction_leaves_the_value_whole(tmp_path: Path, name: str) -> None:
+    assert sweep_call(tmp_path, name, events="opcode", where=STORES, stride=OPCODES) > 10
 
 
-def test_a_set_whose_source_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
+def test_interrupted_source_leaves_nothing(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
 
     def interrupt() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        scene.store.set(KEY, (Meddling(interrupt), {"v": 2}))
+        scene.store.set(KEY, (ActingSource(interrupt), {"v": 2}))
 
     scene.check(KEY, OLD, NEW, KeyboardInterrupt())
     assert scene.value(KEY) == (b"later", {"v": 1})
@@ -162,7 +162,7 @@ def test_a_set_whose_source_is_interrupted_leaves_nothing(tmp_path: Path) -> Non
 
 @pytest.fixture
 def alarm() -> Iterator[Callable[[Callable[[], object]], None]]:
-    """Has a function called by the signal handler of an alarm that rings at once."""
+    """Return a function that calls another in the handler of an alarm shortly afterwards."""
     before = signal.getsignal(signal.SIGALRM)
 
     def ring(act: Callable[[], object]) -> None:
@@ -175,7 +175,7 @@ def alarm() -> Iterator[Callable[[Callable[[], object]], None]]:
 
 
 class Lock:
-    """The lock of a directory, as another process has it."""
+    """The lock of a directory, held as by another process."""
 
     def __init__(self, root: Path) -> None:
         self._file = (root / ".encore" / "lock").open("rb+")
@@ -186,7 +186,7 @@ class Lock:
 
 
 @pytest.mark.parametrize("is_other", [False, True], ids=["the same store", "another store of the directory"])
-def test_a_signal_handler_that_writes_while_the_lock_is_waited_for_gets_an_error_and_the_write_goes_on(
+def test_write_by_a_signal_handler_during_a_wait_for_the_lock_times_out(
     root: Path, store: FileSystemStore, is_other: bool, alarm: Callable[[Callable[[], object]], None]
 ) -> None:
     store.from_bytes("a", b"1")
@@ -207,7 +207,7 @@ def test_a_signal_handler_that_writes_while_the_lock_is_waited_for_gets_an_error
     other.from_bytes("b", b"1")
 
 
-def test_an_error_of_a_signal_handler_ends_the_wait_for_the_lock(
+def test_error_of_a_signal_handler_ends_the_wait_for_the_lock(
     root: Path, store: FileSystemStore, alarm: Callable[[Callable[[], object]], None]
 ) -> None:
     store.from_bytes("a", b"1")
@@ -221,52 +221,50 @@ def test_an_error_of_a_signal_handler_ends_the_wait_for_the_lock(
         store.from_bytes("a", b"2")
     lock.release()
 
-    check_free(root)
-    assert (store.to_bytes("a"), left_over(root)) == (b"1", [])
+    check_unlocked(root)
+    assert (store.to_bytes("a"), unfinished(root)) == (b"1", [])
     store.from_bytes("a", b"3")
 
 
 @pytest.mark.parametrize("is_other", [False, True], ids=["the same store", "another store of the directory"])
-def test_a_signal_handler_that_writes_in_the_middle_of_a_write_joins_it_or_gets_an_error(
+def test_write_by_a_signal_handler_during_a_write_joins_it_or_times_out(
     root: Path, store: FileSystemStore, is_other: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(store, "a", b"1", v=1)
     other = store_in(root) if is_other else store
     replace, errors = os.replace, list[BaseException]()
 
-    def meddle(*arguments: Any, **options: Any) -> None:
+    def act(*arguments: Any, **options: Any) -> None:
         monkeypatch.setattr(os, "replace", replace)
         try:
-            put(other, "b", b"between", v=0)
+            put(other, "b", b"nested", v=0)
         except TransactionTimeoutError as error:
             errors.append(error)
         replace(*arguments, **options)
 
-    monkeypatch.setattr(os, "replace", meddle)
+    monkeypatch.setattr(os, "replace", act)
     put(store, "a", b"2", v=2)
 
     assert pair(store, "a") == (b"2", {"v": 2})
     assert (len(errors), store.exists("b")) == ((1, False) if is_other else (0, True))
-    assert left_over(root) == []
+    assert unfinished(root) == []
 
 
-def test_a_store_that_is_opened_in_the_middle_of_a_write_of_its_thread_is_opened(
+def test_store_can_be_opened_during_a_write_of_its_thread(
     root: Path, store: FileSystemStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(store, "a", b"1", v=1)
-    replace = os.replace
+    replace, seen = os.replace, list[object]()
 
-    seen = []
-
-    def meddle(*arguments: Any, **options: Any) -> None:
+    def act(*arguments: Any, **options: Any) -> None:
         seen.append(pair(store_in(root), "a"))
         replace(*arguments, **options)
 
-    monkeypatch.setattr(os, "replace", meddle)
+    monkeypatch.setattr(os, "replace", act)
     put(store, "a", b"2", v=2)
 
     assert seen == [(b"1", {"v": 1}), (b"1", {"v": 1}), (b"2", {"v": 2})]
-    assert (pair(store, "a"), left_over(root)) == ((b"2", {"v": 2}), [])
+    assert (pair(store, "a"), unfinished(root)) == ((b"2", {"v": 2}), [])
 
 
 FORKING = """
@@ -299,17 +297,17 @@ except ForkedError as error:
     paths = [os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
     assert not [path for path in paths if "/.encore/tmp/" in path or path.endswith("/lock")], paths
     store.from_bytes("b", b"of the child")
-    os.write(writing, b"refused")
+    os.write(writing, b"rejected")
     os._exit(0)
 assert os.waitpid(source.child, 0)[1] == 0
-assert os.read(reading, 100) == b"refused"
+assert os.read(reading, 100) == b"rejected"
 assert head + stream.read() == b"old"
 assert (store.to_bytes("a"), store.to_bytes("b")) == (b"one two", b"of the child")
 assert os.listdir(root + "/.encore/tmp") == []
 """
 
 
-def test_a_child_that_is_forked_by_a_source_is_refused_and_leaves_the_file_of_its_parent_alone(root: Path) -> None:
+def test_write_during_which_a_source_forks_belongs_to_the_parent(root: Path) -> None:
     run(FORKING, root, forks=True)
 
 
@@ -343,5 +341,5 @@ finally:
 """
 
 
-def test_a_child_that_outlives_its_killed_parent_keeps_none_of_its_locks(root: Path) -> None:
+def test_child_of_a_killed_parent_keeps_no_locks(root: Path) -> None:
     run(KILLED, root, forks=True)

@@ -1,4 +1,4 @@
-"""Keys: each is a path below the root, or refused."""
+"""Tests of the keys of FileSystemStore: each is a path below the root, or rejected."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from tests.storage.filesystem.support import files_in, pair, put, store_in
 NAMES = st.sampled_from(["a", "A", "b", "..", ".", "", ".encore", ".ENCORE", "CON", "\\", "..\\x", "é", "\udcff", "~"])
 KEYS = st.lists(NAMES | st.text(max_size=5), max_size=5).map("/".join) | st.text(max_size=8)
 
-REFUSED = {
+REJECTED = {
     "": "it is empty",
-    "../x": r"it has '\.' or '\.\.' between its slashes",
-    "a/../../x": r"it has '\.' or '\.\.'",
-    "..": r"it has '\.' or '\.\.'",
-    ".": r"it has '\.' or '\.\.'",
-    "a/./b": r"it has '\.' or '\.\.'",
+    "../x": r"it contains the path component '\.' or '\.\.'",
+    "a/../../x": r"it contains the path component '\.' or '\.\.'",
+    "..": r"it contains the path component '\.' or '\.\.'",
+    ".": r"it contains the path component '\.' or '\.\.'",
+    "a/./b": r"it contains the path component '\.' or '\.\.'",
     "/etc/passwd": "it begins or ends with '/'",
     "/": "it begins or ends with '/'",
-    "a//b": "has '//' in it",
+    "a//b": "or contains '//'",
     "a/": "it begins or ends with '/'",
-    "a\0b": "it has a NUL character in it",
-    "x" * 5000: "a name in it is longer than 255 bytes",
-    "é" * 128: "a name in it is longer than 255 bytes",
+    "a\0b": "it contains a NUL character",
+    "x" * 5000: "it contains a name longer than 255 bytes",
+    "é" * 128: "it contains a name longer than 255 bytes",
     "x/" * 2499 + "xx": "its path is longer than 4095 bytes",
-    "\ud800": "characters in it that no file name can have",
+    "\ud800": "it contains characters that no file name can have",
     "\udcc3\udca9": "its surrogates spell 'é', which is another key",
     ".encore": r"'\.encore' is the store's own directory",
     ".encore/lock": r"'\.encore' is the store's own directory",
@@ -42,37 +42,37 @@ REFUSED = {
 ROUND_TRIPPING = {
     "short": "a",
     "deep": "a/b/c/d/e",
-    "the longest name": "x" * 255,
-    "5,000 characters in names that are short enough": "/".join(["x" * 250] * 15),
-    "a device, elsewhere": "CON",
-    "an extension of one": "nul.txt",
-    "a drive, elsewhere": "C:",
+    "a name of the greatest length": "x" * 255,
+    "several names of legal length": "/".join(["x" * 250] * 15),
+    "a device name on Windows": "CON",
+    "a device name with an extension": "nul.txt",
+    "a drive on Windows": "C:",
     "backslashes": "..\\..\\x",
     "newline and emoji": "line\nbreak 🎉",
-    "not composed": "e\u0301",
+    "not normalised": "e\u0301",
     "spaces and dots": " a . / ..b.. ",
-    "bytes that are not UTF-8": "\udcff\udc80",
-    "a home, elsewhere": "~root",
-    "an option, elsewhere": "-rf",
-    "own, but further down": "a/.encore",
+    "not UTF-8": "\udcff\udc80",
+    "a home directory of a shell": "~root",
+    "an option of a shell": "-rf",
+    "the own directory's name further down": "a/.encore",
     "hidden": ".hidden",
-    "a pattern": "*?[a]",
+    "a shell pattern": "*?[a]",
 }
 
 
-@pytest.mark.parametrize("key", REFUSED, ids=lambda key: ascii(key[:20]))
-def test_a_key_that_is_no_plain_path_is_refused(tmp_path: Path, root: Path, store: FileSystemStore, key: str) -> None:
+@pytest.mark.parametrize("key", REJECTED, ids=lambda key: ascii(key[:20]))
+def test_invalid_key_is_rejected(tmp_path: Path, root: Path, store: FileSystemStore, key: str) -> None:
     before = files_in(tmp_path)
 
     for call in (store.get, store.exists, store.to_bytes, store.delete, lambda key: store.from_bytes(key, b"1")):
-        with pytest.raises(InvalidKeyError, match=f"cannot be a key: .*{REFUSED[key]}"):
+        with pytest.raises(InvalidKeyError, match=f"cannot be a key: .*{REJECTED[key]}"):
             call(key)
 
     assert files_in(tmp_path) == before
 
 
 @pytest.mark.parametrize("key", ROUND_TRIPPING.values(), ids=ROUND_TRIPPING)
-def test_any_other_key_round_trips(root: Path, store: FileSystemStore, key: str) -> None:
+def test_valid_key_round_trips(root: Path, store: FileSystemStore, key: str) -> None:
     put(store, key, b"1", kind="k")
 
     assert pair(store, key) == (b"1", {"kind": "k"})
@@ -82,7 +82,7 @@ def test_any_other_key_round_trips(root: Path, store: FileSystemStore, key: str)
     assert list(store.query()) == []
 
 
-def test_names_that_are_not_utf_8_are_read_as_they_are(root: Path, store: FileSystemStore) -> None:
+def test_file_name_that_is_not_utf8_is_a_key(root: Path, store: FileSystemStore) -> None:
     Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9")).write_bytes(b"1")
 
     (key,) = store.query_keys()
@@ -90,7 +90,7 @@ def test_names_that_are_not_utf_8_are_read_as_they_are(root: Path, store: FileSy
     assert (key, store.to_bytes(key)) == ("caf\udce9", b"1")
 
 
-def test_upper_and_lower_case_twins_are_two_keys(root: Path, store: FileSystemStore) -> None:
+def test_keys_are_case_sensitive(root: Path, store: FileSystemStore) -> None:
     if (root.parent / root.name.upper()).exists():
         pytest.skip("this file system ignores case")
     put(store, "dir/key", b"lower", case="lower")
@@ -104,7 +104,7 @@ def test_upper_and_lower_case_twins_are_two_keys(root: Path, store: FileSystemSt
 @example("a", "a/b")
 @example("a/b", "a")
 @example("a", "A")
-def test_no_key_touches_anything_but_its_own_file(key: str, other: str) -> None:
+def test_key_affects_no_other_file(key: str, other: str) -> None:
     with tempfile.TemporaryDirectory() as box:
         (Path(box) / "x").write_bytes(b"outside")
         root = Path(box) / "a" / "root"
@@ -123,28 +123,28 @@ def test_no_key_touches_anything_but_its_own_file(key: str, other: str) -> None:
         assert left["x"] == b"outside"
 
 
-def test_a_file_cannot_be_where_a_directory_is(root: Path, store: FileSystemStore) -> None:
+def test_key_of_a_directory_is_rejected(root: Path, store: FileSystemStore) -> None:
     store.from_bytes("a/b", b"1")
 
-    with pytest.raises(InvalidKeyError, match="'a' cannot be a key: a directory stands in its place"):
+    with pytest.raises(InvalidKeyError, match="'a' cannot be a key: a directory exists at its path"):
         store.from_bytes("a", b"2")
-    with pytest.raises(InvalidKeyError, match="'a' cannot be a key: a directory stands in its place"):
+    with pytest.raises(InvalidKeyError, match="'a' cannot be a key: a directory exists at its path"):
         store.set_metadata("a", {})
 
     assert (store.exists("a"), store.to_bytes("a/b")) == (False, b"1")
 
 
 @pytest.mark.parametrize("key", ["a/b", "a/b/c"])
-def test_a_directory_cannot_be_where_a_file_is(root: Path, store: FileSystemStore, key: str) -> None:
+def test_key_below_a_file_is_rejected(root: Path, store: FileSystemStore, key: str) -> None:
     store.from_bytes("a", b"1")
 
-    with pytest.raises(InvalidKeyError, match=f"'{key}' cannot be a key: what stands above it is not a directory"):
+    with pytest.raises(InvalidKeyError, match=f"'{key}' cannot be a key: one of its parents is not a directory"):
         store.from_bytes(key, b"2")
 
     assert (store.exists(key), store.to_bytes("a")) == (False, b"1")
 
 
-def test_a_key_that_cannot_be_stored_costs_its_source_nothing(root: Path, store: FileSystemStore) -> None:
+def test_rejected_key_leaves_its_source_unread(root: Path, store: FileSystemStore) -> None:
     store.from_bytes("a/b", b"1")
     with (root / "a" / "b").open("rb") as source:
         with pytest.raises(InvalidKeyError):
@@ -153,7 +153,7 @@ def test_a_key_that_cannot_be_stored_costs_its_source_nothing(root: Path, store:
         assert source.read() == b"1"
 
 
-def test_deleting_the_last_key_of_a_directory_makes_room_for_a_key(root: Path, store: FileSystemStore) -> None:
+def test_deleting_the_last_key_of_a_directory_removes_it(root: Path, store: FileSystemStore) -> None:
     store.from_bytes("a/b/c", b"1")
     store.from_bytes("a/d", b"2")
 

@@ -1,4 +1,4 @@
-"""A kill at any system call leaves each value wholly old or wholly new, in copies of the directory too."""
+"""Tests of FileSystemStore with a kill at each system call: values stay whole, in copies of the directory too."""
 
 from __future__ import annotations
 
@@ -79,15 +79,15 @@ while True:
         eval(call)
         os._exit(0)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    found = {"read by who had it open": value(root, reader), "copied at once": value(copy("copy"))}
-    found["opened again"] = value(root)
-    found["copied then"] = value(copy("copy"))
+    found = {"read by an open store": value(root, reader), "copied before opening": value(copy("copy"))}
+    found["opened anew"] = value(root)
+    found["copied after opening"] = value(copy("copy"))
     found["copied without times"] = value(copy("copy", shutil.copyfile))
     own = root + "/.encore"
     marks = open(own + "/lock").read().split()
-    left_over = [*os.listdir(own + "/tmp"), *marks, *(
+    unfinished = [*os.listdir(own + "/tmp"), *marks, *(
         name for name in os.listdir(own + "/metadata") if '"next"' in open(f"{own}/metadata/{name}").read())]
-    outcomes.append((number, status, left_over, found))
+    outcomes.append((number, status, unfinished, found))
     if status != -signal.SIGKILL:
         break
 print(json.dumps(outcomes))
@@ -96,7 +96,7 @@ print(json.dumps(outcomes))
 
 @pytest.mark.parametrize("durable", [False, True], ids=["", "durable"])
 @pytest.mark.parametrize("call", CALLS)
-def test_a_kill_at_any_system_call_leaves_the_value_whole_there_and_in_copies(
+def test_kill_at_any_system_call_leaves_the_value_whole(
     root: Path, store: FileSystemStore, call: str, durable: bool
 ) -> None:
     key, old, new = CALLS[call]
@@ -109,6 +109,6 @@ def test_a_kill_at_any_system_call_leaves_the_value_whole_there_and_in_copies(
     for number, status, left, found in outcomes:
         values = {json.dumps(each) for each in found.values()}
         assert len(values) == 1, f"killed at call {number}: {found}"
-        assert found["opened again"] in ([old, new] if status else [new]), number
+        assert found["opened anew"] in ([old, new] if status else [new]), number
         assert left == [], number
     assert outcomes[-1][1] == 0

@@ -1,4 +1,4 @@
-"""Symbolic links, pipes, sockets and devices: no values, never followed, never waited for."""
+"""Tests of FileSystemStore with symbolic links, pipes and sockets: not values, never followed, never blocking."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from encore_storage.errors import ConflictError, InvalidKeyError, KeyNotFoundError
 from encore_storage.stores import FileSystemStore
-from tests.storage.filesystem.support import Meddling, files_in, put
+from tests.storage.filesystem.support import ActingSource, files_in, put
 
 
 def make_socket(path: Path) -> None:
@@ -21,7 +21,7 @@ def make_socket(path: Path) -> None:
 
 @pytest.fixture
 def linked(root: Path, outside: Path) -> Path:
-    """A root with a link to a directory outside, one to a file outside, and one to a file inside."""
+    """A root with links to a directory outside, a file outside, and a file inside."""
     (root / "file").write_bytes(b"inside")
     (root / "out").symlink_to(outside)
     (root / "secret").symlink_to(outside / "secret")
@@ -30,7 +30,7 @@ def linked(root: Path, outside: Path) -> Path:
 
 
 @pytest.mark.parametrize("key", ["out/secret", "secret", "in"])
-def test_nothing_is_read_through_a_link(linked: Path, store: FileSystemStore, key: str) -> None:
+def test_link_is_not_read(linked: Path, store: FileSystemStore, key: str) -> None:
     assert not store.exists(key)
     with pytest.raises(KeyNotFoundError):
         store.get(key)
@@ -40,10 +40,10 @@ def test_nothing_is_read_through_a_link(linked: Path, store: FileSystemStore, ke
 
 
 @pytest.mark.parametrize("key", ["out/secret", "out/new", "out/new/newer", "secret", "in"])
-def test_nothing_is_written_through_a_link_or_in_its_place(
+def test_link_is_neither_followed_nor_replaced_by_a_write(
     linked: Path, outside: Path, store: FileSystemStore, key: str
 ) -> None:
-    with pytest.raises(InvalidKeyError, match=r"(a symbolic link stands in its place|above it is not a directory)$"):
+    with pytest.raises(InvalidKeyError, match=r"(a symbolic link exists at its path|parents is not a directory)$"):
         put(store, key, b"changed", kind="k")
     with pytest.raises(InvalidKeyError):
         store.set_metadata(key, {"kind": "k"})
@@ -54,23 +54,23 @@ def test_nothing_is_written_through_a_link_or_in_its_place(
     assert (linked / "file").read_bytes() == b"inside"
 
 
-def test_a_directory_that_turns_into_a_link_during_a_set_lets_nothing_out(
+def test_directory_replaced_by_a_link_during_a_set_is_not_followed(
     root: Path, outside: Path, store: FileSystemStore
 ) -> None:
     store.from_bytes("a/b", b"1")
 
-    def turn() -> None:
+    def replace_by_link() -> None:
         (root / "a").rename(root / "aside")
         (root / "a").symlink_to(outside)
 
     with pytest.raises(InvalidKeyError):
-        store.set_data("a/secret", Meddling(turn))
+        store.set_data("a/secret", ActingSource(replace_by_link))
 
     assert files_in(outside) == {"secret": b"secret"}
 
 
 @pytest.mark.parametrize("own", [".encore", ".encore/metadata", ".encore/tmp"])
-def test_metadata_does_not_get_out_by_a_link_either(
+def test_own_directory_that_is_a_link_is_not_followed(
     root: Path, outside: Path, store: FileSystemStore, own: str
 ) -> None:
     (root / "a").write_bytes(b"1")
@@ -84,7 +84,7 @@ def test_metadata_does_not_get_out_by_a_link_either(
     assert (store.to_bytes("a"), store.get_metadata("a")) == (b"1", {})
 
 
-def test_metadata_that_is_a_link_is_not_read(root: Path, outside: Path, store: FileSystemStore) -> None:
+def test_metadata_file_that_is_a_link_is_not_read(root: Path, outside: Path, store: FileSystemStore) -> None:
     put(store, "a", b"1", kind="k")
     (file,) = (root / ".encore" / "metadata").iterdir()
     file.rename(outside / file.name)
@@ -94,7 +94,7 @@ def test_metadata_that_is_a_link_is_not_read(root: Path, outside: Path, store: F
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, make_socket], ids=["pipe", "socket"])
-def test_a_special_file_is_no_value_and_nobody_waits_for_it(
+def test_special_file_is_not_a_value_and_does_not_block(
     root: Path, store: FileSystemStore, make: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(root)
@@ -103,20 +103,20 @@ def test_a_special_file_is_no_value_and_nobody_waits_for_it(
     assert (store.exists("special"), list(store.query_keys())) == (False, [])
     with pytest.raises(KeyNotFoundError):
         store.to_bytes("special")
-    with pytest.raises(InvalidKeyError, match="a special file stands in its place"):
+    with pytest.raises(InvalidKeyError, match="a special file exists at its path"):
         store.from_bytes("special", b"1")
 
 
-@pytest.mark.parametrize("turn", ["pipe", "socket", "link", "link above", "file above", "directory", "nothing"])
-def test_a_value_that_turns_into_something_else_before_it_is_opened_is_a_conflict(
-    root: Path, outside: Path, store: FileSystemStore, turn: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["pipe", "socket", "link", "link above", "file above", "directory", "nothing"])
+def test_value_replaced_by_something_else_raises_conflict_error(
+    root: Path, outside: Path, store: FileSystemStore, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(root)
     store.from_bytes("a/secret", b"secret")
     value = store.get("a/secret")
     (root / "a" / "secret").unlink()
     (root / "a").rmdir()
-    turns: dict[str, Callable[[Path], object]] = {
+    makers: dict[str, Callable[[Path], object]] = {
         "pipe": os.mkfifo,
         "socket": make_socket,
         "link": lambda path: path.symlink_to(outside / "secret"),
@@ -126,11 +126,11 @@ def test_a_value_that_turns_into_something_else_before_it_is_opened_is_a_conflic
         "nothing": Path.exists,
     }
     path = root / "a"
-    if turn not in ("link above", "file above"):
+    if kind not in ("link above", "file above"):
         path.mkdir()
         path = path / "secret"
         monkeypatch.chdir(root / "a")
-    turns[turn](path)
+    makers[kind](path)
 
     with pytest.raises(ConflictError, match="'a/secret'"):
         value.data.read(-1)

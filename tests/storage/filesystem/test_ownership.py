@@ -1,4 +1,4 @@
-"""Owner, group, permissions and attributes survive a replacement, and metadata is no more readable than its value."""
+"""Tests of FileSystemStore: owner, group, permissions and attributes of replaced files and of metadata."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from encore_storage.stores import FileSystemStore
-from tests.storage.filesystem.support import Meddling, pair, put, store_in
+from tests.storage.filesystem.support import ActingSource, pair, put, store_in
 
 NOBODY = 65534
 ACL = "system.posix_acl_access"
@@ -26,14 +26,14 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files
 
 @pytest.fixture
 def shared(unprivileged: Path) -> Path:
-    """A directory that all may write to."""
+    """A world-writable directory."""
     unprivileged.chmod(0o777)
     return unprivileged
 
 
 @contextmanager
 def effective_user(user: int) -> Iterator[None]:
-    """A block that another user runs."""
+    """Run the block as another effective user."""
     before = os.geteuid()
     os.seteuid(0)
     os.seteuid(user)
@@ -44,7 +44,7 @@ def effective_user(user: int) -> Iterator[None]:
         os.seteuid(before)
 
 
-def described(path: Path) -> tuple[int, int, int]:
+def access_of(path: Path) -> tuple[int, int, int]:
     found = path.stat()
     return found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)
 
@@ -57,7 +57,7 @@ def metadata_file(root: Path) -> Path:
 @as_root
 @pytest.mark.parametrize("call", ["set", "set data", "set metadata", "update metadata"])
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o660, 0o400, 0o755, 0o444, 0o000])
-def test_a_file_keeps_its_owner_group_and_permissions(root: Path, store: FileSystemStore, mode: int, call: str) -> None:
+def test_owner_group_and_permissions_are_kept(root: Path, store: FileSystemStore, mode: int, call: str) -> None:
     put(store, "a", b"old", v=1)
     os.chown(root / "a", NOBODY, 1234)
     (root / "a").chmod(mode)
@@ -70,15 +70,13 @@ def test_a_file_keeps_its_owner_group_and_permissions(root: Path, store: FileSys
 
     calls[call]()
 
-    assert described(root / "a") == (NOBODY, 1234, mode)
+    assert access_of(root / "a") == (NOBODY, 1234, mode)
     if call != "set data":
-        assert described(metadata_file(root)) == (NOBODY, 1234, mode & 0o666)
+        assert access_of(metadata_file(root)) == (NOBODY, 1234, mode & 0o666)
 
 
 @pytest.mark.parametrize(("mode", "kept"), [(0o1644, 0o1644), (0o4755, 0o755), (0o2755, 0o755)])
-def test_a_file_loses_the_bits_that_any_write_takes_from_it(
-    root: Path, store: FileSystemStore, mode: int, kept: int
-) -> None:
+def test_setuid_and_setgid_are_lost(root: Path, store: FileSystemStore, mode: int, kept: int) -> None:
     store.from_bytes("a", b"old")
     (root / "a").chmod(mode)
 
@@ -88,7 +86,7 @@ def test_a_file_loses_the_bits_that_any_write_takes_from_it(
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o000])
-def test_permissions_do_not_depend_on_the_mask_of_the_process(root: Path, store: FileSystemStore, mask: int) -> None:
+def test_permissions_do_not_depend_on_the_umask(root: Path, store: FileSystemStore, mask: int) -> None:
     store.from_bytes("a", b"old")
     (root / "a").chmod(0o664)
     before = os.umask(mask)
@@ -104,32 +102,30 @@ def test_permissions_do_not_depend_on_the_mask_of_the_process(root: Path, store:
         assert stat.S_IMODE(file.stat().st_mode) == stat.S_IMODE(value.stat().st_mode)
 
 
-def test_permissions_that_change_while_a_value_is_written_hold_for_it(root: Path, store: FileSystemStore) -> None:
+def test_permissions_changed_during_a_write_are_kept(root: Path, store: FileSystemStore) -> None:
     put(store, "a", b"old", v=1)
     (root / "a").chmod(0o644)
 
-    store.set("a", (Meddling(lambda: (root / "a").chmod(0o600)), {"v": 2}))
+    store.set("a", (ActingSource(lambda: (root / "a").chmod(0o600)), {"v": 2}))
 
     assert stat.S_IMODE((root / "a").stat().st_mode) == 0o600
     assert stat.S_IMODE(metadata_file(root).stat().st_mode) == 0o600
 
 
-def test_what_is_half_written_is_no_more_readable_than_what_it_replaces(root: Path, store: FileSystemStore) -> None:
+def test_temporary_file_is_no_more_readable_than_the_replaced_one(root: Path, store: FileSystemStore) -> None:
     store.from_bytes("a", b"old")
     (root / "a").chmod(0o600)
     modes: list[int] = []
 
     store.set_data(
-        "a", Meddling(lambda: modes.extend(path.stat().st_mode for path in (root / ".encore/tmp").iterdir()))
+        "a", ActingSource(lambda: modes.extend(path.stat().st_mode for path in (root / ".encore/tmp").iterdir()))
     )
 
     assert [stat.S_IMODE(mode) for mode in modes] == [0o600]
 
 
 @as_root
-def test_an_owner_that_cannot_be_kept_is_warned_of_once_and_the_value_written(
-    shared: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_owner_that_cannot_be_kept_is_logged_once(shared: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("a", "b"):
         (shared / name).write_bytes(b"old")
         with effective_user(0):
@@ -146,11 +142,11 @@ def test_an_owner_that_cannot_be_kept_is_warned_of_once_and_the_value_written(
     assert (record.name, record.levelno) == ("encore_storage", logging.WARNING)
     assert f"'{shared}/a' is replaced by a file of another owner" in record.getMessage()
     assert "1234:1234, mode 664" in record.getMessage()
-    assert described(shared / "a") == (NOBODY, 0, 0o644)  # the other group must not get what that group had
+    assert access_of(shared / "a") == (NOBODY, 0, 0o644)  # the new group must not get the rights of the old one
 
 
 @as_root
-def test_a_group_that_can_be_kept_is_kept_without_the_owner(shared: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_group_is_kept_even_if_the_owner_cannot_be(shared: Path, caplog: pytest.LogCaptureFixture) -> None:
     (shared / "a").write_bytes(b"old")
     with effective_user(0):
         os.chown(shared / "a", 1234, os.getgroups()[0] if os.getgroups() else 0)
@@ -159,12 +155,12 @@ def test_a_group_that_can_be_kept_is_kept_without_the_owner(shared: Path, caplog
 
     store_in(shared).from_bytes("a", b"new")
 
-    assert described(shared / "a") == (NOBODY, group, 0o660)
+    assert access_of(shared / "a") == (NOBODY, group, 0o660)
     assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize("name", ["fchown", "fchmod", "setxattr"])
-def test_a_file_system_that_knows_no_owners_is_written_to_all_the_same(
+def test_file_system_without_owners_is_writable(
     root: Path, store: FileSystemStore, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(store, "a", b"old", v=1)
@@ -179,7 +175,7 @@ def test_a_file_system_that_knows_no_owners_is_written_to_all_the_same(
     assert pair(store, "a") == (b"new", {"v": 2})
 
 
-def test_attributes_survive(root: Path, store: FileSystemStore) -> None:
+def test_extended_attributes_are_kept(root: Path, store: FileSystemStore) -> None:
     put(store, "a", b"old", v=1)
     set_attribute(root / "a", "user.origin", b"scanner")
 
@@ -190,7 +186,7 @@ def test_attributes_survive(root: Path, store: FileSystemStore) -> None:
 
 
 def acl(*entries: tuple[int, int, int]) -> bytes:
-    """An access control list: tag, permissions and id of each entry."""
+    """Return an access control list of entries with tag, permissions and id."""
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
 
 
@@ -202,10 +198,10 @@ def set_attribute(path: Path, name: str, value: bytes) -> None:
     try:
         os.setxattr(path, name, value)
     except OSError:
-        pytest.skip(f"there is no {name} on this file system")
+        pytest.skip(f"no {name} on this file system")
 
 
-def test_an_access_control_list_survives_and_holds_for_the_metadata(root: Path, store: FileSystemStore) -> None:
+def test_access_control_list_is_kept_and_applied_to_the_metadata(root: Path, store: FileSystemStore) -> None:
     put(store, "a", b"old", v=1)
     set_attribute(root / "a", ACL, LIST)
 
@@ -217,12 +213,12 @@ def test_an_access_control_list_survives_and_holds_for_the_metadata(root: Path, 
     assert os.getxattr(metadata_file(root), ACL) == LIST
 
 
-def test_a_list_that_cannot_be_kept_gives_the_group_nothing(
+def test_group_gets_no_rights_if_the_access_control_list_is_lost(
     root: Path, store: FileSystemStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(store, "a", b"old", v=1)
     set_attribute(root / "a", ACL, LIST)
-    assert stat.S_IMODE((root / "a").stat().st_mode) == 0o640  # what looks like the group's is the mask
+    assert stat.S_IMODE((root / "a").stat().st_mode) == 0o640  # the group bits are the mask of the list
 
     def refuse(*arguments: Any, **options: Any) -> None:
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
@@ -235,9 +231,7 @@ def test_a_list_that_cannot_be_kept_gives_the_group_nothing(
     assert len(caplog.records) == 1
 
 
-def test_a_list_that_the_store_inherits_is_not_given_to_a_file_that_had_none(
-    root: Path, store: FileSystemStore
-) -> None:
+def test_inherited_access_control_list_is_removed(root: Path, store: FileSystemStore) -> None:
     store.from_bytes("a", b"old")
     (root / "a").chmod(0o640)
     set_attribute(root / ".encore" / "tmp", "system.posix_acl_default", LIST)
@@ -249,7 +243,7 @@ def test_a_list_that_the_store_inherits_is_not_given_to_a_file_that_had_none(
         assert ACL not in os.listxattr(path)
 
 
-def test_metadata_follows_permissions_that_were_changed(root: Path, store: FileSystemStore) -> None:
+def test_metadata_follows_changed_permissions(root: Path, store: FileSystemStore) -> None:
     put(store, "a", b"1", v=1)
     (root / "a").chmod(0o600)
 
@@ -258,7 +252,7 @@ def test_metadata_follows_permissions_that_were_changed(root: Path, store: FileS
     assert stat.S_IMODE(metadata_file(root).stat().st_mode) == 0o600
 
 
-def test_metadata_is_never_more_readable_while_it_changes(
+def test_metadata_is_never_more_readable_than_its_value(
     root: Path, store: FileSystemStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(store, "a", b"1", v=1)
@@ -278,7 +272,7 @@ def test_metadata_is_never_more_readable_while_it_changes(
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o750, 0o755])
-def test_the_stores_own_directories_are_no_more_open_than_the_root(root: Path, mode: int) -> None:
+def test_own_directories_are_no_more_open_than_the_root(root: Path, mode: int) -> None:
     root.chmod(mode)
     before = os.umask(0)
     try:
@@ -292,7 +286,7 @@ def test_the_stores_own_directories_are_no_more_open_than_the_root(root: Path, m
 
 
 @as_root
-def test_a_store_that_root_writes_to_first_stays_its_owners(unprivileged: Path) -> None:
+def test_own_directories_made_by_root_belong_to_the_owner(unprivileged: Path) -> None:
     with effective_user(0):
         put(store_in(unprivileged), "a", b"1", v=1)
 
@@ -311,7 +305,7 @@ READONLY: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("name", READONLY)
-def test_a_directory_that_cannot_be_written_is_readonly(unprivileged: Path, name: str) -> None:
+def test_unwritable_directory_is_readonly(unprivileged: Path, name: str) -> None:
     store = store_in(unprivileged)
     put(store, "a", b"1", v=1)
     assert store.info()["readonly"] is False
@@ -325,7 +319,7 @@ def test_a_directory_that_cannot_be_written_is_readonly(unprivileged: Path, name
     assert pair(store, "a") == (b"1", {"v": 1})
 
 
-def test_a_directory_in_which_the_store_could_not_make_what_it_needs_is_readonly(unprivileged: Path) -> None:
+def test_unwritable_own_directory_without_its_files_is_readonly(unprivileged: Path) -> None:
     (unprivileged / ".encore").mkdir()
     assert store_in(unprivileged).info()["readonly"] is False
 
@@ -336,7 +330,7 @@ def test_a_directory_in_which_the_store_could_not_make_what_it_needs_is_readonly
         store_in(unprivileged).from_bytes("a", b"1")
 
 
-def test_what_is_there_needs_not_be_made(unprivileged: Path) -> None:
+def test_unwritable_own_directory_with_its_files_is_writable(unprivileged: Path) -> None:
     store = store_in(unprivileged)
     put(store, "a", b"1", v=1)
     (unprivileged / ".encore").chmod(0o555)
@@ -346,23 +340,23 @@ def test_what_is_there_needs_not_be_made(unprivileged: Path) -> None:
 
 
 @as_root
-def test_whether_it_is_readonly_is_said_for_the_effective_user(unprivileged: Path) -> None:
+def test_readonly_is_determined_for_the_effective_user(unprivileged: Path) -> None:
     unprivileged.chmod(0o500)
-    os_root = store_in(unprivileged).info()["readonly"]
+    is_readonly = store_in(unprivileged).info()["readonly"]
     with effective_user(0):
         assert store_in(unprivileged).info()["readonly"] is False
     with effective_user(1234):
         assert store_in(unprivileged.parent).info()["readonly"] is False
-    assert os_root is True
+    assert is_readonly is True
 
 
 @as_root
-def test_a_readonly_mount_is_readonly(root: Path) -> None:
+def test_readonly_mount_is_readonly(root: Path) -> None:
     store = store_in(root)
     put(store, "a", b"1", v=1)
     done = subprocess.run(["mount", "--bind", "-o", "ro", root, root], check=False, capture_output=True)
     if done.returncode:
-        pytest.skip("nothing can be mounted here")
+        pytest.skip("mounting is not permitted here")
     try:
         store = store_in(root)
         assert store.info()["readonly"] is True

@@ -1,4 +1,4 @@
-"""Several threads and several processes in one directory, and processes that are killed there."""
+"""Tests of FileSystemStore with several threads and processes in one directory, some of them killed."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ KEYS = ("a", "dir/b", "dir/deep/c")
 def open_store():
     return FileSystemStore(sys.argv[1], event_manager=EventManager())
 
-def described(number):
+def content(number):
     return b"%08d" % number * 8192
 
 def read(store, key):
     with store.get(key) as value:
         data, metadata = value.data.read(-1), value.metadata
     number = int(data[:8])
-    assert data == described(number), f"{key} is a mixture of {sorted(set(data))}"
+    assert data == content(number), f"{key} is a mixture of {sorted(set(data))}"
     assert metadata == {"number": number}, f"{key} has the metadata {metadata} with the bytes of {number}"
     return number
 
@@ -43,7 +43,7 @@ def write_until_killed(pipe, number):
     while True:
         for key in KEYS:
             os.write(pipe, b"begin %d\\n" % number)
-            store.set(key, (io.BytesIO(described(number)), {"number": number}), buffer_size=8192)
+            store.set(key, (io.BytesIO(content(number)), {"number": number}), buffer_size=8192)
             os.write(pipe, b"done %d\\n" % number)
             number += 1
 
@@ -54,19 +54,19 @@ def kill_one(kill, number):
         os.close(reading)
         write_until_killed(writing, number)
     os.close(writing)
-    with open(reading, "rb") as told:
+    with open(reading, "rb") as output:
         for _ in range(1 + kill % 7):
-            told.readline()
+            output.readline()
         for _ in range(kill * 1500 % 40000):
             pass
         os.kill(child, signal.SIGKILL)
-        done = [int(line.split()[1]) for line in told if line.startswith(b"done")]
+        done = [int(line.split()[1]) for line in output if line.startswith(b"done")]
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     return done
 
 store, number, left = open_store(), 0, 0
 for key in KEYS:
-    store.set(key, (io.BytesIO(described(number)), {"number": number}))
+    store.set(key, (io.BytesIO(content(number)), {"number": number}))
 for kill in range(int(sys.argv[2])):
     done = kill_one(kill, number + 1)
     left += len(os.listdir(sys.argv[1] + "/.encore/tmp"))
@@ -74,7 +74,7 @@ for kill in range(int(sys.argv[2])):
     assert sorted(store.query_keys()) == sorted(KEYS)
     assert os.listdir(sys.argv[1] + "/.encore/tmp") == []
     numbers = [read(store, key) for key in KEYS]
-    assert max(numbers) >= max(done, default=0), f"{done} were told as done, and {numbers} are there"
+    assert max(numbers) >= max(done, default=0), f"{done} were acknowledged, but {numbers} are there"
     number = max(numbers)
 print(json.dumps({"number": number, "left": left}))
 """
@@ -101,7 +101,7 @@ assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0, 0]
 
 @pytest.fixture
 def at_once(pool: ThreadPoolExecutor) -> Callable[..., None]:
-    """Runs functions in threads that start together; what one of them raises comes out."""
+    """Return a function that runs functions in threads that start together, and raises their errors."""
 
     def run_all(*functions: Callable[[], object]) -> None:
         barrier = Barrier(len(functions))
@@ -116,14 +116,14 @@ def at_once(pool: ThreadPoolExecutor) -> Callable[..., None]:
     return run_all
 
 
-def test_a_process_that_is_killed_leaves_each_key_wholly_old_or_wholly_new(root: Path) -> None:
+def test_killed_process_leaves_each_key_whole(root: Path) -> None:
     report = json.loads(run(KILLED, root, KILLS))
 
     assert report["number"] > KILLS
-    assert report["left"] > 0  # some died in the middle of a file
+    assert report["left"] > 0  # some were killed while writing a file
 
 
-def test_processes_update_metadata_and_share_directories_without_loss(root: Path, store: FileSystemStore) -> None:
+def test_concurrent_processes_lose_no_update(root: Path, store: FileSystemStore) -> None:
     store.from_bytes("shared", b"1")
 
     run(UPDATING, root)
@@ -133,7 +133,7 @@ def test_processes_update_metadata_and_share_directories_without_loss(root: Path
     assert not (root / "dir").exists()
 
 
-def test_threads_that_set_one_key_never_mix_bytes_and_metadata(
+def test_concurrent_threads_never_mix_bytes_and_metadata(
     root: Path, store: FileSystemStore, at_once: Callable[..., None]
 ) -> None:
     put(store, "a", b"0", writer="0")
@@ -165,7 +165,7 @@ def test_threads_that_set_one_key_never_mix_bytes_and_metadata(
     assert scratch_in(root) == []
 
 
-def test_threads_that_empty_and_fill_a_directory_do_not_disturb_each_other(
+def test_concurrent_threads_create_and_remove_a_directory(
     root: Path, store: FileSystemStore, at_once: Callable[..., None]
 ) -> None:
     def fill_and_empty(store: FileSystemStore, key: str) -> None:
@@ -183,7 +183,7 @@ def test_threads_that_empty_and_fill_a_directory_do_not_disturb_each_other(
     assert not (root / "d").exists()
 
 
-def test_of_threads_that_delete_one_key_one_does(store: FileSystemStore, at_once: Callable[..., None]) -> None:
+def test_only_one_of_several_concurrent_deletes_succeeds(store: FileSystemStore, at_once: Callable[..., None]) -> None:
     put(store, "a/b", b"1", kind="k")
     missed = []
 

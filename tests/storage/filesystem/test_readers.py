@@ -1,4 +1,4 @@
-"""A reader gets the bytes that were looked up, whole, or an error."""
+"""Tests of reading from FileSystemStore: a reader gets the bytes of its look-up in full, or an error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from encore_storage.errors import ConflictError
 from encore_storage.stores import FileSystemStore
 from encore_storage.streams import MEBIBYTE
-from tests.storage.filesystem.support import Meddling, put
+from tests.storage.filesystem.support import ActingSource, put
 from tests.storage.support import run
 
 OLD = bytes(MEBIBYTE) + b"old" * 1000
@@ -22,7 +22,7 @@ def open_descriptors() -> int:
     return sum(1 for _ in Path("/dev/fd").iterdir())
 
 
-def test_a_reader_of_a_value_that_is_replaced_gets_the_old_bytes_whole(store: FileSystemStore) -> None:
+def test_open_stream_of_a_replaced_value_returns_the_old_bytes(store: FileSystemStore) -> None:
     store.from_bytes("a", OLD)
     with store.get_data("a") as data:
         head = data.read(10)
@@ -31,7 +31,7 @@ def test_a_reader_of_a_value_that_is_replaced_gets_the_old_bytes_whole(store: Fi
         assert head + data.read() == OLD
 
 
-def test_a_reader_of_a_value_that_is_deleted_gets_the_old_bytes_whole(store: FileSystemStore) -> None:
+def test_open_stream_of_a_deleted_value_returns_the_old_bytes(store: FileSystemStore) -> None:
     store.from_bytes("a", OLD)
     with store.get_data("a") as data:
         head = data.read(10)
@@ -40,8 +40,8 @@ def test_a_reader_of_a_value_that_is_deleted_gets_the_old_bytes_whole(store: Fil
         assert head + data.read() == OLD
 
 
-def test_a_value_that_was_replaced_by_one_of_the_same_size_is_not_taken_for_it(store: FileSystemStore) -> None:
-    for _ in range(50):  # the system likes to use an inode again
+def test_value_replaced_by_one_of_the_same_size_raises_conflict_error(store: FileSystemStore) -> None:
+    for _ in range(50):  # the system tends to reuse inodes
         store.from_bytes("a", b"1")
         value = store.get("a")
         store.from_bytes("a", b"2")
@@ -51,9 +51,7 @@ def test_a_value_that_was_replaced_by_one_of_the_same_size_is_not_taken_for_it(s
             value.data.read(-1)
 
 
-def test_a_value_is_dated_to_the_nanosecond_and_not_by_the_systems_ticks(
-    root: Path, store: FileSystemStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_modification_time_has_nanoseconds(root: Path, store: FileSystemStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time_ns", iter((1_000_000_007, 1_000_000_009)).__next__)
     times = []
     for _ in range(2):
@@ -64,7 +62,7 @@ def test_a_value_is_dated_to_the_nanosecond_and_not_by_the_systems_ticks(
 
 
 @pytest.mark.parametrize("size", [0, 10, MEBIBYTE])
-def test_a_file_that_is_cut_while_it_is_read_is_a_conflict(root: Path, store: FileSystemStore, size: int) -> None:
+def test_file_truncated_during_a_read_raises_conflict_error(root: Path, store: FileSystemStore, size: int) -> None:
     store.from_bytes("a", OLD)
     with store.get_data("a") as data:
         os.truncate(root / "a", size)
@@ -73,20 +71,20 @@ def test_a_file_that_is_cut_while_it_is_read_is_a_conflict(root: Path, store: Fi
             data.read()
 
 
-def test_a_file_that_is_changed_in_place_while_it_is_read_is_a_conflict(root: Path, store: FileSystemStore) -> None:
+def test_file_changed_in_place_during_a_read_raises_conflict_error(root: Path, store: FileSystemStore) -> None:
     store.from_bytes("a", OLD)
     with store.get_data("a") as data:
         data.read(10)
         with (root / "a").open("r+b") as file:
             file.seek(MEBIBYTE)
             file.write(b"new")
-        os.utime(root / "a", ns=(0, 0))  # whatever the grain of the system's clock
+        os.utime(root / "a", ns=(0, 0))  # independent of the clock's resolution
 
         with pytest.raises(ConflictError, match="'a'"):
-            data.read(len(OLD) - 10)  # all, and no look for more
+            data.read(len(OLD) - 10)  # no read past the end
 
 
-def test_a_file_that_grows_while_it_is_read_is_a_conflict(root: Path, store: FileSystemStore) -> None:
+def test_file_that_grows_during_a_read_raises_conflict_error(root: Path, store: FileSystemStore) -> None:
     store.from_bytes("a", OLD)
     with store.get_data("a") as data, (root / "a").open("ab") as file:
         file.write(b"more")
@@ -97,13 +95,13 @@ def test_a_file_that_grows_while_it_is_read_is_a_conflict(root: Path, store: Fil
 
 
 @pytest.mark.parametrize(("start", "end"), [(0, 0), (2, 5), (5, None), (None, 3), (8, 100), (100, 200), (7, 2)])
-def test_a_range_is_read_from_its_place(store: FileSystemStore, start: int | None, end: int | None) -> None:
+def test_range_is_read(store: FileSystemStore, start: int | None, end: int | None) -> None:
     store.from_bytes("a", b"0123456789")
     with store.get_data_range("a", start, end) as data:
         assert data.read() == b"0123456789"[start:end]
 
 
-def test_the_bytes_are_closed_at_their_end_at_their_error_and_when_told_to(root: Path, store: FileSystemStore) -> None:
+def test_chunks_are_closed_at_the_end_by_an_error_and_by_close(root: Path, store: FileSystemStore) -> None:
     put(store, "a", OLD, kind="k")
     entry = store._lookup("a")
     whole, closed, cut, unread = (store._open("a", entry, 0, entry.size) for _ in range(4))
@@ -115,11 +113,11 @@ def test_the_bytes_are_closed_at_their_end_at_their_error_and_when_told_to(root:
         list(cut)
 
     for chunks in (closed, unread):
-        chunks.close()  # type: ignore[attr-defined] # an iterator that holds a resource has it
+        chunks.close()  # type: ignore[attr-defined] # an iterator that holds a resource has close()
         assert list(chunks) == []
 
 
-def test_bytes_that_nobody_wants_any_more_are_closed_without_a_word(store: FileSystemStore) -> None:
+def test_collected_chunks_are_closed_silently(store: FileSystemStore) -> None:
     store.from_bytes("a", OLD)
     before = open_descriptors()
 
@@ -128,7 +126,7 @@ def test_bytes_that_nobody_wants_any_more_are_closed_without_a_word(store: FileS
     assert open_descriptors() == before
 
 
-def test_no_descriptor_stays_open(root: Path, store: FileSystemStore) -> None:
+def test_no_descriptor_is_leaked(root: Path, store: FileSystemStore) -> None:
     put(store, "a/b", OLD, kind="k")
     before = open_descriptors()
 
@@ -139,7 +137,7 @@ def test_no_descriptor_stays_open(root: Path, store: FileSystemStore) -> None:
     store.to_bytes("a/b")
     list(store.query(kind="l"))
     with pytest.raises(OSError, match="gone"):
-        store.set_data("a/b", Meddling(lambda: os.truncate(root / "a" / "gone", 0)))
+        store.set_data("a/b", ActingSource(lambda: os.truncate(root / "a" / "gone", 0)))
     store.delete("a/b")
     with pytest.raises(ConflictError):
         value.data.read(1)
@@ -168,5 +166,5 @@ assert first + b"".join(chunks) == data
 """
 
 
-def test_a_child_that_reads_on_takes_nothing_from_its_parent(root: Path) -> None:
+def test_reading_child_does_not_move_the_position_of_its_parent(root: Path) -> None:
     run(READING_CHILD, root, forks=True)

@@ -1,4 +1,4 @@
-"""What the tests of the SQLite store share: a database, a store in it, and another thread."""
+"""Fixtures of the tests of SqliteStore."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.storage.sqlite.support import store_at
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the database is, once it is made."""
+    """The path of the database, which does not exist yet."""
     return tmp_path / "store.db"
 
 
@@ -39,7 +39,7 @@ def either(request: pytest.FixtureRequest) -> SqliteStore:
 
 
 @pytest.fixture
-def elsewhere() -> Iterator[ThreadPoolExecutor]:
-    """A thread beside the test's own."""
+def other_thread() -> Iterator[ThreadPoolExecutor]:
+    """A pool with one other thread."""
     with ThreadPoolExecutor(1) as pool:
         yield pool

@@ -1,4 +1,4 @@
-"""What the tests of the SQLite store share, and say by name."""
+"""Helpers of the tests of SqliteStore."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from encore_storage.stores import SqliteStore
 MEBIBYTE = 1048576
 
 
-class Meddling:
-    """A file that gives a mebibyte and one chunk more, and does something in between."""
+class ActingSource:
+    """A source of a mebibyte and one more chunk, which runs an action in between."""
 
     def __init__(self, act: Callable[[], object]) -> None:
         self._chunks = self._parts(act)
@@ -30,12 +30,12 @@ class Meddling:
 
 
 def store_at(location: Path | str, **options: Any) -> SqliteStore:
-    """A store that emits on an event manager of its own."""
+    """Return a store with an event manager of its own."""
     return SqliteStore(location, event_manager=EventManager(), **options)
 
 
 def fail(error: BaseException) -> Callable[[], object]:
-    """A function that raises the error."""
+    """Return a function that raises the error."""
 
     def act() -> None:
         raise error
@@ -43,12 +43,12 @@ def fail(error: BaseException) -> Callable[[], object]:
     return act
 
 
-def ask(path: Path, statement: str) -> list[Any]:
-    """The rows that SQLite gives, asked past the store."""
+def run_sql(path: Path, statement: str) -> list[Any]:
+    """Return the rows of a statement, run by SQLite directly."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as connection:
         return connection.execute(statement).fetchall()
 
 
-def rows_left(path: Path) -> int:
-    """How many rows of bytes there are, belonging to a key or not."""
-    return int(ask(path, "SELECT count(*) FROM chunk")[0][0])
+def count_chunks(path: Path) -> int:
+    """Return the number of rows of bytes, whether or not they belong to a key."""
+    return int(run_sql(path, "SELECT count(*) FROM chunk")[0][0])

@@ -1,4 +1,4 @@
-"""Connections: how many stay, when they are closed, and by whom."""
+"""Tests of the connections of SqliteStore: their number, and when they are closed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from encore_events.background import run_in_background
 from encore_storage.errors import StoreConnectionError
 from encore_storage.stores import SqliteStore
-from encore_storage.stores.sqlite.connection import Connection
+from encore_storage.stores.sqlite.connection import DatabaseConnection
 from tests.storage.sqlite.support import MEBIBYTE, store_at
 from tests.storage.support import LONG, run
 
@@ -22,27 +22,27 @@ LARGE = bytes(2 * MEBIBYTE)
 
 
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """How many connections are open, of those that were made since."""
-    made: list[Connection] = []
-    prepare = Connection._prepare
+def count_open(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Return a function that counts the open connections among those made during the test."""
+    made: list[DatabaseConnection] = []
+    prepare = DatabaseConnection._prepare
 
-    def counted(connection: Connection, *, create: bool) -> None:
+    def counted(connection: DatabaseConnection, *, create: bool) -> None:
         made.append(connection)
         prepare(connection, create=create)
 
-    monkeypatch.setattr(Connection, "_prepare", counted)
+    monkeypatch.setattr(DatabaseConnection, "_prepare", counted)
     return lambda: sum(not connection.is_closed for connection in made)
 
 
 def settle() -> None:
-    """Wait until what finalizers have left for another thread is done."""
+    """Wait for the background work of finalizers."""
     done = Event()
     run_in_background(done.set)
     assert done.wait(LONG)
 
 
-def test_readers_one_after_the_other_share_a_connection(opened: Callable[[], int], path: Path) -> None:
+def test_consecutive_readers_share_a_connection(count_open: Callable[[], int], path: Path) -> None:
     with store_at(path) as store:
         store.from_bytes("a", LARGE)
         for _ in range(20):
@@ -50,53 +50,51 @@ def test_readers_one_after_the_other_share_a_connection(opened: Callable[[], int
             assert store.to_bytes("a") == LARGE
             assert list(store.query_keys()) == ["a"]
 
-        assert opened() == 2  # one that writes, one that reads
+        assert count_open() == 2  # one for writing, one for reading
 
 
-def test_of_many_connections_few_stay(opened: Callable[[], int], path: Path) -> None:
+def test_few_idle_connections_are_kept(count_open: Callable[[], int], path: Path) -> None:
     with store_at(path) as store, ExitStack() as streams:
         store.from_bytes("a", LARGE)
         for _ in range(20):
             streams.enter_context(store.get_data("a")).read(1)
-        many = opened()
+        many = count_open()
         streams.close()
 
-        assert (many, opened()) == (21, 9)
+        assert (many, count_open()) == (21, 9)
 
 
-def test_a_small_value_holds_no_connection_while_it_is_read(opened: Callable[[], int], path: Path) -> None:
+def test_stream_of_a_small_value_holds_no_connection(count_open: Callable[[], int], path: Path) -> None:
     with store_at(path) as store, ExitStack() as streams:
         store.from_bytes("a", b"small")
         for _ in range(20):
             streams.enter_context(store.get_data("a")).read(1)
 
-        assert opened() == 2
+        assert count_open() == 2
 
 
 @pytest.mark.parametrize("read", [1, MEBIBYTE + 1])
-def test_a_stream_that_is_closed_early_gives_its_connection_back(
-    opened: Callable[[], int], path: Path, read: int
-) -> None:
+def test_stream_closed_early_releases_its_connection(count_open: Callable[[], int], path: Path, read: int) -> None:
     with store_at(path) as store:
         store.from_bytes("a", LARGE)
         for _ in range(20):
             with store.get_data("a") as data:
                 data.read(read)
 
-        assert opened() == 2
+        assert count_open() == 2
 
 
-def test_a_stream_that_is_dropped_unclosed_gives_its_connection_back(opened: Callable[[], int], path: Path) -> None:
+def test_collected_stream_releases_its_connection(count_open: Callable[[], int], path: Path) -> None:
     with store_at(path) as store:
         store.from_bytes("a", LARGE)
         for _ in range(20):
             store.get_data("a").read(1)
             settle()
 
-        assert opened() == 2
+        assert count_open() == 2
 
 
-def test_a_query_that_is_dropped_in_the_middle_gives_its_connection_back(opened: Callable[[], int], path: Path) -> None:
+def test_collected_query_releases_its_connection(count_open: Callable[[], int], path: Path) -> None:
     with store_at(path) as store:
         store.multiset_metadata(["a", "b"], [{}, {}])
         listings: list[Callable[[], Iterator[object]]] = [store.query, store.query_keys, lambda: store.glob("*")]
@@ -104,10 +102,10 @@ def test_a_query_that_is_dropped_in_the_middle_gives_its_connection_back(opened:
             next(listing())
             settle()
 
-        assert opened() == 2
+        assert count_open() == 2
 
 
-def test_an_error_in_mid_stream_gives_the_connection_back(opened: Callable[[], int], path: Path) -> None:
+def test_error_in_a_stream_releases_its_connection(count_open: Callable[[], int], path: Path) -> None:
     with store_at(path) as store:
         store.from_bytes("a", LARGE)
         store._opened._writer.run("DELETE FROM chunk WHERE number = 1")
@@ -115,22 +113,22 @@ def test_an_error_in_mid_stream_gives_the_connection_back(opened: Callable[[], i
             with store.get_data("a") as data, pytest.raises(RuntimeError):
                 data.read()
 
-        assert opened() == 2
+        assert count_open() == 2
 
 
-def test_disconnecting_closes_all_but_what_is_being_read(opened: Callable[[], int], path: Path) -> None:
+def test_disconnect_closes_all_connections_not_in_use(count_open: Callable[[], int], path: Path) -> None:
     store = store_at(path)
     store.from_bytes("a", LARGE)
     data = store.get_data("a")
     store.exists("a")
     store.disconnect()
 
-    assert opened() == 1
+    assert count_open() == 1
     assert data.read() == LARGE
-    assert opened() == 0
+    assert count_open() == 0
 
 
-def test_a_store_works_again_once_it_is_connected_again(store: SqliteStore) -> None:
+def test_store_works_after_reconnect(store: SqliteStore) -> None:
     store.from_bytes("a", b"1")
     for _ in range(3):
         store.disconnect()
@@ -143,7 +141,7 @@ def test_a_store_works_again_once_it_is_connected_again(store: SqliteStore) -> N
         store.from_bytes("a", b"1")
 
 
-def test_a_reader_that_comes_while_the_store_is_disconnected_is_refused(store: SqliteStore) -> None:
+def test_read_of_a_closed_database_raises_an_error(store: SqliteStore) -> None:
     database = store._opened
     store.disconnect()
 
@@ -151,8 +149,8 @@ def test_a_reader_that_comes_while_the_store_is_disconnected_is_refused(store: S
         database.read("SELECT 1")
 
 
-def test_a_connection_that_is_closed_while_it_is_used_says_so(store: SqliteStore) -> None:
-    connection = Connection(store._opened.place)
+def test_closed_connection_raises_an_error(store: SqliteStore) -> None:
+    connection = DatabaseConnection(store._opened.config)
     connection.close()
 
     with pytest.raises(StoreConnectionError, match="store 'archive' was disconnected from"):
@@ -160,24 +158,24 @@ def test_a_connection_that_is_closed_while_it_is_used_says_so(store: SqliteStore
 
 
 @pytest.mark.parametrize("location", ["store.db", ":memory:"])
-def test_a_store_that_is_collected_closes_its_connections(
-    opened: Callable[[], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, location: str
+def test_collected_store_closes_its_connections(
+    count_open: Callable[[], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, location: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     store = store_at(location)
     store.from_bytes("a", b"1")
     assert store.to_bytes("a") == b"1"
     collected = weakref.ref(store)
-    was = opened()
+    before = count_open()
 
     del store
     gc.collect()
 
-    assert (was, collected(), opened()) == (2, None, 0)
+    assert (before, collected(), count_open()) == (2, None, 0)
 
 
 @pytest.mark.parametrize("location", ["store.db", ":memory:"])
-def test_a_store_that_is_there_at_the_end_of_the_program_is_closed_in_silence(tmp_path: Path, location: str) -> None:
+def test_open_store_at_exit_is_closed_silently(tmp_path: Path, location: str) -> None:
     path = location if location == ":memory:" else tmp_path / location
     run(
         "import sys\n"
@@ -191,10 +189,10 @@ def test_a_store_that_is_there_at_the_end_of_the_program_is_closed_in_silence(tm
     assert [file.name for file in tmp_path.iterdir()] == ([] if location == ":memory:" else ["store.db"])
 
 
-def test_a_store_that_could_not_be_made_leaves_no_connection(opened: Callable[[], int], path: Path) -> None:
-    path.write_bytes(b"no database" * 1000)
+def test_store_that_cannot_be_opened_leaves_no_connection(count_open: Callable[[], int], path: Path) -> None:
+    path.write_bytes(b"not a database" * 1000)
 
-    with pytest.raises(ValueError, match="no sound database"):
+    with pytest.raises(ValueError, match="no valid database"):
         store_at(path)
 
-    assert opened() == 0
+    assert count_open() == 0

@@ -1,4 +1,4 @@
-"""Files that are taken away under an open store: the next write says so, and nothing that was stored is lost."""
+"""Tests of database files removed or replaced under an open SqliteStore: writes raise, nothing is lost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from encore_events.testing import EventRecorder
 from encore_storage.errors import OpenDatabaseError, StoreConnectionError, StoreError
 from encore_storage.events import StoreModificationEvent, StoreTransactionEndEvent
 from encore_storage.stores import FileSystemStore, SqliteStore
-from tests.storage.sqlite.support import ask, store_at
+from tests.storage.sqlite.support import run_sql, store_at
 
 Damage = Callable[[Path], object]
 
@@ -68,7 +68,7 @@ DAMAGES: dict[str, Damage] = {
 }
 ADVICE = r"call disconnect\(\) and connect\(\)"
 
-ACTS: dict[str, Callable[[SqliteStore], object]] = {
+WRITES: dict[str, Callable[[SqliteStore], object]] = {
     "from_bytes": lambda store: store.from_bytes("a", b"lost"),
     "a large value": lambda store: store.from_bytes("a", bytes(3_000_000)),
     "set_metadata": lambda store: store.set_metadata("a", {"v": 1}),
@@ -79,7 +79,7 @@ ACTS: dict[str, Callable[[SqliteStore], object]] = {
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the database is, in a directory of its own."""
+    """The path of the database, in a directory of its own."""
     (tmp_path / "directory").mkdir()
     return tmp_path / "directory" / "store.db"
 
@@ -92,61 +92,59 @@ def recorder(store: SqliteStore) -> EventRecorder:
     return EventRecorder(manager)
 
 
-def put_back(path: Path) -> None:
-    """Have the directory where it was."""
+def restore_directory(path: Path) -> None:
+    """Move the directory back if it was renamed."""
     elsewhere = path.parent.with_name("elsewhere")
     if elsewhere.exists():
         elsewhere.rename(path.parent)
 
 
-@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("write", WRITES)
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_the_next_write_raises_and_changes_nothing(
-    store: SqliteStore, path: Path, recorder: EventRecorder, damage: str, act: str
+def test_next_write_raises_and_emits_nothing(
+    store: SqliteStore, path: Path, recorder: EventRecorder, damage: str, write: str
 ) -> None:
     DAMAGES[damage](path)
 
     with pytest.raises(StoreConnectionError, match=ADVICE):
-        ACTS[act](store)
+        WRITES[write](store)
     with pytest.raises(StoreConnectionError, match=ADVICE):
-        ACTS[act](store)
+        WRITES[write](store)
 
     assert recorder.of(StoreModificationEvent) == []
     assert recorder.of(StoreTransactionEndEvent) == []
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_store_that_connects_again_goes_on_with_what_is_there(
+def test_reconnected_store_continues_with_the_current_file(
     store: SqliteStore, path: Path, recorder: EventRecorder, damage: str
 ) -> None:
     DAMAGES[damage](path)
     with pytest.raises(StoreConnectionError):
         store.from_bytes("b", b"lost")
-    put_back(path)
+    restore_directory(path)
 
     store.disconnect()
     store.connect()
-    there = set(store.query_keys())
+    found = set(store.query_keys())
     store.from_bytes("c", b"1")
     store.disconnect()
 
-    assert there <= {"a", "of the other"}
-    assert ask(path, "PRAGMA integrity_check") == [("ok",)]
+    assert found <= {"a", "of the other"}
+    assert run_sql(path, "PRAGMA integrity_check") == [("ok",)]
     with store_at(path) as another:
-        assert set(another.query_keys()) == {*there, "c"}
+        assert set(another.query_keys()) == {*found, "c"}
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_transaction_in_the_middle_is_told_as_failed(
-    store: SqliteStore, path: Path, recorder: EventRecorder, damage: str
-) -> None:
+def test_transaction_in_progress_fails(store: SqliteStore, path: Path, recorder: EventRecorder, damage: str) -> None:
     with pytest.raises(StoreConnectionError, match=ADVICE), store.transaction():
         store.from_bytes("b", b"lost")
         DAMAGES[damage](path)
 
     assert recorder.of(StoreModificationEvent) == []
     assert recorder.one(StoreTransactionEndEvent).outcome == "commit_failed"
-    put_back(path)
+    restore_directory(path)
     store.disconnect()
     store.connect()
     assert not store.exists("b")
@@ -155,9 +153,7 @@ def test_a_transaction_in_the_middle_is_told_as_failed(
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_write_in_the_middle_is_told_as_failed(
-    store: SqliteStore, path: Path, recorder: EventRecorder, damage: str
-) -> None:
+def test_write_in_progress_fails(store: SqliteStore, path: Path, recorder: EventRecorder, damage: str) -> None:
     class Source:
         chunks = iter((bytes(1_048_576), bytes(1_000_000)))
 
@@ -174,11 +170,11 @@ def test_a_write_in_the_middle_is_told_as_failed(
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_read_that_needs_another_connection_raises_or_gives_what_was_stored(
+def test_read_with_a_new_connection_raises_or_returns_stored_bytes(
     store: SqliteStore, path: Path, recorder: EventRecorder, damage: str
 ) -> None:
     with contextlib.closing(store.query_keys()) as query:
-        assert next(query) == "a"  # and has the only idle connection
+        assert next(query) == "a"  # the query holds the only idle connection
         DAMAGES[damage](path)
 
         with contextlib.suppress(StoreError):
@@ -186,10 +182,10 @@ def test_a_read_that_needs_another_connection_raises_or_gives_what_was_stored(
         with pytest.raises(StoreConnectionError, match=ADVICE):
             store.from_bytes("b", b"lost")
 
-    put_back(path)
+    restore_directory(path)
 
 
-LAST = """
+LAST_CONNECTION = """
 import sqlite3, sys
 database = sqlite3.connect(sys.argv[1])
 database.execute("SELECT count(*) FROM entry").fetchall()
@@ -198,14 +194,14 @@ database.close()
 
 
 def checkpoint_and_remove_the_log(path: Path) -> None:
-    """Do what another process does that takes itself for the last one, since the locks of this one were dropped."""
+    """Do what another process does that believes to be the last one, since the locks of this one were dropped."""
     with path.open("rb") as file:
-        file.read()  # and drop them at the close
-    subprocess.run([sys.executable, "-c", LAST, path], check=True, capture_output=True, timeout=60)
+        file.read()  # closing the file drops the locks
+    subprocess.run([sys.executable, "-c", LAST_CONNECTION, path], check=True, capture_output=True, timeout=60)
     assert not beside(path, "-wal").exists()
 
 
-def test_a_log_that_sqlite_itself_has_removed_is_made_anew_and_nothing_is_lost(store: SqliteStore, path: Path) -> None:
+def test_log_removed_by_sqlite_is_recreated_without_loss(store: SqliteStore, path: Path) -> None:
     for key in ("a", "b", "c"):
         store.from_bytes(key, b"1")
         checkpoint_and_remove_the_log(path)
@@ -217,26 +213,24 @@ def test_a_log_that_sqlite_itself_has_removed_is_made_anew_and_nothing_is_lost(s
 
     assert sorted(store.query_keys()) == ["b", "c", "d"]
     store.disconnect()
-    assert sorted(ask(path, "SELECT key FROM entry")) == [("b",), ("c",), ("d",)]
+    assert sorted(run_sql(path, "SELECT key FROM entry")) == [("b",), ("c",), ("d",)]
 
 
-def test_a_log_that_sqlite_has_removed_under_two_stores_loses_nothing_that_was_told(
-    store: SqliteStore, path: Path
-) -> None:
-    told = []
+def test_log_removed_by_sqlite_under_two_stores_loses_no_acknowledged_write(store: SqliteStore, path: Path) -> None:
+    acknowledged = []
     with store_at(path) as other:
         for number in range(6):
-            one = (store, other)[number % 2]
+            writer = (store, other)[number % 2]
             try:
-                one.from_bytes(f"{number}", b"1")
-                told.append(f"{number}")
+                writer.from_bytes(f"{number}", b"1")
+                acknowledged.append(f"{number}")
             except StoreConnectionError:
-                one.disconnect()
-                one.connect()
+                writer.disconnect()
+                writer.connect()
             checkpoint_and_remove_the_log(path)
         store.disconnect()
 
-    assert set(told) <= {key for (key,) in ask(path, "SELECT key FROM entry")}
+    assert set(acknowledged) <= {key for (key,) in run_sql(path, "SELECT key FROM entry")}
 
 
 NAMES: dict[str, Callable[[Path], Path]] = {
@@ -264,7 +258,7 @@ FILE_CALLS: dict[str, Callable[[FileSystemStore, str], object]] = {
 
 @pytest.mark.parametrize("call", FILE_CALLS)
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "a symbolic link"])
-def test_a_store_of_files_refuses_a_database_that_is_open(
+def test_file_store_rejects_an_open_database(
     store: SqliteStore, path: Path, recorder: EventRecorder, name: str, call: str
 ) -> None:
     file = NAMES[name](path)
@@ -279,7 +273,7 @@ def test_a_store_of_files_refuses_a_database_that_is_open(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_from_file_and_to_file_refuse_a_database_that_is_open(
+def test_from_file_and_to_file_reject_an_open_database(
     store: SqliteStore, path: Path, recorder: EventRecorder, name: str
 ) -> None:
     file = NAMES[name](path)
@@ -292,7 +286,7 @@ def test_from_file_and_to_file_refuse_a_database_that_is_open(
     assert list(store.query_keys()) == ["a"]
 
 
-def test_a_database_is_a_file_again_once_it_is_closed(store: SqliteStore, path: Path, recorder: EventRecorder) -> None:
+def test_closed_database_is_accepted_as_a_file(store: SqliteStore, path: Path, recorder: EventRecorder) -> None:
     files = FileSystemStore(path.parent, event_manager=EventManager())
     store.disconnect()
 

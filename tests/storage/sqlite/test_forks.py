@@ -1,4 +1,4 @@
-"""A forked child is never told that something is stored which is lost: it is served, or refused with advice."""
+"""Tests of SqliteStore in forked children: a write either succeeds durably, or raises an error with advice."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.forking import FORKS, run_forking
-from tests.storage.sqlite.support import ask
+from tests.storage.sqlite.support import run_sql
 
 BEGIN = """
 import contextlib, ctypes, gc, io, multiprocessing, os, signal, sqlite3, sys, threading
@@ -25,7 +25,7 @@ manager = EventManager()
 store = SqliteStore(path, event_manager=manager, timeout=5)
 store.from_bytes("parent", b"1")
 
-def told(write):
+def result(write):
     try:
         write()
         return "stored"
@@ -33,34 +33,34 @@ def told(write):
         return f"{type(error).__name__}: {error}"
 
 def writes():
-    "What the child is told by the store of its parent, and by one of its own."
+    "Return the results of a write by the parent's store, and of one by a store of the child."
     own = lambda: SqliteStore(path, event_manager=EventManager(), timeout=5).from_bytes("own", b"1")
-    return told(lambda: store.from_bytes("child", b"1")), told(own)
+    return result(lambda: store.from_bytes("child", b"1")), result(own)
 
-def is_refused(answers):
-    return all("StoreConnectionError" in each and "fork before it is opened" in each for each in answers)
+def are_rejected(results):
+    return all("StoreConnectionError" in each and "fork before it is opened" in each for each in results)
 
-def opened():
-    "The names of the files of the database that this process has open."
+def open_files():
+    "Return the names of the database's files that this process has open."
     paths = (os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd"))
     return sorted(os.path.basename(each) for each in paths if "store.db" in each)
 
-def ended(child):
+def exit_status(child):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 """
 
-SERVED = "('stored', 'stored')"
+STORED = "('stored', 'stored')"
 
 
 def run(program: str, path: Path, *arguments: object) -> list[str]:
-    """What a program prints, whose database is sound afterwards."""
+    """Return the lines that a program prints, after checking the integrity of its database."""
     printed = run_forking(BEGIN + program, path, *arguments)
-    assert ask(path, "PRAGMA integrity_check") == [("ok",)]
+    assert run_sql(path, "PRAGMA integrity_check") == [("ok",)]
     return printed
 
 
 def keys(path: Path) -> set[str]:
-    return {key for (key,) in ask(path, "SELECT key FROM entry")}
+    return {key for (key,) in run_sql(path, "SELECT key FROM entry")}
 
 
 HOLDERS = {
@@ -74,12 +74,12 @@ HOLDERS = {
 
 
 @pytest.mark.parametrize("holder", HOLDERS)
-def test_a_child_is_refused_what_anything_of_its_parent_has_open(path: Path, holder: str) -> None:
+def test_child_is_rejected_while_its_parent_has_the_file_open(path: Path, holder: str) -> None:
     printed = run(
         f"""
 store.from_bytes("large", bytes(2 * MIB + 1))
 {HOLDERS[holder]}
-print(forked(lambda: is_refused(writes())))
+print(forked(lambda: are_rejected(writes())))
 holder.close()
 store.from_bytes("later", b"1")
 """,
@@ -91,7 +91,7 @@ store.from_bytes("later", b"1")
 
 
 @pytest.mark.parametrize("holder", HOLDERS)
-def test_a_child_is_served_when_it_was_closed_before_the_fork(path: Path, holder: str) -> None:
+def test_child_may_write_if_the_file_was_closed_before_the_fork(path: Path, holder: str) -> None:
     printed = run(
         f"""
 store.from_bytes("large", bytes(2 * MIB + 1))
@@ -104,11 +104,11 @@ store.disconnect()
         path,
     )
 
-    assert printed == [SERVED]
+    assert printed == [STORED]
     assert keys(path) == {"parent", "large", "child", "own"}
 
 
-def test_a_child_is_served_by_what_it_writes_while_its_parent_goes_on_and_lets_go(path: Path) -> None:
+def test_child_writes_survive_writes_and_disconnect_of_the_parent(path: Path) -> None:
     printed = run(
         """
 def work():
@@ -126,7 +126,7 @@ os.read(reading, 1)
 for number in range(20):
     store.from_bytes(f"parent {number}", b"1")
 store.disconnect()
-print(ended(child))
+print(exit_status(child))
 """,
         path,
     )
@@ -135,12 +135,12 @@ print(ended(child))
     assert len(keys(path)) == 42
 
 
-def test_a_child_is_served_once_it_has_closed_what_it_has_inherited(path: Path) -> None:
+def test_child_may_write_after_closing_inherited_descriptors(path: Path) -> None:
     printed = run(
         """
 holder = os.open(path, os.O_RDONLY)
 def work():
-    before = is_refused(writes())
+    before = are_rejected(writes())
     os.close(holder)
     return before, writes()
 print(forked(work))
@@ -148,7 +148,7 @@ print(forked(work))
         path,
     )
 
-    assert printed == [f"(True, {SERVED})"]
+    assert printed == [f"(True, {STORED})"]
 
 
 BUSY = {
@@ -184,20 +184,20 @@ def work():
 
 
 @pytest.mark.parametrize("busy", BUSY)
-def test_a_child_is_refused_while_a_thread_of_its_parent_is_at_work(path: Path, busy: str) -> None:
+def test_child_is_rejected_while_the_store_is_in_use(path: Path, busy: str) -> None:
     printed = run(
         f"""
 store.from_bytes("large", bytes(2 * MIB))
-waits, goes_on = threading.Event(), threading.Event()
+waiting, resuming = threading.Event(), threading.Event()
 def wait():
-    waits.set()
-    goes_on.wait()
+    waiting.set()
+    resuming.wait()
 {BUSY[busy]}
 thread = threading.Thread(target=work)
 thread.start()
-waits.wait()
-print(forked(lambda: is_refused(writes())))
-goes_on.set()
+waiting.wait()
+print(forked(lambda: are_rejected(writes())))
+resuming.set()
 thread.join()
 store.from_bytes("later", b"1")
 store.connect()
@@ -206,18 +206,18 @@ print(forked(writes))
         path,
     )
 
-    assert printed == ["True", SERVED]
+    assert printed == ["True", STORED]
     assert keys(path) >= {"later", "child", "own"}
 
 
-def test_a_child_that_is_forked_inside_a_transaction_leaves_it_to_its_parent(path: Path) -> None:
+def test_transaction_belongs_to_the_parent(path: Path) -> None:
     printed = run(
         """
 recorder = EventRecorder(manager)
 def work():
     begin, leave = (lambda: store.transaction().__enter__()), (lambda: entry.__exit__(None, None, None))
-    answers = is_refused(writes()), told(begin)[:30], told(leave)[:17]
-    return answers, recorder.of(StoreModificationEvent), recorder.of(StoreTransactionEndEvent)
+    results = are_rejected(writes()), result(begin)[:30], result(leave)[:17]
+    return results, recorder.of(StoreModificationEvent), recorder.of(StoreTransactionEndEvent)
 entry = store.transaction("t")
 entry.__enter__()
 store.from_bytes("a", b"1")
@@ -235,7 +235,7 @@ print(recorder.one(StoreTransactionEndEvent).outcome, [event.key for event in re
     assert keys(path) == {"parent", "a", "b"}
 
 
-def test_a_child_that_is_forked_by_a_source_is_told_that_its_write_is_no_more(path: Path) -> None:
+def test_write_during_which_a_source_forks_belongs_to_the_parent(path: Path) -> None:
     printed = run(
         """
 reading, writing = os.pipe()
@@ -247,11 +247,11 @@ class Source:
             self.child = fork()
         return bytes(size) if self.left > 0 else b""
 source, recorder = Source(), EventRecorder(manager)
-answer = told(lambda: store.set("a", (source, {})))
+written = result(lambda: store.set("a", (source, {})))
 if source.child == 0:
-    os.write(writing, repr((answer.partition(":")[0], recorder.of(StoreModificationEvent))).encode())
+    os.write(writing, repr((written.partition(":")[0], recorder.of(StoreModificationEvent))).encode())
     os._exit(0)
-print(answer, ended(source.child), os.read(reading, 1000).decode())
+print(written, exit_status(source.child), os.read(reading, 1000).decode())
 """,
         path,
     )
@@ -263,10 +263,10 @@ print(answer, ended(source.child), os.read(reading, 1000).decode())
 
 
 @pytest.mark.parametrize("event", ["StoreSetEvent", "StoreProgressStartEvent", "StoreProgressEndEvent"])
-def test_a_child_that_is_forked_by_a_listener_loses_nothing(path: Path, event: str) -> None:
+def test_child_forked_by_a_listener_loses_nothing(path: Path, event: str) -> None:
     printed = run(
         f"""
-children, answers = [], []
+children = []
 def listen(event):
     subscription.disconnect()
     children.append(forked(writes))
@@ -281,15 +281,15 @@ print(*children)
     assert keys(path) >= {"parent", "a"}
 
 
-def test_idle_connections_are_closed_before_a_fork_and_opened_by_the_parent_again(path: Path) -> None:
+def test_idle_connections_are_closed_before_a_fork_and_reopened_by_the_parent(path: Path) -> None:
     printed = run(
         """
 store.to_bytes("parent")
-before = opened()
-print(forked(opened), opened())
+before = open_files()
+print(forked(open_files), open_files())
 store.to_bytes("parent")
 store.from_bytes("a", b"1")
-print(len(set(opened())) == len(set(before)) > 1)
+print(len(set(open_files())) == len(set(before)) > 1)
 """,
         path,
     )
@@ -297,13 +297,13 @@ print(len(set(opened())) == len(set(before)) > 1)
     assert printed == ["[] []", "True"]
 
 
-def test_a_database_in_memory_stays_open_and_is_the_parents_alone(path: Path) -> None:
+def test_memory_database_belongs_to_the_parent(path: Path) -> None:
     printed = run(
         """
 memory = SqliteStore(event_manager=manager)
 memory.from_bytes("a", b"1")
 stream = memory.get_data("a")
-print(forked(lambda: (told(lambda: memory.from_bytes("b", b"1")), told(lambda: memory.to_bytes("a")))))
+print(forked(lambda: (result(lambda: memory.from_bytes("b", b"1")), result(lambda: memory.to_bytes("a")))))
 print(stream.read(), memory.to_bytes("a"), list(memory.query_keys()))
 """,
         path,
@@ -313,7 +313,7 @@ print(stream.read(), memory.to_bytes("a"), list(memory.query_keys()))
     assert printed[1] == "b'1' b'1' ['a']"
 
 
-def test_what_the_parent_has_under_way_goes_on_in_it(path: Path) -> None:
+def test_open_streams_and_transactions_continue_in_the_parent(path: Path) -> None:
     printed = run(
         """
 store.from_bytes("large", bytes(3 * MIB))
@@ -334,26 +334,26 @@ print(size == 3 * MIB, list(query), store.to_bytes("large"))
     assert keys(path) == {"parent", "large", "a"}
 
 
-def test_a_child_of_a_child_is_served_or_refused_as_a_child_is(path: Path) -> None:
+def test_grandchild_is_treated_like_a_child(path: Path) -> None:
     printed = run(
         """
 def work():
     store.from_bytes("child 1", b"1")
-    served = forked(writes)
+    stored = forked(writes)
     stream = store.get_data("parent")
     holder = open(path, "rb")
-    return served, forked(lambda: is_refused(writes()))
+    return stored, forked(lambda: are_rejected(writes()))
 print(forked(work))
 store.from_bytes("later", b"1")
 """,
         path,
     )
 
-    assert printed == [repr((SERVED, "True"))]
+    assert printed == [repr((STORED, "True"))]
     assert keys(path) == {"parent", "child 1", "child", "own", "later"}
 
 
-def test_a_pool_of_forked_processes_loses_nothing(path: Path) -> None:
+def test_pool_of_forked_processes_loses_nothing(path: Path) -> None:
     printed = run(
         """
 def write(number):
@@ -374,10 +374,10 @@ print(sorted(numbers) == list(range(30)))
     assert len(keys(path)) == 32
 
 
-def test_a_child_of_a_fork_without_hooks_is_refused_until_the_parents_files_are_closed(path: Path) -> None:
+def test_fork_without_hooks_is_rejected_until_the_parents_files_are_closed(path: Path) -> None:
     printed = run(
         """
-print(forked(lambda: is_refused(writes()), FORKS["without hooks"]))
+print(forked(lambda: are_rejected(writes()), FORKS["without hooks"]))
 store.from_bytes("later", b"1")
 store.disconnect()
 def work():
@@ -388,7 +388,7 @@ print(forked(work, FORKS["without hooks"]))
         path,
     )
 
-    assert printed == ["True", SERVED]
+    assert printed == ["True", STORED]
     assert keys(path) == {"parent", "later", "child", "own"}
 
 
@@ -408,9 +408,7 @@ USES = {
 
 @pytest.mark.parametrize("kind", FORKS)
 @pytest.mark.parametrize("use", USES)
-def test_what_the_parent_has_under_way_is_an_error_in_the_child_and_emits_nothing(
-    path: Path, use: str, kind: str
-) -> None:
+def test_use_of_the_parents_objects_raises_in_the_child_and_emits_nothing(path: Path, use: str, kind: str) -> None:
     before, using = USES[use]
     printed = run(
         f"""
@@ -421,11 +419,11 @@ def work():
     try:
         {using}
     except (StoreError, ForkedError) as error:
-        answer = isinstance(error, ForkedError) or "forked" in str(error)
+        outcome = isinstance(error, ForkedError) or "forked" in str(error)
     else:
-        answer = "no error"
+        outcome = "no error"
     gc.collect()
-    return answer, recorder.events
+    return outcome, recorder.events
 print(forked(work, FORKS[{kind!r}]))
 """,
         path,
@@ -443,9 +441,7 @@ ENDINGS = {
 
 @pytest.mark.parametrize("is_inside", [False, True], ids=["", "inside a transaction"])
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_a_child_that_exits_with_what_it_has_inherited_leaves_the_log_to_its_parent(
-    path: Path, ending: str, is_inside: bool
-) -> None:
+def test_exiting_child_leaves_the_log_to_its_parent(path: Path, ending: str, is_inside: bool) -> None:
     printed = run(
         f"""
 stream, holder = store.query_keys(), sqlite3.connect(path)
@@ -459,7 +455,7 @@ with store.transaction() if {is_inside} else contextlib.nullcontext():
         with contextlib.suppress(ForkedError):
             exec({ENDINGS[ending]!r})
         sys.exit(0)
-    print(ended(child), os.stat(path + "-wal").st_ino == before)
+    print(exit_status(child), os.stat(path + "-wal").st_ino == before)
 store.from_bytes("b", b"1")
 print(sqlite3.connect(path).execute("PRAGMA integrity_check").fetchall(), sorted(store.query_keys()))
 """,

@@ -1,4 +1,4 @@
-"""A disk with no room left, for real."""
+"""Tests of SqliteStore on a full disk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from encore_storage.errors import StoreFullError
-from tests.storage.sqlite.support import MEBIBYTE, ask, store_at
+from tests.storage.sqlite.support import MEBIBYTE, run_sql, store_at
 from tests.storage.support import run
 
 LIMITED = """
@@ -49,26 +49,26 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_full_disk_leaves_all_as_it_was_and_what_fits_is_written(small_disk: Path) -> None:
+def test_full_disk_keeps_old_values_and_accepts_small_ones(small_disk: Path) -> None:
     path = small_disk / "store.db"
     with store_at(path, name="archive") as store:
         store.from_bytes("a", b"old")
         for _ in range(3):
-            with pytest.raises(StoreFullError, match=r"store 'archive' has no room left in .*: make room"):
+            with pytest.raises(StoreFullError, match=r"store 'archive' has no space left in .*: free some space"):
                 store.from_bytes("a", bytes(20 * MEBIBYTE))
 
             assert store.to_bytes("a") == b"old"
         store.from_bytes("b", b"small")
 
         assert list(store.query_keys()) == ["a", "b"]
-    assert ask(path, "PRAGMA integrity_check") == [("ok",)]
+    assert run_sql(path, "PRAGMA integrity_check") == [("ok",)]
 
 
-def test_a_file_that_may_grow_no_further_leaves_all_as_it_was(path: Path) -> None:
-    told = run(LIMITED, path).splitlines()
+def test_file_size_limit_keeps_old_values(path: Path) -> None:
+    lines = run(LIMITED, path).splitlines()
 
-    assert len(told) == 3
-    assert all(line.startswith("StoreConnectionError store 'sqlite' cannot reach") for line in told)
-    assert all("see to the disk, and to the limits set for it" in line for line in told)
-    assert ask(path, "PRAGMA integrity_check") == [("ok",)]
+    assert len(lines) == 3
+    assert all(line.startswith("StoreConnectionError store 'sqlite' cannot reach") for line in lines)
+    assert all("check the disk and the limits of this process" in line for line in lines)
+    assert run_sql(path, "PRAGMA integrity_check") == [("ok",)]
     assert path.stat().st_size < MEBIBYTE

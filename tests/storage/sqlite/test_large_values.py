@@ -17,15 +17,15 @@ from encore_storage.stores import SqliteStore
 
 class Generated:
     def __init__(self, size):
-        self.size, self.given, self.sum = size, 0, 0
+        self.size, self.position, self.sum = size, 0, 0
         self.block = bytearray(os.urandom(1 << 20))
 
     def read(self, size):
-        if self.given == self.size:
+        if self.position == self.size:
             return b""
-        self.block[:8] = self.given.to_bytes(8)
-        chunk = bytes(memoryview(self.block)[: min(size, self.size - self.given)])
-        self.given += len(chunk)
+        self.block[:8] = self.position.to_bytes(8)
+        chunk = bytes(memoryview(self.block)[: min(size, self.size - self.position)])
+        self.position += len(chunk)
         self.sum = zlib.crc32(chunk, self.sum)
         return chunk
 

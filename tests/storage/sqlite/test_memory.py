@@ -1,4 +1,4 @@
-"""A database in memory: its own, nobody else's, and never on a disk."""
+"""Tests of SqliteStore in memory."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ print(sorted(seen - set(before)), os.listdir("."))
 """
 
 
-def test_stores_in_memory_share_nothing(memory: SqliteStore) -> None:
+def test_memory_stores_share_nothing(memory: SqliteStore) -> None:
     memory.from_bytes("a", b"1")
 
     assert not store_at(":memory:").exists("a")
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks at the open files as Linux shows them")
-def test_nothing_is_written_to_a_disk(tmp_path: Path) -> None:
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc here")
+def test_memory_store_writes_nothing_to_disk(tmp_path: Path) -> None:
     program = f"import os, sys; sys.path.insert(0, os.getcwd()); os.chdir({str(tmp_path)!r})\n{FILES}"
 
     assert run(program) == "[] []\n"
 
 
-def test_what_is_in_it_outlives_a_disconnect(memory: SqliteStore) -> None:
+def test_memory_store_survives_a_disconnect(memory: SqliteStore) -> None:
     memory.from_bytes("a", b"1")
     memory.disconnect()
     memory.connect()
@@ -68,11 +68,11 @@ def test_what_is_in_it_outlives_a_disconnect(memory: SqliteStore) -> None:
     assert memory.to_bytes("a") == b"1"
 
 
-def test_it_is_never_readonly(memory: SqliteStore) -> None:
+def test_memory_store_is_never_readonly(memory: SqliteStore) -> None:
     assert not memory.info()["readonly"]
 
 
-def test_another_task_of_the_thread_reads_what_is_committed(memory: SqliteStore) -> None:
+def test_another_task_reads_committed_bytes(memory: SqliteStore) -> None:
     memory.from_bytes("a", b"old")
 
     async def read() -> bytes:
@@ -87,7 +87,7 @@ def test_another_task_of_the_thread_reads_what_is_committed(memory: SqliteStore)
     assert memory.to_bytes("a") == b"new"
 
 
-def test_a_stream_that_is_left_open_keeps_nobody_from_writing(memory: SqliteStore) -> None:
+def test_open_stream_does_not_block_writers(memory: SqliteStore) -> None:
     memory.from_bytes("a", bytes(2 * MEBIBYTE))
     with memory.get_data("a") as data, memory.query() as found:
         data.read(1)
@@ -98,20 +98,20 @@ def test_a_stream_that_is_left_open_keeps_nobody_from_writing(memory: SqliteStor
     assert memory.to_bytes("b") == b"1"
 
 
-def test_a_finalizer_that_reads_in_the_middle_of_a_commit_is_refused_and_not_locked_out(memory: SqliteStore) -> None:
+def test_read_by_a_finalizer_during_a_commit_raises_a_timeout_error(memory: SqliteStore) -> None:
     memory.from_bytes("a", b"1")
     database = memory._opened
     database.begin()
     database.write("DELETE FROM entry")
-    refused = []
+    errors = []
 
-    with database._turn.taken():  # type: ignore[attr-defined] # it is in memory
-        database._let_go()  # type: ignore[attr-defined] # as above
+    with database._turn.taken():  # type: ignore[attr-defined] # the database is in memory
+        database._end_reading()  # type: ignore[attr-defined] # as above
         try:
             database.read("SELECT key FROM entry")
         except TransactionTimeoutError as error:
-            refused.append(error)
+            errors.append(error)
         database.rollback()
 
-    assert len(refused) == 1
+    assert len(errors) == 1
     assert memory.exists("a")

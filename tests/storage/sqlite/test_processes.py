@@ -1,4 +1,4 @@
-"""Several processes: forked, writing at once, and killed in the middle."""
+"""Tests of SqliteStore with several processes: forked, concurrent and killed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from encore_storage.stores import SqliteStore
-from tests.storage.sqlite.support import ask
+from tests.storage.sqlite.support import run_sql
 from tests.storage.support import run
 
 KILLS = 50
@@ -24,16 +24,16 @@ LARGE = 2_500_000
 def open_store():
     return SqliteStore(sys.argv[1], event_manager=EventManager())
 
-def described(number, size):
+def content(number, size):
     return (b"%08d" % number * (size // 8 + 1))[:size]
 
 def write(store, key, number, size):
-    store.set(key, (io.BytesIO(described(number, size)), {"number": number, "size": size}), buffer_size=100_000)
+    store.set(key, (io.BytesIO(content(number, size)), {"number": number, "size": size}), buffer_size=100_000)
 
 def read(store, key):
     with store.get(key) as value:
         data, metadata = value.data.read(-1), value.metadata
-    assert data == described(metadata["number"], metadata["size"]), f"{key} is not what was written at once"
+    assert data == content(metadata["number"], metadata["size"]), f"{key} is a mixture of writes"
     return metadata["number"]
 
 def write_until_killed(pipe, number):
@@ -56,33 +56,33 @@ def kill_one(kill, number):
         os.close(reading)
         write_until_killed(writing, number)
     os.close(writing)
-    with open(reading, "rb") as told:
-        lines = [told.readline() for _ in range(1 + kill % 7)]
+    with open(reading, "rb") as output:
+        lines = [output.readline() for _ in range(1 + kill % 7)]
         for _ in range(kill * 2500 % 60000):
             pass
         os.kill(child, signal.SIGKILL)
-        lines += told.readlines()
+        lines += output.readlines()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     return [int(line.split()[1]) for line in lines if line.startswith(b"done")], lines[-1].startswith(b"begin")
 
 with open_store() as store:
     for key in (*TOGETHER, "large"):
         write(store, key, 0, 0)
-number, in_the_middle = 0, 0
+number, unfinished = 0, 0
 for kill in range(int(sys.argv[2])):
-    done, is_in_the_middle = kill_one(kill, number + 1)
-    in_the_middle += is_in_the_middle
+    done, is_unfinished = kill_one(kill, number + 1)
+    unfinished += is_unfinished
     with open_store() as store:
         assert sorted(store.query_keys()) == sorted([*TOGETHER, "large"])
         together = {read(store, key) for key in TOGETHER}
         assert len(together) == 1, f"a transaction was torn: {together}"
         number = max(*together, read(store, "large"))
-        assert number >= max(done, default=0), f"{done} were told as done, and {number} is the last that is there"
+        assert number >= max(done, default=0), f"{done} were acknowledged, but the last is {number}"
     with contextlib.closing(sqlite3.connect(sys.argv[1])) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         [rows] = connection.execute("SELECT count(*), (SELECT sum((size + 1048575) / 1048576) FROM entry) FROM chunk")
         assert rows[0] == rows[1], "rows were left behind"
-print(json.dumps({"number": number, "in the middle": in_the_middle}))
+print(json.dumps({"number": number, "unfinished": unfinished}))
 """
 
 COUNTING = """
@@ -122,7 +122,7 @@ def in_child(act):
         sys.exit(0)
     assert os.waitpid(child, 0)[1] == 0
 
-def refused(call):
+def is_rejected(call):
     try:
         call()
     except StoreError as error:
@@ -156,15 +156,15 @@ data = store.get_data("a")
 start = data.read(10)
 
 @in_child
-def does_not_read_on_in_a_stream_of_its_parent():
-    assert refused(data.read)
+def cannot_read_a_stream_of_its_parent():
+    assert is_rejected(data.read)
     data.close()
 
 @in_child
-def is_refused_a_database_that_was_in_use():
-    assert refused(lambda: store.to_bytes("a"))
-    assert refused(lambda: store.from_bytes("a", b"child"))
-    assert refused(lambda: SqliteStore(sys.argv[1], event_manager=EventManager()))
+def cannot_use_a_database_that_was_in_use():
+    assert is_rejected(lambda: store.to_bytes("a"))
+    assert is_rejected(lambda: store.from_bytes("a", b"child"))
+    assert is_rejected(lambda: SqliteStore(sys.argv[1], event_manager=EventManager()))
 
 @in_child
 def closes_a_stream_of_its_parent():
@@ -178,9 +178,9 @@ try:
 
         @in_child
         def is_not_in_the_transaction_of_its_parent():
-            assert refused(lambda: store.to_bytes("a"))
-            assert refused(lambda: store.from_bytes("a", b"child"))
-            assert refused(lambda: store.transaction().__enter__())
+            assert is_rejected(lambda: store.to_bytes("a"))
+            assert is_rejected(lambda: store.from_bytes("a", b"child"))
+            assert is_rejected(lambda: store.transaction().__enter__())
 
         assert store.to_bytes("a") == b"parent"
         raise KeyError
@@ -194,11 +194,11 @@ memory.from_bytes("a", LARGE)
 stream = memory.get_data("a")
 
 @in_child
-def may_not_use_what_is_in_memory():
-    assert refused(lambda: memory.exists("a"))
-    assert refused(lambda: memory.from_bytes("a", b"1"))
-    assert refused(lambda: memory.transaction().__enter__())
-    assert refused(stream.read)
+def cannot_use_a_memory_database():
+    assert is_rejected(lambda: memory.exists("a"))
+    assert is_rejected(lambda: memory.from_bytes("a", b"1"))
+    assert is_rejected(lambda: memory.transaction().__enter__())
+    assert is_rejected(stream.read)
     memory.disconnect()
 
 assert stream.read() == LARGE
@@ -206,33 +206,33 @@ memory.from_bytes("a", b"1")
 """
 
 
-def test_a_process_that_is_killed_leaves_each_key_and_each_transaction_wholly_old_or_wholly_new(path: Path) -> None:
+def test_killed_process_leaves_each_transaction_whole(path: Path) -> None:
     report = json.loads(run(KILLED, path, KILLS))
 
     assert report["number"] > KILLS
-    assert report["in the middle"] > KILLS // 5
+    assert report["unfinished"] > KILLS // 5
 
 
-def test_processes_that_write_at_once_lose_nothing(store: SqliteStore, path: Path) -> None:
+def test_concurrent_processes_lose_no_write(store: SqliteStore, path: Path) -> None:
     store.set_metadata("count", {"count": 0})
-    store.disconnect()  # nothing of SQLite is taken along into a fork
+    store.disconnect()  # so that children can use the database
 
     run(COUNTING, path)
 
     store.connect()
     assert store.get_metadata("count") == {"count": 90}
     assert len(list(store.query_keys())) == 91
-    assert ask(path, "PRAGMA integrity_check") == [("ok",)]
+    assert run_sql(path, "PRAGMA integrity_check") == [("ok",)]
 
 
-def test_a_forked_child_uses_a_file_anew_and_refuses_what_is_in_memory(path: Path) -> None:
+def test_forked_child_reopens_a_file_and_rejects_a_memory_database(path: Path) -> None:
     run(FORKED, path, forks=True)
 
-    assert ask(path, "PRAGMA integrity_check") == [("ok",)]
+    assert run_sql(path, "PRAGMA integrity_check") == [("ok",)]
 
 
 @pytest.mark.parametrize("location", ["file", "memory"])
-def test_a_child_that_ends_without_a_word_does_not_disturb_its_parent(path: Path, location: str) -> None:
+def test_exiting_child_does_not_disturb_its_parent(path: Path, location: str) -> None:
     run(
         "import os, sys\n"
         "from encore_storage.stores import SqliteStore\n"

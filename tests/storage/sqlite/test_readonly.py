@@ -1,4 +1,4 @@
-"""A file that can't be written to: for good, or for a moment."""
+"""Tests of SqliteStore with a file that is not writable, permanently or temporarily."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.storage.sqlite.support import MEBIBYTE, store_at
 
 
 @pytest.fixture
-def closed(unprivileged: Path) -> Path:
-    """A database with a value in it, that nobody has open and nobody may write to."""
+def readonly_path(unprivileged: Path) -> Path:
+    """The path of a database with one value, closed and not writable."""
     path = unprivileged / "store.db"
     with store_at(path) as store:
         store.from_bytes("a", b"old")
@@ -24,21 +24,21 @@ def closed(unprivileged: Path) -> Path:
 
 
 @pytest.fixture
-def reader(closed: Path) -> Iterator[SqliteStore]:
-    """A store that was made while its file could not be written to."""
-    with store_at(closed, name="archive") as store:
+def reader(readonly_path: Path) -> Iterator[SqliteStore]:
+    """A store opened while its file was not writable."""
+    with store_at(readonly_path, name="archive") as store:
         yield store
 
 
-def test_what_may_not_be_written_to_is_read(reader: SqliteStore) -> None:
+def test_readonly_file_can_be_read(reader: SqliteStore) -> None:
     assert reader.to_bytes("a") == b"old"
     assert list(reader.query_keys()) == ["a"]
 
 
-def test_a_write_says_that_it_may_not(reader: SqliteStore, closed: Path) -> None:
+def test_write_to_a_readonly_file_raises_an_error(reader: SqliteStore, readonly_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(
-            StoreReadOnlyError, match=f"store 'archive' may not write to '{closed}' .*: see who may write"
+            StoreReadOnlyError, match=f"store 'archive' cannot write to '{readonly_path}' .*: check the permissions"
         ):
             reader.from_bytes("a", b"new")
     with pytest.raises(StoreReadOnlyError):
@@ -49,16 +49,16 @@ def test_a_write_says_that_it_may_not(reader: SqliteStore, closed: Path) -> None
 
 @pytest.mark.parametrize("has_tried", [True, False])
 @pytest.mark.parametrize("has_log", [True, False])
-def test_what_was_readonly_for_a_moment_is_written_to_afterwards(closed: Path, has_tried: bool, has_log: bool) -> None:
-    """The log and its index take over that nobody may write to them, and are left so."""
+def test_file_is_writable_again_after_a_temporary_fault(readonly_path: Path, has_tried: bool, has_log: bool) -> None:
+    """The log and its index inherit the read-only mode of the file, and keep it."""
     if has_log:
-        store_at(closed).disconnect()
-    with store_at(closed) as store:
+        store_at(readonly_path).disconnect()
+    with store_at(readonly_path) as store:
         assert store.to_bytes("a") == b"old"
         if has_tried:
             with pytest.raises(StoreReadOnlyError):
                 store.from_bytes("a", b"new")
-        closed.chmod(0o644)
+        readonly_path.chmod(0o644)
 
         store.from_bytes("a", b"new")
         with store.transaction():
@@ -67,7 +67,7 @@ def test_what_was_readonly_for_a_moment_is_written_to_afterwards(closed: Path, h
         assert (store.to_bytes("a"), store.to_bytes("b")) == (b"new", b"new")
 
 
-def test_what_another_has_open_and_was_readonly_for_a_moment_is_written_to_afterwards(unprivileged: Path) -> None:
+def test_shared_file_is_writable_again_after_a_temporary_fault(unprivileged: Path) -> None:
     path = unprivileged / "store.db"
     with store_at(path) as other:
         other.from_bytes("a", b"old")
@@ -81,7 +81,7 @@ def test_what_another_has_open_and_was_readonly_for_a_moment_is_written_to_after
         assert other.to_bytes("a") == b"new"
 
 
-def test_a_stream_that_is_open_meanwhile_is_read_to_its_end_and_in_nobodys_way(unprivileged: Path) -> None:
+def test_open_stream_survives_a_temporary_fault(unprivileged: Path) -> None:
     path = unprivileged / "store.db"
     with store_at(path) as store:
         store.from_bytes("a", bytes(2 * MEBIBYTE))
@@ -94,21 +94,19 @@ def test_a_stream_that_is_open_meanwhile_is_read_to_its_end_and_in_nobodys_way(u
         assert len(data.read()) == 2 * MEBIBYTE
 
 
-def test_a_connection_that_could_not_be_opened_anew_is_opened_by_the_next_write(
-    reader: SqliteStore, closed: Path
-) -> None:
-    closed.chmod(0)
+def test_failed_reopening_is_repeated_by_the_next_write(reader: SqliteStore, readonly_path: Path) -> None:
+    readonly_path.chmod(0)
     for _ in range(2):
         with pytest.raises(StoreConnectionError, match="cannot open"):
             reader.from_bytes("a", b"new")
-    closed.chmod(0o644)
+    readonly_path.chmod(0o644)
 
     reader.from_bytes("a", b"new")
 
     assert reader.to_bytes("a") == b"new"
 
 
-def test_an_empty_file_that_may_not_be_written_to_is_refused(unprivileged: Path) -> None:
+def test_empty_readonly_file_is_rejected(unprivileged: Path) -> None:
     path = unprivileged / "store.db"
     path.touch(0o444)
 
@@ -116,14 +114,17 @@ def test_an_empty_file_that_may_not_be_written_to_is_refused(unprivileged: Path)
         store_at(path)
 
 
-def test_a_database_in_a_directory_that_may_not_be_written_to_is_refused_by_name(closed: Path) -> None:
-    closed.parent.chmod(0o555)
+def test_readonly_directory_error_names_the_path(readonly_path: Path) -> None:
+    readonly_path.parent.chmod(0o555)
     try:
-        with pytest.raises(StoreReadOnlyError, match=f"may not write to '{closed}' .*: see who .* and its directory"):
-            store_at(closed)
+        with pytest.raises(
+            StoreReadOnlyError,
+            match=f"cannot write to '{readonly_path}' .*: check the permissions .* and its directory",
+        ):
+            store_at(readonly_path)
     finally:
-        closed.parent.chmod(0o755)
+        readonly_path.parent.chmod(0o755)
 
 
-def test_those_who_may_not_write_are_held_back_here(unprivileged: Path) -> None:
+def test_process_is_unprivileged(unprivileged: Path) -> None:
     assert os.geteuid() != 0

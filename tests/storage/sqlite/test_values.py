@@ -1,4 +1,4 @@
-"""Bytes in rows, keys in pages, and what their readers get while others write."""
+"""Tests of SqliteStore: bytes in rows, keys in pages, and reads during writes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 
 from encore_storage.errors import ConflictError, IntegrityError, InvalidKeyError, StoreConnectionError
 from encore_storage.stores import SqliteStore
-from encore_storage.stores.sqlite.file_database import Snapshot
+from encore_storage.stores.sqlite.file_database import SnapshotReader
 from encore_storage.stores.sqlite.stream import ROW_SIZE, regrouped
-from tests.storage.sqlite.support import MEBIBYTE, ask, rows_left
+from tests.storage.sqlite.support import MEBIBYTE, count_chunks, run_sql
 from tests.storage.support import LONG, put
 
 LARGE = Random(1).randbytes(3 * MEBIBYTE + 12345)
@@ -22,7 +22,7 @@ OTHER = Random(2).randbytes(2 * MEBIBYTE + 54321)
 
 
 @pytest.mark.parametrize("sizes", [[], [0], [1], [ROW_SIZE], [ROW_SIZE + 1], [3 * ROW_SIZE], [700_000] * 5, [1, 0] * 9])
-def test_whatever_the_sizes_of_the_chunks_all_rows_but_the_last_are_full(sizes: list[int]) -> None:
+def test_all_rows_but_the_last_are_full(sizes: list[int]) -> None:
     chunks = [bytes([number]) * size for number, size in enumerate(sizes)]
 
     rows = [bytes(row) for row in regrouped(chunks)]
@@ -32,14 +32,14 @@ def test_whatever_the_sizes_of_the_chunks_all_rows_but_the_last_are_full(sizes: 
     assert all(0 < len(row) <= ROW_SIZE for row in rows)
 
 
-def test_a_value_is_kept_in_rows_of_a_mebibyte(store: SqliteStore, path: Path) -> None:
+def test_value_is_stored_in_rows_of_a_mebibyte(store: SqliteStore, path: Path) -> None:
     store.set("a", (io.BytesIO(LARGE), {}), buffer_size=100_000)
 
-    assert ask(path, "SELECT length(data) FROM chunk ORDER BY number") == [(MEBIBYTE,)] * 3 + [(12345,)]
+    assert run_sql(path, "SELECT length(data) FROM chunk ORDER BY number") == [(MEBIBYTE,)] * 3 + [(12345,)]
 
 
 @pytest.mark.parametrize("buffer_size", [1000, MEBIBYTE - 1, MEBIBYTE, MEBIBYTE + 1, 10 * MEBIBYTE])
-def test_a_value_of_many_rows_comes_back_whole(either: SqliteStore, buffer_size: int) -> None:
+def test_value_of_many_rows_round_trips(either: SqliteStore, buffer_size: int) -> None:
     either.set("a", (io.BytesIO(LARGE), {}), buffer_size)
 
     assert either.to_bytes("a", buffer_size) == LARGE
@@ -59,7 +59,7 @@ def test_a_value_of_many_rows_comes_back_whole(either: SqliteStore, buffer_size:
         (len(LARGE), None),
     ],
 )
-def test_a_range_is_cut_out_of_the_rows(either: SqliteStore, start: int, end: int | None) -> None:
+def test_range_spans_rows(either: SqliteStore, start: int, end: int | None) -> None:
     either.from_bytes("a", LARGE)
 
     with either.get_data_range("a", start, end) as data:
@@ -68,14 +68,14 @@ def test_a_range_is_cut_out_of_the_rows(either: SqliteStore, start: int, end: in
 
 @pytest.mark.parametrize("data", [b"", b"small", LARGE])
 @pytest.mark.parametrize("new", [b"", b"small too", OTHER])
-def test_nothing_is_left_of_bytes_that_were_replaced(store: SqliteStore, path: Path, data: bytes, new: bytes) -> None:
+def test_replaced_bytes_are_deleted(store: SqliteStore, path: Path, data: bytes, new: bytes) -> None:
     store.from_bytes("a", data)
     store.from_bytes("a", new)
-    replaced = rows_left(path)
+    replaced = count_chunks(path)
     store.delete("a")
 
     assert replaced == -(-len(new) // MEBIBYTE)
-    assert rows_left(path) == 0
+    assert count_chunks(path) == 0
 
 
 def replace(store: SqliteStore) -> None:
@@ -86,17 +86,17 @@ def remove(store: SqliteStore) -> None:
     store.delete("a")
 
 
-def make_anew(store: SqliteStore) -> None:
+def recreate(store: SqliteStore) -> None:
     store.delete("a")
     store.from_bytes("a", LARGE)
 
 
-CHANGES = [replace, remove, make_anew]
+CHANGES = [replace, remove, recreate]
 
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("first", [0, 1, MEBIBYTE, MEBIBYTE + 1])
-def test_a_reader_gets_the_old_bytes_whole(
+def test_open_stream_returns_the_old_bytes(
     store: SqliteStore, change: Callable[[SqliteStore], None], first: int
 ) -> None:
     store.from_bytes("a", LARGE)
@@ -108,7 +108,7 @@ def test_a_reader_gets_the_old_bytes_whole(
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_reader_in_memory_gets_a_conflict_instead_of_a_mixture(
+def test_open_stream_in_memory_raises_conflict_error(
     memory: SqliteStore, change: Callable[[SqliteStore], None]
 ) -> None:
     memory.from_bytes("a", LARGE)
@@ -121,7 +121,7 @@ def test_a_reader_in_memory_gets_a_conflict_instead_of_a_mixture(
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_reader_inside_the_transaction_that_replaces_the_value_gets_a_conflict(
+def test_open_stream_in_the_replacing_transaction_raises_conflict_error(
     either: SqliteStore, change: Callable[[SqliteStore], None]
 ) -> None:
     either.from_bytes("a", LARGE)
@@ -133,7 +133,7 @@ def test_a_reader_inside_the_transaction_that_replaces_the_value_gets_a_conflict
             data.read()
 
 
-def test_a_reader_that_was_opened_before_the_transaction_that_replaces_the_value_gets_the_old_bytes(
+def test_stream_opened_before_the_replacing_transaction_returns_the_old_bytes(
     store: SqliteStore,
 ) -> None:
     store.from_bytes("a", LARGE)
@@ -144,7 +144,7 @@ def test_a_reader_that_was_opened_before_the_transaction_that_replaces_the_value
         assert store.to_bytes("a") == OTHER
 
 
-def test_a_reader_that_was_opened_in_a_transaction_may_outlive_it(either: SqliteStore) -> None:
+def test_stream_opened_in_a_transaction_outlives_it(either: SqliteStore) -> None:
     with either.transaction():
         either.from_bytes("a", LARGE)
         data = either.get_data("a")
@@ -154,7 +154,7 @@ def test_a_reader_that_was_opened_in_a_transaction_may_outlive_it(either: Sqlite
         assert data.read() == LARGE[10:]
 
 
-def test_a_reader_of_what_was_rolled_back_gets_a_conflict(either: SqliteStore) -> None:
+def test_stream_of_a_rolled_back_value_raises_conflict_error(either: SqliteStore) -> None:
     with pytest.raises(OSError, match="stop"), either.transaction():
         either.from_bytes("a", LARGE)
         data = either.get_data("a")
@@ -164,17 +164,15 @@ def test_a_reader_of_what_was_rolled_back_gets_a_conflict(either: SqliteStore) -
         data.read()
 
 
-def test_another_thread_cannot_read_on_what_is_not_committed(
-    either: SqliteStore, elsewhere: ThreadPoolExecutor
-) -> None:
+def test_another_thread_cannot_read_uncommitted_bytes(either: SqliteStore, other_thread: ThreadPoolExecutor) -> None:
     with either.transaction():
         either.from_bytes("a", LARGE)
         with either.get_data("a") as data, pytest.raises(ConflictError):
-            elsewhere.submit(data.read).result(LONG)
+            other_thread.submit(data.read).result(LONG)
 
 
 @pytest.mark.parametrize("change", [replace, remove])
-def test_a_value_that_was_replaced_since_its_look_up_is_a_conflict(
+def test_value_replaced_since_its_lookup_raises_conflict_error(
     either: SqliteStore, change: Callable[[SqliteStore], None]
 ) -> None:
     either.from_bytes("a", LARGE)
@@ -185,7 +183,7 @@ def test_a_value_that_was_replaced_since_its_look_up_is_a_conflict(
             _ = value.data
 
 
-def test_new_metadata_leaves_the_bytes_of_a_look_up_readable(either: SqliteStore) -> None:
+def test_new_metadata_leaves_a_looked_up_value_readable(either: SqliteStore) -> None:
     either.from_bytes("a", LARGE)
     with either.get("a") as value:
         either.set_metadata("a", {"kind": "new"})
@@ -193,7 +191,7 @@ def test_new_metadata_leaves_the_bytes_of_a_look_up_readable(either: SqliteStore
         assert value.data.read(-1) == LARGE
 
 
-def test_the_same_bytes_again_are_not_those_of_the_look_up(either: SqliteStore) -> None:
+def test_rolled_back_replacement_leaves_a_looked_up_value_readable(either: SqliteStore) -> None:
     either.from_bytes("a", LARGE)
     with either.get("a") as value:
         with pytest.raises(OSError, match="stop"), either.transaction():
@@ -207,16 +205,19 @@ def test_the_same_bytes_again_are_not_those_of_the_look_up(either: SqliteStore) 
     "damage",
     ["UPDATE chunk SET data = substr(data, 1, 10) WHERE number = 1", "UPDATE chunk SET data = x'' WHERE number = 1"],
 )
-def test_a_row_that_has_lost_bytes_is_an_integrity_error(store: SqliteStore, path: Path, damage: str) -> None:
+def test_truncated_row_raises_integrity_error(store: SqliteStore, path: Path, damage: str) -> None:
     store.from_bytes("a", LARGE)
-    ask(path, damage)
+    run_sql(path, damage)
 
-    with store.get_data("a") as data, pytest.raises(IntegrityError, match="bytes of the value under key 'a'"):
+    with (
+        store.get_data("a") as data,
+        pytest.raises(IntegrityError, match="bytes are missing from the value under key 'a'"),
+    ):
         data.read()
 
 
-def test_a_snapshot_that_was_closed_is_not_read(store: SqliteStore) -> None:
-    snapshot = Snapshot(store._opened)  # type: ignore[arg-type] # a store in a file has a database in one
+def test_closed_snapshot_raises_an_error(store: SqliteStore) -> None:
+    snapshot = SnapshotReader(store._opened)  # type: ignore[arg-type] # the store's database is in a file
     snapshot.close()
     snapshot.close()
 
@@ -224,18 +225,18 @@ def test_a_snapshot_that_was_closed_is_not_read(store: SqliteStore) -> None:
         snapshot.read("SELECT 1")
 
 
-def test_a_key_that_has_no_utf_8_is_refused(either: SqliteStore) -> None:
-    with pytest.raises(InvalidKeyError, match="half of a surrogate pair has no UTF-8"):
+def test_key_that_utf8_cannot_encode_is_rejected(either: SqliteStore) -> None:
+    with pytest.raises(InvalidKeyError, match="UTF-8 cannot encode half of a surrogate pair"):
         either.from_bytes("\ud800", b"1")
 
 
-def test_metadata_may_hold_what_has_no_utf_8(either: SqliteStore) -> None:
+def test_metadata_may_contain_surrogates(either: SqliteStore) -> None:
     either.set_metadata("a", {"\ud800": "\udfff\0"})
 
     assert either.get_metadata("a") == {"\ud800": "\udfff\0"}
 
 
-def test_keys_that_differ_after_a_nul_are_different_keys(either: SqliteStore) -> None:
+def test_keys_may_contain_nul(either: SqliteStore) -> None:
     keys = sorted(["", "\0", "\0\0", "a", "a\0", "a\0b", "a\0c", "A", "é", "e\u0301", "😀", "%", "_", "'"])
     for key in keys:
         either.from_bytes(key, key.encode())
@@ -244,7 +245,7 @@ def test_keys_that_differ_after_a_nul_are_different_keys(either: SqliteStore) ->
     assert [either.to_bytes(key) for key in keys] == [key.encode() for key in keys]
 
 
-def test_a_query_of_many_pages_gives_each_key_once(either: SqliteStore) -> None:
+def test_query_of_many_pages_returns_each_key_once(either: SqliteStore) -> None:
     keys = [f"{number:04}" for number in range(1000)]
     with either.transaction():
         for key in keys:
@@ -254,7 +255,7 @@ def test_a_query_of_many_pages_gives_each_key_once(either: SqliteStore) -> None:
     assert [metadata["key"] for _, metadata in either.query(even=True)] == keys[::2]
 
 
-def test_a_query_tells_of_one_moment(store: SqliteStore) -> None:
+def test_query_reads_a_snapshot(store: SqliteStore) -> None:
     keys = [f"{number:04}" for number in range(1000)]
     with store.transaction():
         for key in keys:
@@ -271,7 +272,7 @@ def test_a_query_tells_of_one_moment(store: SqliteStore) -> None:
 
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_keys_may_be_deleted_while_they_are_listed(either: SqliteStore, inside: bool) -> None:
+def test_keys_may_be_deleted_during_a_query(either: SqliteStore, inside: bool) -> None:
     with either.transaction():
         for number in range(600):
             either.from_bytes(f"{number}", b"1")
@@ -289,7 +290,7 @@ def test_keys_may_be_deleted_while_they_are_listed(either: SqliteStore, inside: 
     assert list(either.query_keys()) == []
 
 
-def test_a_listing_that_was_begun_in_a_transaction_goes_on_after_its_rollback(either: SqliteStore) -> None:
+def test_query_begun_in_a_transaction_continues_after_its_rollback(either: SqliteStore) -> None:
     with either.transaction():
         for number in range(600):
             either.from_bytes(f"{number:04}", b"1")

@@ -1,4 +1,4 @@
-"""A file-like object read as chunks."""
+"""Tests of `buffer_iterator`."""
 
 import array
 import io
@@ -10,14 +10,14 @@ from encore_storage.streams import MEBIBYTE, buffer_iterator
 
 
 class Source:
-    """Gives its answers one read after the other, and knows what it was asked for."""
+    """A source that returns its answers one per read and records the requested sizes."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
-        self.asked: list[int] = []
+        self.requested: list[int] = []
 
     def read(self, size: int, /) -> Any:
-        self.asked.append(size)
+        self.requested.append(size)
         answer = self.answers.pop(0) if self.answers else b""
         if isinstance(answer, Exception):
             raise answer
@@ -27,76 +27,76 @@ class Source:
 class RecordingBytesIO(io.BytesIO):
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
-        self.asked: list[int | None] = []
+        self.requested: list[int | None] = []
 
     def read(self, size: int | None = -1, /) -> bytes:
-        self.asked.append(size)
+        self.requested.append(size)
         return super().read(size)
 
 
-def test_a_chunk_has_a_mebibyte_unless_told_otherwise() -> None:
+def test_buffer_size_defaults_to_a_mebibyte() -> None:
     chunks = list(buffer_iterator(io.BytesIO(bytes(2 * MEBIBYTE + 3))))
 
     assert [len(chunk) for chunk in chunks] == [MEBIBYTE, MEBIBYTE, 3]
 
 
-def test_the_chunks_are_the_source_cut_at_buffer_size() -> None:
+def test_chunks_have_buffer_size() -> None:
     assert list(buffer_iterator(io.BytesIO(b"abcdefgh"), 3)) == [b"abc", b"def", b"gh"]
 
 
-def test_an_empty_source_has_no_chunks() -> None:
+def test_empty_source_yields_no_chunks() -> None:
     assert list(buffer_iterator(io.BytesIO())) == []
 
 
-def test_the_source_is_not_read_before_the_first_chunk_is_asked_for() -> None:
+def test_source_is_read_lazily() -> None:
     source = Source(b"a", b"b")
     chunks = buffer_iterator(source)
-    assert source.asked == []
+    assert source.requested == []
 
     next(chunks)
 
-    assert len(source.asked) == 1
+    assert len(source.requested) == 1
 
 
-def test_a_chunk_is_the_object_that_the_source_gave() -> None:
-    given = b"given"
+def test_chunk_is_not_copied() -> None:
+    chunk = b"chunk"
 
-    assert next(buffer_iterator(Source(given))) is given
+    assert next(buffer_iterator(Source(chunk))) is chunk
 
 
-def test_the_source_is_never_asked_for_more_than_max_bytes_in_all() -> None:
+def test_requests_never_exceed_max_bytes_in_total() -> None:
     source = RecordingBytesIO(bytes(100))
 
     assert sum(map(len, buffer_iterator(source, 4, max_bytes=10))) == 10
-    assert source.asked == [4, 4, 2]
+    assert source.requested == [4, 4, 2]
 
 
-def test_a_max_bytes_below_buffer_size_leaves_the_rest_in_the_source() -> None:
+def test_max_bytes_below_buffer_size_leaves_the_rest_in_the_source() -> None:
     source = io.BytesIO(b"0123456789rest")
 
     assert list(buffer_iterator(source, max_bytes=10)) == [b"0123456789"]
     assert source.read() == b"rest"
 
 
-def test_a_max_bytes_of_zero_reads_nothing() -> None:
+def test_max_bytes_zero_reads_nothing() -> None:
     source = Source(b"a")
 
     assert list(buffer_iterator(source, max_bytes=0)) == []
-    assert source.asked == []
+    assert source.requested == []
 
 
-def test_a_source_that_ends_before_max_bytes_ends_the_chunks() -> None:
+def test_source_shorter_than_max_bytes_ends_the_iteration() -> None:
     assert list(buffer_iterator(io.BytesIO(b"abc"), 2, max_bytes=100)) == [b"ab", b"c"]
 
 
-def test_a_short_read_gives_a_shorter_chunk_and_is_made_up_for() -> None:
+def test_short_read_yields_a_shorter_chunk_and_reading_continues() -> None:
     source = Source(b"a", b"bc", b"d")
 
     assert list(buffer_iterator(source, 3, max_bytes=4)) == [b"a", b"bc", b"d"]
-    assert source.asked == [3, 3, 1]
+    assert source.requested == [3, 3, 1]
 
 
-def test_progress_is_told_the_total_once_for_each_chunk_and_not_for_the_end() -> None:
+def test_progress_is_called_with_the_total_once_per_chunk() -> None:
     steps: list[int] = []
 
     def progress(*, step: int) -> None:
@@ -107,7 +107,7 @@ def test_progress_is_told_the_total_once_for_each_chunk_and_not_for_the_end() ->
     assert steps == [3, 6, 8]
 
 
-def test_progress_is_not_told_twice_where_max_bytes_cuts() -> None:
+def test_progress_is_called_once_for_the_chunk_cut_by_max_bytes() -> None:
     steps: list[int] = []
 
     list(buffer_iterator(io.BytesIO(bytes(100)), 4, lambda *, step: steps.append(step), max_bytes=10))
@@ -115,7 +115,7 @@ def test_progress_is_not_told_twice_where_max_bytes_cuts() -> None:
     assert steps == [4, 8, 10]
 
 
-def test_progress_is_told_before_the_chunk_is_handed_out() -> None:
+def test_progress_is_called_before_the_chunk_is_yielded() -> None:
     steps: list[int] = []
     chunks = buffer_iterator(io.BytesIO(b"abc"), 1, lambda *, step: steps.append(step))
 
@@ -124,7 +124,7 @@ def test_progress_is_told_before_the_chunk_is_handed_out() -> None:
     assert steps == [1]
 
 
-def test_progress_may_be_an_object_that_can_be_called() -> None:
+def test_progress_may_be_a_callable_object() -> None:
     class Progress:
         total = 0
 
@@ -137,7 +137,7 @@ def test_progress_may_be_an_object_that_can_be_called() -> None:
     assert progress.total == 3
 
 
-def test_an_error_of_progress_reaches_who_reads() -> None:
+def test_progress_error_propagates() -> None:
     def progress(*, step: int) -> None:
         raise LookupError(step)
 
@@ -145,7 +145,7 @@ def test_an_error_of_progress_reaches_who_reads() -> None:
         list(buffer_iterator(io.BytesIO(b"abc"), 1, progress))
 
 
-def test_an_error_of_the_source_reaches_who_reads_after_the_chunks_before_it() -> None:
+def test_source_error_propagates_after_earlier_chunks() -> None:
     chunks = buffer_iterator(Source(b"a", OSError("cable pulled")))
 
     assert next(chunks) == b"a"
@@ -153,7 +153,7 @@ def test_an_error_of_the_source_reaches_who_reads_after_the_chunks_before_it() -
         next(chunks)
 
 
-def test_the_source_stays_open_when_the_iterator_is_closed() -> None:
+def test_closing_the_iterator_leaves_the_source_open() -> None:
     source = io.BytesIO(b"abc")
     chunks = buffer_iterator(source, 1)
     next(chunks)
@@ -163,7 +163,7 @@ def test_the_source_stays_open_when_the_iterator_is_closed() -> None:
     assert source.read() == b"bc"
 
 
-def test_a_buffer_that_the_source_uses_again_does_not_change_the_chunks_before() -> None:
+def test_reused_buffer_does_not_change_earlier_chunks() -> None:
     class Reusing:
         def __init__(self) -> None:
             self.buffer = bytearray(b"a")
@@ -175,7 +175,7 @@ def test_a_buffer_that_the_source_uses_again_does_not_change_the_chunks_before()
     assert list(buffer_iterator(Reusing())) == [b"b", b"c"]
 
 
-def test_a_view_of_wider_items_counts_its_bytes() -> None:
+def test_memoryview_of_wider_items_is_counted_in_bytes() -> None:
     steps: list[int] = []
     view = memoryview(array.array("H", [1, 2, 3]))
 
@@ -185,31 +185,31 @@ def test_a_view_of_wider_items_counts_its_bytes() -> None:
     assert steps == [6]
 
 
-def test_a_text_source_is_refused_with_the_advice_to_open_it_in_binary_mode() -> None:
+def test_text_source_raises_type_error_with_advice() -> None:
     source = io.StringIO("text")
 
-    with pytest.raises(TypeError, match=r"StringIO.* gave str, not bytes; open it in binary mode"):
+    with pytest.raises(TypeError, match=r"StringIO.* returned str, not bytes: open it in binary mode"):
         next(buffer_iterator(source))  # type: ignore[arg-type]  # the mistake under test
 
 
-def test_a_text_source_that_is_empty_is_refused_too() -> None:
+def test_empty_text_source_raises_type_error() -> None:
     with pytest.raises(TypeError, match="binary mode"):
         next(buffer_iterator(io.StringIO()))  # type: ignore[arg-type]  # the mistake under test
 
 
-def test_a_source_that_does_not_block_is_refused_when_it_has_nothing_to_give() -> None:
-    with pytest.raises(BlockingIOError, match=r"Source object.* gave None"):
+def test_nonblocking_source_without_data_raises_blocking_io_error() -> None:
+    with pytest.raises(BlockingIOError, match=r"Source object.* returned None"):
         next(buffer_iterator(Source(None)))
 
 
 @pytest.mark.parametrize("answer", [3, [b"a"], object()])
-def test_a_source_that_gives_something_else_is_refused(answer: object) -> None:
-    with pytest.raises(TypeError, match=f"gave {type(answer).__name__}, not bytes"):
+def test_other_types_raise_type_error(answer: object) -> None:
+    with pytest.raises(TypeError, match=f"returned {type(answer).__name__}, not bytes"):
         next(buffer_iterator(Source(answer)))
 
 
-def test_a_source_that_gives_more_than_it_was_asked_for_is_refused() -> None:
-    with pytest.raises(OSError, match="gave 5 bytes when asked for 4"):
+def test_source_returning_too_much_raises_os_error() -> None:
+    with pytest.raises(OSError, match=r"returned 5 bytes from read\(4\)"):
         next(buffer_iterator(Source(b"abcde"), 4))
 
 
@@ -227,7 +227,7 @@ def test_a_source_that_gives_more_than_it_was_asked_for_is_refused() -> None:
         ({"filelike": b"data"}, TypeError, "type bytes has no read"),
     ],
 )
-def test_a_wrong_argument_is_refused_by_the_call_itself(
+def test_invalid_argument_is_rejected_by_the_call(
     arguments: dict[str, Any], error: type[Exception], sentence: str
 ) -> None:
     with pytest.raises(error, match=sentence):

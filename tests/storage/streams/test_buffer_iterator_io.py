@@ -1,4 +1,4 @@
-"""Chunks read as a file: what is read, how, and at what cost."""
+"""Tests of `BufferIteratorIO`: results of reads, and their cost."""
 
 import io
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ CHUNKS = st.lists(st.lists(st.sampled_from(b"ab\n"), max_size=12).map(bytes), ma
 
 
 def outcome(file: io.BufferedIOBase | io.BytesIO, name: str, size: int | None) -> object:
-    """What a call gives, to be compared with what it gives elsewhere."""
+    """Return the result of a call, or ValueError if it raised that."""
     try:
         if name == "next":
             return next(file, b"")
@@ -36,9 +36,7 @@ def outcome(file: io.BufferedIOBase | io.BytesIO, name: str, size: int | None) -
 @given(CHUNKS, st.lists(CALLS, max_size=20))
 @example([b"ab", b"c\nd"], [("readline", 3), ("readline", None), ("next", None), ("read", None)])
 @example([b"a", b"b"], [("close", None), ("read", 1), ("next", None), ("readinto", 2), ("close", None)])
-def test_every_call_gives_what_bytesio_gives_however_the_bytes_are_cut(
-    chunks: list[bytes], calls: list[tuple[str, int | None]]
-) -> None:
+def test_every_call_agrees_with_bytesio(chunks: list[bytes], calls: list[tuple[str, int | None]]) -> None:
     file, model = BufferIteratorIO(iter(chunks)), io.BytesIO(b"".join(chunks))
 
     for name, size in calls:
@@ -53,19 +51,19 @@ def test_every_call_gives_what_bytesio_gives_however_the_bytes_are_cut(
         assert size is None or size < 0 or len(data) <= size
 
 
-def test_a_read_gives_a_mebibyte_unless_told_otherwise() -> None:
+def test_read_size_defaults_to_a_mebibyte() -> None:
     file = BufferIteratorIO([bytes(MEBIBYTE), b"abc"])
 
     assert len(file.read()) == MEBIBYTE
     assert file.read() == b"abc"
 
 
-def test_the_size_of_a_read_goes_by_the_name_that_the_specification_gives() -> None:
+def test_read_size_is_named_buffer_size() -> None:
     assert BufferIteratorIO([b"abc"]).read(buffer_size=2) == b"ab"
 
 
 @pytest.mark.parametrize("everything", [-1, None])
-def test_minus_one_and_none_read_to_the_end(everything: int | None) -> None:
+def test_read_of_minus_one_or_none_reads_to_the_end(everything: int | None) -> None:
     file = BufferIteratorIO([b"ab", b"", b"cd"])
     file.read(1)
 
@@ -73,13 +71,13 @@ def test_minus_one_and_none_read_to_the_end(everything: int | None) -> None:
     assert file.read(everything) == b""
 
 
-def test_any_iterable_of_bytes_like_chunks_will_do() -> None:
+def test_chunks_may_be_any_bytes_like_objects() -> None:
     file = BufferIteratorIO([bytearray(b"ab"), memoryview(b"cd"), b"ef"])
 
     assert file.read() == b"abcdef"
 
 
-def test_a_chunk_that_its_maker_uses_again_is_copied() -> None:
+def test_mutable_chunk_is_copied() -> None:
     def chunks() -> Iterator[bytearray]:
         buffer = bytearray(b"a")
         for _ in range(3):
@@ -89,13 +87,13 @@ def test_a_chunk_that_its_maker_uses_again_is_copied() -> None:
     assert BufferIteratorIO(chunks()).read() == b"abc"
 
 
-def test_a_whole_chunk_is_given_as_it_came() -> None:
+def test_whole_chunk_is_not_copied() -> None:
     chunk = bytes(100)
 
     assert BufferIteratorIO([chunk]).read(100) is chunk
 
 
-def test_nothing_is_asked_of_the_iterator_before_the_first_read() -> None:
+def test_iterator_is_consumed_lazily() -> None:
     chunks = iter([b"ab", b"cd"])
 
     BufferIteratorIO(chunks)
@@ -103,7 +101,7 @@ def test_nothing_is_asked_of_the_iterator_before_the_first_read() -> None:
     assert next(chunks) == b"ab"
 
 
-def test_a_read_takes_no_more_chunks_than_it_needs() -> None:
+def test_read_consumes_no_more_chunks_than_needed() -> None:
     chunks = iter([b"ab", b"cd", b"ef"])
 
     BufferIteratorIO(chunks).read(3)
@@ -111,7 +109,7 @@ def test_a_read_takes_no_more_chunks_than_it_needs() -> None:
     assert list(chunks) == [b"ef"]
 
 
-def test_read1_gives_what_is_buffered_without_asking_for_another_chunk() -> None:
+def test_read1_returns_buffered_bytes_without_consuming_a_chunk() -> None:
     chunks = iter([b"abc", b"def"])
     file = BufferIteratorIO(chunks)
     file.read(1)
@@ -120,48 +118,48 @@ def test_read1_gives_what_is_buffered_without_asking_for_another_chunk() -> None
     assert list(chunks) == [b"def"]
 
 
-def test_read1_of_nothing_asks_for_no_chunk() -> None:
+def test_read1_of_zero_consumes_no_chunk() -> None:
     chunks = iter([b"abc"])
 
     assert BufferIteratorIO(chunks).read1(0) == b""
     assert list(chunks) == [b"abc"]
 
 
-def test_read1_gives_one_chunk_when_nothing_is_buffered() -> None:
+def test_read1_returns_one_chunk_when_nothing_is_buffered() -> None:
     file = BufferIteratorIO([b"", b"abc", b"def"])
 
     assert [file.read1(2), file.read1(), file.read1(100), file.read1()] == [b"ab", b"c", b"def", b""]
 
 
-def test_readinto1_fills_what_one_chunk_fills() -> None:
+def test_readinto1_reads_one_chunk() -> None:
     buffer = bytearray(5)
 
     assert BufferIteratorIO([b"abc", b"def"]).readinto1(buffer) == 3
     assert buffer == b"abc\0\0"
 
 
-def test_the_lines_are_those_of_the_joined_chunks() -> None:
+def test_lines_span_chunks() -> None:
     assert list(BufferIteratorIO([b"one\ntw", b"o\n", b"", b"\nfour"])) == [b"one\n", b"two\n", b"\n", b"four"]
 
 
 class CountedChunk(bytes):
-    """A chunk that counts the bytes that are copied from it and searched in it."""
+    """A chunk that counts the bytes copied from it and searched in it."""
 
     copied = 0
     searched = 0
 
-    def __getitem__(self, key: slice) -> bytes:  # type: ignore[override]  # it is only sliced
+    def __getitem__(self, key: slice) -> bytes:  # type: ignore[override]  # only slices are used
         part = super().__getitem__(key)
         self.copied += len(part)
         return part
 
-    def find(self, sub: bytes, start: int, end: int) -> int:  # type: ignore[override]  # as it is called here
+    def find(self, sub: bytes, start: int, end: int) -> int:  # type: ignore[override]  # only the form used by the class
         found = super().find(sub, start, end)
         self.searched += (min(end, len(self)) if found < 0 else found + 1) - start
         return found
 
 
-def test_small_reads_copy_each_byte_of_a_large_chunk_once() -> None:
+def test_small_reads_copy_each_byte_once() -> None:
     chunk = CountedChunk(bytes(10_000))
     file = BufferIteratorIO([chunk])
 
@@ -171,21 +169,21 @@ def test_small_reads_copy_each_byte_of_a_large_chunk_once() -> None:
     assert chunk.copied == 10_000
 
 
-def test_short_lines_search_and_copy_each_byte_of_a_large_chunk_once() -> None:
+def test_short_lines_search_and_copy_each_byte_once() -> None:
     chunk = CountedChunk(b"line\n" * 1_000)
 
     assert len(BufferIteratorIO([chunk]).readlines()) == 1_000
     assert (chunk.searched, chunk.copied) == (5_000, 5_000)
 
 
-def test_a_long_line_searches_each_of_its_chunks_once() -> None:
+def test_long_line_searches_each_chunk_once() -> None:
     chunks = [CountedChunk(b"abc") for _ in range(1_000)]
 
     assert len(BufferIteratorIO(chunks).readline()) == 3_000
     assert {(chunk.searched, chunk.copied) for chunk in chunks} == {(3, 3)}
 
 
-def test_it_is_a_file_for_reading_alone() -> None:
+def test_file_is_only_readable() -> None:
     file = BufferIteratorIO([b"abc"])
 
     assert isinstance(file, io.BufferedIOBase)
@@ -196,7 +194,7 @@ def test_it_is_a_file_for_reading_alone() -> None:
         file.write(b"")
 
 
-def test_its_repr_says_how_much_is_buffered() -> None:
+def test_repr_shows_buffered_bytes() -> None:
     file = BufferIteratorIO([b"abc"])
     file.read(1)
     assert repr(file) == "<BufferIteratorIO: 2 bytes buffered>"

@@ -1,4 +1,4 @@
-"""Chunks read as a file: how it ends, by a close, by being collected and by an error."""
+"""Tests of `BufferIteratorIO`: close, garbage collection and errors."""
 
 import gc
 import weakref
@@ -11,7 +11,7 @@ from encore_storage.streams import BufferIteratorIO
 
 
 class Chunks:
-    """A generator's worth of chunks that ends in an error, if one is given, and knows when it was closed."""
+    """An iterable of chunks, ending in an optional error, that counts the closes of its generators."""
 
     def __init__(self, *chunks: bytes, error: BaseException | None = None) -> None:
         self.chunks = chunks
@@ -47,7 +47,7 @@ OTHER_USES: dict[str, Read] = {
 
 
 @pytest.mark.parametrize("use", [*READS.values(), *OTHER_USES.values()], ids=[*READS, *OTHER_USES])
-def test_every_use_after_the_close_is_a_value_error(use: Read) -> None:
+def test_use_after_close_raises_value_error(use: Read) -> None:
     file = BufferIteratorIO([b"abc"])
     file.close()
 
@@ -56,7 +56,7 @@ def test_every_use_after_the_close_is_a_value_error(use: Read) -> None:
         use(file)
 
 
-def test_closing_closes_a_generator_that_is_partly_consumed() -> None:
+def test_close_closes_a_partly_consumed_generator() -> None:
     chunks = Chunks(b"a", b"b")
     file = BufferIteratorIO(chunks)
     file.read(1)
@@ -66,7 +66,7 @@ def test_closing_closes_a_generator_that_is_partly_consumed() -> None:
     assert chunks.closed == 1
 
 
-def test_closing_twice_closes_the_iterator_once() -> None:
+def test_second_close_does_nothing() -> None:
     class Closing:
         closed = 0
 
@@ -88,7 +88,7 @@ def test_closing_twice_closes_the_iterator_once() -> None:
     assert chunks.closed == 1
 
 
-def test_a_block_closes_what_it_read_from() -> None:
+def test_with_block_closes_the_iterator() -> None:
     chunks = Chunks(b"a", b"b")
 
     with BufferIteratorIO(chunks) as file:
@@ -98,9 +98,9 @@ def test_a_block_closes_what_it_read_from() -> None:
     assert chunks.closed == 1
 
 
-def test_closing_drops_what_is_buffered_and_the_iterator() -> None:
+def test_close_releases_buffered_chunks_and_the_iterator() -> None:
     class Token:
-        pass
+        """A weakly referenceable attribute of a chunk; bytes have no weak references."""
 
     class Chunk(bytes):
         token: Token
@@ -124,7 +124,7 @@ def test_closing_drops_what_is_buffered_and_the_iterator() -> None:
     assert held[0]() is None
 
 
-def test_an_error_of_the_generator_at_its_close_is_told_and_the_file_is_closed() -> None:
+def test_close_raises_the_generators_error_and_closes_the_file() -> None:
     def chunks() -> Iterator[bytes]:
         try:
             yield b"a"
@@ -140,7 +140,7 @@ def test_an_error_of_the_generator_at_its_close_is_told_and_the_file_is_closed()
     file.close()
 
 
-def test_one_that_is_collected_closes_its_generator() -> None:
+def test_collection_closes_the_generator() -> None:
     chunks = Chunks(b"a", b"b")
     file = BufferIteratorIO(chunks)
     file.read(1)
@@ -152,12 +152,12 @@ def test_one_that_is_collected_closes_its_generator() -> None:
 
 
 @pytest.mark.parametrize("argument", [None, 3, object()])
-def test_what_is_no_iterable_is_refused_by_the_constructor(argument: Any) -> None:
+def test_non_iterable_is_rejected_by_the_constructor(argument: Any) -> None:
     with pytest.raises(TypeError, match="not iterable"):
         BufferIteratorIO(argument)
 
 
-def test_one_that_could_not_be_made_is_closed_without_noise() -> None:
+def test_uninitialised_file_can_be_closed() -> None:
     file = BufferIteratorIO.__new__(BufferIteratorIO)
 
     file.close()
@@ -166,7 +166,7 @@ def test_one_that_could_not_be_made_is_closed_without_noise() -> None:
 
 
 @pytest.mark.parametrize("name", ["read", "read to the end", "readinto", "readline", "readlines", "next"])
-def test_an_error_of_the_iterator_loses_no_byte_that_came_before_it(name: str) -> None:
+def test_iterator_error_loses_no_earlier_bytes(name: str) -> None:
     file = BufferIteratorIO(Chunks(b"abc", b"def", error=TimeoutError("too slow")))
     file.read(1)
 
@@ -177,49 +177,49 @@ def test_an_error_of_the_iterator_loses_no_byte_that_came_before_it(name: str) -
 
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
-def test_a_stream_that_broke_off_never_looks_like_one_that_ended(read: Read) -> None:
+def test_failed_stream_never_looks_ended(read: Read) -> None:
     file = BufferIteratorIO(Chunks(error=TimeoutError("too slow")))
     with pytest.raises(TimeoutError):
         read(file)
 
     for _ in range(2):
-        with pytest.raises(OSError, match=r"broke off with TimeoutError\('too slow'\)"):
+        with pytest.raises(OSError, match=r"failed earlier with TimeoutError\('too slow'\)"):
             read(file)
     assert file.read(0) == b""
 
 
-def test_what_came_before_an_error_can_be_read_in_pieces() -> None:
+def test_bytes_before_an_error_can_be_read_in_pieces() -> None:
     file = BufferIteratorIO(Chunks(b"a\nb", b"c", error=TimeoutError()))
     with pytest.raises(TimeoutError):
         file.read()
 
     assert [file.readline(), file.read1(), file.read(5)] == [b"a\n", b"b", b"c"]
-    with pytest.raises(OSError, match="broke off"):
+    with pytest.raises(OSError, match="failed earlier"):
         file.read(5)
 
 
-def test_an_interrupt_that_ended_the_generator_is_remembered_too() -> None:
+def test_interrupted_stream_never_looks_ended() -> None:
     file = BufferIteratorIO(Chunks(error=KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         file.read()
 
-    with pytest.raises(OSError, match="broke off with KeyboardInterrupt"):
+    with pytest.raises(OSError, match="failed earlier with KeyboardInterrupt"):
         file.read()
 
 
 @pytest.mark.parametrize(("chunk", "name"), [("text", "str"), (65, "int"), ([b"a"], "list")])
-def test_a_chunk_of_another_type_is_refused_and_nothing_after_it_is_read(chunk: Any, name: str) -> None:
+def test_chunk_of_another_type_fails_the_stream(chunk: Any, name: str) -> None:
     file = BufferIteratorIO([b"ab", chunk, b"cd"])
 
-    with pytest.raises(TypeError, match=f"gave {name}, not bytes"):
+    with pytest.raises(TypeError, match=f"returned {name}, not bytes"):
         file.read()
 
     assert file.read() == b"ab"
-    with pytest.raises(OSError, match="broke off with TypeError"):
+    with pytest.raises(OSError, match="failed earlier with TypeError"):
         file.read()
 
 
-def test_a_generator_that_broke_off_is_still_closed() -> None:
+def test_close_closes_a_failed_generator() -> None:
     chunks = Chunks(b"ab", "text", b"cd")  # type: ignore[arg-type]  # the mistake under test
     file = BufferIteratorIO(chunks)
     with pytest.raises(TypeError):

@@ -1,4 +1,4 @@
-"""Chunks read as a file, by those in the standard library who read from files."""
+"""Tests of `BufferIteratorIO` with the standard library's readers."""
 
 import gzip
 import hashlib
@@ -17,7 +17,7 @@ DATA = bytes(range(256)) * 300
 
 
 def in_chunks(data: bytes, size: int = 1_000) -> Iterator[bytes]:
-    """The data cut where no reader expects it, with an empty chunk between any two."""
+    """Yield the data in chunks of an unusual size, each followed by an empty chunk."""
     for start in range(0, len(data), size):
         yield data[start : start + size]
         yield b""
@@ -28,7 +28,7 @@ def file() -> BufferIteratorIO:
     return BufferIteratorIO(in_chunks(DATA))
 
 
-def test_buffer_iterator_gives_the_bytes_back(file: BufferIteratorIO) -> None:
+def test_buffer_iterator_reads_it(file: BufferIteratorIO) -> None:
     assert b"".join(buffer_iterator(file, 777)) == DATA
 
 
@@ -36,17 +36,17 @@ def test_tee_reads_it(file: BufferIteratorIO) -> None:
     assert [stream.read() for stream in tee(file, 2, 777)] == [DATA, DATA]
 
 
-def test_textiowrapper_decodes_characters_that_the_chunks_cut_apart() -> None:
+def test_textiowrapper_decodes_characters_split_between_chunks() -> None:
     text = "naïve café\r\nüber 10 €\nende"
 
     file = BufferIteratorIO(in_chunks(text.encode(), 1))
 
-    with io.TextIOWrapper(file, encoding="utf-8") as lines:  # type: ignore[type-var]  # typeshed wants a name, too
+    with io.TextIOWrapper(file, encoding="utf-8") as lines:  # type: ignore[type-var]  # typeshed also requires a name
         assert list(lines) == ["naïve café\n", "über 10 €\n", "ende"]
 
 
-def test_closing_a_textiowrapper_closes_it(file: BufferIteratorIO) -> None:
-    io.TextIOWrapper(file, encoding="latin-1").close()  # type: ignore[type-var]  # typeshed wants a name, too
+def test_closing_textiowrapper_closes_it(file: BufferIteratorIO) -> None:
+    io.TextIOWrapper(file, encoding="latin-1").close()  # type: ignore[type-var]  # typeshed also requires a name
 
     assert file.closed
 

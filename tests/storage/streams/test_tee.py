@@ -1,4 +1,4 @@
-"""One file-like object read as several: the same bytes, once read, shared, and kept no longer than needed."""
+"""Tests of `tee`: each file returns all bytes; chunks are read once, shared, and freed early."""
 
 import gc
 import io
@@ -12,7 +12,7 @@ from encore_storage.streams import BufferIteratorIO, tee
 
 
 class Token:
-    """What a chunk takes along, since bytes can't be referenced weakly."""
+    """A weakly referenceable attribute of a chunk; bytes have no weak references."""
 
 
 class Chunk(bytes):
@@ -20,7 +20,7 @@ class Chunk(bytes):
 
 
 class Source:
-    """Gives a number of chunks of four bytes and knows how often it was read and which chunks are still held."""
+    """A source of four-byte chunks that counts its reads and the chunks still alive."""
 
     def __init__(self, chunks: int, error: BaseException | None = None) -> None:
         self.left = chunks
@@ -45,21 +45,21 @@ class Source:
         return len(self._tokens)
 
 
-def test_every_stream_gives_all_bytes_of_the_source() -> None:
+def test_every_stream_returns_all_bytes() -> None:
     streams = tee(io.BytesIO(b"abcdefgh"), 3, buffer_size=3)
 
     assert [stream.read() for stream in streams] == [b"abcdefgh"] * 3
 
 
-def test_there_are_two_streams_unless_told_otherwise() -> None:
+def test_n_defaults_to_two() -> None:
     assert len(tee(io.BytesIO())) == 2
 
 
-def test_no_streams_of_a_source_are_an_empty_list() -> None:
+def test_n_zero_returns_an_empty_list() -> None:
     assert tee(io.BytesIO(), 0) == []
 
 
-def test_the_streams_are_files_that_are_read_independently() -> None:
+def test_streams_are_read_independently() -> None:
     lines, pieces = tee(io.BytesIO(b"one\ntwo\n"), buffer_size=3)
 
     assert isinstance(lines, BufferIteratorIO)
@@ -67,7 +67,7 @@ def test_the_streams_are_files_that_are_read_independently() -> None:
     assert [pieces.read(5), lines.read(2), pieces.read(), lines.readline()] == [b"one\nt", b"tw", b"wo\n", b"o\n"]
 
 
-def test_the_source_is_not_read_before_a_stream_is() -> None:
+def test_source_is_read_lazily() -> None:
     source = Source(3)
 
     first, _ = tee(source, buffer_size=4)
@@ -77,7 +77,7 @@ def test_the_source_is_not_read_before_a_stream_is() -> None:
     assert source.reads == 1
 
 
-def test_every_chunk_and_the_end_are_read_from_the_source_once() -> None:
+def test_every_chunk_is_read_from_the_source_once() -> None:
     source = Source(3)
 
     for stream in tee(source, 4, buffer_size=4):
@@ -87,13 +87,13 @@ def test_every_chunk_and_the_end_are_read_from_the_source_once() -> None:
     assert source.reads == 4
 
 
-def test_the_streams_share_a_chunk_without_copying_it() -> None:
+def test_streams_share_chunks_without_copying() -> None:
     first, second = tee(io.BytesIO(b"abcdefgh"), buffer_size=4)
 
     assert first.read(4) is second.read(4)
 
 
-def test_the_source_stays_open() -> None:
+def test_closing_streams_leaves_the_source_open() -> None:
     source = io.BytesIO(b"abc")
 
     for stream in tee(source):
@@ -102,7 +102,7 @@ def test_the_source_stays_open() -> None:
     assert source.read() == b"abc"
 
 
-def test_a_chunk_is_freed_when_the_last_stream_has_passed_it() -> None:
+def test_chunk_is_freed_when_the_last_stream_has_passed_it() -> None:
     source = Source(3)
     first, second = tee(source, buffer_size=4)
 
@@ -116,7 +116,7 @@ def test_a_chunk_is_freed_when_the_last_stream_has_passed_it() -> None:
     assert source.held == 0
 
 
-def test_streams_in_step_keep_nothing() -> None:
+def test_streams_read_in_step_keep_no_chunks() -> None:
     source = Source(100)
     streams = tee(source, 3, buffer_size=4)
 
@@ -143,7 +143,7 @@ def drop_in_a_cycle(streams: list[BufferIteratorIO]) -> None:
 
 @pytest.mark.parametrize("leave", [close, drop, drop_in_a_cycle])
 @pytest.mark.parametrize("read", [0, 2])
-def test_a_stream_that_left_holds_nothing_back(leave: Callable[[list[BufferIteratorIO]], None], read: int) -> None:
+def test_dropped_stream_holds_no_chunks(leave: Callable[[list[BufferIteratorIO]], None], read: int) -> None:
     source = Source(20)
     streams = tee(source, buffer_size=4)
     streams[0].read(40)
@@ -157,7 +157,7 @@ def test_a_stream_that_left_holds_nothing_back(leave: Callable[[list[BufferItera
     assert source.held == 0
 
 
-def test_a_closed_stream_that_is_still_held_keeps_nothing_of_the_source() -> None:
+def test_closed_stream_does_not_keep_the_source() -> None:
     source = Source(1)
     streams = tee(source, buffer_size=4)
     alive = weakref.ref(source)
@@ -169,7 +169,7 @@ def test_a_closed_stream_that_is_still_held_keeps_nothing_of_the_source() -> Non
     assert alive() is None
 
 
-def test_a_stream_that_lags_a_very_long_way_can_be_dropped() -> None:
+def test_stream_lagging_far_behind_can_be_closed() -> None:
     class Endless:
         def read(self, size: int, /) -> bytes:
             return b"x"
@@ -182,7 +182,7 @@ def test_a_stream_that_lags_a_very_long_way_can_be_dropped() -> None:
     assert first.read(1) == b"x"
 
 
-def test_an_error_of_the_source_comes_out_of_every_stream_that_is_read_up_to_it() -> None:
+def test_source_error_is_raised_by_every_stream_that_reaches_it() -> None:
     error = TimeoutError("too slow")
     source = Source(2, error)
 
@@ -194,25 +194,25 @@ def test_an_error_of_the_source_comes_out_of_every_stream_that_is_read_up_to_it(
     assert source.reads == 3
 
 
-def test_no_stream_takes_an_error_of_the_source_for_the_end() -> None:
+def test_failed_stream_never_looks_ended() -> None:
     for stream in tee(Source(2, TimeoutError("too slow")), buffer_size=4):
         with pytest.raises(TimeoutError):
             stream.read()
         assert stream.read() == b"   1   2"
-        with pytest.raises(OSError, match="broke off with TimeoutError"):
+        with pytest.raises(OSError, match="failed earlier with TimeoutError"):
             stream.read()
 
 
-def test_an_interrupt_is_for_the_one_that_was_interrupted_and_an_oserror_for_the_others() -> None:
+def test_interrupt_of_the_source_is_an_os_error_for_other_streams() -> None:
     first, second = tee(Source(0, KeyboardInterrupt()), buffer_size=4)
 
     with pytest.raises(KeyboardInterrupt):
         first.read()
-    with pytest.raises(OSError, match="broken off by KeyboardInterrupt"):
+    with pytest.raises(OSError, match="interrupted by KeyboardInterrupt"):
         second.read()
 
 
-def test_a_source_that_reads_its_own_tee_is_told_so() -> None:
+def test_source_reading_its_own_tee_raises_an_error() -> None:
     class Ouroboros:
         streams: list[BufferIteratorIO]
 
@@ -227,7 +227,7 @@ def test_a_source_that_reads_its_own_tee_is_told_so() -> None:
             stream.read()
 
 
-def test_a_source_may_read_from_a_stream_what_was_read_before() -> None:
+def test_source_may_read_earlier_bytes_from_its_own_tee() -> None:
     class Echo:
         streams: list[BufferIteratorIO]
         reads = 0
@@ -252,14 +252,14 @@ def test_a_source_may_read_from_a_stream_what_was_read_before() -> None:
         ({"filelike": [b"a"]}, TypeError, "type list has no read"),
     ],
 )
-def test_a_wrong_argument_is_refused_by_the_call_itself(
+def test_invalid_argument_is_rejected_by_the_call(
     arguments: dict[str, Any], error: type[Exception], sentence: str
 ) -> None:
     with pytest.raises(error, match=sentence):
         tee(**{"filelike": Source(1), **arguments})
 
 
-def test_a_text_source_is_refused_by_the_first_read() -> None:
+def test_text_source_is_rejected_by_the_first_read() -> None:
     first, _ = tee(io.StringIO("text"))  # type: ignore[arg-type]  # the mistake under test
 
     with pytest.raises(TypeError, match="binary mode"):

@@ -1,4 +1,4 @@
-"""The streams of a tee read in several threads, at moments that are forced."""
+"""Tests of `tee` in several threads, with forced schedules."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ import pytest
 
 from encore_storage.streams import BufferIteratorIO, tee
 
-PATIENCE = 30  # seconds until a test that hangs is a test that fails
+PATIENCE = 30  # seconds
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 class Numbers:
-    """Gives the numbers up to a last one as chunks of four bytes; `during` is called inside each read."""
+    """A source of the numbers 1 to `last` as four-byte chunks; calls `during` inside each read."""
 
     def __init__(self, last: int, during: Callable[[int], object] = lambda number: None) -> None:
         self.last = last
@@ -35,7 +35,7 @@ def whole(last: int) -> bytes:
     return b"".join(b"%4d" % number for number in range(1, last + 1))
 
 
-def test_streams_that_arrive_together_at_every_chunk_all_get_it(threads: ThreadPoolExecutor) -> None:
+def test_streams_requesting_a_chunk_at_once_all_get_it(threads: ThreadPoolExecutor) -> None:
     source = Numbers(200)
     together = threading.Barrier(4, timeout=PATIENCE)
 
@@ -50,19 +50,19 @@ def test_streams_that_arrive_together_at_every_chunk_all_get_it(threads: ThreadP
     assert source.number == 201
 
 
-def test_the_source_is_read_by_one_thread_while_the_others_wait(threads: ThreadPoolExecutor) -> None:
+def test_source_is_read_by_one_thread_while_others_wait(threads: ThreadPoolExecutor) -> None:
     entered = [threading.Event() for _ in range(5)]
 
     def during(number: int) -> None:
         entered[number].set()
-        assert not entered[number + 1].wait(0.05)  # the others could come in now, if anything could
+        assert not entered[number + 1].wait(0.05)  # time for another thread to enter, if it could
 
     streams = tee(Numbers(2, during), 3, buffer_size=4)
 
     assert set(threads.map(BufferIteratorIO.read, streams)) == {whole(2)}
 
 
-def test_a_stream_that_lags_reads_on_while_another_waits_for_the_source(threads: ThreadPoolExecutor) -> None:
+def test_lagging_stream_reads_on_while_another_waits_for_the_source(threads: ThreadPoolExecutor) -> None:
     entered, released = threading.Event(), threading.Event()
 
     def during(number: int) -> None:
@@ -83,7 +83,7 @@ def test_a_stream_that_lags_reads_on_while_another_waits_for_the_source(threads:
     assert first.result(PATIENCE) == whole(3)
 
 
-def test_a_stream_can_be_closed_while_another_waits_for_the_source(threads: ThreadPoolExecutor) -> None:
+def test_stream_can_be_closed_while_another_waits_for_the_source(threads: ThreadPoolExecutor) -> None:
     entered, released = threading.Event(), threading.Event()
 
     def during(number: int) -> None:
@@ -102,7 +102,7 @@ def test_a_stream_can_be_closed_while_another_waits_for_the_source(threads: Thre
     assert first.result(PATIENCE) == whole(3)
 
 
-def test_a_stream_can_be_collected_inside_the_read_of_the_source(threads: ThreadPoolExecutor) -> None:
+def test_stream_can_be_collected_during_a_read_of_the_source(threads: ThreadPoolExecutor) -> None:
     streams: list[BufferIteratorIO] = []
 
     def during(number: int) -> None:
@@ -115,7 +115,7 @@ def test_a_stream_can_be_collected_inside_the_read_of_the_source(threads: Thread
     assert len(streams) == 1
 
 
-def test_an_error_of_the_source_reaches_those_that_waited_for_it(threads: ThreadPoolExecutor) -> None:
+def test_source_error_reaches_waiting_streams(threads: ThreadPoolExecutor) -> None:
     together = threading.Barrier(3, timeout=PATIENCE)
 
     def during(number: int) -> None:

@@ -1,4 +1,4 @@
-"""A change that took effect is told as such, whatever fails behind the step that made it true; that goes to the log."""
+"""Tests of failures after a change took effect: the change is reported as successful, and the failure is logged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from encore_events.testing import EventRecorder
 from encore_storage.errors import KeyNotFoundError
 from encore_storage.events import StoreModificationEvent, StoreProgressEndEvent
 from encore_storage.stores import FileSystemStore
-from tests.storage.filesystem.support import left_over, pair, put, store_in
+from tests.storage.filesystem.support import pair, put, store_in, unfinished
 
 Pair = tuple[bytes, dict[str, Any]] | None
 
@@ -50,12 +50,19 @@ CHANGES: dict[str, tuple[Callable[[FileSystemStore], object], Pair, str]] = {
 
 
 class Disk:
-    """System calls of which those behind a certain one fail, or one of them, or that one itself although it is done."""
+    """System calls that fail after a decisive call: all later ones, or the nth alone, or the decisive one itself.
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, turning: str, code: int, *, only: int = 0) -> None:
+    Args:
+        monkeypatch: replaces the system calls.
+        decisive: the name of that call, and the end of its path.
+        code: the error code.
+        only: the number of the one failing call; 0 for all, -1 for the decisive call, after its effect.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, decisive: str, code: int, *, only: int = 0) -> None:
         self.failed = 0
-        self._behind = 0
-        self._turning = turning
+        self._calls_after = 0
+        self._decisive = decisive
         self._code = code
         self._only = only
         for name in STEPS:
@@ -64,17 +71,17 @@ class Disk:
 
     def _failing(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
-            if self._behind:
-                self._behind += 1
-                if self._only in (0, self._behind - 1):
+            if self._calls_after:
+                self._calls_after += 1
+                if self._only in (0, self._calls_after - 1):
                     self.failed += 1
                     if name == "close":
-                        function(*arguments)  # as the system does too
+                        function(*arguments)  # the system closes it too
                     raise OSError(self._code, os.strerror(self._code), str(arguments[0]))
             result = function(*arguments, **options)
             target = arguments[1] if name == "replace" else arguments[0]
-            if not self._behind and f"{name} {str(target).rpartition('.')[2]}" == self._turning:
-                self._behind = 1
+            if not self._calls_after and f"{name} {str(target).rpartition('.')[2]}" == self._decisive:
+                self._calls_after = 1
                 if self._only == -1:
                     self.failed += 1
                     raise OSError(self._code, os.strerror(self._code))
@@ -84,7 +91,7 @@ class Disk:
 
 
 class Scene:
-    """A store with a value, and what it emits about it."""
+    """A store with a value, and its events."""
 
     def __init__(self, root: Path, **options: Any) -> None:
         manager = EventManager()
@@ -95,36 +102,36 @@ class Scene:
         self.ends = EventRecorder(manager, StoreProgressEndEvent)
 
     def check(self, expected: Pair) -> None:
-        """Look whether the change has taken effect, was told, and is understood by all readers."""
+        """Check that the change took effect, was reported, and is seen by all readers."""
         assert [event.outcome for event in self.ends.of(StoreProgressEndEvent)] == ["ok"]
         (change,) = self.changes.of(StoreModificationEvent)
         assert change.key == "dir/key"
         for store in (self.store, store_in(self.root)):
             found = pair(store, "dir/key") if store.exists("dir/key") else None
             assert found == expected
-        if expected is None:  # the metadata of what was deleted does not come back
+        if expected is None:  # the metadata of the deleted value must not come back
             (self.root / "dir").mkdir(exist_ok=True)
-            (self.root / "dir" / "key").write_bytes(b"of another program")
-            assert pair(self.store, "dir/key") == (b"of another program", {})
+            (self.root / "dir" / "key").write_bytes(b"from another program")
+            assert pair(self.store, "dir/key") == (b"from another program", {})
             (self.root / "dir" / "key").unlink()
             self.store.from_bytes("dir/key", b"again")
             assert pair(self.store, "dir/key") == (b"again", {})
         put(self.store, "dir/key", b"later", v=3)
         assert pair(store_in(self.root), "dir/key") == (b"later", {"v": 3})
-        assert left_over(self.root) == []
+        assert unfinished(self.root) == []
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC], ids=errno.errorcode.__getitem__)
 @pytest.mark.parametrize("durable", [False, True], ids=["", "durable"])
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_change_that_is_made_is_told_though_every_step_behind_it_fails(
+def test_change_is_reported_if_all_later_steps_fail(
     root: Path, name: str, durable: bool, code: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    call, expected, turning = CHANGES[name]
+    call, expected, decisive = CHANGES[name]
     scene = Scene(root, durable=durable)
 
     with pytest.MonkeyPatch.context() as patch:
-        disk = Disk(patch, turning, code)
+        disk = Disk(patch, decisive, code)
         call(scene.store)
 
     assert disk.failed > 0
@@ -136,13 +143,13 @@ def test_a_change_that_is_made_is_told_though_every_step_behind_it_fails(
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_change_that_is_made_is_told_though_any_one_step_behind_it_fails(tmp_path: Path, name: str) -> None:
-    call, expected, turning = CHANGES[name]
+def test_change_is_reported_if_any_later_step_fails(tmp_path: Path, name: str) -> None:
+    call, expected, decisive = CHANGES[name]
 
     for number in range(1, 200):
         scene = Scene(tmp_path / str(number), durable=True)
         with pytest.MonkeyPatch.context() as patch:
-            disk = Disk(patch, turning, errno.EIO, only=number)
+            disk = Disk(patch, decisive, errno.EIO, only=number)
             call(scene.store)
         scene.check(expected)
         if not disk.failed:
@@ -152,12 +159,12 @@ def test_a_change_that_is_made_is_told_though_any_one_step_behind_it_fails(tmp_p
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_step_that_is_done_and_fails_nevertheless_is_done(root: Path, name: str) -> None:
-    call, expected, turning = CHANGES[name]
+def test_change_is_reported_if_its_own_call_fails_after_its_effect(root: Path, name: str) -> None:
+    call, expected, decisive = CHANGES[name]
     scene = Scene(root)
 
     with pytest.MonkeyPatch.context() as patch:
-        disk = Disk(patch, turning, errno.EIO, only=-1)
+        disk = Disk(patch, decisive, errno.EIO, only=-1)
         call(scene.store)
 
     assert disk.failed == 1
@@ -165,7 +172,7 @@ def test_a_step_that_is_done_and_fails_nevertheless_is_done(root: Path, name: st
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_failure_before_the_change_is_raised_and_changes_nothing(tmp_path: Path, name: str) -> None:
+def test_failure_before_the_change_is_raised_and_changes_nothing(tmp_path: Path, name: str) -> None:
     call, new, _ = CHANGES[name]
     raised = 0
 
@@ -173,7 +180,7 @@ def test_a_failure_before_the_change_is_raised_and_changes_nothing(tmp_path: Pat
         scene = Scene(tmp_path / str(number), durable=True)
         with pytest.MonkeyPatch.context() as patch:
             disk = Disk(patch, "", errno.EIO, only=number)
-            disk._behind = 1
+            disk._calls_after = 1
             try:
                 call(scene.store)
             except OSError:
@@ -186,7 +193,7 @@ def test_a_failure_before_the_change_is_raised_and_changes_nothing(tmp_path: Pat
         assert found == (new if is_changed else (b"old", {"v": 1})), number
         put(scene.store, "dir/key", b"later", v=3)
         store_in(scene.root)
-        assert left_over(scene.root) == [], number
+        assert unfinished(scene.root) == [], number
         if not disk.failed:
             break
 
@@ -194,7 +201,7 @@ def test_a_failure_before_the_change_is_raised_and_changes_nothing(tmp_path: Pat
     assert number < 199
 
 
-def test_a_log_that_fails_is_no_failure_of_the_store(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_log_handler_does_not_affect_the_store(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             raise ConnectionError("the log server is gone")
@@ -212,7 +219,9 @@ def test_a_log_that_fails_is_no_failure_of_the_store(root: Path, monkeypatch: py
     scene.check((b"new", {"v": 2}))
 
 
-def test_a_value_is_deleted_on_a_full_disk(root: Path, store: FileSystemStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_value_can_be_deleted_on_a_full_disk(
+    root: Path, store: FileSystemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put(store, "a", b"1", v=1)
 
     def full(*arguments: Any, **options: Any) -> int:
@@ -228,7 +237,7 @@ def test_a_value_is_deleted_on_a_full_disk(root: Path, store: FileSystemStore, m
     assert pair(store, "a") == (b"2", {})
 
 
-def test_a_value_that_another_program_deletes_first_is_missing(root: Path, store: FileSystemStore) -> None:
+def test_delete_of_a_value_deleted_meanwhile_raises_key_not_found_error(root: Path, store: FileSystemStore) -> None:
     put(store, "a", b"1", v=1)
     unlink = os.unlink
 
@@ -242,10 +251,10 @@ def test_a_value_that_another_program_deletes_first_is_missing(root: Path, store
         with pytest.raises(KeyNotFoundError):
             store.delete("a")
 
-    assert left_over(root) == []
+    assert unfinished(root) == []
 
 
-def test_metadata_that_cannot_be_removed_is_emptied(root: Path, store: FileSystemStore) -> None:
+def test_metadata_file_that_cannot_be_removed_is_emptied(root: Path, store: FileSystemStore) -> None:
     put(store, "a", b"1", v=1)
     (file,) = (root / ".encore" / "metadata").iterdir()
     unlink = os.unlink
