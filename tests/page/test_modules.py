@@ -26,9 +26,9 @@ def page(browser: Browser) -> Iterator[Screen]:
 
 
 def call(page: Screen, module: str, script: str, *arguments: object) -> Any:
-    """Return the value of a script that gets a module as `it` and the arguments as `given`."""
+    """Return the value of a script that gets a module as `it` and the arguments as `args`."""
     return page.page.evaluate(
-        f"async (given) => {{ const it = await import('/page/{module}'); return {script}; }}", arguments
+        f"async (args) => {{ const it = await import('/page/{module}'); return {script}; }}", arguments
     )
 
 
@@ -48,7 +48,7 @@ def test_quantities_have_three_digits_and_unit(page: Screen) -> None:
         "percent": {0: "0%", 0.000_001: "<0.01%", 0.25: "25%", 1: "100%"},
     }
     for name, expected in cases.items():
-        texts = call(page, "format.js", f"given[0].map((value) => it.joined(it.{name}(value)))", list(expected))
+        texts = call(page, "format.js", f"args[0].map((value) => it.joined(it.{name}(value)))", list(expected))
         assert [text.replace("\u202f", " ") for text in texts] == list(expected.values())
         assert call(page, "format.js", f"it.{name}(null)") == ["\u2013", ""]
 
@@ -64,7 +64,7 @@ def test_age_has_at_most_two_units(page: Screen) -> None:
         200_000: "2 d 7 h",
         -3: "0 s",
     }
-    texts = call(page, "format.js", "given[0].map(it.age)", list(cases))
+    texts = call(page, "format.js", "args[0].map(it.age)", list(cases))
     assert [text.replace("\u202f", " ") for text in texts] == list(cases.values())
 
 
@@ -86,7 +86,7 @@ def history(now: float, *, run: str = "a", started: float = 1000, **columns: lis
 
 SHOW = """(() => {
     const model = new it.Model();
-    for (const [kind, message] of given[0]) model[kind](message);
+    for (const [kind, message] of args[0]) model[kind](message);
     return model.snapshot();
 })()"""
 

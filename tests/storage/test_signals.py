@@ -158,7 +158,7 @@ def handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
 
 
 def call_signalled(call: Callable[[], object], at: int) -> bool:
-    """Call with a signal at function call `at`. Return whether there were as many."""
+    """Make the call, with a signal at its `at`-th function call. Return whether that was reached."""
     trace, before = SignalTrace(at), sys.gettrace()
     sys.settrace(trace)
     try:

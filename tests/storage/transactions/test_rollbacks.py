@@ -108,7 +108,7 @@ class TestErrorChain:
         try:
             raise context
         except type(context):
-            raise error  # noqa: B904 (the implicit context is what is tested)
+            raise error  # noqa: B904 (tests the implicit context)
 
     def test_rollback_error_follows_cause_of_block_error(self, recording: RecordingStore) -> None:
         error = self.failed(
