@@ -14,7 +14,7 @@ Open = Callable[..., Screen]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Yield a browser for one module. Its driver runs an event loop in this thread, so it is closed before other tests."""
+    """Yield a browser for one module. Its driver runs an event loop in this thread, which other tests use."""
     with chromium() as browser:
         yield browser
 

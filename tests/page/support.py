@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it has no types
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
 
-from tests.dashboards.servers import LONG, binary, fetch
+from tests.dashboards.servers import TIMEOUT, binary, fetch
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ _PIXELS = """([chart, name]) => {
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Yield a browser. Without the program, skip or fail the test."""
-    expect.set_options(timeout=LONG * 1000)
+    expect.set_options(timeout=TIMEOUT * 1000)
     program = binary("chromium", "chromium-browser", package="chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
@@ -70,7 +70,7 @@ class Screen:
     def __init__(self, browser: Browser, *, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
         """Open an empty tab."""
         context = browser.new_context(viewport={"width": width, "height": height})
-        context.set_default_timeout(LONG * 1000)
+        context.set_default_timeout(TIMEOUT * 1000)
         self.page: Page = context.new_page()
         self.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
         self.problems: list[str] = []
@@ -98,9 +98,9 @@ class Screen:
 
     def wait_until(self, ask: Callable[[], T], good: Callable[[T], object] = bool) -> T:
         """Return the first good answer. Playwright's own waiting needs eval, which the page forbids."""
-        deadline = time.monotonic() + LONG
+        deadline = time.monotonic() + TIMEOUT
         while not good(answer := ask()):
-            assert time.monotonic() < deadline, f"after {LONG} s it still was {answer!r}"
+            assert time.monotonic() < deadline, f"after {TIMEOUT} s it still was {answer!r}"
             self.page.wait_for_timeout(20)
         return answer
 

@@ -267,6 +267,6 @@ def test_refusal_of_stream_is_quoted(
     program.start(feed)
     text = screen.page.locator("#connection-text")
     expect(text).to_contain_text("refuses the stream")
-    expect(text).to_contain_text("there are 0 clients already: try again later")
+    expect(text).to_contain_text("0 clients are connected: try again later")
     monkeypatch.undo()
     screen.wait_for_connection("live")

@@ -12,7 +12,14 @@ from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage.codec import EventCodec, GenericEvent
 from encore_storage.events import StoreSetEvent
-from encore_storage.recording import MalformedRecordingError, Recorder, Recording, RecordingFileError, Replayed, replay
+from encore_storage.recording import (
+    MalformedRecordingError,
+    Recorder,
+    Recording,
+    RecordingFileError,
+    Replayed,
+    replay,
+)
 from encore_storage.recording.files import LineFile
 from tests.codec.support import Opened
 from tests.recording.support import emit, write

@@ -122,7 +122,7 @@ manager.emit(BaseEvent(number=2))
 
 
 @pytest.mark.parametrize("kind", FORKS)
-@pytest.mark.parametrize("lock", ["pump._over._cond", "pump._stopping._cond"])
+@pytest.mark.parametrize("lock", ["pump._thread._over._cond", "pump._stopping._cond"])
 def test_child_leaves_pump_to_parent(lock: str, kind: str) -> None:
     printed = run(
         PUMP

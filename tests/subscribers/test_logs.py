@@ -14,7 +14,10 @@ from structlog.tracebacks import ExceptionDictTransformer
 
 from encore_events import EventManager
 from encore_storage.errors import InvalidMetadataError, KeyNotFoundError
-from encore_storage.events import StoreProgressEvent, StoreTransactionEndEvent
+from encore_storage.events import (
+    StoreProgressEvent,
+    StoreTransactionEndEvent,
+)
 from encore_storage.stores import DictMemoryStore
 from encore_storage.subscribers import LogSubscriber
 from tests.subscribers.support import BrokenSource, end, start, step
