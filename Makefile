@@ -1,5 +1,5 @@
-# The one place to start from: `make demo`, `make test`. Everything goes into .venv, and nothing is asked of the machine
-# but make and Python 3.11; and for some of the tests, servers. ARGS="..." is passed on to the command that a target runs.
+# Start with `make demo` or `make test`. Everything is installed into .venv; only make and Python 3.11 are required, and
+# servers for some of the tests. ARGS="..." is passed to the command of a target.
 
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
@@ -11,14 +11,14 @@ APT := RUNLEVEL=1 SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive apt-get --yes
 .PHONY: help demo test campaign servers strace prometheus prometheus-alertmanager chromium lint bench dashboards schemas clean
 
 help:
-	@echo 'make demo    watch real files move through real stores (KEEP=1 serves its page until Ctrl-C)'
-	@echo 'make test    the tests, with branch coverage'
-	@echo 'make campaign   what takes longer than the tests: interrupts at every instruction, kills at every system call'
-	@echo 'make lint    ruff, mypy and the import contracts'
-	@echo 'make bench   ours beside the peers, one table'
-	@echo 'make dashboards   build the dashboards, the rules and their documents again'
-	@echo 'make schemas   build the JSON Schemas of the events again'
-	@echo 'make clean   remove what the others made'
+	@echo 'make demo    copy real files through real stores (KEEP=1 serves the page until Ctrl-C)'
+	@echo 'make test    run the tests with branch coverage'
+	@echo 'make campaign   run the slow tests: interrupts at every instruction, kills at every system call'
+	@echo 'make lint    run ruff, mypy and the import contracts'
+	@echo 'make bench   compare the speed with that of peers'
+	@echo 'make dashboards   rebuild the dashboards, the rules and their documents'
+	@echo 'make schemas   rebuild the JSON Schemas of the events'
+	@echo 'make clean   remove everything that the other targets created'
 
 demo: .venv/.demo
 	@$(BIN)/encore demo $(if $(KEEP),--keep-serving) $(ARGS)
@@ -29,7 +29,7 @@ test: .venv/.dev servers
 campaign: .venv/.dev strace
 	@$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal -o faulthandler_timeout=600 $(ARGS) tests/campaign
 
-# What the tests of dashboards, rules and page ask. The programs are wanted, not the services: these are never started, nor at boot.
+# Programs for the tests of dashboards, rules and page. Their services are never started, not even at boot.
 servers: prometheus prometheus-alertmanager chromium
 prometheus: TOOL := promtool
 prometheus-alertmanager: TOOL := amtool
@@ -39,11 +39,11 @@ chromium: | prometheus-alertmanager
 strace: TOOL := strace
 prometheus prometheus-alertmanager chromium strace: | $(BIN)/python
 	@command -v $(TOOL) >/dev/null || { \
-		test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo 'Installing $@, which tests ask ...' && \
+		test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo 'Installing $@ for the tests ...' && \
 		{ $(APT) install $@ || { $(APT) update && $(APT) install $@; }; } >/dev/null 2>&1 && \
 		{ test ! -e /etc/init.d/$@ || update-rc.d $@ disable; }; \
 	} || { \
-		echo 'Tests that ask $@ are skipped: install the package $@ (Debian, Ubuntu) to have them run' >&2; \
+		echo 'Tests that need $@ are skipped: install the package $@ (Debian, Ubuntu) to run them' >&2; \
 		test "$$ENCORE_REQUIRE_SERVERS" != 1; \
 	}
 
@@ -66,7 +66,7 @@ clean:
 	rm -rf .venv build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# What is installed, renewed when pyproject.toml is newer. The project itself is installed so that edits count at once.
+# Installations, updated when pyproject.toml is newer. The project itself is editable.
 
 .venv/.demo: $(BIN)/python pyproject.toml
 	@echo 'Installing Encore into .venv ...'
@@ -74,8 +74,8 @@ clean:
 	@touch $@
 
 .venv/.dev: .venv/.demo
-	@echo 'Installing the tools of development into .venv ...'
-	@$(PIP) 'pip>=25.1' # older ones don't know groups
+	@echo 'Installing the development tools into .venv ...'
+	@$(PIP) 'pip>=25.1' # older versions do not support groups
 	@$(PIP) --group dev
 	@touch $@
 
@@ -86,7 +86,7 @@ clean:
 	@touch $@
 
 $(BIN)/python:
-	@test -n '$(PYTHON)' || { echo 'Encore needs Python 3.11 or later, and none is on the PATH: install it, or say PYTHON=...' >&2; exit 1; }
+	@test -n '$(PYTHON)' || { echo 'Encore needs Python 3.11 or later, and none is on the PATH: install it, or set PYTHON=...' >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Encore needs Python 3.11 or later; $(PYTHON) is " + sys.version.split()[0])'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		package=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \

@@ -1,1 +1,1 @@
-"""Ours beside the peers, in one process: `python -m benchmarks` prints the table."""
+"""Encore compared with its peers in one process: `python -m benchmarks` prints the table."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure every row and print the table. A slow row is said, never an error."""
+"""`python -m benchmarks`: measure every row and print the table. A slow row is marked, and not an error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.report import heading, row, save
 
 
 def main() -> None:
-    """Run what the command line asks for."""
+    """Run the benchmarks selected on the command line."""
     options = _parser().parse_args()
     benches = [
         *bus.benches(),
@@ -32,13 +32,17 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Ours beside the peers, one table.")
-    parser.add_argument("--only", metavar="TEXT", default="", help="only the rows whose name contains TEXT")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Compare Encore with its peers in one table."
+    )
+    parser.add_argument("--only", metavar="TEXT", default="", help="only rows with TEXT in their name")
     parser.add_argument(
         "--rounds", metavar="N", type=int, default=60, help="rounds of each side (default: %(default)s)"
     )
-    parser.add_argument("--quick", action="store_true", help="16 MiB instead of 64 where encore 0.8.0 takes seconds")
-    parser.add_argument("--json", metavar="PATH", type=Path, help="write the figures as JSON, too")
+    parser.add_argument(
+        "--quick", action="store_true", help="16 MiB instead of 64 for the row in which encore 0.8.0 takes seconds"
+    )
+    parser.add_argument("--json", metavar="PATH", type=Path, help="also write the figures as JSON")
     return parser
 
 

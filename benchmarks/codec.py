@@ -1,4 +1,4 @@
-"""An event as a CloudEvent in JSON, against the SDK of CloudEvents."""
+"""Encoding an event as a CloudEvent in JSON, compared with the CloudEvents SDK."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ AT = 1790000000.25
 
 
 def benches() -> Iterator[Bench]:
-    """The row of the codec."""
+    """Yield the row of the codec."""
     yield Bench("the end of an operation as a CloudEvent, against the CloudEvents SDK", encoded, 0.3)
 
 
 def encoded() -> tuple[Snippet, Snippet]:
-    """The same message: ours out of the event, the peer's out of the data that ours has found in it."""
+    """Encode the same message: ours from the event, the peer from the data that ours extracted."""
     manager, codec = EventManager(), EventCodec()
     with EventRecorder(manager) as recorder:
         DictMemoryStore(name="bench", event_manager=manager).from_bytes("reports/2026/q3.txt", bytes(4096))

@@ -1,7 +1,7 @@
-"""How two pieces of code are compared: interleaved, in many short rounds, by their minima.
+"""Comparison of two pieces of code by the minima of many short, interleaved rounds.
 
-Whatever else the machine does makes a round longer and never shorter, so the minimum is what the code itself takes; and
-what changes slowly, such as the clock of the processor, meets both sides, so their ratio stands where the times do not.
+Other load makes a round longer, never shorter, so the minimum is the time of the code itself. Slow changes, such as the
+processor's clock rate, affect both sides, so the ratio is stable even if the times are not.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import Any
 
-ROUND_NS = 5_000_000  # long against the clock's resolution, short against the machine's disturbances
+ROUND_NS = 5_000_000  # long compared to the clock's resolution, short compared to disturbances
 
 
 class Snippet:
-    """Statements, and how many units of work one run of them does.
+    """Statements to time.
 
     Args:
-        code: The statements; timed as `timeit` does it, without a call around them.
-        units: What one run counts for, such as the chunks of a loop.
-        less: What the statements do beside what is being measured; its time is subtracted.
-        rounds: The most rounds to run, for a peer of which one takes seconds.
-        names: What the statements refer to, as local variables.
+        code: The statements; timed inline, as by `timeit`.
+        units: Units of work in one run, such as the chunks of a loop.
+        less: A snippet whose time is subtracted.
+        rounds: Maximum number of rounds, for a peer that takes seconds.
+        names: Local variables of the statements.
     """
 
     def __init__(
@@ -39,11 +39,11 @@ class Snippet:
 
     @property
     def nanoseconds(self) -> float:
-        """The least that a unit took, less what does not belong to it."""
+        """The minimum time of a unit, less that of the subtracted snippet."""
         return self._best - (self.less.nanoseconds if self.less else 0)
 
     def run(self, number: int) -> None:
-        """Run a round, unless enough have been; the first one finds out how often the code fits into it."""
+        """Run a round unless the maximum is reached; the first call calibrates the number of runs in a round."""
         if self._rounds is not None and number >= self._rounds:
             return
         if not self._number:
@@ -55,7 +55,7 @@ class Snippet:
         self._number = 1
         if self._rounds is not None:
             return
-        self._timer.timeit(1)  # what only the first run does, such as to compile a plan, would count as each run's
+        self._timer.timeit(1)  # one-time work of the first run, such as compiling a plan, must not count
         while (taken := self._timer.timeit(self._number)) < ROUND_NS:
             self._number = max(self._number * 2, int(self._number * ROUND_NS / max(taken, 1)))
 
@@ -65,9 +65,9 @@ class Bench:
     """A row of the table.
 
     Attributes:
-        name: What is measured, and against what.
-        make: Gives our side and the peer's; called when the row's turn comes, so that rows don't share memory.
-        reach: The ratio that ours is to reach; None where the peer is only for comparison.
+        name: What is compared.
+        make: Returns our side and the peer; called just before measuring, so that rows do not share memory.
+        reach: The target ratio, or None.
     """
 
     name: str
@@ -77,14 +77,14 @@ class Bench:
 
 @dataclass(frozen=True)
 class Figure:
-    """What a bench found.
+    """The result of a bench.
 
     Attributes:
         name: The name of the bench.
-        ours: The least number of nanoseconds for a unit of our side.
+        ours: Minimum nanoseconds for a unit of our side.
         peer: The same for the peer.
-        reach: The ratio that ours is to reach, or None.
-        ratio: Ours in terms of the peer's.
+        reach: The target ratio, or None.
+        ratio: Ours divided by the peer's.
     """
 
     name: str
@@ -98,14 +98,14 @@ class Figure:
 
     @property
     def verdict(self) -> str:
-        """'ok' or 'over', and nothing where there is no reach."""
+        """'ok', 'over', or empty without a target."""
         if self.reach is None:
             return ""
         return "ok" if self.ratio <= self.reach else "over"
 
 
 def measure(bench: Bench, rounds: int) -> Figure:
-    """The figure of a bench, from that many rounds of each side."""
+    """Run the rounds of both sides, and return the figure."""
     ours, peer = bench.make()
     snippets = [snippet for side in (ours, peer) for snippet in (side.less, side) if snippet]
     for number in range(rounds):

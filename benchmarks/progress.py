@@ -1,9 +1,8 @@
-"""What watching a transfer adds to each of its chunks.
+"""The cost of progress for each chunk of a transfer.
 
-A null source gives the same bytes again and again, so that a loop over it costs next to nothing, and what progress adds
-to the loop is the difference of two minima: with progress, and without. Ours is the whole operation with metrics and
-logs connected, its Start and its End told once in a run; the peers are told of each chunk and nothing else. A run ends
-before anyone's interval between two reports is over, as nearly every chunk of a real transfer does.
+A loop over a null source costs next to nothing, so the cost is the difference of the minima with and without progress.
+Ours is a whole operation with metrics and logs connected, and emits Start and End once in a run; the peers only count
+chunks. A run is shorter than any reporting interval, as are most chunks of a real transfer.
 """
 
 from __future__ import annotations
@@ -31,35 +30,35 @@ ALL = CHUNK * CHUNKS
 
 
 class NullSource:
-    """Gives the same bytes at every read, for ever."""
+    """An endless source of the same bytes."""
 
     def __init__(self) -> None:
         self._chunk = bytes(CHUNK)
 
     def read(self, _size: int, /) -> bytes:
-        """A chunk that costs nothing."""
+        """Return a chunk without any work."""
         return self._chunk
 
 
 def benches() -> Iterator[Bench]:
-    """The rows of progress."""
+    """Yield the rows of progress."""
     yield Bench("progress added to each chunk of buffer_iterator, against tqdm.update", against_tqdm, 0.8)
     yield Bench("progress added to each chunk of buffer_iterator, against fsspec's Callback", against_fsspec)
 
 
 def against_tqdm() -> Pair:
-    """Progress, against an open bar that writes nowhere."""
+    """Compare progress with a tqdm bar that writes to the null device."""
     bar = tqdm.tqdm(file=open(os.devnull, "w", encoding="utf-8"), unit="B", unit_scale=True)  # noqa: SIM115, PTH123 (the bar's)
     return added(), _loop("    bar.update(len(chunk))", bar=bar)
 
 
 def against_fsspec() -> Pair:
-    """Progress, against the callback that fsspec calls for each chunk, which counts and shows nothing."""
+    """Compare progress with fsspec's callback, which only counts."""
     return added(), _loop("    callback.relative_update(len(chunk))", callback=fsspec.callbacks.Callback())
 
 
 def added() -> Snippet:
-    """A loop over a null source with our progress, less the loop without."""
+    """Return a loop over a null source with progress, less the loop without."""
     return Snippet(
         "with operation() as progress:\n"
         "    for chunk in buffer_iterator(source, size, progress, max_bytes):\n"
@@ -72,10 +71,10 @@ def added() -> Snippet:
 
 
 def observed_operation() -> Callable[[], StoreProgressManager]:
-    """Makes the progress of a read, on an event manager with metrics and logs connected."""
+    """Return a factory of progress managers for a read, with metrics and logs connected."""
     manager = EventManager()
     MetricsSubscriber(registry=CollectorRegistry()).connect(manager)
-    LogSubscriber(logger=_logger_to_nowhere()).connect(manager)
+    LogSubscriber(logger=_null_logger()).connect(manager)
     identity: dict[str, Any] = {"store": "bench", "operation": "get", "direction": "read", "key": "k", "metadata": {}}
     return partial(StoreProgressManager, manager, **identity, transaction_id=None)
 
@@ -95,10 +94,10 @@ def _loop_names() -> dict[str, Any]:
     return {"buffer_iterator": buffer_iterator, "source": NullSource(), "size": CHUNK, "max_bytes": ALL}
 
 
-def _logger_to_nowhere() -> Any:
-    nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 (as long as the process)
+def _null_logger() -> Any:
+    null = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 (open until the process ends)
     return structlog.wrap_logger(
-        structlog.WriteLogger(nowhere),
+        structlog.WriteLogger(null),
         processors=[structlog.processors.JSONRenderer(default=str)],
         wrapper_class=structlog.make_filtering_bound_logger("info"),
     )

@@ -1,4 +1,4 @@
-"""The table that the figures are printed as."""
+"""The table of figures."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ WIDTHS = (96, 10, 10, 8, 8, 5)
 
 
 def heading() -> str:
-    """The versions that were measured, and the head of the table."""
+    """Return the measured versions and the head of the table."""
     peers = ", ".join(f"{peer} {version(peer)}" for peer in PEERS)
     return f"Python {platform.python_version()} on {platform.machine()}; {peers}\n\n{_line(HEADER)}\n{_rule()}"
 
 
 def row(figure: Figure) -> str:
-    """The line of a figure."""
+    """Return the line of a figure."""
     reach = "" if figure.reach is None else f"≤ {figure.reach:g}"
     ratio = f"{figure.ratio:.4f}" if figure.ratio < 0.1 else f"{figure.ratio:.3f}"
     return _line((figure.name, _time(figure.ours), _time(figure.peer), ratio, reach, figure.verdict))

@@ -1,4 +1,4 @@
-"""What being shown on a page adds to a get."""
+"""The cost of a page in a get."""
 
 from __future__ import annotations
 
@@ -16,22 +16,21 @@ SIZE = 4096
 
 
 def benches() -> Iterator[Bench]:
-    """The row of the page."""
+    """Yield the row of the page."""
     yield Bench("a page added to a get of 4 KiB, in the thread of the store, against metrics added to it", added, 0.5)
 
 
 def added() -> tuple[Snippet, Snippet]:
-    """A get that metrics and page are told of, less one of metrics alone; and that, less one where nobody listens.
+    """Compare the cost of the page with that of metrics.
 
-    The page is fed by a thread of its own, which takes its turns between the rounds whose times are the least: what is
-    compared is what the store waits for.
+    The page has its own thread, which does not run during the fastest rounds; only the thread of the store is measured.
     """
-    shown, counted = _watched(), _watched()
+    shown, counted = _with_metrics(), _with_metrics()
     EventFeed().connect(shown)
     return _get(shown, less=_get(counted)), _get(counted, less=_get(EventManager()))
 
 
-def _watched() -> EventManager:
+def _with_metrics() -> EventManager:
     manager = EventManager()
     MetricsSubscriber(registry=CollectorRegistry()).connect(manager)
     return manager

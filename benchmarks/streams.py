@@ -1,4 +1,4 @@
-"""Moving bytes, against the barest loop that moves them, and against the predecessor's streams."""
+"""Streams compared with a bare read loop, and with the predecessor's streams."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TRANSFER = 256 * MIB
 
 
 def benches(*, quick: bool) -> Iterator[Bench]:
-    """The rows of the streams; quick ones read less where the predecessor is quadratic."""
+    """Yield the rows of the streams; `quick` reads less from the predecessor, which is quadratic."""
     name = "256 MiB in {} chunks with progress, against while chunk := read(n)"
     yield Bench(name.format("64 KiB"), partial(chunk_loop, 64 * KIB), 1.12)
     yield Bench(name.format("1 MiB"), partial(chunk_loop, MIB), 1.06)
@@ -27,12 +27,12 @@ def benches(*, quick: bool) -> Iterator[Bench]:
     yield Bench(
         f"BufferIteratorIO, 64 KiB chunks in {size // MIB} MiB reads, against encore 0.8.0",
         partial(wide_reads, size),
-        None if quick else 0.005,  # the predecessor is quadratic, so the reach holds for 64 MiB alone
+        None if quick else 0.005,  # the predecessor is quadratic, so the target applies only to 64 MiB
     )
 
 
 def chunk_loop(size: int) -> Pair:
-    """A loop over memory that has been written to, observed from Start to End, against reading in a loop."""
+    """Compare an observed read of memory with a bare read loop. The memory is written first, so that it is mapped."""
     source = io.BytesIO(b"\x01" * TRANSFER)
     ours = Snippet(
         "source.seek(0)\n"
@@ -49,7 +49,7 @@ def chunk_loop(size: int) -> Pair:
 
 
 def wide_reads(size: int) -> Pair:
-    """One read of many chunks; the predecessor is given a single round, for it takes seconds."""
+    """Compare one read of many chunks; the predecessor runs a single round, since it takes seconds."""
     chunks = [bytes([number % 256]) * (64 * KIB) for number in range(size // (64 * KIB))]
     assert BufferIteratorIO(chunks).read(size) == b"".join(chunks)
     code = "Reader(iter(chunks)).read(size)"

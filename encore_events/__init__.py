@@ -1,4 +1,4 @@
-"""The event bus: events, the manager that dispatches them, and progress as events."""
+"""The event bus: events, the manager that dispatches them, and progress events."""
 
 from encore_events.abstract import BaseEventManager
 from encore_events.default import get_event_manager, set_event_manager

@@ -1,4 +1,4 @@
-"""What every event manager can do."""
+"""The interface of event managers."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from encore_events.stream import EventStream
 from encore_events.subscription import Subscription
 from encore_events.worker import EmitHandle
 
+__all__ = ["BaseEventManager"]
+
 E = TypeVar("E", bound=BaseEvent)
 F = TypeVar("F", bound=Callable[..., object])
 
 
 class BaseEventManager(ABC):
-    """What every event manager can do; `EventManager` is the one that Encore brings."""
+    """The base class of event managers. `EventManager` is the implementation."""
 
     @abstractmethod
     def connect(
@@ -33,20 +35,20 @@ class BaseEventManager(ABC):
         where: Where | None = None,
         weak: bool | None = None,
     ) -> Subscription:
-        """Have `func` called with every event of `cls`, subclasses included."""
+        """Call `func` with every event of `cls` and its subclasses."""
 
     @abstractmethod
     def disconnect(self, cls: type[BaseEvent], func: Callable[..., object]) -> None:
-        """Have `func` called no longer. Raises KeyError if it isn't connected."""
+        """Stop calling `func`. Raises KeyError if it isn't connected."""
 
     @abstractmethod
     def emit(self, event: BaseEvent, block: bool = True) -> EmitHandle | None:  # noqa: FBT001, FBT002 (the API)
         """Call the listeners of the event."""
 
     def deliver(self, event: BaseEvent) -> None:
-        """Emit an event that says how something ended: an interrupt is raised behind the last listener.
+        """Emit `event` to all of its listeners, and raise an interrupt only after the last of them.
 
-        Called again with the same event, it goes on where an interrupt broke it off, and calls no listener twice.
+        Calling it again with the same event resumes after the last listener that was called.
         """
         if not has_begun(event):
             skip(event)
@@ -54,11 +56,11 @@ class BaseEventManager(ABC):
 
     @abstractmethod
     def has_listeners(self, cls: type[BaseEvent]) -> bool:
-        """Whether an event of `cls` is worth building."""
+        """Return whether it is worth building an event of `cls`."""
 
     @abstractmethod
     def hold(self, cls: type[BaseEvent], filter: Filter | None = None) -> Hold:  # noqa: A002 (the name in the API)
-        """Queue the matching events of the calling thread or task for the length of a block."""
+        """Return a context manager that queues the matching events of the calling thread or task."""
 
     @abstractmethod
     def enable(self, cls: type[BaseEvent]) -> None:
@@ -70,7 +72,7 @@ class BaseEventManager(ABC):
 
     @abstractmethod
     def is_enabled(self, cls: type[BaseEvent]) -> bool:
-        """Whether events of `cls` are dispatched."""
+        """Return whether events of `cls` are dispatched."""
 
     def on(
         self,
@@ -81,11 +83,7 @@ class BaseEventManager(ABC):
         where: Where | None = None,
         weak: bool | None = None,
     ) -> Callable[[F], F]:
-        """`connect`, as a decorator.
-
-        Raises:
-            EventError: `cls` is no event class; the decorator needs its parentheses and the class in them.
-        """
+        """Return a decorator that connects a function. Raises EventError where the parentheses are missing."""
         check_event_class(cls)
 
         def connect(func: F) -> F:
@@ -104,21 +102,19 @@ class BaseEventManager(ABC):
         policy: Policy = "drop_oldest",
         name: str = "stream",
     ) -> EventStream[E]:
-        """The events of `cls` from now on, subclasses included, to be iterated over: `for` or `async for`.
+        """Return an iterator (`for` or `async for`) over the events of `cls` and its subclasses from now on.
 
         Args:
             cls: the event class.
-            filter: what attributes must be, by their dotted names, as in `connect`.
+            filter: required attribute values by dotted name, as in `connect`.
             where: a predicate of the event, as in `connect`.
-            capacity: how many events may wait to be read.
-            policy: what happens where more would have to wait: 'drop_oldest' and 'drop_newest' drop events and tell
-                how many, 'block' has the emitter wait.
-            name: how drops are counted: the `queue` of the EventsDroppedEvent, and the label of the metric.
+            capacity: the number of events that may wait to be read.
+            policy: what to do when more events come: 'drop_oldest' and 'drop_newest' drop and count them, 'block' makes
+                the emitter wait.
+            name: the `queue` of the stream's EventsDroppedEvents, and its label in the metrics.
 
         Raises:
-            EventError: `cls` is no event class (a TypeError).
-            InvalidListenerError: filter or where can't be used (a TypeError).
-            StreamError: there is no such policy, or the capacity isn't a whole number of at least 1 (a ValueError).
-            ManagerClosedError: the manager has been closed.
+            StreamError: unknown policy, or a capacity that is no whole number of at least 1 (a ValueError).
+            EventError, InvalidListenerError, ManagerClosedError: as in `connect`.
         """
         return EventStream(self, cls, filter, where=where, capacity=capacity, policy=policy, name=name)

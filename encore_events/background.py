@@ -1,7 +1,7 @@
-"""Work that a garbage collection finds but must not do itself.
+"""A background thread for work that a finalizer must not do itself.
 
-A finalizer may run between any two steps of a thread that holds a lock, a listener's lock too. So what a
-finalizer has to tell is told from another thread.
+The garbage collector may run a finalizer in a thread that holds any lock, a listener's included. So events that a
+finalizer has to emit are emitted from another thread.
 """
 
 from __future__ import annotations
@@ -14,61 +14,65 @@ from queue import Empty, SimpleQueue
 
 from encore_events.forks import renew_in_child, this_process
 
+__all__ = ["is_in_background", "run_in_background"]
+
 Work = Callable[[], object]
 
 
-class _Elsewhere:
-    """The work that waits, and whether a thread is doing it."""
+class _Queue:
+    """The waiting work. `is_running` is whether a thread is doing it."""
 
     def __init__(self) -> None:
         self.waiting: SimpleQueue[Work] = SimpleQueue()
-        self.is_worked_on = False
-        renew_in_child(self, _Elsewhere.renew)
+        self.is_running = False
+        renew_in_child(self, _Queue.renew)
 
     def renew(self) -> object:
-        """Begin with nothing in a forked child, where no thread is; return what is the parent's to do, to be freed."""
-        left, self.waiting, self.is_worked_on = self.waiting, SimpleQueue(), False
-        return left
+        """Start empty in a forked child, which has no such thread; return the parent's work, to be freed."""
+        inherited, self.waiting, self.is_running = self.waiting, SimpleQueue(), False
+        return inherited
 
 
-_elsewhere = _Elsewhere()
-
-
-_idents: list[int] = []
-"""The ident of the thread that is doing what waits."""
+_queue = _Queue()
+_idents: list[int] = []  # the ident of the background thread
 
 
 def is_in_background() -> bool:
-    """Return whether the caller is the thread that does what waits."""
+    """Return whether the caller runs in the background thread."""
     return _idents == [_thread.get_ident()]
 
 
 def run_in_background(work: Work) -> None:
-    """Have `work` done soon, by a thread that is started for it. May be called by a finalizer."""
+    """Call `work` soon, in the background thread, which is started if need be. A finalizer may call this."""
     this_process()
-    _elsewhere.waiting.put(work)
-    if _elsewhere.is_worked_on:
+    _queue.waiting.put(work)
+    if _queue.is_running:
         return
-    _elsewhere.is_worked_on = True
+    _queue.is_running = True
     try:
-        # threading.Thread takes a lock when it starts, and the collection may have come while that was held.
-        _thread.start_new_thread(_do_what_waits, ())
-    except RuntimeError:  # there can be no more threads: for now, or at the exit of the interpreter
-        _elsewhere.is_worked_on = False
+        # threading.Thread acquires a lock when it starts, and the garbage collector may run while that is held.
+        _thread.start_new_thread(_run_queue, ())
+    except RuntimeError:  # no more threads can be started: for now, or because the interpreter exits
+        _queue.is_running = False
 
 
-def _do_what_waits() -> None:
+def _run_queue() -> None:
     _idents[:] = [_thread.get_ident()]
     while True:
-        waiting = _elsewhere.waiting  # another one, if the work before has forked and this is the child
+        waiting = _queue.waiting  # read anew: the last work may have forked, and this may be the child
         try:
             work = waiting.get_nowait()
         except Empty:
-            _elsewhere.is_worked_on = False
+            _queue.is_running = False
             if waiting.empty():
                 return
             continue
-        try:
-            work()
-        except BaseException:  # noqa: BLE001 (as a thread's own: shown by the hook, and what waits is done)
-            threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+        run_shown(work)
+
+
+def run_shown(work: Work) -> None:
+    """Call `work`, and pass its exceptions to `threading.excepthook`, as threads do at their end."""
+    try:
+        work()
+    except BaseException:  # noqa: BLE001 (shown by the hook)
+        threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))

@@ -1,4 +1,4 @@
-"""The event manager that is used where none is given."""
+"""The process's default event manager."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ from encore_events.abstract import BaseEventManager
 from encore_events.errors import DefaultManagerError
 from encore_events.manager import EventManager
 
+__all__ = ["checked_event_manager", "get_event_manager", "set_event_manager"]
+
 _default: dict[str, BaseEventManager] = {}
 
 
 def get_event_manager() -> BaseEventManager:
-    """The default event manager, made on first use."""
+    """Return the default event manager, made on first use."""
     return _default.get("manager") or _default.setdefault("manager", EventManager())
 
 
 def set_event_manager(manager: BaseEventManager) -> None:
-    """Make `manager` the default, before anything has asked for the default.
+    """Make `manager` the default.
 
     Raises:
-        DefaultManagerError: there is a default already; the one made on first use counts (a ValueError).
+        DefaultManagerError: there is a default already, set or made on first use (a ValueError).
     """
     checked = checked_event_manager(manager)
     if "manager" in _default or _default.setdefault("manager", checked) is not checked:
@@ -26,11 +28,7 @@ def set_event_manager(manager: BaseEventManager) -> None:
 
 
 def checked_event_manager(manager: object) -> BaseEventManager:
-    """The manager, if it is one.
-
-    Raises:
-        TypeError: it is something else.
-    """
+    """Return `manager`. Raises TypeError if it is no event manager."""
     if not isinstance(manager, BaseEventManager):
         raise TypeError(f"an event manager was expected, such as EventManager(), not {manager!r}")
     return manager

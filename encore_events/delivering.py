@@ -1,4 +1,4 @@
-"""The part of the event manager that emits what an interrupt must not cut short."""
+"""The part of the event manager that delivers events in spite of interrupts."""
 
 from __future__ import annotations
 
@@ -7,48 +7,32 @@ from itertools import repeat as _repeat
 from operator import call as _call
 
 from encore_events.abstract import BaseEventManager
-from encore_events.delivery import Call, begin, resume, skip
+from encore_events.delivery import Call, resume, skip
 from encore_events.events import BaseEvent
-from encore_events.hold import Hold, taken
-from encore_events.plan import Plan, Report
+from encore_events.hold import Hold, queue_in_hold
+from encore_events.plan import DispatchPlan, Report
 from encore_events.reporting import OnError, report_listener_error
 
 
 class DeliveringEventManager(BaseEventManager):
-    """An event manager that has plans, and delivers events by them; `EventManager` makes the plans."""
+    """An event manager that delivers events by their plans; `EventManager` makes the plans."""
 
-    _plans: dict[type, Plan]
+    _plans: dict[type, DispatchPlan]
     _holds: dict[int, Hold]
     _on_error: OnError | None
-    _tell: Report
+    _report_error: Report
 
     @abstractmethod
-    def _compile(self, cls: type[BaseEvent]) -> Plan:
-        """Make the plan of an event class."""
-
-    def begin_hold(self, hold: Hold) -> None:
-        """Ask `hold` about every event from now on. For `Hold`."""
-        self._holds[id(hold)] = hold
-
-    def end_hold(self, hold: Hold) -> None:
-        """Ask it no longer. For `Hold`."""
-        self._holds.pop(id(hold), None)
+    def _compile(self, cls: type[BaseEvent]) -> DispatchPlan: ...
 
     def deliver(self, event: BaseEvent) -> None:
-        """Emit an event that says how something ended: an interrupt is raised behind the last listener.
-
-        Called again with the same event, it goes on where an interrupt broke it off, and calls no listener twice.
-
-        Raises:
-            EventError: not an event, or one whose `__init__` did not call `super().__init__`.
-            ExceptionGroup: the manager is strict and listeners failed.
-        """
+        """Emit `event` as the base class says. Raises as `emit` does."""
         attributes = event.__dict__
         if "_pending" in attributes:
             if attributes["_pending"] is not None:
-                resume(event, self._report)
+                resume(event, self._report_call)
             return
-        if self._holds and taken(self._holds, event, None, once=True):
+        if self._holds and queue_in_hold(self._holds, event, None, once=True):
             return
         try:
             calls = self._plans[type(event)].plain
@@ -63,28 +47,26 @@ class DeliveringEventManager(BaseEventManager):
                 if event._handled:  # noqa: SLF001 (as in emit)
                     break  # type: ignore[unreachable]  # mypy takes it for unchanged
             attributes["_pending"] = None
-        except BaseException as error:  # noqa: BLE001 (listeners are isolated there, and interrupts raised)
-            resume(event, self._report, error)
+        except BaseException as error:  # noqa: BLE001 (`resume` isolates listeners and raises interrupts)
+            resume(event, self._report_call, error)
 
     def _deliver_to_some(self, event: BaseEvent) -> None:
         plan = self._plan(type(event))
-        if plan.has_hooks:  # tracers, strict managers and events with hooks: only `emit` does all of it
+        if plan.has_hooks:  # only `emit` handles tracers, strict managers and events with hooks
             skip(event)
             self.emit(event)
         else:
-            begin(event, () if event._handled else plan.accepted(event, self._tell))  # noqa: SLF001 (as above)
-            resume(event, self._report)
+            calls = () if event._handled else plan.accepted(event, self._report_error)  # noqa: SLF001 (as in emit)
+            event.__dict__["_pending"] = map(_call, calls, _repeat(event))
+            resume(event, self._report_call)
 
-    def _report(self, event: BaseEvent, call: Call, error: Exception) -> None:
-        listeners = self._plan(type(event))
-        named = next(
-            (one.func for one, its in zip(listeners.listeners, listeners.calls, strict=True) if its is call), call
-        )
-        report_listener_error(self, self._on_error, event, named, error)
+    def _report_call(self, event: BaseEvent, call: Call, error: Exception) -> None:
+        func = self._plan(type(event)).func_of(call)
+        report_listener_error(self, self._on_error, event, func, error)
 
     def _renew(self) -> None:
-        """Forget the holds of the process that this one was forked from."""
+        """Forget the parent's holds, in a forked child."""
         self._holds.clear()
 
-    def _plan(self, cls: type[BaseEvent]) -> Plan:
+    def _plan(self, cls: type[BaseEvent]) -> DispatchPlan:
         return self._plans.get(cls) or self._compile(cls)

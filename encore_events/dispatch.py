@@ -1,4 +1,4 @@
-"""Calling the listeners of a plan with an event: hooks, tracer, isolation, coroutines."""
+"""The dispatcher, which calls listeners: hooks, tracer, isolation, coroutines."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from encore_events.delivery import Call
 from encore_events.errors import NoRunningLoopError
 from encore_events.events import BaseEvent
 from encore_events.listeners import Listener
 from encore_events.owner import current_loop
-from encore_events.plan import Call, Plan, Report
-from encore_events.reporting import hear_of_trouble, is_reporting
+from encore_events.plan import DispatchPlan, Report
+from encore_events.reporting import is_reporting, mark_task_as_reporting
 
 Trace = Callable[[str, Callable[..., object], tuple[Any, ...]], object]
 
@@ -21,22 +22,21 @@ logger = logging.getLogger("encore_events")
 
 
 class Dispatcher:
-    """Calls listeners one after the other, and keeps what one of them raises from all others.
+    """Calls listeners one after the other, isolated from each other's exceptions.
 
     Args:
-        tell: hears of every (event, listener, error).
+        report: called with (event, listener, error) for each error.
         strict: raise an ExceptionGroup of the errors after all listeners have run.
     """
 
-    def __init__(self, tell: Report, *, strict: bool) -> None:
-        """Make a dispatcher without a tracer."""
+    def __init__(self, report: Report, *, strict: bool) -> None:
         self.trace: Trace | None = None
         self.strict = strict
-        self._tell = tell
+        self._report = report
         self._tasks: set[asyncio.Task[None]] = set()
 
     def vetoed(self, name: str, method: Callable[..., object], args: tuple[Any, ...]) -> bool:
-        """Whether the tracer says no to calling `method` with `args`."""
+        """Return whether the tracer vetoes calling `method` with `args`."""
         trace = self.trace
         if trace is None:
             return False
@@ -44,12 +44,12 @@ class Dispatcher:
             return bool(trace(name, method, args))
         except RecursionError:
             raise
-        except Exception as error:
-            logger.error("tracer %r failed at %r", trace, name, exc_info=error)  # noqa: TRY400 (isolated as listeners are)
+        except Exception:
+            logger.exception("tracer %r failed at %r", trace, name)
             return False
 
-    def run(self, event: BaseEvent, plan: Plan, emit: Callable[..., object]) -> None:
-        """Call the listeners that accept the event; `emit` is what the tracer is told is about to be called."""
+    def run(self, event: BaseEvent, plan: DispatchPlan, emit: Callable[..., object]) -> None:
+        """Call the listeners that accept the event; the tracer is passed `emit` as the method."""
         if not plan.enabled or self.vetoed("emit", emit, (event,)):
             return
         errors: list[Exception] = []
@@ -66,8 +66,8 @@ class Dispatcher:
             event.post_emit()
         self._raise_if_strict(event, errors)
 
-    async def run_async(self, event: BaseEvent, plan: Plan, emit: Callable[..., object]) -> None:
-        """The same, awaiting each coroutine listener before the next listener's turn."""
+    async def run_async(self, event: BaseEvent, plan: DispatchPlan, emit: Callable[..., object]) -> None:
+        """Do the same, awaiting coroutine listeners in order."""
         if not plan.enabled or self.vetoed("emit", emit, (event,)):
             return
         errors: list[Exception] = []
@@ -84,55 +84,53 @@ class Dispatcher:
             event.post_emit()
         self._raise_if_strict(event, errors)
 
-    async def run_to_the_end(self, event: BaseEvent, plan: Plan, emit: Callable[..., object]) -> None:
-        """`run_async`, and then whatever coroutine listeners were scheduled on this loop meanwhile."""
+    async def run_to_the_end(self, event: BaseEvent, plan: DispatchPlan, emit: Callable[..., object]) -> None:
+        """Do the same, then await all coroutine listeners that were scheduled on this loop meanwhile."""
         await self.run_async(event, plan, emit)
         loop = asyncio.get_running_loop()
         while tasks := [task for task in list(self._tasks) if task.get_loop() is loop]:
             await asyncio.wait(tasks)
 
     def call_of(self, listener: Listener) -> Call:
-        """What `run` calls for the listener: for a coroutine function, its scheduling."""
+        """Return what `run` calls: the listener, or a function that schedules a coroutine listener."""
         return functools.partial(self._schedule, listener) if listener.is_coroutine else listener.call
 
-    def _turns(self, event: BaseEvent, plan: Plan, errors: list[Exception]) -> Iterator[tuple[Listener, Call]]:
+    def _turns(self, event: BaseEvent, plan: DispatchPlan, errors: list[Exception]) -> Iterator[tuple[Listener, Call]]:
         for position in plan.matching(event, functools.partial(self._failed, errors)):
             if event.handled:
                 return
             listener = plan.listeners[position]
-            if self.trace is None or not self._is_vetoed(listener, event):
+            if self.trace is None or (
+                (func := listener.func) is not None and not self.vetoed("listen", func, (event,))
+            ):
                 yield listener, plan.calls[position]
-
-    def _is_vetoed(self, listener: Listener, event: BaseEvent) -> bool:
-        func = listener.func
-        return func is None or self.vetoed("listen", func, (event,))
 
     def _schedule(self, listener: Listener, event: BaseEvent) -> None:
         loop, func = current_loop(), listener.func
         if func is None:
             return
         if loop is None:
-            self._tell(event, listener, NoRunningLoopError(func))
+            self._report(event, listener, NoRunningLoopError(func))
             return
-        task = loop.create_task(self._run_scheduled(listener, func, event, is_trouble=is_reporting()))
+        task = loop.create_task(self._run_scheduled(listener, func, event, as_reporting=is_reporting()))
         self._tasks.add(task)  # the loop itself holds its tasks weakly
         task.add_done_callback(self._tasks.discard)
 
     async def _run_scheduled(
-        self, listener: Listener, func: Callable[..., Any], event: BaseEvent, *, is_trouble: bool
+        self, listener: Listener, func: Callable[..., Any], event: BaseEvent, *, as_reporting: bool
     ) -> None:
-        if is_trouble:
-            hear_of_trouble()
+        if as_reporting:
+            mark_task_as_reporting()
         try:
             await func(event)
         except RecursionError:
             raise
         except Exception as error:  # noqa: BLE001 (listeners are isolated here)
-            self._tell(event, listener, error)
+            self._report(event, listener, error)
 
     def _failed(self, errors: list[Exception], event: BaseEvent, listener: Listener, error: Exception) -> None:
         errors.append(error)
-        self._tell(event, listener, error)
+        self._report(event, listener, error)
 
     def _raise_if_strict(self, event: BaseEvent, errors: list[Exception]) -> None:
         if self.strict and errors:
@@ -142,4 +140,4 @@ class Dispatcher:
 async def _called(listener: Listener, event: BaseEvent) -> None:
     result = listener.call(event)
     if listener.is_coroutine and result is not None:
-        await result  # type: ignore[misc]  # a coroutine function gives an awaitable
+        await result  # type: ignore[misc]  # a coroutine function returns an awaitable

@@ -1,7 +1,7 @@
-"""What a stream has dropped: counted exactly, and told once to its reader and once to its event manager.
+"""The count of a stream's dropped events, reported once to its reader and once to its event manager.
 
-No lock is taken. The count is an iterator, of which each drop takes an item; who tells how much is settled
-by `dict.setdefault`, which gives the first who comes the right to it.
+No lock is acquired. The count is an iterator, from which each drop takes one item. Which thread reports how many is
+decided by `dict.setdefault`, with which the first claim wins.
 """
 
 from __future__ import annotations
@@ -13,115 +13,120 @@ import operator
 import sys
 import weakref
 from collections.abc import Callable
+from typing import NamedTuple
 
 from encore_events import forks
 from encore_events.events import BaseEvent, EventsDroppedEvent
-from encore_events.reporting import Reporting, Teller, report_missing
+from encore_events.reporting import Emitter, Reporting, report_missing
 
 PAUSE = 1.0
-"""Seconds between two notices on the event manager while drops go on."""
+"""Seconds between two reports to the event manager while drops go on."""
 
-_telling = Reporting()
-"""On inside a notice: what that makes others drop is told later, so no notice breeds notices."""
+_reporting = Reporting()
+"""On while drops are reported. Drops that a report causes are reported later, so reports don't cause reports."""
 
 
 class Drops:
-    """How many events a stream has dropped, and who has been told.
+    """The number of events that a stream has dropped, and the numbers reported.
 
     Attributes:
-        left: each drop takes one item of it, in one call into C together with the removal itself.
-        owed: whether something may have to be told to the event manager.
+        stream: a weak reference to the stream.
+        left: an iterator; each drop takes one item of it, atomically with the removal of the event.
+        has_pending: whether drops may be unreported to the event manager.
     """
 
-    def __init__(self, stream: object, manager: Teller, name: str, clock: Callable[[], float]) -> None:
-        """Begin at none; `stream` is the source of what is told, and not held."""
+    def __init__(self, stream: object, manager: Emitter, name: str, clock: Callable[[], float]) -> None:
+        """Start at zero; `stream`, held weakly, is the source of the reports."""
         self.left = itertools.repeat(None, sys.maxsize)
-        self.owed = False
-        self._stream = weakref.ref(stream)
+        self.has_pending = False
+        self.stream = weakref.ref(stream)
         self._process = forks.current
         self._manager = manager
         self._name = name
         self._clock = clock
         self._due = -math.inf
-        self._told_in_the_stream = _Told()
-        self._told_to_the_manager = _Told()
-
-    @property
-    def stream(self) -> object:
-        """The stream whose drops these are, or None once it was collected."""
-        return self._stream()
+        self._reported_to_reader = _Claims()
+        self._reported_to_manager = _Claims()
 
     @property
     def total(self) -> int:
-        """How many were dropped in all."""
+        """The number of dropped events."""
         return sys.maxsize - operator.length_hint(self.left)
 
     @property
-    def is_untold(self) -> bool:
-        """Whether the reader has yet to be told of some."""
-        return self._told_in_the_stream.total < self.total
+    def has_unreported(self) -> bool:
+        """Whether some drops are unreported to the reader."""
+        return self._reported_to_reader.total < self.total
 
     @property
-    def left_when_told(self) -> int:
-        """How many were left of `left` when the reader was last told of some, or there were none to be told of."""
-        return sys.maxsize - self._told_in_the_stream.total
+    def left_when_reported(self) -> int:
+        """The length of `left` as of the last report to the reader."""
+        return sys.maxsize - self._reported_to_reader.total
 
-    def untold(self, left: int) -> int:
-        """How many there were when `left` were left, as far as no reader was told; they are the caller's to tell."""
-        return self._told_in_the_stream.claim(sys.maxsize - left)
+    def claim_unreported(self, left: int) -> int:
+        """Return how many drops are unreported as of a length of `left`; the caller must report them to the reader."""
+        return self._reported_to_reader.claim(sys.maxsize - left)
 
     def notice(self, count: int) -> EventsDroppedEvent:
-        """The event that tells of `count`."""
-        return EventsDroppedEvent(source=self._stream(), queue=self._name, reason="full", count=count)
+        """Return an event that reports `count` drops."""
+        return EventsDroppedEvent(source=self.stream(), queue=self._name, reason="full", count=count)
 
     def is_notice(self, event: BaseEvent) -> bool:
-        """Whether the event is one of those that tell of this very stream."""
-        return type(event) is EventsDroppedEvent and event.source is self._stream()
+        """Return whether `event` reports drops of this very stream."""
+        return type(event) is EventsDroppedEvent and event.source is self.stream()
 
-    def happened(self) -> None:
-        """Tell the event manager, at the first drop and then once in PAUSE. For the emitter, after a drop."""
-        self.owed = True
+    def report_paced(self) -> None:
+        """Report to the event manager at the first drop, then once in PAUSE. The emitter calls this after a drop."""
+        self.has_pending = True
         now = self._clock()
-        if now >= self._due and not _telling.is_on:
-            self._tell(now, PAUSE)
+        if now >= self._due and not _reporting.is_on:
+            self._report(now, PAUSE)
 
-    def settle(self) -> None:
-        """Tell the event manager what it hasn't been told. For the reader."""
-        if not _telling.is_on:
-            self.owed = False
-            self.finish()
+    def report_pending(self) -> None:
+        """Report all unreported drops to the event manager. The reader calls this."""
+        if not _reporting.is_on:
+            self.has_pending = False
+            self.report_final()
 
-    def finish(self) -> None:
-        """The same for the end of the stream, which can't leave it to a later call."""
-        self._tell(self._clock(), 0)
+    def report_final(self) -> None:
+        """Do the same at the end of the stream, even during another report: no later call would."""
+        self._report(self._clock(), 0)
 
-    def _tell(self, now: float, pause: float) -> None:
+    def _report(self, now: float, pause: float) -> None:
         if self._process is not forks.current:
-            return  # what was dropped before a fork is the parent's to tell
-        count = self._told_to_the_manager.claim(self.total, now, pause)
-        if not count or self._stream() is None:
+            return  # the parent reports what was dropped before a fork
+        count = self._reported_to_manager.claim(self.total, now, pause)
+        if not count or self.stream() is None:
             return
         self._due = now + PAUSE
-        _telling.during(functools.partial(report_missing, self._manager, self.notice(count)))
+        _reporting.run(functools.partial(report_missing, self._manager, self.notice(count)))
 
 
-class _Told:
-    """How much of a count was told, as a chain of claims; a claim that is first in its place stands."""
+class _Claim(NamedTuple):
+    """A claim that all drops up to `total` are reported, and in `after` the next claim."""
+
+    total: int
+    at: float
+    after: dict[str, _Claim]
+
+
+class _Claims:
+    """A chain of claims to report parts of a count. Of concurrent claims, the first one wins."""
 
     def __init__(self) -> None:
-        self._last = _Claim(0, -math.inf)
+        self._last = _Claim(0, -math.inf, {})
 
     @property
     def total(self) -> int:
         return self._newest().total
 
     def claim(self, total: int, now: float = 0.0, pause: float = 0.0) -> int:
-        """How many of `total` are the caller's to tell; none where the last claim is less than `pause` seconds old."""
+        """Return how many of `total` the caller must report: none within `pause` seconds of the last claim."""
         while True:
             last = self._newest()
             if last.total >= total or now - last.at < pause:
                 return 0
-            mine = _Claim(total, now)
+            mine = _Claim(total, now, {})
             if last.after.setdefault("claim", mine) is mine:
                 return total - last.total
 
@@ -129,16 +134,5 @@ class _Told:
         newest = self._last
         while newest.after:
             newest = newest.after["claim"]
-        self._last = newest  # another thread may set it back; the chain leads on from there
+        self._last = newest  # another thread may set it back to an older claim, from which the chain leads on
         return newest
-
-
-class _Claim:
-    """That `total` were told at a time, and in `after` the claim that came next."""
-
-    __slots__ = ("after", "at", "total")
-
-    def __init__(self, total: int, at: float) -> None:
-        self.total = total
-        self.at = at
-        self.after: dict[str, _Claim] = {}

@@ -1,4 +1,4 @@
-"""Events: what is emitted, and what the bus tells of itself."""
+"""The base class of events, and the events that the bus emits about itself."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import Any, Self
 
 from encore_events.errors import EventError
 
+__all__ = ["BaseEvent", "EventsDroppedEvent", "ListenerErrorEvent", "check_event_class"]
+
 _PLAIN = (str, int, float, type(None))
 
 
 class BaseEvent:
-    """An event whose attributes are what it was made with.
+    """An event. Keyword arguments become its attributes.
 
     >>> event = BaseEvent(source="me", colour="red")
     >>> event.colour, event.handled
@@ -18,30 +20,27 @@ class BaseEvent:
 
     Args:
         source: the object that the event comes from.
-        attributes: whatever else the event tells; readable as `event.name`.
+        attributes: anything else, readable as `event.name`.
 
     Raises:
-        EventError: an attribute has the name of a method or a property.
+        EventError: an attribute has the name of a method or property.
     """
 
     source: Any
     _handled: bool
     _reserved: frozenset[str] = frozenset(
-        {
-            *("_handled", "_id", "_pending", "handled"),
-            *("mark_as_handled", "pre_emit", "post_emit", "check_names", "made_of"),
-        }
+        ("_handled", "_id", "_pending", "handled", "mark_as_handled", "pre_emit", "post_emit", "check_names", "made_of")
     )
 
     def __init_subclass__(cls, **kwargs: object) -> None:
-        """Note which names belong to the class's methods and properties."""
+        """Collect the names of the class's methods and properties."""
         super().__init_subclass__(**kwargs)
         members = ((name, value) for base in cls.__mro__[:-1] for name, value in vars(base).items())
-        names = {name for name, value in members if _is_behaviour(value)}
+        kinds = (property, classmethod, staticmethod)
+        names = {name for name, value in members if callable(value) or isinstance(value, kinds)}
         cls._reserved = BaseEvent._reserved | names
 
     def __init__(self, source: object = None, **attributes: Any) -> None:
-        """Make the event; see the class."""
         self.check_names(attributes)
         self.__dict__.update(attributes)
         self.source = source
@@ -49,11 +48,7 @@ class BaseEvent:
 
     @classmethod
     def check_names(cls, attributes: dict[str, Any]) -> None:
-        """Refuse attributes that would shadow a method or a property.
-
-        Raises:
-            EventError: with their names.
-        """
+        """Raise EventError if one of `attributes` would shadow a method or property."""
         if attributes.keys().isdisjoint(cls._reserved):
             return
         names = ", ".join(sorted(repr(name) for name in cls._reserved.intersection(attributes)))
@@ -61,10 +56,9 @@ class BaseEvent:
 
     @classmethod
     def made_of(cls, attributes: dict[str, Any]) -> Self:
-        """An event that takes the dict over as its attributes, `source` among them: quick, and unchecked.
+        """Return an event with `attributes` (`source` included) as its `__dict__`: fast and unchecked.
 
-        For those who make the same kind of event again and again. A class with an `__init__` of its own is made
-        with that.
+        A class with an `__init__` of its own is called with them instead.
         """
         if cls.__init__ is not BaseEvent.__init__:
             return cls(**attributes)
@@ -75,45 +69,37 @@ class BaseEvent:
 
     @property
     def handled(self) -> bool:
-        """Whether a listener has said that no other needs to see this event."""
+        """Whether a listener has called `mark_as_handled()`."""
         return self._handled
 
     def mark_as_handled(self) -> None:
-        """Keep the event from the listeners that come after this one."""
+        """Keep the event from all later listeners."""
         self._handled = True
 
     def pre_emit(self) -> None:
-        """Run before the first listener, and before filters are decided. For subclasses."""
+        """Run before filters and listeners; a hook for subclasses."""
 
     def post_emit(self) -> None:
-        """Run after the last listener, whatever happened. For subclasses."""
+        """Run after the last listener, even if one raised; a hook for subclasses."""
 
     def __repr__(self) -> str:
-        """The class and the plain attributes, never the source, metadata or a value."""
-        told = (
+        """Return the class and the plain attributes: never the source, metadata or a value."""
+        fields = (
             f"{name}={value!r}"
             for name, value in vars(self).copy().items()
             if isinstance(value, _PLAIN) and not name.startswith("_") and name != "source"
         )
-        return f"{type(self).__name__}({', '.join(told)})"
+        return f"{type(self).__name__}({', '.join(fields)})"
 
 
 def check_event_class(cls: object) -> None:
-    """Refuse what is not a class of events.
-
-    Raises:
-        EventError: with the reason.
-    """
+    """Raise EventError unless `cls` is an event class."""
     if not (isinstance(cls, type) and issubclass(cls, BaseEvent)):
         raise EventError(f"{cls!r} is not an event class: derive it from BaseEvent")
 
 
-def check_made(event: object) -> None:
-    """Refuse what is not an event, or not wholly made.
-
-    Raises:
-        EventError: with the reason.
-    """
+def check_event(event: object) -> None:
+    """Raise EventError unless `event` is an event whose `__init__` called BaseEvent's."""
     if not isinstance(event, BaseEvent):
         raise EventError(f"only events can be emitted, not {event!r}: derive its class from BaseEvent")
     if "_handled" not in vars(event):
@@ -122,23 +108,19 @@ def check_made(event: object) -> None:
 
 
 def has_hooks(cls: type[BaseEvent]) -> bool:
-    """Whether events of `cls` do something of their own before or after they are emitted."""
+    """Return whether `cls` overrides `pre_emit` or `post_emit`."""
     return cls.pre_emit is not BaseEvent.pre_emit or cls.post_emit is not BaseEvent.post_emit
 
 
-def _is_behaviour(value: object) -> bool:
-    return callable(value) or isinstance(value, (property, classmethod, staticmethod))
-
-
 class ListenerErrorEvent(BaseEvent):
-    """A listener, filter or predicate raised, and the bus went on without it.
+    """A listener, filter or predicate raised an error.
 
-    The failure of a listener of this very event is only logged, so there is no recursion.
+    An error in a listener of this event is only logged, so there is no recursion.
 
     Attributes:
         event: the event that was being emitted.
-        listener: the function that failed, as it was given to `connect`.
-        error: what it raised.
+        listener: the function that failed, as passed to `connect`.
+        error: the exception that it raised.
     """
 
     event: BaseEvent
@@ -147,12 +129,12 @@ class ListenerErrorEvent(BaseEvent):
 
 
 class EventsDroppedEvent(BaseEvent):
-    """Events that were accepted will not be delivered.
+    """A queue dropped events.
 
     Attributes:
-        queue: which queue lost them; a closed set of names, such as 'worker'.
-        reason: why; a closed set of words, such as 'exit'.
-        count: how many.
+        queue: the queue's name, from a closed set, such as 'worker'.
+        reason: the reason, from a closed set, such as 'exit'.
+        count: the number of dropped events.
     """
 
     queue: str

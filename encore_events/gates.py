@@ -1,9 +1,8 @@
-"""Waiting for another thread: a gate for each who waits, opened by whoever brings what is waited for.
+"""Gates at which readers and emitters wait for each other.
 
-Who waits registers a gate and then looks once more; who brings something brings it first and looks for
-gates afterwards. One of the two always sees the other, so nobody sleeps beside what is there. Opening a
-gate never waits, and may be done twice or for someone who has left: nothing here can be met half done by
-a garbage collection, a signal or a fork.
+A waiter registers its gate and then looks once more. The other side first adds the event or makes the place, and then
+opens gates. One of the two always sees the other, so nobody sleeps beside an event. Opening a gate never blocks, and it
+may be done twice or after the waiter has left. So a garbage collection, a signal or a fork may come at any step.
 """
 
 from __future__ import annotations
@@ -12,29 +11,16 @@ import asyncio
 import contextlib
 import math
 import threading
-from typing import Protocol
 
-Gates = dict["Gate", None]
-"""Who waits, the longest first."""
-
-
-class Gate(Protocol):
-    """What one reader or emitter waits at."""
-
-    def open(self) -> bool:
-        """Let it pass; whether this was needed, and somebody may be there."""
-
-    def leave(self) -> None:
-        """Let it pass in a forked child, and have the parent notice nothing."""
+__all__ = ["ThreadGate"]
 
 
 class ThreadGate:
-    """Where a thread waits."""
+    """A gate for one thread."""
 
     __slots__ = ("_lock",)
 
     def __init__(self) -> None:
-        """Make a gate that is shut."""
         self._lock = threading.Lock()
         self._lock.acquire()
 
@@ -50,18 +36,17 @@ class ThreadGate:
             return False
         return True
 
-    def leave(self) -> None:
-        """Let the thread pass: it is there if it is the one that has forked, in a signal handler."""
+    def open_in_child(self) -> None:
+        """Let the thread pass: it exists in the child if it forked in a signal handler."""
         self.open()
 
 
 class LoopGate:
-    """Where a task of the running event loop waits."""
+    """A gate for one task of the running event loop."""
 
     __slots__ = ("_loop", "_opened")
 
     def __init__(self) -> None:
-        """Make a gate that is shut."""
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[None] = self._loop.create_future()
 
@@ -77,8 +62,8 @@ class LoopGate:
             return False
         return True
 
-    def leave(self) -> None:
-        """Let the task pass, and not wake its loop: that is done by a socket, at which the parent would wake."""
+    def open_in_child(self) -> None:
+        """Let the task pass without waking its loop: the socket that wakes it is shared with the parent's loop."""
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._pass()
 
@@ -87,22 +72,26 @@ class LoopGate:
             self._opened.set_result(None)
 
 
+Gates = dict[ThreadGate | LoopGate, None]
+"""The gates of those who wait, the longest-waiting first."""
+
+
 def open_all(gates: Gates) -> None:
-    """Let everyone pass."""
+    """Let all waiters pass."""
     for gate in list(gates):
         gate.open()
-        gates.pop(gate, None)  # only now: an interrupt before would leave it shut for ever
+        gates.pop(gate, None)  # after the opening: an interrupt between the two would leave it shut for ever
 
 
-def leave_all(gates: Gates) -> None:
-    """Let everyone pass who has been forked along."""
+def open_all_in_child(gates: Gates) -> None:
+    """Let all waiters pass that the fork has copied."""
     for gate in list(gates):
-        gate.leave()
+        gate.open_in_child()
     gates.clear()
 
 
 def open_one(gates: Gates) -> None:
-    """Let the one pass that has waited longest, and isn't on its way already."""
+    """Let the longest-waiting waiter pass that hasn't passed already."""
     for gate in list(gates):
         opened = gate.open()
         gates.pop(gate, None)

@@ -1,10 +1,9 @@
-"""Holding events back until it is known whether they are true."""
+"""A hold, which queues events until it is known whether they are true."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from encore_events import forks
 from encore_events.delivery import forget
@@ -15,9 +14,11 @@ from encore_events.owner import Owner, current_owner
 from encore_events.plan import Report
 from encore_events.worker import EmitHandle
 
+__all__ = ["Hold"]
 
-class _Held:
-    """An event that waits, the handle of its emit if that was in the background, and if its release has begun."""
+
+class _HeldEvent:
+    """A queued event, the handle of an emit with `block=False`, and whether its release has begun."""
 
     __slots__ = ("event", "handle", "is_released")
 
@@ -27,79 +28,69 @@ class _Held:
         self.is_released = False
 
 
-class Holder(Protocol):
-    """What a hold asks of the event manager that made it."""
-
-    def begin_hold(self, hold: Hold) -> None:
-        """Ask `hold` about every event from now on."""
-
-    def end_hold(self, hold: Hold) -> None:
-        """Ask it no longer."""
-
-    def emit_held(self, event: BaseEvent, handle: EmitHandle | None) -> None:
-        """Emit an event in the background that is no longer held."""
-
-    def deliver(self, event: BaseEvent) -> None:
-        """Emit an event that is no longer held; called again, go on where an interrupt broke it off."""
-
-
 class Hold:
-    """The matching events of one thread or task, queued instead of dispatched; a context manager.
+    """A queue for the matching events that one thread or task emits; a context manager, made by `EventManager.hold`.
 
-    Leaving the block without `release()` discards them. Made by `EventManager.hold`.
+    Leaving the block without `release()` discards the events.
     """
 
-    def __init__(self, manager: Holder, cls: type[BaseEvent], accepts: Callable[[BaseEvent], bool]) -> None:
-        """Make the hold; it begins when the block is entered."""
+    def __init__(
+        self,
+        holds: dict[int, Hold],
+        cls: type[BaseEvent],
+        accepts: Callable[[BaseEvent], bool],
+        *,
+        deliver: Callable[[BaseEvent], object],
+        emit: Callable[[BaseEvent, EmitHandle], object],
+    ) -> None:
+        """Make a hold, in `holds` while it lasts. `deliver` emits released events, `emit` those with a handle."""
         self.cls = cls
-        self._manager = manager
+        self._holds = holds
+        self._deliver = deliver
+        self._emit = emit
         self._accepts = accepts
         self._owner: Owner | None = None
         self._process = forks.current
-        self._queue: dict[object, _Held] = {}
+        self._queue: dict[object, _HeldEvent] = {}
 
     def __enter__(self) -> Self:
-        """Begin to hold what the calling thread or task emits."""
+        """Start holding the events of the calling thread or task."""
         self._owner, self._process = current_owner(), forks.current
-        self._manager.begin_hold(self)
+        self._holds[id(self)] = self
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """End the hold; what wasn't released is discarded."""
+    def __exit__(self, *exc_info: object) -> None:
         self.discard()
 
     def __len__(self) -> int:
-        """How many events wait."""
+        """Return the number of queued events."""
         return len(self._queue)
 
     def __bool__(self) -> bool:
-        """A hold is a hold, even with nothing in it."""
+        """Return True, even if no event is queued."""
         return True
 
     def __repr__(self) -> str:
-        """What is held, and how many wait."""
         return f"<Hold: {len(self)} of {self.cls.__name__}>"
 
     def release(self) -> None:
-        """End the hold and emit what was held, in order. Filters and `disable` apply now.
+        """End the hold and emit the queued events in order. Filters and `disable` apply now.
 
-        An interrupt reaches all listeners of the event that is being emitted; the events after it are discarded.
+        An interrupt is raised after the last listener of the event being emitted; the events after it are discarded.
 
         Raises:
             ExceptionGroup: the manager is strict and listeners failed; all events were emitted first.
-            ForkedError: the hold began in the process that this one was forked from.
+            ForkedError: the hold was begun in this process's parent.
         """
         try:
             self.deliver()
         finally:
-            self.discard()  # nothing is left of it, unless an interrupt came
+            self.discard()  # events are left only after an interrupt
 
     def deliver(self) -> None:
-        """Do as `release` does, but keep what an interrupt has left: called again, go on with that."""
+        """Do the same, but keep the events that an interrupt leaves; called again, resume there."""
         self._check_process()
-        self._manager.end_hold(self)
+        self._holds.pop(id(self), None)
         failures: list[Exception] = []
         for key, held in list(self._queue.items()):
             try:
@@ -111,46 +102,48 @@ class Hold:
             raise ExceptionGroup("listeners failed for released events", failures)
 
     def discard(self) -> None:
-        """End the hold and forget what was held."""
+        """End the hold and discard the queued events."""
         self._check_process()
-        self._manager.end_hold(self)
+        self._holds.pop(id(self), None)
         while self._queue:
             _, held = self._queue.popitem()
             if held.handle is not None:
                 held.handle.finish()
 
     def covers(self, cls: type[BaseEvent], owner: Owner) -> bool:
-        """Whether an event of `cls`, emitted by `owner`, may be held here."""
+        """Return whether events of `cls` that `owner` emits may be held here."""
         return issubclass(cls, self.cls) and owner == self._owner
 
     def add(self, event: BaseEvent) -> None:
-        """Queue an event of the hold's that another thread emits; doing so twice changes nothing."""
+        """Queue a matching event that another thread emits. Adding it twice queues it once."""
         if isinstance(event, self.cls) and self._accepts(event):
-            self._queue[id(event)] = _Held(event, None)
+            self._queue[id(event)] = _HeldEvent(event, None)
 
     def take(self, event: BaseEvent, owner: Owner, handle: EmitHandle | None, *, once: bool = False) -> bool:
-        """Queue the event if it is one to hold, and return whether it was; `once`: it may be queued already."""
+        """Queue the event if it matches, and return whether it does. With `once`, taking it twice queues it once."""
         if not self.covers(type(event), owner) or not self._accepts(event):
             return False
-        self._queue[id(event) if once else object()] = _Held(event, handle)
+        self._queue[id(event) if once else object()] = _HeldEvent(event, handle)
         return True
 
-    def _release(self, held: _Held) -> None:
+    def _release(self, held: _HeldEvent) -> None:
         if held.handle is not None:
-            self._manager.emit_held(held.event, held.handle)
+            self._emit(held.event, held.handle)
             return
         if not held.is_released:
-            forget(held.event)  # it may have been emitted before
+            forget(held.event)  # the program may have emitted it before
             held.is_released = True
-        self._manager.deliver(held.event)
+        self._deliver(held.event)
 
     def _check_process(self) -> None:
         if self._process is not forks.this_process():
             raise ForkedError(repr(self), self._process.pid, "hold the events in the child itself")
 
 
-def taken(holds: Mapping[int, Hold], event: BaseEvent, handle: EmitHandle | None, *, once: bool = False) -> bool:
-    """Queue the event with the innermost hold that wants it, and return whether one did."""
+def queue_in_hold(
+    holds: Mapping[int, Hold], event: BaseEvent, handle: EmitHandle | None, *, once: bool = False
+) -> bool:
+    """Queue the event in the innermost matching hold, and return whether there is one."""
     if not holds:
         return False
     owner = current_owner()
@@ -158,17 +151,17 @@ def taken(holds: Mapping[int, Hold], event: BaseEvent, handle: EmitHandle | None
 
 
 def is_held(holds: Mapping[int, Hold], cls: type[BaseEvent]) -> bool:
-    """Whether one of the holds may queue an event of `cls` that the caller emits."""
+    """Return whether one of the holds may queue an event of `cls` that the caller emits."""
     owner = current_owner()
     return any(hold.covers(cls, owner) for hold in list(holds.values()))
 
 
 def _hold(_: BaseEvent) -> None:
-    """What is named when the filter of a hold fails; it is never called."""
+    """Never called: the listener that reports name when the filter of a hold fails."""
 
 
 def hold_filter(cls: type[BaseEvent], filter: Filter | None, report: Report) -> Callable[[BaseEvent], bool]:  # noqa: A002
-    """What decides whether an event is held: the same filter that a listener has, isolated in the same way."""
+    """Return a predicate that applies `filter` as for a listener, and isolates it in the same way."""
     listener = Listener(
         cls, _hold, filter=filter, where=None, priority=0, weak=False, sequence=0, collected=lambda _: None
     )
@@ -177,7 +170,7 @@ def hold_filter(cls: type[BaseEvent], filter: Filter | None, report: Report) -> 
         try:
             return listener.accepts(event)
         except (MemoryError, RecursionError):
-            raise  # the filter has not failed, and what may turn out untrue is not emitted
+            raise  # no failure of the filter; and an event that may turn out untrue must not be emitted
         except Exception as error:  # noqa: BLE001 (filters are isolated as listeners are)
             report(event, listener, error)
             return False

@@ -1,4 +1,4 @@
-"""One connected listener: what identifies it, how it is held, what it accepts."""
+"""Connected listeners: their identity, how they are held, which events they accept."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from typing import Any
 from encore_events.errors import InvalidListenerError
 from encore_events.events import BaseEvent
 
+__all__ = ["FIRST", "qualified_name"]
+
 Filter = Mapping[str, Any]
 Where = Callable[[Any], object]
 
 FIRST = math.inf
-"""The priority of those who only observe: they see an event before anyone can veto it."""
+"""The priority of listeners that only observe: they see an event before another can veto it."""
 
 _BUILTIN_METHODS = (types.BuiltinMethodType, types.MethodWrapperType)
-_NOT_WEAKLY = "it cannot be referred to weakly; pass weak=False to hold it strongly"
+_NOT_WEAKLY = "it does not support weak references; pass weak=False to hold it strongly"
 
 
 def identity_of(func: Callable[..., object]) -> Hashable:
-    """What makes two mentions of a listener the same one: never its `==` or its hash.
+    """Return a key that is equal for the same listener, whatever its `==` and hash say.
 
-    A method is made anew at each look-up, so it is known by its function and its object.
+    Each look-up of a method makes a new object, so its key is that of its function and its instance.
     """
     if isinstance(func, types.MethodType):
         return id(func.__func__), id(func.__self__)
@@ -37,7 +39,7 @@ def identity_of(func: Callable[..., object]) -> Hashable:
 
 
 def qualified_name(listener: object) -> str:
-    """Module and name of a function, partials unwrapped; of any other object, those of its class."""
+    """Return the module and name of a function, unwrapping partials, or of any other object's class."""
     while isinstance(listener, functools.partial):
         listener = listener.func
     named = listener if hasattr(listener, "__qualname__") else type(listener)
@@ -45,33 +47,19 @@ def qualified_name(listener: object) -> str:
 
 
 def is_coroutine_listener(func: Callable[..., object]) -> bool:
-    """Whether calling `func` gives a coroutine: partials and async `__call__` included."""
+    """Return whether calling `func` returns a coroutine: partials and async `__call__` included."""
     while isinstance(func, functools.partial):
         func = func.func
     return inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(type(func).__call__)
 
 
 class Listener:
-    """A function, how it is held, and which events it accepts. Never changed once it is made.
+    """An immutable record of one connection.
 
     Attributes:
-        call: takes the event; for a weakly held listener that has been collected, does nothing.
-        sequence: its place in the order of all connects.
+        call: calls the function with an event; does nothing if the function was held weakly and collected.
+        sequence: the position in the order of all connects.
     """
-
-    __slots__ = (
-        "__weakref__",
-        "_filter",
-        "_held",
-        "_where",
-        "call",
-        "cls",
-        "filter",
-        "is_coroutine",
-        "key",
-        "priority",
-        "sequence",
-    )
 
     def __init__(
         self,
@@ -85,7 +73,7 @@ class Listener:
         sequence: int,
         collected: Callable[[Listener], None],
     ) -> None:
-        """Make the record of one connection; `collected` hears of the death of what is held weakly."""
+        """Make the record; `collected` is called with it when a weakly held function is collected."""
         _check(func, filter, where, priority)
         self.cls = cls
         self.key = (cls, identity_of(func))
@@ -95,27 +83,28 @@ class Listener:
         self.is_coroutine = is_coroutine_listener(func)
         self._filter = [(operator.attrgetter(name), value) for name, value in self.filter.items()]
         self._where = where
-        held_weakly = isinstance(func, types.MethodType) if weak is None else weak
-        self._held = _held_weakly(func, functools.partial(_tell, weakref.ref(self), collected)) if held_weakly else func
+        is_weak = isinstance(func, types.MethodType) if weak is None else weak
+        died = functools.partial(_notify_collected, weakref.ref(self), collected)
+        self._held = _held_weakly(func, died) if is_weak else func
         self.call = _weak_call(self._held) if isinstance(self._held, _Weak) else func
 
     @property
     def func(self) -> Callable[..., object] | None:
-        """The function as it was connected, or None once it was collected."""
+        """The connected function, or None once it was collected."""
         return self._held.get() if isinstance(self._held, _Weak) else self._held
 
     @property
     def has_predicate(self) -> bool:
-        """Whether a predicate decides about each event."""
+        """Whether there is a `where` predicate."""
         return self._where is not None
 
     @property
     def is_conditional(self) -> bool:
-        """Whether some events of its class may not reach it."""
+        """Whether it may refuse some events of its class."""
         return bool(self._filter) or self.has_predicate
 
     def accepts(self, event: BaseEvent) -> bool:
-        """Whether filter and predicate let the event pass. What they raise is the caller's to isolate."""
+        """Return whether the event passes filter and predicate. Lets through what they raise."""
         for get, wanted in self._filter:
             try:
                 value = get(event)
@@ -126,16 +115,15 @@ class Listener:
         return self._where is None or bool(self._where(event))
 
     def __call__(self, event: BaseEvent) -> object:
-        """Call the function; blinker wants its receivers callable."""
+        """Call the function; blinker requires receivers to be callable."""
         return self.call(event)
 
     def __repr__(self) -> str:
-        """The function, what it listens to, and its priority."""
         return f"<Listener: {self.func!r} to {self.cls.__name__}, priority {self.priority}>"
 
 
 class _Weak:
-    """A function held by a weak reference; of a method, the object is what is weak."""
+    """A function held by a weak reference; for a method, a weak reference to its instance."""
 
     __slots__ = ("function", "reference")
 
@@ -151,7 +139,7 @@ class _Weak:
 
 
 def _held_weakly(func: Callable[..., object], died: Callable[[object], None]) -> _Weak:
-    if isinstance(func, _BUILTIN_METHODS):  # made anew at each look-up, so the one that is given dies at once
+    if isinstance(func, _BUILTIN_METHODS):  # each look-up makes a new object, so this one dies at once
         raise InvalidListenerError(func, _NOT_WEAKLY)
     try:
         if isinstance(func, types.MethodType):
@@ -175,7 +163,7 @@ def _weak_call(weak: _Weak) -> Callable[[BaseEvent], object]:
     return call_function if function is None else call_method
 
 
-def _tell(listener: weakref.ref[Listener], collected: Callable[[Listener], None], _: object) -> None:
+def _notify_collected(listener: weakref.ref[Listener], collected: Callable[[Listener], None], _: object) -> None:
     record = listener()
     if record is not None:
         collected(record)
@@ -203,7 +191,7 @@ def _is_path(name: object) -> bool:
 def _takes_one_argument(func: Callable[..., object]) -> bool:
     try:
         signature = inspect.signature(func)
-    except ValueError:  # a builtin that doesn't tell
+    except ValueError:  # a builtin without a signature
         return True
     try:
         signature.bind(None)

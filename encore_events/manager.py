@@ -1,9 +1,8 @@
-"""The event manager: who is connected, and how an event reaches them.
+"""The event manager, which connects listeners and emits events to them.
 
-blinker's Signals are the registry: one for each event class, for any sender. What stands on top is a
-`Plan` for each event class that was emitted. Nothing here takes a lock: each step is one operation of
-a dict, which is atomic, in an order that leaves nothing wrong between two steps; so a garbage
-collection, a fork or another thread may come between any two of them.
+The registry of listeners is one blinker Signal (any sender) for each event class. Each event class that is emitted has
+a `DispatchPlan` on top. Nothing here acquires a lock. Each step is one atomic operation of a dict, and the state is
+valid after each. So a garbage collection, a fork or another thread may come between any two steps.
 """
 
 from __future__ import annotations
@@ -23,16 +22,18 @@ from encore_events import forks
 from encore_events.delivering import DeliveringEventManager
 from encore_events.dispatch import Dispatcher, Trace
 from encore_events.errors import ManagerClosedError, NotConnectedError
-from encore_events.events import BaseEvent, check_event_class, check_made, has_hooks
+from encore_events.events import BaseEvent, check_event, check_event_class, has_hooks
 from encore_events.forks import Process, this_process
-from encore_events.hold import Hold, hold_filter, is_held, taken
+from encore_events.hold import Hold, hold_filter, is_held, queue_in_hold
 from encore_events.listeners import Filter, Listener, Where, identity_of
 from encore_events.owner import current_loop
-from encore_events.plan import Plan
+from encore_events.plan import DispatchPlan
 from encore_events.reporting import OnError, report_dropped, report_listener_error
-from encore_events.stream import end_stream
+from encore_events.stream import close_stream
 from encore_events.subscription import EventInfo, Subscription
 from encore_events.worker import EmitHandle, Worker
+
+__all__ = ["EventManager"]
 
 E = TypeVar("E", bound=BaseEvent)
 
@@ -41,33 +42,31 @@ class EventManager(DeliveringEventManager):
     """Dispatches events to the listeners of their class and its base classes, by priority.
 
     >>> manager = EventManager()
-    >>> subscription = manager.connect(BaseEvent, lambda event: print("heard", event.word))
+    >>> subscription = manager.connect(BaseEvent, lambda event: print("received", event.word))
     >>> manager.emit(BaseEvent(word="hello"))
-    heard hello
+    received hello
     >>> manager
     <EventManager: 1 listener>
 
     Args:
-        on_error: called with (event, listener, error) for what a listener, filter or predicate raises.
-        strict: after all listeners have run, raise an ExceptionGroup of what they raised.
+        on_error: called with (event, listener, error) for each error of a listener, filter or predicate.
+        strict: raise an ExceptionGroup of these errors after all listeners have run.
     """
 
     def __init__(self, *, on_error: OnError | None = None, strict: bool = False) -> None:
-        """Make an event manager with no listeners."""
         self._on_error = on_error
-        self._dispatcher = Dispatcher(self._tell, strict=strict)
+        self._dispatcher = Dispatcher(self._report_error, strict=strict)
         self._signals: dict[type[BaseEvent], blinker.Signal] = {}
         self._connected: dict[object, Listener] = {}
         self._sequence = itertools.count()
         self._silenced: dict[object, type[BaseEvent]] = {}
-        self._plans: dict[type, Plan] = {}
+        self._plans: dict[type, DispatchPlan] = {}
         self._holds: dict[int, Hold] = {}
         forks.renew_in_child(self, EventManager._renew)
         self._workers: dict[Process, Worker] = {}
         self._closed = False
 
     def __repr__(self) -> str:
-        """How many listeners are connected."""
         count = len(self._connected)
         return f"<EventManager: {count} listener{'' if count == 1 else 's'}{', closed' * self._closed}>"
 
@@ -81,21 +80,21 @@ class EventManager(DeliveringEventManager):
         where: Where | None = None,
         weak: bool | None = None,
     ) -> Subscription:
-        """Have `func` called with every event of `cls`, subclasses included.
+        """Call `func` with every event of `cls` and its subclasses.
 
-        Connecting the same function to the same class again replaces the connection, and moves it last.
+        Connecting the same function to the same class again replaces the connection and moves it last.
 
         Args:
             cls: the event class.
-            func: takes the event. A coroutine function is awaited by `emit_async`, scheduled by `emit`.
-            filter: what attributes must be, by their dotted names; a missing attribute is no match.
-            priority: higher is called earlier; among equals, who connected first.
-            where: a predicate of the event; decided, as the filter is, before the first listener runs.
-            weak: whether to hold `func` (of a method: its object) weakly; None: methods only.
+            func: takes the event. `emit_async` awaits a coroutine function, `emit` schedules it.
+            filter: required attribute values by dotted name; a missing attribute is no match.
+            priority: higher priorities are called earlier, equal ones in the order of their connecting.
+            where: a predicate of the event. Filters and predicates are evaluated before the first listener runs.
+            weak: whether to hold `func` (of a method: its instance) weakly; None: methods only.
 
         Raises:
-            InvalidListenerError: func, filter, where or priority can't be used (a TypeError).
-            ManagerClosedError: the manager has been closed.
+            InvalidListenerError: func, filter, where or priority is unusable (a TypeError).
+            ManagerClosedError: the manager is closed.
         """
         if self._closed:
             raise ManagerClosedError(self)
@@ -121,11 +120,7 @@ class EventManager(DeliveringEventManager):
         return Subscription(listener, self._end)
 
     def disconnect(self, cls: type[BaseEvent], func: Callable[..., object]) -> None:
-        """Have `func` called no longer with events of `cls`.
-
-        Raises:
-            NotConnectedError: `func` isn't connected to `cls` (a KeyError).
-        """
+        """Stop calling `func` with events of `cls`. Raises NotConnectedError, a KeyError, if it isn't connected."""
         if self._dispatcher.vetoed("disconnect", self.disconnect, (cls, func)):
             return
         listener = self._connected.pop((cls, identity_of(func)), None)
@@ -138,22 +133,25 @@ class EventManager(DeliveringEventManager):
         """Call the listeners of the event's class and its base classes.
 
         Args:
-            event: what to tell; one that is already handled reaches nobody.
-            block: False to have the manager's one worker thread call them, in the order of the emits.
+            event: the event; one that is marked as handled reaches no listener.
+            block: False to call them in the manager's one worker thread, in the order of the emits.
 
         Returns:
             None; with `block=False` a handle with `join(timeout=None)` and `done()`.
 
         Raises:
-            EventError: not an event, or one whose `__init__` did not call `super().__init__`.
+            EventError: not an event, or its `__init__` did not call `super().__init__`.
             ExceptionGroup: the manager is strict and listeners failed.
         """
         if self._holds or not block:
-            return self._emit_aside(event, None if block else EmitHandle())
+            check_event(event)
+            handle = None if block else EmitHandle()
+            self._emit_unless_held(event, handle)
+            return handle
         try:
             plan = self._plans[type(event)]
         except KeyError:
-            check_made(event)
+            check_event(event)
             plan = self._compile(type(event))
         try:
             for call in plan.plain or plan.choose(event, plan):
@@ -164,37 +162,38 @@ class EventManager(DeliveringEventManager):
                 except RecursionError:
                     raise
                 except Exception as error:  # noqa: BLE001 (listeners are isolated here)
-                    self._tell(event, plan.listener_of(call), error)
+                    report_listener_error(self, self._on_error, event, plan.func_of(call), error)
         except AttributeError:
-            check_made(event)
+            check_event(event)
             raise
         return None
 
     async def emit_async(self, event: BaseEvent) -> None:
-        """Call the listeners as `emit` does, awaiting those that are coroutine functions, in order."""
-        check_made(event)
-        if not taken(self._holds, event, None):
+        """Call the listeners in order, as `emit` does, and await coroutine listeners."""
+        check_event(event)
+        if not queue_in_hold(self._holds, event, None):
             await self._dispatcher.run_async(event, self._plan(type(event)), self.emit_async)
 
     def has_listeners(self, cls: type[BaseEvent]) -> bool:
-        """Whether an event of `cls` is worth building: someone listens, holds it or traces."""
+        """Return whether it is worth building an event of `cls`: there is a listener, a hold or a tracer."""
         if self._holds and is_held(self._holds, cls):
             return True
         try:
-            return self._plans[cls].heard
+            return self._plans[cls].has_listeners
         except KeyError:
-            return self._compile(cls).heard
+            return self._compile(cls).has_listeners
 
     def hold(self, cls: type[BaseEvent], filter: Filter | None = None) -> Hold:  # noqa: A002 (the name in the API)
-        """Queue the matching events of the calling thread or task for the length of a block.
+        """Return a context manager that queues the matching events of the calling thread or task.
 
-        `release()` emits them in order, `discard()` forgets them, and so does leaving the block.
+        `release()` emits them in order. `discard()` or leaving the block discards them.
         """
         check_event_class(cls)
-        return Hold(self, cls, hold_filter(cls, filter, self._tell))
+        accepts = hold_filter(cls, filter, self._report_error)
+        return Hold(self._holds, cls, accepts, deliver=self.deliver, emit=self._emit_unless_held)
 
     def enable(self, cls: type[BaseEvent]) -> None:
-        """Undo any number of `disable(cls)`; a `disabled(cls)` block stays silent to its end."""
+        """Undo any number of `disable(cls)`, but not the effect of a `disabled(cls)` block."""
         self._silenced.pop(cls, None)
         self._plans = {}
 
@@ -205,12 +204,12 @@ class EventManager(DeliveringEventManager):
         self._plans = {}
 
     def is_enabled(self, cls: type[BaseEvent]) -> bool:
-        """Whether events of `cls` are dispatched: neither it nor a base class of it is disabled."""
+        """Return whether events of `cls` are dispatched: neither `cls` nor a base class of it is disabled."""
         return not any(issubclass(cls, silenced) for silenced in list(self._silenced.values()))
 
     @contextlib.contextmanager
     def disabled(self, cls: type[BaseEvent]) -> Iterator[None]:
-        """Dispatch no events of `cls` and its subclasses for the length of the block; blocks nest."""
+        """Dispatch no events of `cls` and its subclasses within the block. Blocks nest."""
         check_event_class(cls)
         block = object()
         self._silenced[block] = cls
@@ -222,29 +221,28 @@ class EventManager(DeliveringEventManager):
             self._plans = {}
 
     def get_listeners(self, event_or_cls: BaseEvent | type[BaseEvent]) -> list[Callable[..., object]]:
-        """The functions that an event would reach, in order; for a class, before filters."""
+        """Return the functions that an event would reach, in order. For a class, filters are ignored."""
         if isinstance(event_or_cls, type):
             listeners = self._ordered(event_or_cls)
         else:
-            everyone = self._ordered(type(event_or_cls))
-            plan = Plan(everyone, (), enabled=True, heard=True, has_hooks=True, run=self._run)
-            listeners = [everyone[position] for position in plan.matching(event_or_cls, self._tell)]
+            ordered = self._ordered(type(event_or_cls))
+            plan = DispatchPlan(ordered, (), enabled=True, has_listeners=True, has_hooks=True, run=self._run)
+            listeners = [ordered[position] for position in plan.matching(event_or_cls, self._report_error)]
         return [func for listener in listeners if (func := listener.func) is not None]
 
     def get_event_hierarchy(self, cls: type[BaseEvent]) -> tuple[type[BaseEvent], ...]:
-        """The classes whose listeners hear an event of `cls`: from itself up to BaseEvent."""
+        """Return the event classes whose listeners an event of `cls` reaches, from `cls` up to BaseEvent."""
         check_event_class(cls)
         return tuple(base for base in cls.__mro__ if issubclass(base, BaseEvent))
 
     def register(self, cls: type[BaseEvent]) -> None:
-        """Make `cls` known to `get_event`; the first connect does so by itself."""
+        """Make `cls` known to `get_event`. Connecting does so, too."""
         self._signal(cls)
 
     def get_event(self, cls: type[BaseEvent] | None = None) -> EventInfo | dict[type[BaseEvent], EventInfo]:
-        """What is known of the event class; without one, of all that are known, by class.
+        """Return the information about `cls`, or about all known event classes, by class.
 
-        Raises:
-            KeyError: nothing ever connected to `cls`, nor was it registered.
+        A class is known once it was registered or connected to; others raise KeyError.
         """
         if cls is None:
             return {known: self._info(known) for known in list(self._signals)}
@@ -253,47 +251,41 @@ class EventManager(DeliveringEventManager):
         return self._info(cls)
 
     def set_trace(self, func: Trace | None) -> None:
-        """Have `func(name, method, args)` called before everything that the manager does; None ends it.
+        """Call `func(name, method, args)` before everything that the manager does; None removes the tracer.
 
-        `name` is 'connect', 'disconnect', 'emit' or 'listen', `method` the thing about to be called with
-        `args`. A true answer vetoes it.
+        `name` is 'connect', 'disconnect', 'emit' or 'listen'; `method` is about to be called with `args`. A true return
+        value vetoes the call.
         """
         self._dispatcher.trace = func
         self._plans = {}
 
     def close(self, timeout: float | None = None) -> None:
-        """Wait for what is queued (`timeout` seconds at most), then disconnect all; emits do nothing afterwards."""
+        """Wait up to `timeout` seconds for queued events, then disconnect all listeners. Later emits do nothing."""
         worker = self._workers.get(this_process())
         if worker is not None:
             worker.close(timeout)
         for listener in list(self._connected.values()):
-            end_stream(listener.func)  # while those who count what was dropped are still connected
+            close_stream(listener.func)  # while the listeners that count dropped events are still connected
         self._closed = True
         self._workers = {}
         for listener in list(self._connected.values()):
-            end_stream(listener.func)
+            close_stream(listener.func)
             self._remove(listener)
         self._plans = {}
 
-    def emit_held(self, event: BaseEvent, handle: EmitHandle | None) -> None:
-        """Emit an event that is no longer held. For `Hold`."""
-        if taken(self._holds, event, handle):
+    def _emit_unless_held(self, event: BaseEvent, handle: EmitHandle | None) -> None:
+        """Emit an event, on the worker if it has a handle, unless a hold takes it."""
+        if queue_in_hold(self._holds, event, handle):
             return
         if handle is None:
             self._dispatcher.run(event, self._plan(type(event)), self.emit)
         elif self._closed:
             handle.finish()
         else:
-            while not self._worker(handle.adopt()).run(functools.partial(self._deliver, event, handle)):
+            while not self._worker(handle.adopt()).run(functools.partial(self._emit_on_worker, event, handle)):
                 continue  # a signal handler has forked meanwhile: this is the child, with a worker of its own
 
-    def _emit_aside(self, event: BaseEvent, handle: EmitHandle | None) -> EmitHandle | None:
-        check_made(event)
-        self.emit_held(event, handle)
-        return handle
-
-    def _deliver(self, event: BaseEvent, handle: EmitHandle) -> None:
-        """What the worker does with an event."""
+    def _emit_on_worker(self, event: BaseEvent, handle: EmitHandle) -> None:
         plan = self._plan(type(event))
         try:
             if plan.has_coroutines and current_loop() is None:
@@ -304,7 +296,7 @@ class EventManager(DeliveringEventManager):
             handle.finish()
 
     def _worker(self, process: Process) -> Worker:
-        """The worker of this process; a forked child makes its own."""
+        """Return the process's worker; a forked child makes its own."""
         worker = self._workers.get(process)
         if worker is not None:
             return worker
@@ -316,7 +308,7 @@ class EventManager(DeliveringEventManager):
             made.stop()
         return worker
 
-    def _tell(self, event: BaseEvent, listener: Listener, error: Exception) -> None:
+    def _report_error(self, event: BaseEvent, listener: Listener, error: Exception) -> None:
         report_listener_error(self, self._on_error, event, listener.func, error)
 
     def _signal(self, cls: type[BaseEvent]) -> blinker.Signal:
@@ -324,9 +316,9 @@ class EventManager(DeliveringEventManager):
         signal = self._signals.get(cls)
         if signal is None:
             signal = blinker.Signal()
-            # A signal's first connect makes a set that a disconnect in another thread would be iterating over.
-            signal.connect(_nobody, weak=False)
-            signal.disconnect(_nobody)
+            # A signal's first connect makes a set over which a disconnect in another thread may be iterating.
+            signal.connect(_ignore, weak=False)
+            signal.disconnect(_ignore)
             signal = self._signals.setdefault(cls, signal)
         return signal
 
@@ -337,7 +329,7 @@ class EventManager(DeliveringEventManager):
             self._remove(listener)
 
     def _remove(self, listener: Listener) -> None:
-        """Take back this very connection; one that has replaced it stays."""
+        """End this very connection, but not one that has replaced it."""
         if self._connected.get(listener.key) is not listener:
             return
         found = self._connected.pop(listener.key, None)
@@ -355,22 +347,22 @@ class EventManager(DeliveringEventManager):
                 newest[listener.key] = max(listener, other or listener, key=operator.attrgetter("sequence"))
         return sorted(newest.values(), key=lambda listener: (-listener.priority, listener.sequence))
 
-    def _run(self, event: BaseEvent, plan: Plan) -> tuple[()]:
-        check_made(event)
+    def _run(self, event: BaseEvent, plan: DispatchPlan) -> tuple[()]:
+        check_event(event)
         self._dispatcher.run(event, plan, self.emit)
         return ()
 
-    def _compile(self, cls: type[BaseEvent]) -> Plan:
-        plans = self._plans  # taken before anything is read: a change from here on throws this dict away
+    def _compile(self, cls: type[BaseEvent]) -> DispatchPlan:
+        plans = self._plans  # before anything else is read: a change from here on discards this dict
         check_event_class(cls)
         is_traced = self._dispatcher.trace is not None
         enabled = not self._closed and self.is_enabled(cls)
         listeners = self._ordered(cls) if enabled else []
-        plan = Plan(
+        plan = DispatchPlan(
             listeners,
             [self._dispatcher.call_of(listener) for listener in listeners],
             enabled=enabled,
-            heard=enabled and (bool(listeners) or is_traced),
+            has_listeners=enabled and (bool(listeners) or is_traced),
             has_hooks=is_traced or self._dispatcher.strict or has_hooks(cls),
             run=self._run,
         )
@@ -386,5 +378,5 @@ def _receivers(signal: blinker.Signal | None) -> list[Listener]:
     return [] if signal is None else cast("list[Listener]", list(signal.receivers.values()))
 
 
-def _nobody(_: object) -> None:
-    """A receiver that is never called."""
+def _ignore(_: object) -> None:
+    """Never called."""

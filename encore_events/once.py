@@ -1,12 +1,14 @@
-"""What happens once, whoever of several threads comes first."""
+"""A right that is granted once."""
 
 from __future__ import annotations
 
+__all__ = ["Once"]
+
 
 class Once:
-    """A right that is granted once: to the first caller of `take()`.
+    """A right that only the first caller of `take()` gets.
 
-    Taking is one step for all threads, signal handlers and finalizers, and takes no lock.
+    `take()` is atomic for threads, signal handlers and finalizers, and acquires no lock.
 
     >>> closing = Once()
     >>> closing.take(), closing.take()
@@ -16,9 +18,8 @@ class Once:
     __slots__ = ("_right",)
 
     def __init__(self) -> None:
-        """Make a right that nobody has taken."""
         self._right = iter((True,))
 
     def take(self) -> bool:
-        """Return True to the first caller, and False to all others."""
+        """Return True to the first caller and False to all others."""
         return next(self._right, False)

@@ -1,4 +1,4 @@
-"""The identity of a caller: its thread, and the asyncio task in it."""
+"""The identity of the caller: its thread and its asyncio task."""
 
 from __future__ import annotations
 
@@ -7,23 +7,20 @@ import threading
 import weakref
 from typing import Any, NamedTuple
 
-
-class _Life:
-    """An object that exists as long as the thread that made it."""
+__all__ = ["current_owner", "here"]
 
 
 class Here(threading.local):
-    """The identity of each thread. Unlike its ident, no later thread has it again.
+    """The calling thread's identity. No later thread gets the same one, as with idents.
 
     Attributes:
-        token: the calling thread's own.
-        is_alive: a weak reference that is dead once the thread has ended.
+        token: an object that is the calling thread's own.
+        is_alive: a weak reference that dies with the thread.
     """
 
     def __init__(self) -> None:
-        """Make the token of the calling thread, when it first asks."""
         self.token = object()
-        self._life = _Life()
+        self._life = set[None]()  # lives as long as the thread; any class that supports weak references would do
         self.is_alive = weakref.ref(self._life)
 
 
@@ -31,14 +28,14 @@ here = Here()
 
 
 class Owner(NamedTuple):
-    """A thread, by its token, and the task that runs in it where an event loop does."""
+    """A thread's token, and its running task if it runs an event loop."""
 
     thread: object
     task: asyncio.Task[Any] | None
 
 
 def current_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop that runs in the calling thread, if one does."""
+    """Return the event loop that runs in the calling thread, if any."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -46,6 +43,6 @@ def current_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def current_owner() -> Owner:
-    """Return the caller's own thread and task."""
+    """Return the calling thread and task."""
     loop = current_loop()
     return Owner(here.token, None if loop is None else asyncio.current_task(loop))

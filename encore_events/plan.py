@@ -1,8 +1,8 @@
-"""The compiled plan of one event class: who hears it, in order, decided once and never changed.
+"""The compiled dispatch plan of an event class: its listeners in order, and how to choose among them.
 
-A plan is made at the first emit after something connected, disconnected, was collected, enabled or
-disabled, and thrown away at the next such change. Equality filters on the same attribute share one
-dict look-up, so 1 matching listener of 1,000 costs what 1 of 10 costs.
+A plan is immutable. The first emit after a connect, disconnect, collection, enable or disable makes it; the next such
+change discards it. Equality filters on the same attribute share one dict look-up, so 1 matching listener of 1,000
+costs what 1 of 10 costs.
 """
 
 from __future__ import annotations
@@ -11,48 +11,35 @@ import enum
 import itertools
 import operator
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from encore_events.events import BaseEvent, check_made
+from encore_events.delivery import Call
+from encore_events.events import BaseEvent, check_event
 from encore_events.listeners import Listener
 
-Call = Callable[[Any], object]
-Choose = Callable[[BaseEvent, "Plan"], Sequence[Call]]
+Choose = Callable[[BaseEvent, "DispatchPlan"], Sequence[Call]]
 Report = Callable[[BaseEvent, Listener, Exception], None]
 
-_ANYTHING = object()  # what a listener without a filter wants
+_ANYTHING = object()  # the wanted value of a listener without a filter
 
-_HASHED_AS_COMPARED = (object, str, int, float, bytes, type, type(None), enum.Enum)
-_HONEST = frozenset((kind.__eq__, kind.__hash__) for kind in _HASHED_AS_COMPARED)
+_BUILTINS = (object, str, int, float, bytes, type, type(None), enum.Enum)
+_BUILTIN_COMPARISONS = frozenset((kind.__eq__, kind.__hash__) for kind in _BUILTINS)
 
 
-class Plan:
-    """Who hears the events of one class.
+class DispatchPlan:
+    """The dispatch plan of one event class.
 
     Attributes:
-        listeners: all of them, in order, before filters.
+        listeners: all listeners, in order, before filters.
         calls: what an emit calls for each of them, in the same order.
-        plain: the calls, where every event goes to all of them; else empty, and it is for `choose` to say.
-        choose: of an event and this plan, gives the calls; where there is more to do, does it all and gives none.
-        enabled: False where the class is disabled or the manager closed: nothing at all happens.
-        heard: whether building such an event is worth it.
-        has_hooks: whether an emit has more to do than to call listeners.
-        has_coroutines: whether some listener must be awaited.
+        plain: the calls if every event reaches all listeners, otherwise empty.
+        choose: returns the calls for an event and this plan. It may do all the work itself and return none.
+        enabled: False if the class is disabled or the manager closed.
+        has_listeners: whether it is worth building such an event.
+        has_hooks: whether an emit does more than call listeners.
+        has_coroutines: whether a listener must be awaited.
     """
-
-    __slots__ = (
-        "_indexes",
-        "_scanned",
-        "calls",
-        "choose",
-        "enabled",
-        "has_coroutines",
-        "has_hooks",
-        "heard",
-        "listeners",
-        "plain",
-    )
 
     def __init__(
         self,
@@ -60,18 +47,15 @@ class Plan:
         calls: Sequence[Call],
         *,
         enabled: bool,
-        heard: bool,
+        has_listeners: bool,
         has_hooks: bool,
         run: Choose,
     ) -> None:
-        """Compile the plan for `listeners`, which are in order.
-
-        Where it `has_hooks` or many things decide who is called, an emit is left to `run`.
-        """
+        """Compile the plan. `run` handles events with hooks, and filters too complex for a look-up."""
         self.listeners = tuple(listeners)
         self.calls = tuple(calls)
         self.enabled = enabled
-        self.heard = heard
+        self.has_listeners = has_listeners
         self.has_hooks = has_hooks
         self.has_coroutines = any(listener.is_coroutine for listener in listeners)
         self._indexes, self._scanned = _indexed(self.listeners)
@@ -80,7 +64,7 @@ class Plan:
         self.choose = run if has_hooks else _chooser(self.listeners, self.calls, run)
 
     def matching(self, event: BaseEvent, report: Report) -> list[int]:
-        """The positions of the listeners that accept the event; what a filter raises goes to `report`."""
+        """Return the positions of the listeners that accept the event; `report` gets the errors of filters."""
         positions = list(self._scanned)
         for index in self._indexes:
             positions += index.candidates(event)
@@ -92,21 +76,21 @@ class Plan:
         """Return the calls of the listeners that accept the event, in order."""
         return tuple(self.calls[position] for position in self.matching(event, report))
 
-    def listener_of(self, call: Call) -> Listener:
-        """The listener that `call` stands for."""
-        return next(one for one, its_call in zip(self.listeners, self.calls, strict=True) if its_call is call)
+    def func_of(self, call: Call) -> object:
+        """Return the function whose call is `call`; if an older plan made it, `call` itself."""
+        pairs = zip(self.listeners, self.calls, strict=True)
+        return next((listener.func for listener, its_call in pairs if its_call is call), call)
 
 
-def _nobody(event: BaseEvent, _plan: Plan) -> tuple[()]:
-    """Choose where there is nothing to choose from."""
-    check_made(event)
+def _choose_none(event: BaseEvent, _plan: DispatchPlan) -> tuple[()]:
+    check_event(event)
     return ()
 
 
 def _chooser(listeners: Sequence[Listener], calls: Sequence[Call], run: Choose) -> Choose:
-    """A look-up, if each listener wants no more than one value of one and the same attribute; else `run`."""
+    """Return a look-up if all filters want one value of the same attribute and no more, otherwise `run`."""
     if not calls:
-        return _nobody
+        return _choose_none
     paths = {path for listener in listeners for path in listener.filter}
     if len(paths) != 1 or any(listener.has_predicate for listener in listeners):
         return run
@@ -118,39 +102,39 @@ def _chooser(listeners: Sequence[Listener], calls: Sequence[Call], run: Choose) 
 def _look_up(path: str, wanted: Sequence[Any], calls: Sequence[Call], run: Choose) -> Choose:
     get = operator.attrgetter(path)
     known = frozenset(wanted)
-    made: dict[Any, Sequence[Call]] = {}
-    honest: dict[type, bool] = {}
+    calls_by_value: dict[Any, Sequence[Call]] = {}
+    indexable: dict[type, bool] = {}
 
     def calls_for(value: object) -> Sequence[Call]:
         pairs = zip(calls, wanted, strict=True)
         return tuple(call for call, other in pairs if other is _ANYTHING or other is value or other == value)
 
-    rest = calls_for(object())
+    calls_for_others = calls_for(object())
 
-    def choose(event: BaseEvent, plan: Plan) -> Sequence[Call]:
+    def choose(event: BaseEvent, plan: DispatchPlan) -> Sequence[Call]:
         try:
             value = get(event)
         except AttributeError:
-            check_made(event)
-            return rest
+            check_event(event)
+            return calls_for_others
         except RecursionError:
             raise
-        except Exception:  # noqa: BLE001 (the listeners' own checks meet it again, and report it)
+        except Exception:  # noqa: BLE001 (each listener's own check raises it again, and reports it)
             return run(event, plan)
         kind = type(value)
-        if kind not in honest:
-            honest[kind] = _is_indexable(value)
-        if not honest[kind]:
+        if kind not in indexable:
+            indexable[kind] = _is_indexable(value)
+        if not indexable[kind]:
             return run(event, plan)
-        if value not in made and value in known:
-            made[value] = calls_for(value)
-        return made.get(value, rest) or _nobody(event, plan)
+        if value not in calls_by_value and value in known:
+            calls_by_value[value] = calls_for(value)
+        return calls_by_value.get(value, calls_for_others) or _choose_none(event, plan)
 
     return choose
 
 
 class _Index:
-    """The positions of the listeners whose filter names one attribute, by the value that they want."""
+    """The positions of the listeners that filter by one attribute, by the value that they want."""
 
     __slots__ = ("_by_value", "_get", "_positions")
 
@@ -168,7 +152,7 @@ class _Index:
             return ()
         except RecursionError:
             raise
-        except Exception:  # noqa: BLE001 (each listener's own check meets it again, and reports it)
+        except Exception:  # noqa: BLE001 (each listener's own check raises it again, and reports it)
             return self._positions
         if not _is_indexable(value):
             return self._positions
@@ -176,7 +160,7 @@ class _Index:
 
 
 def is_accepted(listener: Listener, event: BaseEvent, report: Report) -> bool:
-    """Whether the listener's filter and predicate let the event pass; what they raise goes to `report`."""
+    """Return whether the listener accepts the event; `report` gets the errors of its filter and predicate."""
     if not listener.is_conditional:
         return True
     try:
@@ -189,16 +173,18 @@ def is_accepted(listener: Listener, event: BaseEvent, report: Report) -> bool:
 
 
 def _is_indexable(value: object) -> bool:
-    """Whether a dict look-up decides just as `is` or `==` would: nobody's own equality or hash has a say."""
+    """Return whether a dict look-up decides as `is` or `==` would: its class defines neither equality nor hash."""
     kind = type(value)
-    return (kind.__eq__, kind.__hash__) in _HONEST
+    return (kind.__eq__, kind.__hash__) in _BUILTIN_COMPARISONS
 
 
 def _indexed(listeners: Sequence[Listener]) -> tuple[list[_Index], list[int]]:
-    """The indexes, and the positions of the listeners that no index covers."""
+    """Return the indexes, and the positions of the listeners that none of them covers."""
     values = defaultdict(set)
-    for path, value in _indexable_items(listeners):
-        values[path].add(value)
+    for listener in listeners:
+        for path, value in listener.filter.items():
+            if _is_indexable(value):
+                values[path].add(value)
     wanted: defaultdict[str, list[tuple[int, Any]]] = defaultdict(list)
     scanned = []
     for position, listener in enumerate(listeners):
@@ -206,13 +192,6 @@ def _indexed(listeners: Sequence[Listener]) -> tuple[list[_Index], list[int]]:
         if not paths:
             scanned.append(position)
             continue
-        most_telling = max(paths, key=lambda path: len(values[path]))
-        wanted[most_telling].append((position, listener.filter[most_telling]))
+        most_selective = max(paths, key=lambda path: len(values[path]))
+        wanted[most_selective].append((position, listener.filter[most_selective]))
     return [_Index(path, items) for path, items in wanted.items()], scanned
-
-
-def _indexable_items(listeners: Iterable[Listener]) -> Iterator[tuple[str, Any]]:
-    for listener in listeners:
-        for path, value in listener.filter.items():
-            if _is_indexable(value):
-                yield path, value

@@ -1,4 +1,4 @@
-"""The progress of an operation, as a start, any number of steps, and one end."""
+"""Progress events: a start, any number of steps, and one end of an operation."""
 
 from __future__ import annotations
 
@@ -11,15 +11,24 @@ from encore_events.errors import ProgressError
 from encore_events.events import BaseEvent
 from encore_events.ids import new_id
 
+__all__ = [
+    "ExitState",
+    "ProgressEndEvent",
+    "ProgressEvent",
+    "ProgressManager",
+    "ProgressStartEvent",
+    "ProgressStepEvent",
+]
+
 ExitState = Literal["normal", "warning", "error", "exception"]
 
 
 class ProgressEvent(BaseEvent):
-    """Something happened in an operation that takes a while.
+    """An event of an operation that takes a while.
 
     Attributes:
         operation_id: identifies the operation, the same in all its events.
-        message: what is being done, for people.
+        message: a description of the operation, for people.
     """
 
     operation_id: Any
@@ -30,18 +39,18 @@ class ProgressStartEvent(ProgressEvent):
     """An operation starts.
 
     Attributes:
-        steps: how many steps are expected, -1 for unknown.
+        steps: the number of steps expected, -1 if unknown.
     """
 
     steps: int = -1
 
 
 class ProgressStepEvent(ProgressEvent):
-    """An operation has got further.
+    """An operation advances.
 
     Attributes:
-        step: how many steps are done in all.
-        steps: how many are expected as far as is known by now, -1 for unknown.
+        step: the total number of steps done.
+        steps: the number of steps expected as of now, -1 if unknown.
     """
 
     step: int
@@ -49,7 +58,7 @@ class ProgressStepEvent(ProgressEvent):
 
 
 class ProgressEndEvent(ProgressEvent):
-    """An operation has ended.
+    """An operation ends.
 
     Attributes:
         exit_state: 'normal', 'warning', 'error' or 'exception'.
@@ -59,7 +68,7 @@ class ProgressEndEvent(ProgressEvent):
 
 
 class ProgressManager:
-    """Tells the start, every step and the end of one operation; a context manager that never forgets the end.
+    """Emits the start, every step and the end of one operation; a context manager that always emits the end.
 
     >>> from encore_events import EventManager
     >>> manager = EventManager()
@@ -71,11 +80,11 @@ class ProgressManager:
     nearly 2
 
     Args:
-        event_manager: where to emit; by default, `get_event_manager()`.
+        event_manager: the event manager to emit on; by default, `get_event_manager()`.
         source: the source of the events; by default, the progress manager.
-        operation_id: identifies the operation; by default, something unique.
-        message: what is being done, for people.
-        steps: how many steps are expected, -1 for unknown. An attribute: set it when it becomes known.
+        operation_id: identifies the operation; by default, a unique id.
+        message: a description of the operation, for people.
+        steps: the number of steps expected, -1 if unknown. May be set later, as an attribute.
         kwargs: more attributes for every event.
     """
 
@@ -96,7 +105,6 @@ class ProgressManager:
         steps: int = -1,
         **kwargs: Any,
     ) -> None:
-        """Make the manager of one operation that has not started; see the class."""
         self.event_manager = get_event_manager() if event_manager is None else event_manager
         self.source = self if source is None else source
         self.operation_id = new_id() if operation_id is None else operation_id
@@ -106,29 +114,24 @@ class ProgressManager:
         self.StartEventType.check_names(kwargs)
 
     def __repr__(self) -> str:
-        """What is being done, and how far it is."""
         return f"<{type(self).__name__}: {self.message!r}, {self._done} of {self.steps}>"
 
     def start(self) -> None:
-        """Tell that the operation starts.
-
-        Raises:
-            ProgressError: it has started before.
-        """
+        """Emit the start. Raises ProgressError if it was emitted before."""
         if self._started or self._ended:
             raise ProgressError("start", self.message)
         self._started = True
         try:
             self._emit(self.StartEventType, self.message, steps=self.steps)
-        except BaseException as error:  # of a strict event manager, or an interrupt
+        except BaseException as error:  # from a strict event manager, or an interrupt
             self.__exit__(type(error), error, None)
             raise
 
     def step(self, message: str | None = None, step: int | None = None) -> None:
-        """Tell that `step` steps are done in all; without it, one more than before.
+        """Emit that `step` steps are done in total, by default one more than before.
 
         Raises:
-            ProgressError: outside of `start()` and `end()`.
+            ProgressError: called before `start()` or after `end()`.
         """
         if not self._started:
             raise ProgressError("step", self.message)
@@ -136,18 +139,14 @@ class ProgressManager:
         self._emit(self.StepEventType, self.message if message is None else message, step=self._done, steps=self.steps)
 
     def end(self, message: str | None = None, exit_state: ExitState = "normal") -> None:
-        """Tell that the operation has ended.
-
-        Raises:
-            ProgressError: outside of `start()` and `end()`.
-        """
+        """Emit the end. Raises ProgressError before `start()` or after another `end()`."""
         if not self._started:
             raise ProgressError("end", self.message)
         self._started, self._ended = False, True
         self._emit(self.EndEventType, self.message if message is None else message, exit_state=exit_state)
 
     def __call__(self, message: str | int | None = None, step: int | None = None) -> None:
-        """Take a step: `progress(n)`, `progress(step=n)` and `progress('message', n)` all tell n steps in all."""
+        """Take a step, after starting if need be: `progress(n)`, `progress(step=n)` or `progress('message', n)`."""
         if isinstance(message, int):
             message, step = None, message
         if not self._started and not self._ended:
@@ -155,7 +154,7 @@ class ProgressManager:
         self.step(message, step)
 
     def __enter__(self) -> Self:
-        """Start, if that hasn't been done."""
+        """Start, unless it has started."""
         if not self._started:
             self.start()
         return self
@@ -163,7 +162,7 @@ class ProgressManager:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End, if that hasn't been done: with 'exception' and its message where the block raised."""
+        """End, unless it has ended: with 'exception' and the error's message if the block raised."""
         if not self._started:
             return
         if error is None:

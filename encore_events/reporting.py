@@ -1,4 +1,4 @@
-"""Reporting what went wrong in a listener, without ever going wrong itself."""
+"""Reports of errors in listeners and of dropped events. Reporting itself never raises to the emitter."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from typing import Any, Protocol
 from encore_events.events import BaseEvent, EventsDroppedEvent, ListenerErrorEvent
 from encore_events.owner import current_loop
 
+__all__ = ["report_failure", "report_missing"]
+
 logger = logging.getLogger("encore_events")
 
 OnError = Callable[[BaseEvent, object, Exception], object]
 
 
 class Reporting(threading.local):
-    """Whether the calling thread is just telling something.
+    """A flag of the calling thread, on while it reports.
 
-    No ContextVar: setting one allocates, and what a garbage collection then finds may set it as well, which crashes
-    CPython 3.11. Nor would a task or a timer that is started meanwhile ever be without it again.
+    It is no ContextVar, because setting one allocates. The garbage collector may then run a finalizer that sets it as
+    well, which crashes CPython 3.11. And tasks and timers started meanwhile would have it on for ever.
     """
 
     is_on = False
 
-    def during(self, job: Callable[[], object]) -> None:
-        """Do the job, and have it on meanwhile."""
+    def run(self, job: Callable[[], object]) -> None:
+        """Run `job` with the flag on."""
         before = self.is_on
         try:
             self.is_on = True  # within the `try`: an interrupt must not leave it on
@@ -36,85 +38,81 @@ class Reporting(threading.local):
             self.is_on = before
 
 
-_telling = Reporting()
-_hearing: ContextVar[asyncio.Task[Any] | None] = ContextVar("encore_events_hearing", default=None)
-"""Which task hears of trouble; those that it starts have it in their context, too, but aren't that."""
+_reporting = Reporting()
+run_as_reporting = _reporting.run
+_reporting_task: ContextVar[asyncio.Task[Any] | None] = ContextVar("encore_events_reporting_task", default=None)
+"""The task whose listeners handle a report. Tasks that it starts inherit the value, but aren't that task."""
 
 
-class Teller(Protocol):
-    """What the telling of trouble asks of an event manager."""
+class Emitter(Protocol):
+    """The part of an event manager that reporting needs."""
 
     def has_listeners(self, cls: type[BaseEvent]) -> bool:
-        """Whether anyone listens to `cls`."""
+        """Return whether anyone listens to `cls`."""
 
     def emit(self, event: BaseEvent) -> object:
         """Dispatch `event`."""
 
 
 def report_listener_error(
-    manager: Teller, on_error: OnError | None, event: BaseEvent, listener: object, error: Exception
+    manager: Emitter, on_error: OnError | None, event: BaseEvent, listener: object, error: Exception
 ) -> None:
-    """Log the error, tell `on_error`, and emit a ListenerErrorEvent.
+    """Log `error`, call `on_error`, and emit a ListenerErrorEvent.
 
-    What goes wrong while trouble is being told is only logged, so trouble about trouble ends there.
+    Errors that happen during a report are only logged, so there is no recursion.
     """
     logger.error("listener %r failed for %r", listener, event, exc_info=error)
     if is_reporting():
         return
 
-    def tell() -> None:
+    def report() -> None:
         if on_error is not None:
             _call_on_error(on_error, event, listener, error)
         if manager.has_listeners(ListenerErrorEvent):
             manager.emit(ListenerErrorEvent(source=manager, event=event, listener=listener, error=error))
 
-    _telling.during(tell)
+    _reporting.run(report)
 
 
 def is_reporting() -> bool:
-    """Whether the caller is told of trouble just now, as a listener, on the worker, or as a coroutine listener."""
-    if _telling.is_on:
+    """Return whether the caller runs as part of a report, on the worker or in a coroutine listener included."""
+    if _reporting.is_on:
         return True
-    hearing = _hearing.get()
-    return hearing is not None and current_loop() is not None and asyncio.current_task() is hearing
+    task = _reporting_task.get()
+    return task is not None and current_loop() is not None and asyncio.current_task() is task
 
 
-def hear_of_trouble() -> None:
-    """Have the running task count as one that is told of trouble, to its end."""
-    _hearing.set(asyncio.current_task())
+def mark_task_as_reporting() -> None:
+    """Make the rest of the running task part of a report."""
+    _reporting_task.set(asyncio.current_task())
 
 
-def with_trouble(job: Callable[[], object]) -> None:
-    """Do the job, of which all counts as being told of trouble."""
-    _telling.during(job)
+def report_failure(manager: Emitter, event: BaseEvent, listener: object, error: Exception) -> None:
+    """Report an error of a listener that works in a thread of its own. Never raises an Exception.
 
-
-def report_failure(manager: Teller, event: BaseEvent, listener: object, error: Exception) -> None:
-    """Tell that a listener failed in a thread of its own, where nobody can be told what goes wrong then.
-
-    An event that tells of such a failure itself is only logged, or there would be no end to it.
+    If `event` is a ListenerErrorEvent, the error is only logged, so there is no recursion.
     """
     if isinstance(event, ListenerErrorEvent):
         logger.error("listener %r failed for %r", listener, event, exc_info=error)
         return
     try:
         report_listener_error(manager, None, event, listener, error)
-    except Exception:  # of a strict event manager
-        logger.exception("telling that %r failed for %r failed", listener, event)
+    except Exception:  # from a strict event manager
+        logger.exception("could not report that %r failed for %r", listener, event)
 
 
-def report_missing(manager: Teller, notice: EventsDroppedEvent) -> None:
-    """Emit the notice for somebody who has no part in what its listeners do: what they raise is logged."""
+def report_missing(manager: Emitter, notice: EventsDroppedEvent) -> None:
+    """Emit `notice`, and only log what its listeners raise."""
     try:
         if manager.has_listeners(EventsDroppedEvent):
             manager.emit(notice)
     except Exception:
-        logger.exception("telling of %d dropped events failed", notice.count)
+        logger.exception("could not report %d dropped events", notice.count)
 
 
-def report_dropped(manager: Callable[[], Teller | None], reason: str, count: int) -> None:
-    """Log how many events the worker lost, and emit an EventsDroppedEvent where there still is a manager."""
-    logger.warning("%d events were dropped by the worker at %s", count, reason)
+def report_dropped(manager: Callable[[], Emitter | None], reason: str, count: int) -> None:
+    """Log how many events the worker dropped, and emit an EventsDroppedEvent if the manager is still alive."""
+    logger.warning("the worker dropped %d events at %s", count, reason)
     living = manager()
     if living is not None:
         living.emit(EventsDroppedEvent(source=living, queue="worker", reason=reason, count=count))
@@ -125,5 +123,5 @@ def _call_on_error(on_error: OnError, event: BaseEvent, listener: object, error:
         on_error(event, listener, error)
     except RecursionError:
         raise
-    except Exception as trouble:
-        logger.error("on_error %r failed for %r", on_error, event, exc_info=trouble)  # noqa: TRY400 (isolated as listeners are)
+    except Exception:
+        logger.exception("on_error %r failed for %r", on_error, event)

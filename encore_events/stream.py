@@ -1,4 +1,4 @@
-"""Events to be iterated over, in another thread or an event loop, at the reader's own pace."""
+"""A stream: an iterator over events, for a reader in another thread or an event loop."""
 
 from __future__ import annotations
 
@@ -16,33 +16,27 @@ from encore_events.drops import Drops
 from encore_events.errors import InvalidListenerError, StreamError
 from encore_events.events import BaseEvent, EventsDroppedEvent, check_event_class
 from encore_events.listeners import FIRST, Filter, Where
-from encore_events.reporting import Teller
+from encore_events.reporting import Emitter
 from encore_events.subscription import Subscription
+
+__all__ = ["EventStream"]
 
 E = TypeVar("E", bound=BaseEvent)
 
 READS_IN_A_ROW = 100
-"""How many events an `async for` is given before it lets other tasks have a turn."""
+"""The number of events that an `async for` reads before other tasks get a turn."""
 
 
-class Connector(Teller, Protocol):
-    """What a stream asks of its event manager."""
+class Connector(Emitter, Protocol):
+    """The part of an event manager that a stream needs."""
 
-    def connect(
-        self,
-        cls: type[E],
-        func: Callable[[E], object],
-        filter: Filter | None = None,  # noqa: A002 (the name that connect() has)
-        priority: float = 0,
-        *,
-        where: Where | None = None,
-        weak: bool | None = None,
-    ) -> Subscription:
-        """Have `func` called with every event of `cls`."""
+    @property
+    def connect(self) -> Callable[..., Subscription]:
+        """The manager's `connect`."""
 
 
 class EventStream(Generic[E]):
-    """The events of a class from now on, one after the other; made by `stream()` of an event manager.
+    """An iterator over the events of a class; made by an event manager's `stream()`.
 
     >>> from encore_events import BaseEvent, EventManager
     >>> manager = EventManager()
@@ -54,19 +48,19 @@ class EventStream(Generic[E]):
     >>> [event.word for event in stream]
     ['hello']
 
-    `for` and `async for` wait for what comes, and end when the stream is closed and all was read. Any number of
-    threads and event loops may read one stream; each event goes to one of them, and what one of them gets is in order.
-    Where events were dropped, an EventsDroppedEvent stands in their place, whose source is the stream and whose `count`
-    says how many they were.
+    `for` and `async for` wait for events, and end when the stream is closed and all events were read. Any number of
+    threads and event loops may read one stream. Each event goes to one reader; each reader gets its events in order.
+    Dropped events are replaced by an EventsDroppedEvent, with the stream as its source and their number as its `count`.
 
-    A stream sees an event before any listener can veto it. It has no thread and no task of its own, and one that
-    nobody keeps any more is disconnected.
+    A stream gets an event before any listener can veto it. It has no thread or task of its own. A stream that is
+    garbage collected is disconnected.
 
-    With the policy 'block' an emitter waits for a place, except in the thread that has read the stream last (before
-    anyone has: that made it), which can't wait for itself. An emit in any other event loop blocks that loop.
+    With the policy 'block', an emitter waits for a free place. The thread that last read the stream (before the first
+    read: the thread that made it) can't wait for itself, so it doesn't wait. An emit in any other event loop blocks
+    that loop.
 
-    A stream that is open at a fork stays the parent's. In the child it is closed and empty, no emitter waits for its
-    readers, and reading it raises ForkedError.
+    A stream that is open at a fork belongs to the parent. In the child it is closed and empty, no emitter waits for
+    its readers, and reading it raises ForkedError.
     """
 
     def __init__(
@@ -81,67 +75,63 @@ class EventStream(Generic[E]):
         name: str = "stream",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Connect to the event manager; see its `stream()`. `clock` gives seconds, to tell seldom of drops."""
+        """Connect to the event manager; see its `stream()`. `clock`, in seconds, paces the reports of drops."""
         check_event_class(cls)
-        whole = cast("object", capacity)
-        if not isinstance(whole, int) or whole < 1:
+        number = cast("object", capacity)
+        if not isinstance(number, int) or number < 1:
             raise StreamError("capacity", capacity, "a whole number of at least 1")
         if policy not in get_args(Policy):
             raise StreamError("policy", policy, "'block', 'drop_oldest' or 'drop_newest'")
         self.cls = cls
         self._buffer = cast("Buffer[E]", BUFFERS[policy](capacity, Drops(self, manager, name, clock)))
         self._subscription: Subscription | None = None
-        forks.renew_in_child(self, EventStream._leave)
+        forks.renew_in_child(self, EventStream._abandon)
         self._until_pause = itertools.cycle(reversed(range(READS_IN_A_ROW)))
-        hears_notices = issubclass(cls, EventsDroppedEvent) or issubclass(EventsDroppedEvent, cls)
-        put = self._buffer.put_unless_notice if hears_notices else self._buffer.put
+        gets_notices = issubclass(cls, EventsDroppedEvent) or issubclass(EventsDroppedEvent, cls)
+        put = self._buffer.put_unless_own_notice if gets_notices else self._buffer.put
         try:
             self._subscription = manager.connect(cls, put, filter, FIRST, where=where)
         except InvalidListenerError as error:
             raise InvalidListenerError(self, error.reason) from None
-        # The buffer is what is connected: an emitter that waits for a place keeps that alive, but not the stream.
+        # The listener is the buffer's method: an emitter that waits for a place keeps the buffer alive, not the stream.
         weakref.finalize(self, self._buffer.close).atexit = False
 
     @property
     def dropped(self) -> int:
-        """How many events were dropped in all."""
+        """The number of events dropped so far."""
         return self._buffer.drops.total
 
     @property
     def closed(self) -> bool:
-        """Whether no more events are taken; some may still wait to be read."""
+        """Whether the stream accepts no more events; some may still be unread."""
         return self._buffer.closed
 
     def __len__(self) -> int:
-        """How many events wait to be read."""
+        """Return the number of unread events."""
         return len(self._buffer)
 
     def __bool__(self) -> bool:
-        """A stream is a stream, even with nothing in it."""
+        """Return True, even if no event is unread."""
         return True
 
     def __repr__(self) -> str:
-        """Of what it is, how many events wait and how many were dropped."""
         state = f"{len(self)} waiting, {self.dropped} dropped{', closed' * self.closed}"
         return f"<EventStream of {self.cls.__name__}: {state}>"
 
     def __iter__(self) -> Self:
-        """The stream itself: what one loop leaves, the next one gives."""
         return self
 
     def __next__(self) -> E | EventsDroppedEvent:
-        """Wait for the next event."""
         event = self.get()
         if event is None:
             raise StopIteration
         return event
 
     def __aiter__(self) -> Self:
-        """The stream itself, as in `for`."""
         return self
 
     async def __anext__(self) -> E | EventsDroppedEvent:
-        """Wait for the next event; a task that is cancelled meanwhile leaves it to the next reader."""
+        """Wait for the next event. If the task is cancelled meanwhile, the next reader gets that event."""
         if next(self._until_pause) == 0:
             await asyncio.sleep(0)
         while (taken := self._buffer.take()) is None:
@@ -150,10 +140,10 @@ class EventStream(Generic[E]):
         return taken[1]
 
     def get(self, timeout: float | None = None) -> E | EventsDroppedEvent | None:
-        """The next event; None if there was none for `timeout` seconds, or the stream is closed and all was read.
+        """Return the next event, or None after `timeout` seconds or at the end of a closed stream.
 
         Raises:
-            ForkedError: this is a forked child, and the stream is its parent's (as of all that reads).
+            ForkedError: the stream belongs to this process's parent. All reading methods raise this.
         """
         end = None if timeout is None else time.monotonic() + timeout
         while (taken := self._buffer.take()) is None:
@@ -162,35 +152,31 @@ class EventStream(Generic[E]):
         return taken[1]
 
     def drain(self) -> list[tuple[float, E | EventsDroppedEvent]]:
-        """All that waits now, each with the time of its emit (seconds since the epoch); may be empty."""
+        """Return all unread events, each with the time of its emit (seconds since the epoch); may be empty."""
         self._buffer.check_own()
-        most = 2 * len(self) + 1  # events may be missing before each, and at the end
+        most = 2 * len(self) + 1  # a notice of drops may precede each event, and follow the last
         return list(itertools.islice(iter(self._buffer.take, None), most))
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until something can be read, for `timeout` seconds or until the stream is closed; whether it can."""
+        """Wait up to `timeout` seconds or until the stream is closed; return whether there is an unread event."""
         return self._buffer.wait(timeout)
 
     def close(self) -> None:
-        """Take no more events, and let blocked emitters go; what waits can still be read, then the stream ends."""
+        """Accept no more events and unblock emitters. Unread events can still be read, then the stream ends."""
         forks.this_process()
-        self._buffer.close()  # first: an interrupt leaves nobody waiting, and closing again does the rest
+        self._buffer.close()  # first: an interrupt then leaves nobody waiting, and closing again does the rest
         self._disconnect()
-        self._buffer.drops.finish()
+        self._buffer.drops.report_final()
 
     def __enter__(self) -> Self:
-        """Give the stream, which takes events since it was made."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: types.TracebackType | None
-    ) -> None:
-        """Close it."""
+    def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _leave(self) -> object:
-        """Leave the stream to the parent, in a forked child."""
-        left = self._buffer.leave()
+    def _abandon(self) -> object:
+        """Close the stream in a forked child: it is the parent's."""
+        left = self._buffer.abandon()
         self._disconnect()
         return left
 
@@ -199,8 +185,8 @@ class EventStream(Generic[E]):
             self._subscription.disconnect()
 
 
-def end_stream(func: Callable[..., object] | None) -> None:
-    """Close the stream whose listener `func` is, if it is one. For the event manager."""
+def close_stream(func: Callable[..., object] | None) -> None:
+    """Close the stream that connected `func`, if one did. For the event manager."""
     if isinstance(func, types.MethodType) and isinstance(func.__self__, Buffer):
         func.__self__.close()
-        func.__self__.drops.finish()
+        func.__self__.drops.report_final()

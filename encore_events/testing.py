@@ -1,21 +1,22 @@
-"""What the tests of a program need to assert on its events."""
+"""Helpers for programs' tests."""
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Self, TypeVar
 
 from encore_events.abstract import BaseEventManager
 from encore_events.events import BaseEvent
 from encore_events.listeners import FIRST
 
+__all__ = ["EventRecorder"]
+
 E = TypeVar("E", bound=BaseEvent)
 
 
 class EventRecorder:
-    """Every event of a class and its subclasses, from now until `disconnect()`, in `events`.
+    """Records the events of a class and its subclasses in `events` until `disconnect()`; a context manager.
 
-    It sees an event before any listener can veto it.
+    It records an event before any listener can veto it.
 
     >>> from encore_events import EventManager
     >>> manager = EventManager()
@@ -26,37 +27,32 @@ class EventRecorder:
     """
 
     def __init__(self, manager: BaseEventManager, cls: type[BaseEvent] = BaseEvent) -> None:
-        """Begin to record the events of `cls` that `manager` emits."""
+        """Start recording the events of `cls` that `manager` emits."""
         self.events: list[BaseEvent] = []
         self._subscription = manager.connect(cls, self._record, priority=FIRST, weak=False)
 
     def __enter__(self) -> Self:
-        """Give the recorder, which records since it was made."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Disconnect."""
+    def __exit__(self, *exc_info: object) -> None:
         self.disconnect()
 
     def __repr__(self) -> str:
-        """How much was recorded."""
         return f"<EventRecorder: {len(self.events)} events>"
 
     def disconnect(self) -> None:
-        """Record no more; what was recorded stays."""
+        """Stop recording; `events` stays."""
         self._subscription.disconnect()
 
     def of(self, cls: type[E]) -> list[E]:
-        """The events of `cls` and its subclasses."""
+        """Return the events of `cls` and its subclasses."""
         return [event for event in self.events if isinstance(event, cls)]
 
     def one(self, cls: type[E]) -> E:
-        """The only event of `cls`.
+        """Return the only event of `cls`.
 
         Raises:
-            AssertionError: there is none, or more than one; with all that was recorded.
+            AssertionError: there is none, or more than one; the message lists all recorded events.
         """
         found = self.of(cls)
         if len(found) != 1:
@@ -64,11 +60,11 @@ class EventRecorder:
         return found[0]
 
     def names(self) -> list[str]:
-        """The class names of the events, in order."""
+        """Return the class names of the events, in order."""
         return [type(event).__name__ for event in self.events]
 
     def clear(self) -> None:
-        """Forget what was recorded, and go on."""
+        """Forget the recorded events and go on recording."""
         self.events.clear()
 
     def _record(self, event: BaseEvent) -> None:

@@ -1,7 +1,7 @@
-"""The worker behind `emit(block=False)`: one thread, one bounded queue, first in, first out.
+"""The worker behind `emit(block=False)`: one thread and one bounded first-in, first-out queue.
 
-Everything that an emitter touches is a `SimpleQueue`, whose `put` and `get` may be interrupted by a
-garbage collection that emits in its turn; a lock of ours could not.
+Emitters use nothing but `SimpleQueue`s. A garbage collection that emits may interrupt their `put` and `get`; with a
+lock of our own, that would deadlock.
 """
 
 from __future__ import annotations
@@ -17,35 +17,37 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from encore_events import forks
-from encore_events.reporting import is_reporting, with_trouble
+from encore_events.background import run_shown
+from encore_events.reporting import is_reporting, run_as_reporting
+
+__all__ = ["EmitHandle"]
 
 CAPACITY = 10_000
-"""How many events may wait; the next emitter waits for a place."""
+"""The number of events that may wait; the next emitter waits for a free place."""
 
 EXIT_SECONDS = 5.0
-"""How long the exit of the interpreter waits for what is queued."""
+"""The time that the interpreter's exit waits for queued events."""
 
 Job = Callable[[], object]
 
 
 class EmitHandle:
-    """What `emit(block=False)` gives: whether the event has been dispatched.
+    """The state of an event emitted with `block=False`.
 
-    What was not done at a fork is done by the parent; a forked child is told that it isn't, at once.
+    An event that was queued at a fork is dispatched by the parent. In the child, `join()` returns False at once.
     """
 
     __slots__ = ("_finished", "_process", "_waiting")
 
     def __init__(self) -> None:
-        """Make a handle of an event that waits."""
         self._finished = False
         self._process = forks.current
-        # Not a threading.Event: its own lock may be held when a garbage collection emits, and waits for the worker.
+        # No threading.Event: its lock may be held when a garbage collection emits, and waits for the worker.
         self._waiting = threading.Lock()
         self._waiting.acquire()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until every listener has run, or for `timeout` seconds; whether they have."""
+        """Wait up to `timeout` seconds until every listener has run; return whether they have."""
         if self._finished or self._process is not forks.this_process():
             return self._finished
         place = object()
@@ -58,70 +60,69 @@ class EmitHandle:
         return self._finished
 
     def done(self) -> bool:
-        """Whether every listener has run."""
+        """Return whether every listener has run."""
         return self._finished
 
     def finish(self) -> None:
-        """Say that there is nothing more to wait for. For the bus."""
+        """Mark the event as done. For the bus."""
         self._finished = True
-        self.open()
+        self.release_waiters()
 
     def adopt(self) -> forks.Process:
-        """Have the event be one of the calling process, and return that. For the bus."""
+        """Assign the event to the calling process, and return that. For the bus."""
         self._process = forks.this_process()
         return self._process
 
-    def open(self) -> None:
-        """Let everyone go who waits. For the bus."""
-        try:  # noqa: SIM105 (a third of the time)
+    def release_waiters(self) -> None:
+        """Let all `join()`s return. For the bus."""
+        try:  # noqa: SIM105 (`suppress` takes three times as long)
             self._waiting.release()
-        except RuntimeError:  # that was done before, in a forked child
+        except RuntimeError:  # a forked child has released it before
             pass
 
     def __repr__(self) -> str:
-        """Whether it is done."""
         return f"<EmitHandle: {'done' if self.done() else 'waiting'}>"
 
 
 class _Joins:
-    """Those that are being joined: a thread that forks meanwhile, in a signal handler, waits for no parent's worker."""
+    """The handles being joined. If a signal handler forks in a `join()`, it returns in the child."""
 
     def __init__(self) -> None:
         self.handles: dict[object, EmitHandle] = {}
-        forks.renew_in_child(self, _Joins.leave)
+        forks.renew_in_child(self, _Joins.abandon)
 
-    def leave(self) -> None:
+    def abandon(self) -> None:
         for handle in list(self.handles.values()):
-            handle.open()
+            handle.release_waiters()
 
 
 _joins = _Joins()
 
 
 class Worker:
-    """Runs jobs one after the other in a thread of its own, each in the context it was given in.
+    """A thread that runs jobs one after the other, each in the context of the `run()` that queued it.
 
-    It is left behind by a fork, with all that it has to do: a forked child makes another one.
+    The worker and its jobs stay in the parent at a fork; a child makes another worker.
     """
 
     def __init__(self, dropped: Callable[[str, int], None], *, capacity: int = CAPACITY) -> None:
-        """Start the thread. `dropped` hears, at its end, why and how many jobs were not done in time."""
+        """Start the thread. `dropped` is called with the reason and number of jobs not done in time at the end."""
         self._dropped = dropped
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._places: SimpleQueue[None] = SimpleQueue()
         for _ in range(capacity):
             self._places.put(None)
         self._process = forks.this_process()
-        forks.renew_in_child(self, Worker._leave)
+        forks.renew_in_child(self, Worker._abandon)
         self._thread = self._started()
         self._stopped = self._thread is None
         atexit.register(self._exit)
 
     def run(self, job: Job) -> bool:
-        """Queue the job, waiting for a place if need be; on the worker's own thread, run it at once.
+        """Queue the job, waiting for a free place if need be. On the worker's own thread, run it at once.
 
         Returns:
-            False if a fork has left the worker behind meanwhile, and the job is another's to do.
+            False if a fork came meanwhile: this is the child, and its own worker must run the job.
         """
         if threading.get_ident() == self._thread:
             job()
@@ -130,7 +131,7 @@ class Worker:
         if self._process is not forks.current:
             return False
         context, places = contextvars.copy_context(), self._places
-        in_context = functools.partial(with_trouble, job) if is_reporting() else job
+        in_context = functools.partial(run_as_reporting, job) if is_reporting() else job
 
         def take_turn() -> None:
             places.put(None)
@@ -139,31 +140,27 @@ class Worker:
         self._put(take_turn)
         return True
 
-    def flush(self, timeout: float | None = None) -> bool:
-        """Have all done that was queued before this call; whether it was, within `timeout` seconds."""
+    def close(self, timeout: float | None, reason: str = "close") -> None:
+        """Wait up to `timeout` seconds for the queued jobs, report those not done to `dropped`, and end the thread."""
         if threading.get_ident() == self._thread:
             self._run_all()
-            return True
-        flushed = EmitHandle()
-        self._put(flushed.finish)
-        return flushed.join(timeout)
-
-    def close(self, timeout: float | None, reason: str = "close") -> None:
-        """Flush, then end the thread; what was not done in time is told to `dropped`."""
-        if not self.flush(timeout) and self._process is forks.current:
-            self._dropped(reason, self._jobs.qsize() - 1)  # the last one is the flush's own
+        else:
+            flushed = EmitHandle()
+            self._put(flushed.finish)
+            if not flushed.join(timeout) and self._process is forks.current:
+                self._dropped(reason, self._jobs.qsize() - 1)  # the last job is `flushed.finish`
         self.stop()
 
     def stop(self) -> None:
-        """Let the thread end after what is queued. Waits for nothing, so a garbage collection may call it."""
+        """End the thread after the queued jobs. Doesn't wait, so a garbage collection may call it."""
         atexit.unregister(self._exit)
         self._stopped = True
         self._jobs.put(None)
 
     def _started(self) -> int | None:
-        """The new thread, or None where there can be no more: at the exit of the interpreter."""
+        """Start a thread and return its ident; None if no thread can be started: the interpreter exits."""
         try:
-            # threading.Thread takes a lock when it starts, and a collection may emit while that lock is held.
+            # threading.Thread acquires a lock when it starts, and a garbage collection may emit while that is held.
             return _thread.start_new_thread(_begin, (self._jobs, self._process))
         except RuntimeError:
             return None
@@ -177,11 +174,11 @@ class Worker:
         if self._process is forks.this_process():
             self.close(EXIT_SECONDS, "exit")
 
-    def _leave(self) -> object:
-        """Leave the thread and its jobs to the parent, in a forked child; return those, to be freed."""
+    def _abandon(self) -> object:
+        """Forget the parent's jobs in a forked child, and return them, to be freed."""
         jobs, places = self._jobs, self._places
         self._jobs, self._places = SimpleQueue(), SimpleQueue()
-        places.put(None)  # the thread that has forked, in a signal handler, may be waiting for one
+        places.put(None)  # the forking thread may be waiting for a place, if a signal handler forked
         atexit.unregister(self._exit)
         return jobs
 
@@ -190,15 +187,13 @@ class Worker:
             while True:
                 job = self._jobs.get_nowait()
                 if job is not None:
-                    _run(job)
+                    run_shown(job)
         if self._stopped:
-            self._jobs.put(None)  # what ends the thread was taken out with the rest
+            self._jobs.put(None)  # the loop has removed the item that ends the thread
 
 
-def _begin(
-    jobs: SimpleQueue[Job | None], process: forks.Process
-) -> None:  # pragma: no cover (seen only from its end on)
-    """Let debuggers and coverage see what runs here, as in any threading.Thread."""
+def _begin(jobs: SimpleQueue[Job | None], process: forks.Process) -> None:  # pragma: no cover (starts coverage)
+    """Install the hooks of debuggers and coverage, as threading.Thread does."""
     sys.setprofile(threading.getprofile())
     sys.settrace(threading.gettrace())
     _work(jobs, process)
@@ -207,14 +202,7 @@ def _begin(
 def _work(jobs: SimpleQueue[Job | None], process: forks.Process) -> None:
     threading.current_thread().name = "encore-events"
     while (job := jobs.get()) is not None:
-        _run(job)
-        del job  # while it waits, the worker keeps nothing alive
+        run_shown(job)
+        del job  # or the worker would keep it alive while waiting
         if process is not forks.current:
-            return  # the job has forked, and this is the child: what is queued is the parent's
-
-
-def _run(job: Job) -> None:
-    try:
-        job()
-    except BaseException:  # noqa: BLE001 (as a thread's own: shown by the hook, and the next job runs)
-        threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+            return  # the job has forked, and this is the child: the queued jobs are the parent's

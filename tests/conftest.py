@@ -1,4 +1,4 @@
-"""What many tests share: an event manager for each, a store that emits on it, and a real server that shows it."""
+"""Shared fixtures: an event manager, a store that emits on it, and a real server for its page."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def store(manager: EventManager) -> DictMemoryStore:
 
 @pytest.fixture
 def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a step event emitted for each chunk."""
+    """Emit a step event for each chunk."""
     monkeypatch.setattr(StoreProgressManager, "min_interval", 0)
 
 
@@ -50,13 +50,13 @@ def feed(manager: EventManager) -> Iterator[EventFeed]:
 
 @pytest.fixture
 def monitored(manager: EventManager, registry: CollectorRegistry) -> Iterator[Monitor]:
-    """What serves the page."""
+    """Yield a monitor that serves the page on a free port."""
     with monitor(manager, logs=False, registry=registry, port=0) as monitored:
         yield monitored
 
 
 @pytest.fixture
 def page(monitored: Monitor) -> str:
-    """The address of the page."""
+    """Return the URL of the page."""
     assert monitored.page is not None
     return monitored.page

@@ -1,4 +1,4 @@
-"""What programs under test fork with: a child that answers, locks that another thread holds meanwhile, signals."""
+"""Helpers for programs under test that fork: children that answer, locks held by another thread, signals."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 20
-"""How long a child may take; one that hangs is killed."""
+"""The time after which a child is killed."""
 
 
 def run_forking(program: str, *arguments: object) -> list[str]:
-    """Run a program that forks, and give the lines that it prints.
+    """Run a program that forks, and return the lines that it prints.
 
-    There is no coverage of it, which takes a lock of its own in every thread: a fork would find that taken.
+    It runs without coverage, whose lock in every thread may be held at a fork.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     options = ["-W", "error", "-W", "ignore::ResourceWarning", "-X", "faulthandler"]
@@ -34,16 +34,16 @@ def run_forking(program: str, *arguments: object) -> list[str]:
 
 
 def fork() -> int:
-    """Fork as programs do."""
+    """Fork with the hooks of `os.register_at_fork`."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forking where there are threads: what is tested
+        warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads is intended
         return os.fork()
 
 
 def fork_without_hooks() -> int:
-    """Fork as a program in C does: no hook of Python runs.
+    """Fork as C code does, without Python's hooks.
 
-    Nor does the interpreter renew its own locks then, so its other threads have to be at rest.
+    The interpreter doesn't renew its own locks then, so all other threads must be idle.
     """
     time.sleep(0.05)
     return int(ctypes.PyDLL(None).fork())
@@ -53,13 +53,18 @@ FORKS: dict[str, Callable[[], int]] = {"with hooks": fork, "without hooks": fork
 
 
 def forked(work: Callable[[], object], fork: Callable[[], int] = fork) -> str:
-    """Do the work in a child; give what it returned or raised, as text, or the signal that ended it."""
+    """Call `work` in a child; return its result or error as text, or the signal that ended the child."""
     reading, writing = os.pipe()
     child = fork()
     if child == 0:
         signal.alarm(SECONDS)
         os.write(writing, outcome(work).encode())
         os._exit(0)
+    return answer_of(child, reading, writing)
+
+
+def answer_of(child: int, reading: int, writing: int) -> str:
+    """Return what the child writes to the pipe, or the signal that ends it."""
     os.close(writing)
     answer = b"".join(iter(lambda: os.read(reading, 65536), b"")).decode()
     os.close(reading)
@@ -68,7 +73,7 @@ def forked(work: Callable[[], object], fork: Callable[[], int] = fork) -> str:
 
 
 def outcome(work: Callable[[], object]) -> str:
-    """What the work returned, or the class of what it raised."""
+    """Return the repr of the result of `work`, or the name of the exception's class."""
     try:
         return repr(work())
     except BaseException as error:
@@ -77,7 +82,7 @@ def outcome(work: Callable[[], object]) -> str:
 
 @contextlib.contextmanager
 def held(lock: Any) -> Iterator[None]:
-    """Have another thread hold the lock for the length of the block."""
+    """Make another thread hold the lock during the block."""
     holds, ends = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -96,7 +101,7 @@ def held(lock: Any) -> Iterator[None]:
 
 
 def forked_in_a_handler(work: Callable[[], object], is_waiting: Callable[[], object]) -> str:
-    """Do the work, and fork in a signal handler once it waits; give how it went on in the child."""
+    """Call `work`, fork in a signal handler once `is_waiting()`, and return the outcome of `work` in the child."""
     main, children = threading.main_thread(), list[int]()
     reading, writing = os.pipe()
 
@@ -105,7 +110,7 @@ def forked_in_a_handler(work: Callable[[], object], is_waiting: Callable[[], obj
         if children[-1] == 0:
             signal.alarm(SECONDS)
         else:
-            raise KeyboardInterrupt  # the parent need not wait any longer
+            raise KeyboardInterrupt  # ends the waiting in the parent
 
     def interrupt() -> None:
         until(is_waiting)
@@ -119,15 +124,11 @@ def forked_in_a_handler(work: Callable[[], object], is_waiting: Callable[[], obj
         os.write(writing, answer.encode())
         os._exit(0)
     thread.join()
-    os.close(writing)
-    answer = b"".join(iter(lambda: os.read(reading, 65536), b"")).decode()
-    os.close(reading)
-    status = os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1])
-    return f"ended by {status}" if status else answer
+    return answer_of(children[0], reading, writing)
 
 
 def until(condition: Callable[[], object]) -> None:
-    """Wait until the condition holds."""
+    """Wait until `condition()` is true."""
     end = time.monotonic() + SECONDS
     while not condition():
         assert time.monotonic() < end

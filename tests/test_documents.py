@@ -1,4 +1,4 @@
-"""Every example in the README and the docs runs, as a reader would run it."""
+"""Every example in the README and the docs runs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def blocks(page: Path, language: str) -> list[str]:
+    """Return the code blocks of a page in the language."""
     return [code for kind, code in FENCE.findall(page.read_text(encoding="utf-8")) if kind == language]
 
 
 def programs() -> list[object]:
+    """Return the Python programs of all pages as test parameters."""
     return [
         pytest.param(code, id=f"{page.name}-{number}")
         for page in PAGES
@@ -32,21 +34,22 @@ def programs() -> list[object]:
 
 
 def commands() -> list[str]:
+    """Return the `encore copy` and `encore dashboards` commands of the README."""
     lines = [line for block in blocks(ROOT / "README.md", "console") for line in block.splitlines()]
     return [line.removeprefix("$ ") for line in lines if line.startswith(("$ encore copy", "$ encore dashboards"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_sessions_on_a_page_say_what_is_written_there(page: Path) -> None:
+def test_interactive_examples_print_what_the_page_shows(page: Path) -> None:
     results = doctest.testfile(str(page), module_relative=False)
 
     assert results.failed == 0
 
 
 @pytest.mark.parametrize("program", programs())
-def test_a_program_on_a_page_runs(program: str, tmp_path: Path) -> None:
+def test_program_on_page_runs(program: str, tmp_path: Path) -> None:
     (tmp_path / "reports").mkdir()
-    program = program.replace("port=9464", "port=0")  # a reader has that port; the tests run side by side
+    program = program.replace("port=9464", "port=0")  # tests run in parallel and cannot share a port
 
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
@@ -56,7 +59,7 @@ def test_a_program_on_a_page_runs(program: str, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_the_commands_of_the_readme_run_one_after_the_other(tmp_path: Path) -> None:
+def test_readme_commands_run_in_order(tmp_path: Path) -> None:
     (tmp_path / "photos" / "2026").mkdir(parents=True)
     (tmp_path / "photos" / "2026" / "sea.jpg").write_bytes(os.urandom(100_000))
     lines = commands()
@@ -73,20 +76,20 @@ def test_the_commands_of_the_readme_run_one_after_the_other(tmp_path: Path) -> N
 
 
 def metrics_table() -> str:
-    """The catalogue as the docs show it."""
-    rows = ["| metric | type | labels | what it tells |", "|---|---|---|---|"]
+    """Return the metric catalogue as the Markdown table of the docs."""
+    rows = ["| metric | type | labels | description |", "|---|---|---|---|"]
     rows += [f"| {one.name} | {one.type} | {', '.join(one.labels)} | {one.help} |" for one in CATALOGUE]
     return "\n".join(rows)
 
 
-def test_the_docs_have_the_catalogue_of_metrics() -> None:
+def test_docs_contain_the_metrics_table() -> None:
     page = (ROOT / "docs" / "logs-and-metrics.md").read_text(encoding="utf-8")
 
     assert metrics_table() in page, f"put this table into docs/logs-and-metrics.md:\n{metrics_table()}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+def test_links_of_page_exist(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
 
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []

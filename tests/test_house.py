@@ -1,4 +1,4 @@
-"""The rules of the house that no tool checks by itself, and the contracts of the imports."""
+"""Rules of the code base that no tool checks by itself, and the import contracts."""
 
 from __future__ import annotations
 
@@ -14,11 +14,19 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("encore_events", "encore_storage")
 SOURCES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-FRONT_DOORS = [path for path in SOURCES if path.name == "__init__.py" or path == Path("encore_storage/utils.py")]
+RE_EXPORTING_MODULES = [
+    path for path in SOURCES if path.name == "__init__.py" or path == Path("encore_storage/utils.py")
+]
 WITHOUT_EXTRAS = [path for path in SOURCES if {"cli", "server"}.isdisjoint(path.with_suffix("").parts)]
-# The bars draw on a terminal; the outputs write to where a program has structlog write.
+# The bars draw on a terminal; the outputs write to the stream that the program gave structlog.
 SILENT = [
     path for path in SOURCES if "cli" not in path.with_suffix("").parts and path.name not in {"bars.py", "outputs.py"}
+]
+BUS_MODULES = [path for path in SOURCES if path.parts[0] == "encore_events"]
+BUS_USERS = [
+    path.relative_to(ROOT)
+    for package in ("benchmarks", "dashboards", "encore_storage")
+    for path in sorted((ROOT / package).rglob("*.py"))
 ]
 LONGEST = 400
 
@@ -26,7 +34,7 @@ IMPORT_ALL = """
 import importlib, json, logging, pkgutil, signal, sys, threading
 import prometheus_client, structlog
 
-def world():
+def state():
     return {
         "threads": sorted(thread.name for thread in threading.enumerate()),
         "metrics": sorted(family.name for family in prometheus_client.REGISTRY.collect()),
@@ -36,7 +44,7 @@ def world():
         "signals": [repr(signal.getsignal(number)) for number in sorted(signal.valid_signals())],
     }
 
-before = world()
+before = state()
 names = []
 for package in sys.argv[1:]:
     path = importlib.import_module(package).__path__
@@ -44,7 +52,7 @@ for package in sys.argv[1:]:
 for name in names:
     if not name.endswith("__main__"):
         importlib.import_module(name)
-print(json.dumps({"before": before, "after": world(), "names": names}))
+print(json.dumps({"before": before, "after": state(), "names": names}))
 """
 
 IMPORT_WITHOUT_EXTRAS = """
@@ -58,7 +66,7 @@ for name in sys.argv[1:]:
 
 
 def run(program: str, *arguments: str) -> str:
-    """What a program prints that runs in a fresh interpreter, warnings as errors."""
+    """Run a program in a new interpreter, with warnings as errors, and return its output."""
     command = [sys.executable, "-W", "error", "-c", program, *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr or done.stdout
@@ -74,36 +82,40 @@ def module_name(path: Path) -> str:
     return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
 
 
+def parse(path: Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_text(encoding="utf-8"))
+
+
 def isort_order(name: str) -> tuple[bool, bool, str]:
-    """CONSTANTS, then Classes, then functions, as isort sorts what a module imports."""
+    """Return a sort key: CONSTANTS, then Classes, then functions, as isort sorts imported names."""
     return not name.isupper(), not name[0].isupper(), name
 
 
 @pytest.mark.parametrize("aspect", ["threads", "metrics", "structlog is configured", "logging", "hooks", "signals"])
-def test_importing_every_module_does_nothing(imported: Any, aspect: str) -> None:
+def test_importing_every_module_has_no_side_effects(imported: Any, aspect: str) -> None:
     assert imported["after"][aspect] == imported["before"][aspect]
 
 
-def test_importing_every_module_writes_nothing_and_reaches_them_all(imported: Any) -> None:
+def test_every_module_is_imported_without_output(imported: Any) -> None:
     assert sorted(imported["names"]) == sorted(map(module_name, SOURCES))
 
 
-def test_the_library_imports_without_any_extra() -> None:
+def test_library_imports_without_extras() -> None:
     assert run(IMPORT_WITHOUT_EXTRAS, *map(module_name, WITHOUT_EXTRAS)) == ""
 
 
-@pytest.mark.parametrize("path", FRONT_DOORS, ids=module_name)
-def test_a_front_door_only_re_exports(path: Path) -> None:
-    statements = ast.parse((ROOT / path).read_text(encoding="utf-8")).body
+@pytest.mark.parametrize("path", RE_EXPORTING_MODULES, ids=module_name)
+def test_re_exporting_module_only_re_exports(path: Path) -> None:
+    statements = parse(path).body
 
     assert ast.get_docstring(ast.Module(statements, []))
     for statement in statements[1:]:
         assert isinstance(statement, ast.ImportFrom) or ast.unparse(statement).startswith("__all__ = [")
 
 
-@pytest.mark.parametrize("path", FRONT_DOORS, ids=module_name)
-def test_a_front_door_lists_in_order_what_it_imports(path: Path) -> None:
-    statements = ast.parse((ROOT / path).read_text(encoding="utf-8")).body
+@pytest.mark.parametrize("path", RE_EXPORTING_MODULES, ids=module_name)
+def test_re_exporting_module_has_sorted_all(path: Path) -> None:
+    statements = parse(path).body
     imports = [statement for statement in statements if isinstance(statement, ast.ImportFrom)]
     names = [alias.asname or alias.name for statement in imports for alias in statement.names]
     listed = [ast.literal_eval(statement.value) for statement in statements if isinstance(statement, ast.Assign)]
@@ -111,19 +123,62 @@ def test_a_front_door_lists_in_order_what_it_imports(path: Path) -> None:
     assert listed == ([sorted(names, key=isort_order)] if names else [])
 
 
+def declared_names(path: Path) -> list[str]:
+    """Return the module's `__all__`, empty if there is none."""
+    assigned = [node for node in parse(path).body if isinstance(node, ast.Assign)]
+    listed = [node.value for node in assigned if ast.unparse(node.targets[0]) == "__all__"]
+    return [name for value in listed for name in ast.literal_eval(value)]
+
+
+def bus_names_used_in(path: Path) -> set[tuple[str, str]]:
+    """Return (module, name) for each name of `encore_events` that the file imports or reads as a module's attribute."""
+    nodes = list(ast.walk(parse(path)))
+    plain = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    assert not [name for name in plain if name.split(".")[0] == "encore_events"]
+    modules = {module_name(path) for path in BUS_MODULES}
+    imported = {
+        alias.asname or alias.name: (node.module, alias.name)
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "encore_events"
+        for alias in node.names
+    }
+    aliases = {name: f"{module}.{used}" for name, (module, used) in imported.items() if f"{module}.{used}" in modules}
+    attributes = {
+        (aliases[node.value.id], node.attr)
+        for node in nodes
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in aliases
+    }
+    return attributes | {(module or "", used) for name, (module, used) in imported.items() if name not in aliases}
+
+
+@pytest.mark.parametrize("path", BUS_MODULES, ids=module_name)
+def test_declared_names_are_public_and_sorted(path: Path) -> None:
+    names = declared_names(path)
+
+    assert names == sorted(names, key=isort_order)
+    assert not [name for name in names if name.startswith("_")]
+
+
+@pytest.mark.parametrize("path", BUS_USERS, ids=module_name)
+def test_other_packages_use_only_declared_names_of_the_bus(path: Path) -> None:
+    declared = {(module_name(source), name) for source in BUS_MODULES for name in declared_names(source)}
+
+    assert bus_names_used_in(path) <= declared
+
+
 @pytest.mark.parametrize("package", PACKAGES)
-def test_a_package_tells_type_checkers_that_it_is_typed(package: str) -> None:
+def test_package_has_py_typed_marker(package: str) -> None:
     assert (ROOT / package / "py.typed").exists()
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_name)
-def test_a_module_is_short_enough_to_be_one_concept(path: Path) -> None:
+def test_module_is_short(path: Path) -> None:
     assert len((ROOT / path).read_text(encoding="utf-8").splitlines()) <= LONGEST
 
 
 @pytest.mark.parametrize("path", SILENT, ids=module_name)
-def test_only_the_command_and_the_bars_write_to_the_terminal(path: Path) -> None:
-    nodes = list(ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))))
+def test_only_command_and_bars_write_to_the_terminal(path: Path) -> None:
+    nodes = list(ast.walk(parse(path)))
     names = {node.id for node in nodes if isinstance(node, ast.Name)}
     attributes = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
 
@@ -131,5 +186,5 @@ def test_only_the_command_and_the_bars_write_to_the_terminal(path: Path) -> None
     assert attributes.isdisjoint({"sys.stdout", "sys.stderr"})
 
 
-def test_imports_run_one_way() -> None:
+def test_import_contracts_hold() -> None:
     run("from importlinter.cli import lint_imports; import sys; sys.exit(lint_imports(no_cache=True))")

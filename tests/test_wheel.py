@@ -1,4 +1,4 @@
-"""What is installed from a wheel has, and writes, the same files as the checkout."""
+"""An installed wheel has, and writes, the same files as the checkout."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ PAGE = Path("encore_storage", "server", "page")
 
 def run(*command: object, **environment: str) -> str:
     words = list(map(str, command))
-    inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith("COV")
-    }  # it is the checkout that is measured
-    done = subprocess.run(words, env={**inherited, **environment}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    # Without the variables of coverage, which measures only the checkout.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    result = subprocess.run(words, env={**inherited, **environment}, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory into which the wheel was installed; what it depends on is that of the tests."""
+    """The directory of an installed wheel, without its dependencies."""
     folder = tmp_path_factory.mktemp("wheel")
     pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
     run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder / "dist", ROOT)
@@ -41,7 +40,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_command_of_an_installed_wheel_writes_what_the_checkout_does(installed: Path, tmp_path: Path) -> None:
+def test_installed_command_writes_the_same_dashboards(installed: Path, tmp_path: Path) -> None:
     command = (installed / "bin" / "encore", "dashboards", tmp_path / "wheel", "--objective", "99.5")
     run(*command, PYTHONPATH=str(installed))
     write_dashboards(tmp_path / "checkout", Slo(99.5))
@@ -50,12 +49,12 @@ def test_the_command_of_an_installed_wheel_writes_what_the_checkout_does(install
     assert len(files(tmp_path / "wheel")) == 11
 
 
-def test_the_wheel_has_the_packages_and_nothing_beside_them(installed: Path) -> None:
+def test_wheel_has_only_the_packages(installed: Path) -> None:
     there = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
 
     assert there == {"bin", "encore_events", "encore_storage"}
     assert not list(installed.rglob("builder"))
 
 
-def test_an_installed_wheel_has_the_whole_page(installed: Path) -> None:
+def test_wheel_has_the_whole_page(installed: Path) -> None:
     assert files(installed / PAGE) == files(ROOT / PAGE)

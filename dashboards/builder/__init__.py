@@ -1,1 +1,1 @@
-"""Builds dashboards, rules and their documents from the catalogue of metrics: `python -m dashboards.builder`."""
+"""Build dashboards, rules and their documents from the metric catalogue: `python -m dashboards.builder`."""

@@ -1,4 +1,4 @@
-"""Writes all that is built, in its place in the repository."""
+"""Write all generated files to the repository."""
 
 from __future__ import annotations
 

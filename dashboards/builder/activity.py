@@ -1,4 +1,4 @@
-"""What stores do, section by section: traffic, errors, latency and bytes."""
+"""The sections about operations: traffic, errors, latency and bytes."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ TO_STORE = (
     "/d/encore-store?${datasource:queryparam}&${job:queryparam}&${instance:queryparam}&${__url_time_range}"
     "&var-store=${__value.raw:percentencode}"
 )
-"""Where the name of a store leads: to its own dashboard, with the same time range and variables."""
+"""The link from a store's name to its dashboard, with the same time range and variables."""
 
 LATENCY_COLOURS = {"p50": GREEN, "p95": ORANGE, "p99": RED}
 
 
 def latency_queries(*matchers: str) -> tuple[Query, ...]:
-    """How long answers take: half of them, most, nearly all; with single operations, on one of the lines."""
+    """Return the latency quantiles; p99 has exemplars."""
     return tuple(
         Query(quantile(share, OPERATION_DURATION, ANSWERED, *matchers), name, exemplars=name == "p99")
         for share, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
@@ -42,9 +42,8 @@ def latency_queries(*matchers: str) -> tuple[Query, ...]:
 
 KEYS_CHANGED = Panel(
     "Keys changed",
-    "How many keys are set, updated and deleted for good, in a second?",
-    "More deletes than usual: find out whose they are before they are all done. What a transaction rolls back "
-    "is not in here.",
+    "How many keys are set, updated and deleted per second? Changes that were rolled back do not count.",
+    "More deletes than usual: find out which program they come from.",
     "ops",
     (Query(rate(KEY_CHANGES, by="action"), "{{action}}"),),
     stacked=True,
@@ -52,8 +51,8 @@ KEYS_CHANGED = Panel(
 
 ERRORS_BY_KIND = Panel(
     "Errors by kind",
-    "What goes wrong, and how often?",
-    "The log has the exception of each: `store.operation.ended` with the same error_type.",
+    "Which errors occur, and how often?",
+    "The log has each exception: `store.operation.ended` with the same error_type.",
     "ops",
     (Query(rate(OPERATION_ERRORS, by="error_type"), "{{error_type}}"),),
     width=6,
@@ -64,7 +63,7 @@ ERRORS_BY_KIND = Panel(
 MEAN_VALUE_SIZE = Panel(
     "Mean value size",
     "How large is a value on average?",
-    "A mean that moves while the number of operations doesn't tells of other data, not of more.",
+    "If it changes while the number of operations does not, the data has changed, not the load.",
     "bytes",
     (Query(mean(VALUE_SIZE, by="direction"), "{{direction}}"),),
 )
@@ -74,16 +73,16 @@ TRAFFIC = Section(
     (
         Panel(
             "Operations by operation",
-            "What is asked of the stores, and how often?",
-            "An operation that dominates unexpectedly is often a loop: exists or get_metadata before each get.",
+            "Which operations are called, and how often?",
+            "An unexpectedly dominant operation is often a loop: exists or get_metadata before each get.",
             "ops",
             (Query(operations(by="operation"), "{{operation}}"),),
             stacked=True,
         ),
         Panel(
             "Operations by store",
-            "Which store has the load?",
-            "A store that falls to zero alone has lost its caller; all together, their program.",
+            "Which stores carry the load?",
+            "If one store falls to zero, its caller has stopped; if all do, the program has.",
             "ops",
             (Query(operations(by="store"), "{{store}}"),),
             stacked=True,
@@ -91,8 +90,8 @@ TRAFFIC = Section(
         KEYS_CHANGED,
         Panel(
             "Busiest operations",
-            "Which operations of which stores do the most, and how do they do?",
-            "Sort by a heading; a store's name leads to its own dashboard.",
+            "Which operations of which stores are called most, and how do they perform?",
+            "Click a heading to sort, or a store to open its dashboard.",
             "short",
             (
                 Query(operations(by="store, operation")),
@@ -113,9 +112,9 @@ TRAFFIC = Section(
         ),
         Panel(
             "Stores",
-            "Which stores are there, and of which kind?",
-            "A store that is missing has not done anything since its program started; `_overflow` means that there are "
-            "too many names.",
+            "Which stores exist, and which backend do they use?",
+            "A missing store has not been used since its program started; `_overflow` means that there are too many "
+            "names.",
             "short",
             (Query(f"count by (store, backend) ({of(STORE_INFO)})"),),
             kind="table",
@@ -133,8 +132,8 @@ ERRORS = Section(
     (
         Panel(
             "Error ratio by operation",
-            "Which operation fails, and how much of it?",
-            "Writes alone: the store is full or read-only. All together: it can't be reached.",
+            "Which operations fail, and what share of them?",
+            "Only writes: the store is full or read-only. All operations: it is unreachable.",
             "percentunit",
             (Query(error_ratio("operation"), "{{operation}}"),),
             width=6,
@@ -143,8 +142,8 @@ ERRORS = Section(
         ERRORS_BY_KIND,
         Panel(
             "Misses",
-            "How often is a key asked for that isn't there? A miss is an answer, not an error.",
-            "A cache that misses more than usual was emptied, or its keys have changed.",
+            "How often is a missing key requested? A miss is an answer, not an error.",
+            "If a cache misses more than usual, it was cleared, or its keys have changed.",
             "ops",
             (Query(operations('outcome="miss"', by="operation"), "{{operation}}"),),
             width=6,
@@ -153,13 +152,13 @@ ERRORS = Section(
         ),
         Panel(
             "Cancelled",
-            "How often is an operation given up: interrupted, or its stream left open until it was collected?",
-            "Steady numbers are a leak: some code opens streams and doesn't close them.",
+            "How many operations are interrupted, or never close their stream?",
+            "A steady rate is a leak: some code opens streams and does not close them.",
             "ops",
             (Query(operations('outcome="cancelled"', by="operation"), "{{operation}}"),),
             width=6,
             stacked=True,
-            empty="none was cancelled",
+            empty="no cancelled operations",
         ),
     ),
 )
@@ -169,9 +168,8 @@ LATENCY = Section(
     (
         Panel(
             "Latency",
-            "How long do answers take, from the call to the last byte? The dots are single operations with their "
-            "operation_id.",
-            "Look up a dot's operation_id in the log: that line has the key, the bytes and the transaction.",
+            "How long do answers take, from the call to the last byte? The dots are single operations.",
+            "Look up the operation_id of a dot in the log: that line has the key, the bytes and the transaction.",
             "s",
             latency_queries(),
             width=12,
@@ -179,8 +177,8 @@ LATENCY = Section(
         ),
         Panel(
             "p99 by operation",
-            "Which operation is the slow one?",
-            "Large values take long to read: compare with the value sizes before you blame the store.",
+            "Which operations are slow?",
+            "Large values take longer: compare with the value sizes before you blame the store.",
             "s",
             (Query(quantile(0.99, OPERATION_DURATION, ANSWERED, by="operation"), "{{operation}}"),),
             width=12,
@@ -188,8 +186,8 @@ LATENCY = Section(
         ),
         Panel(
             "Latency heatmap",
-            "Are all answers slow, or are there two crowds?",
-            "A second band above the first is another path: a cold cache, a lock that is waited for, a slow disk.",
+            "Are all answers slow, or only some?",
+            "A second band above the first is a slower path: a cold cache, a contended lock, a slow disk.",
             "s",
             (Query(rate(OPERATION_DURATION, ANSWERED, by="le", suffix="_bucket"), "{{le}}"),),
             kind="heatmap",
@@ -198,8 +196,8 @@ LATENCY = Section(
         ),
         Panel(
             "Slower than the target",
-            "Which share of the answers takes longer than the latency target of the objective?",
-            "Above what the objective allows, the latency alerts are on their way: see the SLO dashboard.",
+            "What share of the answers takes longer than the latency target?",
+            "Above what the objective allows, the latency alerts will fire: see the SLO dashboard.",
             "percentunit",
             (Query(slow_ratio("operation"), "{{operation}}"),),
             height=9,
@@ -212,16 +210,16 @@ BYTES = Section(
     (
         Panel(
             "Throughput",
-            "How many bytes move in a second, while they move?",
-            "A flat top is a limit: of the disk, of the network or of a quota.",
+            "How many bytes are transferred per second?",
+            "A plateau is a limit of the disk, the network or a quota.",
             "Bps",
             (Query(rate(TRANSFERRED_BYTES, by="direction"), "{{direction}}"),),
         ),
         MEAN_VALUE_SIZE,
         Panel(
             "Value size percentiles",
-            "How large are most values, and how large are the largest?",
-            "A p99 far above the p50 explains a p99 of the latency that is, too.",
+            "How large are typical values, and the largest?",
+            "A p99 far above p50 explains a high p99 latency.",
             "bytes",
             tuple(
                 Query(quantile(share, VALUE_SIZE, by="direction"), f"{{{{direction}}}} {name}")

@@ -1,4 +1,4 @@
-"""All files that are built, by their paths in the repository."""
+"""All generated files, by their paths in the repository."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dashboards.builder import documents, rules
 from dashboards.builder.alerts import alerts
-from dashboards.builder.grafana import rendered
+from dashboards.builder.grafana import render
 from dashboards.builder.model import Board
 from dashboards.builder.overview import OVERVIEW
 from dashboards.builder.recording import recording_rules
@@ -19,19 +19,19 @@ BOARDS: tuple[Board, ...] = (OVERVIEW, STORE, SLO)
 
 
 def write(folder: Path = ROOT) -> None:
-    """Build everything again, in its place below `folder`."""
+    """Write all generated files below `folder`."""
     for path, text in artefacts().items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
 
 
 def artefacts(slo: Slo | None = None) -> dict[str, str]:
-    """The text of each file, for an objective; by default, the default one, which is what the repository has."""
+    """Return the text of each file for an objective; the repository contains those of the default objective."""
     slo = Slo() if slo is None else slo
     return {
-        **{f"dashboards/grafana/{board.uid}.json": rendered(board, slo) for board in BOARDS},
-        "dashboards/prometheus/encore-recording.yml": rules.rendered(recording_rules(slo)),
-        "dashboards/prometheus/encore-alerts.yml": rules.rendered(rules.alert_rules(alerts(slo))),
+        **{f"dashboards/grafana/{board.uid}.json": render(board, slo) for board in BOARDS},
+        "dashboards/prometheus/encore-recording.yml": rules.render(recording_rules(slo)),
+        "dashboards/prometheus/encore-alerts.yml": rules.render(rules.alert_rules(alerts(slo))),
         "docs/dashboards.md": documents.dashboards(BOARDS),
         "docs/runbook.md": documents.runbook(alerts(slo)),
     }

@@ -1,4 +1,4 @@
-"""What operators read, made from the same words as the panels and the alerts."""
+"""The documents for operators, generated from the panels and the alerts."""
 
 from __future__ import annotations
 
@@ -11,70 +11,67 @@ from dashboards.builder.model import Board, Section
 _DASHBOARDS = """\
 # Dashboards and alerts
 
-`encore dashboards DIRECTORY` writes what an operator needs: three Grafana dashboards, recording and alert rules for
-Prometheus, provisioning files, the [runbook](runbook.md), and a compose file that ties it together with `encore demo`.
+`encore dashboards DIRECTORY` writes three Grafana dashboards, recording and alert rules for Prometheus, provisioning
+files, the [runbook](runbook.md), and a compose file that runs all of it with `encore demo`.
 
 ```console
 $ encore dashboards monitoring
 $ encore dashboards monitoring --objective 99.5 --latency-target 1
 ```
 
-| file | what it is |
+| file | content |
 |---|---|
-| `grafana/encore-overview.json`, `encore-store.json`, `encore-slo.json` | the dashboards, for Grafana 10 and later |
-| `grafana/provisioning/` | the data source and the folder of dashboards, for Grafana's provisioning |
-| `prometheus/encore-recording.yml`, `encore-alerts.yml` | the rules |
-| `prometheus/prometheus.yml` | scrapes 127.0.0.1:9464, loads the rules, knows Alertmanager |
-| `alertmanager/alertmanager.yml` | groups by alert, job and store; where alerts go is for you to fill in |
-| `compose.yaml` | Prometheus, Alertmanager, Grafana and `encore demo --keep-serving`, together |
-| `docs/runbook.md` | for each alert what it means and what to do |
+| `grafana/encore-overview.json`, `encore-store.json`, `encore-slo.json` | dashboards for Grafana 10 and later |
+| `grafana/provisioning/` | data source and dashboard folder for Grafana's provisioning |
+| `prometheus/encore-recording.yml`, `encore-alerts.yml` | recording and alert rules |
+| `prometheus/prometheus.yml` | scrapes 127.0.0.1:9464, loads the rules, sends alerts to Alertmanager |
+| `alertmanager/alertmanager.yml` | groups alerts by name, job and store; add your own receivers |
+| `compose.yaml` | Prometheus, Alertmanager, Grafana and `encore demo --keep-serving` |
+| `docs/runbook.md` | meaning of each alert, and what to do |
 
-## With what you have
+## With an existing installation
 
 - **Prometheus**: add `encore-recording.yml` and `encore-alerts.yml` to `rule_files`, and scrape your program's
-  `monitor(port=...)`. Start it with `--enable-feature=exemplar-storage`, and the latency panels show single operations.
-- **Grafana**: import the three JSON files, or provision them. The data source, jobs, instances and stores are chosen at
-  the top. The SLO dashboard, and the error budget on the overview, need the recording rules. The data source that is
-  provisioned is the default one: leave `provisioning/datasources` out where there is one already.
-- **Alerts** carry `severity` (critical, warning, info), `job`, `store` where there is one, and `runbook_url`
-  (`--runbook-url` says where your runbook is; by default `docs/runbook.md`, which is written, too). Those about all
-  instances of a job together say `instance="all"`.
-- `compose.yaml` starts all of it around a demonstration: `docker compose up`, then http://127.0.0.1:3000. Its parts are
-  tested here one by one, and its YAML is checked; it was never started as a whole, since that takes a container engine.
+  `monitor(port=...)`. With `--enable-feature=exemplar-storage`, the latency panels show single operations.
+- **Grafana**: import the three JSON files, or provision them. Select the data source, jobs, instances and stores at the
+  top. The SLO dashboard, and the error budget on the overview, need the recording rules. The provisioned data source is
+  the default one: omit `provisioning/datasources` if you already have one.
+- **Alerts** have the labels `severity` (critical, warning, info), `job` and, if they concern one store, `store`. Alerts
+  about a whole job have `instance="all"`. Their `runbook_url` is `docs/runbook.md` unless you set `--runbook-url`.
+- `compose.yaml` runs everything with a demonstration: `docker compose up`, then open http://127.0.0.1:3000. The tests
+  check its parts and its YAML, but never start it as a whole, which would need a container engine.
 
 ## The objective
 
-One objective holds for each store of each job: `--objective` per cent of its operations don't fail (99.9 by default),
-and as many of its answers arrive within `--latency-target` seconds (0.5 by default, and always an edge of the
-duration's buckets). A miss is an answer; what was cancelled does not count. What is missing from 100 is the error
-budget of 30 days. A store with few operations spends its budget with a single failure, and its alerts say so: send
-those of such stores elsewhere in Alertmanager, by their label `store`.
+The same objective applies to each store of each job: `--objective` percent of its operations succeed (99.9 by default),
+and the same percentage of its answers take at most `--latency-target` seconds (0.5 by default; it must be a bucket
+bound of the duration histogram). A miss is an answer; cancelled operations do not count. The rest to 100 is the error
+budget of 30 days. A store with few operations may spend its budget with a single failure and fire alerts; route the
+alerts of such stores separately in Alertmanager, by the label `store`.
 
-An alert fires when the budget is spent too fast both in a long window and in a short one: 14.4 times as fast as
-allowed in 1h and 5m, 6 times in 6h and 30m, 3 times in 1d and 2h, once in 3d and 6h. (The method and the factors are
-those of Google's *Site Reliability Workbook*, chapter 5.) The objective is built into the files; to change it, write
-them again.
+An alert fires when the budget is spent too fast in both a long and a short window: 14.4 times as fast as allowed in
+1h and 5m, 6 times in 6h and 30m, 3 times in 1d and 2h, once in 3d and 6h. (Method and factors are from Google's *Site
+Reliability Workbook*, chapter 5.) The files contain the objective; to change it, run the command again.
 
-## What each panel answers
+## Panels
 """
 
 _RUNBOOK = """\
 # Runbook
 
-For each of Encore's alerts: when it fires, what it means, and what to do. The `runbook_url` of an alert leads to its
-paragraph.
+When each of Encore's alerts fires, what it means, and what to do. The `runbook_url` of an alert links to its paragraph.
 """
 
 
 def dashboards(boards: Iterable[Board]) -> str:
-    """The page of the dashboards: what there is, and which question each panel answers."""
+    """Return the page about the dashboards and their panels."""
     return "\n".join((_DASHBOARDS, *(line for board in boards for line in _board(board))))
 
 
 def runbook(alerts: Iterable[Alert]) -> str:
-    """The page of the alerts."""
-    alike = [list(group) for _, group in groupby(alerts, lambda alert: alert.name)]
-    return "\n".join((_RUNBOOK, *(line for group in alike for line in _alert(group))))
+    """Return the page about the alerts."""
+    groups = [list(group) for _, group in groupby(alerts, lambda alert: alert.name)]
+    return "\n".join((_RUNBOOK, *(line for group in groups for line in _alert(group))))
 
 
 def _board(board: Board) -> Iterator[str]:
@@ -87,16 +84,16 @@ def _board(board: Board) -> Iterator[str]:
 def _section(section: Section) -> Iterator[str]:
     each = ", for each operation" if section.repeat else ""
     yield f"**{section.title.replace('$', 'the ')}**{each}\n"
-    yield "| panel | which question it answers | when it looks bad |"
+    yield "| panel | question | if it looks bad |"
     yield "|---|---|---|"
     yield from (f"| {panel.title} | {panel.answers} | {panel.when_bad} |" for panel in section.panels)
     yield ""
 
 
-def _alert(alike: list[Alert]) -> Iterator[str]:
-    first = alike[0]
+def _alert(rules: list[Alert]) -> Iterator[str]:
+    first = rules[0]
     yield f"## {first.name}\n"
-    for alert in alike:
+    for alert in rules:
         window = f" ({alert.labels['window']})" if "window" in alert.labels else ""
         holds = "at once" if alert.holds == "0m" else f"after {alert.holds}"
         yield f"- **{alert.severity}**{window}, {holds}: {alert.when}"

@@ -1,4 +1,4 @@
-"""Single figures: the numbers at the top of a dashboard, and how much is left of an error budget."""
+"""Panels of a single number, and queries of the error budget."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def figure(  # noqa: PLR0913 (a panel has its properties)
     empty: str = NO_OPERATIONS,
     decimals: int | None = None,
 ) -> Panel:
-    """A panel that is one number, or a few, in a colour that says whether it is good."""
+    """Return a panel of one or a few numbers, coloured by thresholds."""
     return Panel(
         title,
         answers,
@@ -45,46 +45,46 @@ def figure(  # noqa: PLR0913 (a panel has its properties)
 
 
 def recorded(name: str, window: str = PERIOD, by: str = "") -> str:
-    """The sum over what was recorded under `name` for the chosen jobs, instances and stores."""
+    """Return the sum of a recorded series over the selected jobs, instances and stores."""
     series = of_target(f"{name}:{window}", STORE)
     return f"sum by ({by}) ({series})" if by else f"sum({series})"
 
 
 def good(bad: str, whole: str) -> str:
-    """How much of the whole is not bad."""
+    """Return the share of the whole that is not bad."""
     return f"1 - {bad} / ({whole} > 0)"
 
 
 def burn(bad: str, whole: str) -> str:
-    """How many times more is bad than the objective allows."""
+    """Return the burn rate: the bad share divided by the share that the objective allows."""
     return f"{bad} / ({whole} > 0) / (1 - $objective)"
 
 
 def budget_left(bad: str, whole: str) -> str:
-    """How much of the error budget is left, below zero where it is overspent."""
+    """Return the share of the error budget that is left; negative if it is overspent."""
     return f"1 - {burn(bad, whole)}"
 
 
 OPERATIONS_NOW = figure(
     "Operations",
-    "How many operations end in a second?",
-    "A sudden fall to zero means that the program has stopped asking, or that operations hang: see In flight.",
+    "How many operations end per second?",
+    "A sudden fall to zero: the program has stopped calling, or operations hang. See In flight.",
     "ops",
     Query(operations()),
 )
 
 ERROR_RATIO_NOW = figure(
     "Error ratio",
-    "Which share of the operations fails right now?",
-    "See Errors by kind: not_found and invalid are mostly the caller's, connection and timeout the store's.",
+    "What share of the operations fails now?",
+    "See Errors by kind: not_found and invalid are usually caused by the caller, connection and timeout by the store.",
     "percentunit",
     Query(error_ratio()),
 )
 
 P99_NOW = figure(
     "p99 latency",
-    "Within which time do 99 of 100 answers arrive, to the last byte?",
-    "See the latency by operation for which one it is, and the heatmap of the overview for whether it is all or a few.",
+    "How long do 99 % of the answers take at most, to the last byte?",
+    "See p99 by operation, and the heatmap of the overview for whether all answers are slow or only some.",
     "s",
     Query(f"{quantile(0.99, OPERATION_DURATION, ANSWERED)} >= 0"),
 )

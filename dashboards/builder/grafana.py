@@ -1,4 +1,4 @@
-"""Dashboards as Grafana reads them: classic JSON, from what `model` describes, by Grafana's own builders."""
+"""Dashboards as classic Grafana JSON, built from `model` with Grafana's SDK."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from encore_storage.slo import Slo
 
 TAG = "encore"
 
-Builder = Any  # the panel builders of the SDK have no base class but what they build
+Builder = Any  # the panel builders of the SDK share no base class
 
 
-def rendered(board: Board, slo: Slo) -> str:
-    """The dashboard as a JSON document."""
+def render(board: Board, slo: Slo) -> str:
+    """Return the dashboard as a JSON document."""
     built = (
         dashboard.Dashboard(board.title)
         .uid(board.uid)
@@ -49,7 +49,7 @@ def rendered(board: Board, slo: Slo) -> str:
             dashboard.DashboardLink("Encore")
             .type(models.DashboardLinkType.DASHBOARDS)
             .tags([TAG])
-            .tooltip("The other dashboards, with the same time range and variables")
+            .tooltip("Other dashboards, with the same time range and variables")
             .include_vars(True)
             .keep_time(True)
         )
@@ -63,15 +63,15 @@ def rendered(board: Board, slo: Slo) -> str:
         for panel in section.panels:
             built.with_panel(_panel(panel).id(next(ids)))
     document = json.loads(JSONEncoder(sort_keys=True).encode(built.build()))
-    for shown in (*document["links"], *document["annotations"]["list"]):
-        del shown["placement"]  # the builders hide links and annotations in a menu
+    for item in (*document["links"], *document["annotations"]["list"]):
+        del item["placement"]  # it hides links and annotations in a menu
     for variable in document["templating"]["list"]:
-        variable["skipUrlSync"] = variable["type"] == "constant"  # an old address would bring back an old objective
+        variable["skipUrlSync"] = variable["type"] == "constant"  # an old URL would restore an old objective
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def _panel(panel: Panel) -> Builder:
-    """What all kinds have in common, on top of what makes the kind."""
+    """Build the panel: its kind, then the properties common to all kinds."""
     built = _KINDS[panel.kind](panel)
     built.title(panel.title).description(panel.description).datasource(DATASOURCE)
     built.height(panel.height).span(panel.width).unit(panel.unit).no_value(panel.empty)
@@ -93,7 +93,7 @@ def _target(panel: Panel, query: Query, letter: str) -> prometheus.Dataquery:
     target = prometheus.Dataquery().datasource(DATASOURCE).expr(query.expr).ref_id(letter)
     if panel.kind == "table":
         return target.instant().format(PromQueryFormat.TABLE)
-    if panel.kind == "stat":  # over a range, the last value that there was would be taken for what is now
+    if panel.kind == "stat":  # a range query would show the last value, however old
         return target.instant().legend_format(query.legend or panel.title)
     if panel.kind == "heatmap":
         target.format(PromQueryFormat.HEATMAP)
@@ -172,9 +172,9 @@ def _state_timeline(panel: Panel) -> Builder:
 
 
 def _table(panel: Panel) -> Builder:
-    """One row for each set of labels, one column for each query."""
+    """Build a table with a row for each label set and a column for each query."""
     letters = [key for key in panel.columns if key in ascii_uppercase]
-    # With one query its column is called Value, with several Value #A and so on.
+    # Grafana names the column Value, or Value #A and so on if there are several queries.
     names = {key: f"Value #{key}" if len(letters) > 1 else "Value" for key in letters}
     headings = {names.get(key, key): column.name for key, column in panel.columns.items()}
     built = (

@@ -1,4 +1,4 @@
-"""The figures at the top of the overview: nine numbers that say whether to read on."""
+"""The numbers at the top of the overview."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ HEADER = Section(
     (
         figure(
             "Availability",
-            "Which share of the operations in the time range did not fail?",
-            "Below the objective: see Errors, by operation and by kind.",
+            "What share of the operations in the time range did not fail?",
+            "Below the objective: see the section Errors.",
             "percentunit",
             Query(f"1 - {ratio(_FAILED, _COUNTED)}"),
             width=5,
@@ -35,9 +35,9 @@ HEADER = Section(
         ),
         figure(
             "Error budget left",
-            "How many of the failures that the objective allows in 30 days are still to be had? Slow answers have a "
-            "budget of their own, on the SLO dashboard.",
-            "At zero the objective is missed: stop what is risky, and see the SLO dashboard for when it was spent.",
+            "What share of the failures that the objective allows in 30 days is left? Slow answers have their own "
+            "budget on the SLO dashboard.",
+            "At zero the objective is missed: stop risky changes, and see the SLO dashboard for when it was spent.",
             "percentunit",
             Query(budget_left(recorded(ERRORS), recorded(OPERATIONS))),
             width=5,
@@ -49,33 +49,32 @@ HEADER = Section(
         P99_NOW,
         figure(
             "In flight",
-            "How many operations have started and not ended?",
-            "A number that only grows is a leak of streams or a store that hangs: see Oldest in flight.",
+            "How many operations are in progress?",
+            "Steady growth is a leak of streams, or a store that hangs: see Oldest in flight.",
             "short",
             Query(f"sum({of(OPERATIONS_IN_PROGRESS)})"),
             width=6,
         ),
         figure(
             "Read",
-            "How many bytes are read from the stores in a second?",
-            "Nothing, where there should be something: see Operations by store and Errors.",
+            "How many bytes are read from the stores per second?",
+            "Unexpectedly zero: see Operations by store and Errors.",
             "Bps",
             Query(rate(TRANSFERRED_BYTES, 'direction="read"')),
             width=6,
         ),
         figure(
             "Written",
-            "How many bytes are written to the stores in a second?",
-            "Nothing, where there should be something: see Time since the last success.",
+            "How many bytes are written to the stores per second?",
+            "Unexpectedly zero: see Time since the last success.",
             "Bps",
             Query(rate(TRANSFERRED_BYTES, 'direction="write"')),
             width=6,
         ),
         figure(
             "Firing alerts",
-            "How many of Encore's alerts are firing? One about a job as a whole has the instance `all`, and so counts "
-            "where All instances are chosen.",
-            "Open the SLO dashboard for which they are; each has its paragraph in the runbook.",
+            "How many of Encore's alerts are firing? Alerts about a whole job need All instances selected.",
+            "See the SLO dashboard for which they are, and the runbook for what to do.",
             "short",
             Query(f"count({FIRING}) or vector(0)"),
             width=6,

@@ -1,4 +1,4 @@
-"""How stores, their transactions, the library and the process are: saturation, rollbacks, and the observer observed."""
+"""The sections about saturation, transactions, Encore itself and the process."""
 
 from __future__ import annotations
 
@@ -26,26 +26,24 @@ SATURATION = Section(
     (
         Panel(
             "In flight by operation",
-            "How many operations are under way, and which?",
-            "More than there are workers: streams are left open. All of one kind: the store is slow at just that.",
+            "Which operations are in progress, and how many?",
+            "More than there are workers: streams are left open. All of one operation: the store is slow at that one.",
             "short",
             (Query(f"sum by (operation) ({of(OPERATIONS_IN_PROGRESS)})", "{{operation}}"),),
             stacked=True,
         ),
         Panel(
             "Oldest in flight",
-            "How long ago did the oldest operations start that have not ended? The ten oldest, and 0 for what has "
-            "ended.",
-            "A line that climbs without end is an operation that hangs: its Start is in the log, at debug, with its "
+            "How long have the ten oldest operations been in progress? 0 if there are none.",
+            "A line that keeps rising is an operation that hangs: at log level debug, its start is in the log with its "
             "key.",
             "s",
             (Query(f"topk(10, max by (store, operation) ({of(OPERATION_OLDEST)}))", "{{store}} {{operation}}"),),
         ),
         Panel(
             "Time since the last success",
-            "When were bytes last read or written with success?",
-            "A line that climbs where there should be traffic: nothing succeeds any more, whether anything fails or "
-            "not.",
+            "How long ago were bytes last read or written successfully?",
+            "If it rises despite traffic, nothing succeeds any more, even without errors.",
             "s",
             (
                 Query(
@@ -59,8 +57,8 @@ SATURATION = Section(
 
 TRANSACTIONS_BY_OUTCOME = Panel(
     "Commits and rollbacks",
-    "How many transactions end in a second, and how?",
-    "commit_failed and rollback_failed are alerts: the store could not keep its promise. See the log for the error.",
+    "How many transactions end per second, and how?",
+    "commit_failed and rollback_failed fire a critical alert: see the log for the error.",
     "ops",
     (Query(rate(TRANSACTIONS, by="outcome"), "{{outcome}}"),),
     colours=OUTCOME_COLOURS,
@@ -69,8 +67,8 @@ TRANSACTIONS_BY_OUTCOME = Panel(
 
 ROLLBACK_RATIO = Panel(
     "Rollback ratio",
-    "Which share of the transactions is rolled back?",
-    "The error that caused each is in the log line `store.transaction.rolled_back`.",
+    "What share of the transactions is rolled back?",
+    "The log line `store.transaction.rolled_back` has the error.",
     "percentunit",
     (Query(ratio(_ROLLED_BACK, rate(TRANSACTIONS, by="store")), "{{store}}"),),
     thresholds=((None, GREEN), (0.05, ORANGE), (0.1, RED)),
@@ -79,8 +77,8 @@ ROLLBACK_RATIO = Panel(
 
 OPERATIONS_PER_TRANSACTION = Panel(
     "Operations for each transaction",
-    "How much is done in one transaction, on average?",
-    "About 1 means that batches are not used; thousands, that a failure throws a lot away.",
+    "How many operations does a transaction have on average?",
+    "About 1: no batching. Thousands: a failure discards a lot of work.",
     "short",
     (Query(mean(TRANSACTION_OPERATIONS, by="outcome"), "{{outcome}}"),),
     colours=OUTCOME_COLOURS,
@@ -95,15 +93,15 @@ TRANSACTION_SECTION = Section(
         Panel(
             "Transactions in progress",
             "How many transactions are open?",
-            "One that stays open keeps every other writer of its store waiting.",
+            "A transaction that stays open blocks all other writers of its store.",
             "short",
             (Query(f"sum by (store) ({of(TRANSACTIONS_IN_PROGRESS)})", "{{store}}"),),
             empty="no transactions",
         ),
         Panel(
             "Transaction duration, p99",
-            "How long do nearly all transactions take?",
-            "Long transactions make others wait: make them smaller, or move slow work out of them.",
+            "How long do 99 % of the transactions take at most?",
+            "Long transactions block others: make them smaller, or move slow work out of them.",
             "s",
             (Query(quantile(0.99, TRANSACTION_DURATION, by="outcome"), "{{outcome}}"),),
             colours=OUTCOME_COLOURS,
@@ -112,8 +110,8 @@ TRANSACTION_SECTION = Section(
         OPERATIONS_PER_TRANSACTION,
         Panel(
             "Work thrown away",
-            "How many operations in a second were done in vain, since their transaction was not committed?",
-            "Retry smaller batches, or check what can fail before the first write.",
+            "How many operations per second were in transactions that were not committed?",
+            "Use smaller batches, or check what can fail before the first write.",
             "ops",
             (
                 Query(
@@ -122,7 +120,7 @@ TRANSACTION_SECTION = Section(
                 ),
             ),
             stacked=True,
-            empty="nothing was thrown away",
+            empty="no discarded operations",
         ),
     ),
 )
@@ -132,31 +130,31 @@ LIBRARY = Section(
     (
         Panel(
             "Listener errors",
-            "Does a listener fail, so that somebody does not hear what happened? Stores don't notice.",
-            "The logger `encore_events` has the traceback of each.",
+            "How often do listeners fail? Store calls are not affected.",
+            "The logger `encore_events` has the tracebacks.",
             "ops",
             (Query(rate(LISTENER_ERRORS, by="event, listener"), "{{listener}} ({{event}})"),),
-            empty="no listener ever failed",
+            empty="no listener errors",
         ),
         Panel(
             "Dropped events",
-            "Are there events that were accepted and never delivered?",
-            "Give the queue a faster consumer or a larger buffer; what is counted here is missing in logs and metrics.",
+            "How many events were accepted but never delivered?",
+            "Use a faster consumer or a larger buffer; dropped events are missing from logs and metrics.",
             "ops",
             (Query(rate(DROPPED, by="queue, reason"), "{{queue}}: {{reason}}"),),
-            empty="none was ever dropped",
+            empty="no dropped events",
         ),
         Panel(
             "Label overflow",
-            "Are there more names of stores (or listeners, queues) than the metrics tell apart?",
-            "Give stores fewer names, not one for each user or day; or raise max_stores of MetricsSubscriber.",
+            "Are there more names of stores, listeners or queues than the metrics can distinguish?",
+            "Use fewer store names, not one for each user or day; or raise max_stores of MetricsSubscriber.",
             "ops",
             (Query(rate(LABEL_OVERFLOW, by="label"), "{{label}}"),),
         ),
         Panel(
             "Up",
-            "Which instances does Prometheus reach?",
-            "Down: the process has ended, or its port is another one. What happened meanwhile is not in these figures.",
+            "Which instances can Prometheus scrape?",
+            "Down: the process has ended, or its port has changed. Nothing is recorded meanwhile.",
             "bool_on_off",
             (
                 Query(
@@ -169,15 +167,15 @@ LIBRARY = Section(
         ),
         Panel(
             "Scrape duration",
-            "How long does it take to collect the metrics?",
-            "Near the scrape timeout, samples get lost: scrape less often, or have fewer series.",
+            "How long does a scrape take?",
+            "Near the scrape timeout, samples are lost: scrape less often, or reduce the series.",
             "s",
             (Query(of_programs("scrape_duration_seconds"), "{{job}} {{instance}}"),),
         ),
         Panel(
             "Series",
-            "How many samples does one scrape have?",
-            "Growth without end is a label with too many values: see Label overflow.",
+            "How many samples does a scrape have?",
+            "Endless growth is a label with too many values: see Label overflow.",
             "short",
             (Query(of_programs("scrape_samples_scraped"), "{{job}} {{instance}}"),),
         ),
@@ -189,8 +187,8 @@ PROCESS = Section(
     (
         Panel(
             "CPU",
-            "How many processors does the program keep busy?",
-            "Near 1 and a Python program is at its limit: the latency of every store grows with it.",
+            "How many CPU cores does the program use?",
+            "Near 1, a Python program is at its limit, and the latency of every store grows.",
             "short",
             (
                 Query(
@@ -201,15 +199,15 @@ PROCESS = Section(
         ),
         Panel(
             "Resident memory",
-            "How much memory does the program hold?",
-            "Growing with In flight: streams that are open hold their buffers.",
+            "How much memory does the program use?",
+            "If it grows with In flight, open streams hold their buffers.",
             "bytes",
             (Query(of_programs("process_resident_memory_bytes"), "{{job}} {{instance}}"),),
         ),
         Panel(
             "File descriptors",
-            "Which share of the file descriptors that the program may have is in use?",
-            "Near all of them, opening fails: look for streams and stores that are never closed.",
+            "What share of the available file descriptors is in use?",
+            "Near 100 %, opening files fails: look for streams and stores that are never closed.",
             "percentunit",
             (
                 Query(

@@ -1,4 +1,4 @@
-"""What a dashboard is made of, before Grafana's way of writing it: sections of panels, each with its question."""
+"""The model of a dashboard, independent of Grafana's format."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Query:
 
     Attributes:
         expr: PromQL, with Grafana's variables.
-        legend: what its series are called, with {{label}} for their labels.
-        exemplars: whether single operations are shown, as dots on the lines.
+        legend: name of the series, with placeholders such as {{label}}.
+        exemplars: whether to show single operations as dots.
     """
 
     expr: str
@@ -28,12 +28,12 @@ class Query:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table, made of one query each or of a label.
+    """A column of a table, filled from a query or a label.
 
     Attributes:
-        name: its heading.
+        name: the heading.
         unit: a unit id of Grafana.
-        link: where its cells lead to.
+        link: target of its cells.
     """
 
     name: str
@@ -43,27 +43,27 @@ class Column:
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel, and why it is there.
+    """One panel.
 
     Attributes:
-        title: what it shows.
-        answers: which question it answers.
-        when_bad: what to do when it looks bad.
+        title: the heading.
+        answers: the question that it answers.
+        when_bad: what to do if it looks bad.
         unit: a unit id of Grafana.
-        queries: what it asks.
-        kind: how it looks.
-        width: columns of 24.
-        height: rows of 30 pixels.
-        thresholds: colours from a value on; the first one has no value.
-        lowest: where the axis begins.
-        empty: what a panel says where there is nothing to show.
-        stacked: whether the series add up to something.
-        columns: of a table: labels first by their names, then a column for each query.
-        rising: of a table: the column whose lowest comes first; by default, the highest of the first query.
-        states: of a timeline: what its values are called, and their colours.
-        logarithmic: whether the axis is.
-        colours: of series whose names say what they are, by name.
-        decimals: how many are shown; by default, as many as the value needs.
+        queries: the queries, in the order of their letters.
+        kind: the type of panel.
+        width: in columns, of 24.
+        height: in rows of 30 pixels.
+        thresholds: pairs of lower bound and colour; the first bound is None.
+        lowest: minimum of the axis.
+        empty: text shown without data.
+        stacked: whether to stack the series.
+        columns: of a table, by label or query letter; labels first.
+        rising: of a table, the column to sort by ascending; by default, the first query, descending.
+        states: of a timeline, name and colour of each value.
+        logarithmic: whether the axis is logarithmic.
+        colours: of series, by name.
+        decimals: number of decimals; by default, Grafana's choice.
     """
 
     title: str
@@ -87,12 +87,12 @@ class Panel:
 
     @property
     def has_several_series(self) -> bool:
-        """Whether there may be more than one series: where they are named by what they are of."""
+        """Whether there may be more than one series."""
         return len(self.queries) > 1 or any("{{" in query.legend for query in self.queries)
 
     @property
     def description(self) -> str:
-        """What Grafana shows behind the panel's i."""
+        """The description that Grafana shows."""
         return f"{self.answers} {self.when_bad}"
 
 
@@ -103,7 +103,7 @@ class Section:
     Attributes:
         title: the heading.
         panels: from left to right, and down.
-        repeat: the variable for each value of which the section stands again.
+        repeat: a variable; the section is repeated for each of its values.
     """
 
     title: str
@@ -116,11 +116,11 @@ class Board:
     """A dashboard.
 
     Attributes:
-        uid: its file's name and its address in Grafana.
-        title: its name.
-        description: what it is for, in a sentence or two.
+        uid: name of the file, and id in Grafana.
+        title: the heading.
+        description: its purpose.
         sections: from top to bottom.
-        since: the time range that it opens with, as in 'now-6h'.
+        since: start of the initial time range, such as 'now-6h'.
     """
 
     uid: str

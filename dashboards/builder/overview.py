@@ -1,4 +1,4 @@
-"""The dashboard of everything: how all stores do, and where to look next."""
+"""The overview dashboard."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ OVERVIEW = Board(
     uid="encore-overview",
     title="Encore / Overview",
     description=(
-        "How all stores of the chosen jobs do: traffic, errors, latency, bytes, saturation and transactions, "
-        "and the health of what observes them."
+        "All stores of the selected jobs: traffic, errors, latency, bytes, saturation and transactions, and the health "
+        "of Encore itself."
     ),
     sections=(
         HEADER,

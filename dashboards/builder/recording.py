@@ -1,4 +1,4 @@
-"""Recording rules: how many operations there were, failed and were slow, over every window that an alert looks at."""
+"""Recording rules: counts of operations, failures and slow answers over all windows of the alerts."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from encore_storage.slo import Slo
 from encore_storage.subscribers.catalogue import OPERATION_DURATION
 
 WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
-"""The windows of the burn rates."""
+"""Windows of the burn rates."""
 
 PERIOD = "increase30d"
-"""What a count over the whole period of the objective, 30 days, is called."""
+"""Suffix of the counts over the period of the objective, 30 days."""
 
 OPERATIONS = "job_instance_store:encore_storage_operations"
 ERRORS = "job_instance_store:encore_storage_operation_errors"
 ANSWERS = "job_instance_store:encore_storage_answers"
 SLOW = "job_instance_store:encore_storage_slow_answers"
 
-_QUICK = ("5m", "30m", "1h")
+_SHORT = ("5m", "30m", "1h")
 
-SELDOM = {"interval": "1m"}
-"""How often long windows are looked at: they cost more, and change less."""
+_SLOW_GROUP = {"interval": "1m"}
+"""Long windows are evaluated less often: they cost more and change less."""
 
 _SECONDS = {"5m": 300, "3d": 3 * 86_400}
 
 
 @dataclass(frozen=True)
 class Sli:
-    """A service level indicator: how much of the whole is bad, and what the records of it are called.
+    """A service level indicator: the bad share of a whole.
 
     Attributes:
-        name: what it is about.
-        bad: the record of what counts against the objective.
-        whole: the record of what the objective is about.
+        name: of the indicator.
+        bad: recorded series of what violates the objective.
+        whole: recorded series of all that the objective covers.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Sli:
     whole: str
 
     def ratio(self, window: str) -> str:
-        """The record of how much of the whole is bad in the window, for each job and store."""
+        """Return the name of the recorded bad share in the window, for each job and store."""
         return f"{self.bad.replace('job_instance_store', 'job_store')}:ratio_rate{window}"
 
 
@@ -52,27 +52,27 @@ LATENCY = Sli("latency", SLOW, ANSWERS)
 
 
 def recording_rules(slo: Slo) -> dict[str, Any]:
-    """The groups of recording rules, as Prometheus reads them."""
+    """Return the groups of recording rules."""
     groups = [_rates(window, slo) for window in WINDOWS]
-    month = {"name": "encore-slo-30d", **SELDOM, "rules": [_period(name) for name in _RECORDS]}
+    month = {"name": "encore-slo-30d", **_SLOW_GROUP, "rules": [_period(name) for name in _SERIES]}
     return {"groups": [*groups, month]}
 
 
 def _rates(window: str, slo: Slo) -> dict[str, Any]:
-    """What happens in a second, over the window: for each instance, which dashboards choose by, and the ratios."""
+    """Return the rules of one window: rates for each instance, and ratios."""
     count = f"{OPERATION_DURATION.name}_count"
     whole, answers = _rate(count, COUNTED, window), _rate(count, ANSWERED, window)
     failed = _rate(count, FAILED, window)
     fast = _rate(f"{OPERATION_DURATION.name}_bucket", f'{ANSWERED}, le="{slo.latency_edge}"', window)
     rules = [
-        _record(f"{OPERATIONS}:rate{window}", whole),
-        _record(f"{ERRORS}:rate{window}", f"{failed}\nor\n0 * {whole}"),
-        _record(f"{ANSWERS}:rate{window}", answers),
-        _record(f"{SLOW}:rate{window}", f"{answers}\n-\n{fast}"),
-        *(_record(sli.ratio(window), _ratio(sli, window)) for sli in (AVAILABILITY, LATENCY)),
+        _rule(f"{OPERATIONS}:rate{window}", whole),
+        _rule(f"{ERRORS}:rate{window}", f"{failed}\nor\n0 * {whole}"),
+        _rule(f"{ANSWERS}:rate{window}", answers),
+        _rule(f"{SLOW}:rate{window}", f"{answers}\n-\n{fast}"),
+        *(_rule(sli.ratio(window), _ratio(sli, window)) for sli in (AVAILABILITY, LATENCY)),
     ]
-    seldom = {} if window in _QUICK else SELDOM
-    return {"name": f"encore-slo-{window}", **seldom, "rules": rules}
+    options = {} if window in _SHORT else _SLOW_GROUP
+    return {"name": f"encore-slo-{window}", **options, "rules": rules}
 
 
 def _rate(series: str, matchers: str, window: str) -> str:
@@ -80,19 +80,19 @@ def _rate(series: str, matchers: str, window: str) -> str:
 
 
 def _ratio(sli: Sli, window: str) -> str:
-    """Of all instances of a job together; nothing where the store is idle."""
+    """Return the ratio over all instances of a job; no value if the store is idle."""
     bad, whole = (f"sum by (job, store) ({name}:rate{window})" for name in (sli.bad, sli.whole))
     return f"{bad}\n/\n({whole} > 0)"
 
 
-_RECORDS = (OPERATIONS, ERRORS, ANSWERS, SLOW)
+_SERIES = (OPERATIONS, ERRORS, ANSWERS, SLOW)
 
 
 def _period(name: str) -> dict[str, str]:
-    """The count over 30 days from what was recorded each 5 minutes; until there is such a moment, over 3 days."""
+    """Return the rule of the count over 30 days, or over 3 days until the first 5-minute step is recorded."""
     steps = f"sum_over_time({name}:rate5m[30d:5m]) * {_SECONDS['5m']}"
-    return _record(f"{name}:{PERIOD}", f"{steps}\nor\n{name}:rate3d * {_SECONDS['3d']}")
+    return _rule(f"{name}:{PERIOD}", f"{steps}\nor\n{name}:rate3d * {_SECONDS['3d']}")
 
 
-def _record(name: str, expr: str) -> dict[str, str]:
+def _rule(name: str, expr: str) -> dict[str, str]:
     return {"record": name, "expr": expr}

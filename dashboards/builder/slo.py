@@ -1,4 +1,4 @@
-"""The dashboard of the objective: is it met, how fast is its budget spent, and which alerts say so."""
+"""The SLO dashboard."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from dashboards.builder.promql import FIRING, PENDING
 from dashboards.builder.recording import AVAILABILITY, LATENCY, PERIOD, WINDOWS, Sli
 from encore_storage.slo import FASTEST_BURN
 
-_WHOSE = ("job", "store", "window", "instance")
-"""What alerts are told apart by; not all have all of them, so a legend joins those that there are."""
+_ALERT_LABELS = ("job", "store", "window", "instance")
+"""Labels that distinguish alerts; a legend joins those that are present."""
 
 
 def _records(sli: Sli, window: str = PERIOD, by: str = "") -> tuple[str, str]:
-    """What is bad and the whole, as they were recorded."""
+    """Return queries of the recorded bad and whole."""
     return recorded(sli.bad, window, by), recorded(sli.whole, window, by)
 
 
 def _alert_states() -> str:
-    """1 for an alert that is pending, 2 for one that is firing."""
-    states = f"max by (alertname, {', '.join(_WHOSE)}) (2 * {FIRING} or {PENDING})"
-    labels = ", ".join(f'"{label}"' for label in _WHOSE)
+    """Return a query that is 1 for a pending alert and 2 for a firing one."""
+    states = f"max by (alertname, {', '.join(_ALERT_LABELS)}) (2 * {FIRING} or {PENDING})"
+    labels = ", ".join(f'"{label}"' for label in _ALERT_LABELS)
     return f'label_join({states}, "of", " ", {labels})'
 
 
@@ -45,8 +45,8 @@ def _compliance(sli: Sli, title: str, answers: str, when_bad: str) -> Panel:
 def _left(sli: Sli) -> Panel:
     return figure(
         f"Budget left, {sli.name}",
-        f"How much of what the objective allows in 30 days is still to be had, of {sli.name}?",
-        "Below zero the objective is missed: no risky change until it has recovered.",
+        f"What share of the {sli.name} budget of 30 days is left?",
+        "Below zero the objective is missed: make no risky changes until it has recovered.",
         "percentunit",
         Query(budget_left(*_records(sli))),
         height=5,
@@ -60,16 +60,16 @@ OBJECTIVE = Section(
     (
         figure(
             "Objective",
-            "Which share of the operations must succeed, and which share of the answers must be fast enough?",
-            "It is set by `encore dashboards --objective`: too high and everything alerts, too low and nothing does.",
+            "What share of the operations must succeed, and of the answers must be fast enough?",
+            "Set it with `encore dashboards --objective`: too high, and everything alerts; too low, and nothing does.",
             "percentunit",
             Query("vector($objective)"),
             height=5,
         ),
         figure(
             "Latency target",
-            "Within which time is an answer fast enough?",
-            "It is set by `encore dashboards --latency-target`, and is an edge of the duration's buckets.",
+            "How long may an answer take?",
+            "Set it with `encore dashboards --latency-target`; it must be a bucket bound of the duration histogram.",
             "s",
             Query("vector($latency_target)"),
             height=5,
@@ -77,15 +77,15 @@ OBJECTIVE = Section(
         _compliance(
             AVAILABILITY,
             "Availability, 30 days",
-            "Which share of the operations has succeeded? A miss is an answer; what was cancelled does not count.",
-            "Below the objective: the table below says which store, its dashboard says why.",
+            "What share of the operations succeeded? A miss counts as success, a cancelled operation does not count.",
+            "Below the objective: the table below shows which store, and its dashboard shows why.",
         ),
         _left(AVAILABILITY),
         _compliance(
             LATENCY,
             "Fast enough, 30 days",
-            "Which share of the answers has arrived within the latency target?",
-            "Below the objective: the table below says which store; see the latency by operation on its dashboard.",
+            "What share of the answers took at most the latency target?",
+            "Below the objective: the table below shows which store; see the latencies on its dashboard.",
         ),
         _left(LATENCY),
     ),
@@ -97,8 +97,7 @@ BUDGETS = Section(
         Panel(
             "Error budget left over time",
             "When was the budget of the last 30 days spent?",
-            "A step down is an incident, a slope is a fault that stays; a rise is an old incident that leaves the 30 "
-            "days.",
+            "A step down is an incident, a slope a lasting fault; a rise is an old incident that leaves the 30 days.",
             "percentunit",
             (
                 Query(budget_left(*_records(AVAILABILITY)), "availability"),
@@ -110,15 +109,13 @@ BUDGETS = Section(
         ),
         _burns(
             AVAILABILITY,
-            "How many times faster than allowed are operations failing, over each window? At 1 the budget lasts 30 "
-            "days.",
-            f"Short windows far above long ones: it has just begun. All above {FASTEST_BURN}: somebody is being "
-            "called.",
+            "How many times as fast as allowed do operations fail in each window? At 1, the budget lasts 30 days.",
+            f"Short windows far above long ones: it has just begun. All above {FASTEST_BURN}: a critical alert fires.",
         ),
         _burns(
             LATENCY,
-            "How many times more answers than allowed are too slow, over each window? At 1 the budget lasts 30 days.",
-            "Compare with the operations in a second: more load, or the same load and a slower store.",
+            "How many times as many answers as allowed are too slow in each window? At 1, the budget lasts 30 days.",
+            "Compare with the operations per second: more load, or a slower store under the same load.",
         ),
     ),
 )
@@ -129,7 +126,7 @@ ALERTS = Section(
         Panel(
             "Objective by store",
             "Which store misses the objective?",
-            "Begin with the lowest budget; its name leads to its own dashboard.",
+            "Start with the lowest budget; click the store to open its dashboard.",
             "percentunit",
             (
                 Query(good(*_records(AVAILABILITY, by="store"))),
@@ -151,9 +148,9 @@ ALERTS = Section(
         ),
         Panel(
             "Alert states",
-            "Which alerts were pending and firing, and when? Those about a job as a whole are shown where All "
-            "instances are chosen.",
-            "Each alert has its paragraph in the runbook: what it means, and what to do.",
+            "Which alerts were pending or firing, and when? Alerts about a whole job are shown only if All instances "
+            "are selected.",
+            "The runbook explains each alert, and what to do.",
             "short",
             (
                 Query(
@@ -174,8 +171,8 @@ SLO = Board(
     uid="encore-slo",
     title="Encore / SLO",
     description=(
-        "Whether stores meet their objective over 30 days, how fast the error budget is spent, and which alerts say "
-        "so. Its figures come from the recording rules."
+        "The objective over 30 days: whether stores meet it, how fast they spend their error budget, and which alerts "
+        "fire. The figures come from the recording rules."
     ),
     sections=(OBJECTIVE, BUDGETS, ALERTS),
     since="now-7d",

@@ -1,4 +1,4 @@
-"""The dashboard of one store: what it does now, its transactions, and each of its operations in a row of its own."""
+"""The dashboard of one store: current state, transactions, and a row for each operation."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ NOW = Section(
         P99_NOW,
         figure(
             "Throughput",
-            "How many bytes are read and written in a second?",
-            "One of them at zero, where both should move: see the operations of that direction.",
+            "How many bytes are read and written per second?",
+            "One of them unexpectedly zero: see the operations of that direction.",
             "Bps",
             Query(rate(TRANSFERRED_BYTES, by="direction"), "{{direction}}"),
         ),
         figure(
             "Oldest in flight",
-            "How long ago did the oldest operation start that has not ended?",
+            "How long has the oldest operation been in progress?",
             "Minutes and growing: it hangs, and may hold a transaction or a lock.",
             "s",
             Query(f"max({of(OPERATION_OLDEST)})"),
@@ -42,8 +42,8 @@ NOW = Section(
         ),
         figure(
             "Since the last success",
-            "When were bytes last read and written with success?",
-            "Longer than its usual pause: nothing succeeds any more, or nobody asks.",
+            "How long ago were bytes last read and written successfully?",
+            "Longer than usual: nothing succeeds any more, or nothing is called.",
             "s",
             Query(f"time() - max by (direction) ({of(LAST_SUCCESS)})", "{{direction}}"),
             empty="never",
@@ -62,7 +62,7 @@ TRANSACTIONS = Section(
         Panel(
             "Transaction duration",
             "How long do transactions take?",
-            "While one is open, other writers wait: p99 is how long the unlucky ones do.",
+            "An open transaction blocks other writers, for up to the p99 in bad cases.",
             "s",
             tuple(
                 Query(quantile(share, TRANSACTION_DURATION, by="outcome"), f"{{{{outcome}}}} {name}")
@@ -89,8 +89,8 @@ EACH_OPERATION = Section(
         ),
         Panel(
             "Error ratio",
-            "Which share of it fails?",
-            "The kinds of its errors are in Errors by kind, above, and in the log.",
+            "What share of it fails?",
+            "See Errors by kind above, and the log.",
             "percentunit",
             (Query(error_ratio("", OPERATION), "errors"),),
             width=6,
@@ -99,7 +99,7 @@ EACH_OPERATION = Section(
         Panel(
             "Latency",
             "How long does it take, from the call to the last byte?",
-            "p50 and p99 apart: look at the heatmap of the overview for a second crowd.",
+            "If p50 and p99 are far apart, see the heatmap of the overview.",
             "s",
             latency_queries(OPERATION),
             width=6,
@@ -108,8 +108,8 @@ EACH_OPERATION = Section(
         ),
         Panel(
             "In flight",
-            "How many are under way?",
-            "A number that only grows: streams are opened and not closed, or the store hangs.",
+            "How many are in progress?",
+            "Steady growth: streams are not closed, or the store hangs.",
             "short",
             (Query(f"sum({of(OPERATIONS_IN_PROGRESS, OPERATION)})", "in flight"),),
             width=6,
@@ -121,6 +121,6 @@ EACH_OPERATION = Section(
 STORE = Board(
     uid="encore-store",
     title="Encore / Store",
-    description="One store: choose it above. Each of its operations has a row of its own; several stores are added up.",
+    description="One store, selected above, with a row for each operation. Several stores are added up.",
     sections=(NOW, TRANSACTIONS, EACH_OPERATION),
 )

@@ -1,4 +1,4 @@
-"""What all dashboards let a reader choose, and what they mark on the time axis."""
+"""Variables and annotations of the dashboards."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from encore_storage.subscribers.catalogue import LABEL_OVERFLOW, OPERATION_DURAT
 
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 
-EVERYTHING = ".+"
+MATCH_ALL = ".+"
 
-# The first of them is there from the start, whether any store has done anything or not.
+# The label overflow counter exists before any store is used.
 _QUERIES = {
     "job": f"label_values({LABEL_OVERFLOW.name}, job)",
     "instance": f'label_values({LABEL_OVERFLOW.name}{{job=~"$job"}}, instance)',
@@ -28,14 +28,18 @@ Variable = Builder[models.VariableModel]
 
 
 def variables(board: Board, slo: Slo) -> list[Variable]:
-    """The data source, whose metrics, which stores, what sections repeat by, and what queries ask of the objective."""
+    """Return the variables: selections, hidden ones for repeated sections, and constants of the objective."""
     constants = {"objective": slo.objective_ratio, "latency_target": slo.latency_edge}
-    asked = " ".join(query.expr for panel in board.panels for query in panel.queries)
+    expressions = " ".join(query.expr for panel in board.panels for query in panel.queries)
     return [
         dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"),
         *(_choice(name) for name in ("job", "instance", "store")),
         *(_choice(name).hide(models.VariableHide.HIDE_VARIABLE) for name in _repeats(board)),
-        *(dashboard.ConstantVariable(name).value(value) for name, value in constants.items() if f"${name}" in asked),
+        *(
+            dashboard.ConstantVariable(name).value(value)
+            for name, value in constants.items()
+            if f"${name}" in expressions
+        ),
     ]
 
 
@@ -44,7 +48,7 @@ def _repeats(board: Board) -> list[str]:
 
 
 def _choice(name: str) -> dashboard.QueryVariable:
-    everything = models.VariableOption(selected=True, text="All", value="$__all")
+    all_option = models.VariableOption(selected=True, text="All", value="$__all")
     return (
         dashboard.QueryVariable(name)
         .label(name.capitalize())
@@ -54,8 +58,8 @@ def _choice(name: str) -> dashboard.QueryVariable:
         .sort(models.VariableSort.ALPHABETICAL_ASC)
         .multi(True)
         .include_all(True)
-        .all_value(EVERYTHING)
-        .current(everything)
+        .all_value(MATCH_ALL)
+        .current(all_option)
     )
 
 
@@ -67,7 +71,7 @@ ANNOTATIONS = (
     .icon_color(BLUE)
     .expr(f"changes({of_target('process_start_time_seconds')}[$__rate_interval]) > 0 {OBSERVED}")
     .title_format("Restart")
-    .text_format("{{job}} {{instance}} has started again")
+    .text_format("{{job}} {{instance}} has restarted")
     .tag_keys("job,instance"),
     dashboard.AnnotationQuery()
     .name("Firing alerts")

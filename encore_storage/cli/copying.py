@@ -1,4 +1,4 @@
-"""Copying keys of one store into another, in transactions, and again until all have arrived."""
+"""A resumable copy of keys from one store to another, in transactions."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from encore_storage.stores.fingerprints import (
     keep_fingerprint,
     kept_fingerprint,
 )
-from encore_storage.streams import MEBIBYTE, buffer_iterator
+from encore_storage.streams import MEBIBYTE
 from encore_storage.transactions.contexts import TransactionEntry
 from encore_storage.value import Value
 
 _TRIES = 3
-"""How many times a value is read that is changed each time."""
+"""Attempts to read a value that changes while it is read."""
 
 
 @dataclass
 class CopyReport:
-    """How far a copy has come.
+    """The progress of a copy.
 
     Attributes:
-        total: how many keys there are to copy.
-        copied: how many this run has copied and committed.
-        skipped: how many were there before, unchanged.
-        failed: for each key that could not be copied, why.
+        total: number of keys to copy.
+        copied: number of keys copied and committed by this run.
+        skipped: number of keys that were up to date before.
+        failed: the reason for each key that could not be copied.
     """
 
     total: int = 0
@@ -50,32 +50,38 @@ class CopyReport:
     failed: dict[str, str] = field(default_factory=dict)
 
     @property
-    def arrived(self) -> int:
-        """How many of the keys are in the target."""
+    def up_to_date(self) -> int:
+        """The number of keys that are up to date in the target."""
         return self.copied + self.skipped
 
     @property
     def is_complete(self) -> bool:
-        """Whether all of them are."""
-        return self.arrived == self.total
+        """Whether all keys are up to date in the target."""
+        return self.up_to_date == self.total
+
+    def __str__(self) -> str:
+        """Return the counts as text."""
+        skipped = f" ({self.skipped:,} already up to date)" if self.skipped else ""
+        failed = f", {len(self.failed):,} failed" if self.failed else ""
+        return f"{self.up_to_date:,} of {self.total:,} keys copied{skipped}{failed}"
 
 
 class CopyJob:
-    """Copies keys of `source` into `target`, `transaction_size` in each transaction.
+    """A copy of keys from `source` to `target`, with `transaction_size` keys in each transaction.
 
-    A key that the source can't give, or the target can't hold, is noted in `report` as failed, and the others
-    go on. What goes wrong with the target itself is raised, and the open transaction rolled back.
+    A key that cannot be read from the source or stored in the target is recorded in `report` as failed; the copy goes
+    on. Any other error of the target rolls the open transaction back and is raised.
 
-    A key is skipped if the target holds just the value that arrived before, and the source that of then: by their
-    fingerprints, or else by their bytes. With `verify`, always by their bytes, and every copied value is read back
-    and compared by hash. A value that is changed while it is read is read again.
+    A key is skipped if neither its value in the source nor the copy in the target has changed since it was copied.
+    Fingerprints decide this, or else a comparison of the bytes. With `verify`, bytes are always compared, and every
+    copied value is read back and compared by hash. A value that changes while it is read is read again.
 
     Args:
-        source: where the values come from.
-        target: where they go.
-        transaction_size: how many keys are committed together.
-        verify: whether to trust no fingerprint, and read back what was written.
-        taken: keys that the target must not write, and why; those are noted as failed.
+        source: the store to copy from.
+        target: the store to copy to.
+        transaction_size: number of keys in a transaction.
+        verify: whether to ignore fingerprints, and read back copied values.
+        reserved: keys that must not be written to the target, with the reason; they fail.
     """
 
     def __init__(
@@ -85,22 +91,22 @@ class CopyJob:
         *,
         transaction_size: int,
         verify: bool,
-        taken: dict[str, str] | None = None,
+        reserved: dict[str, str] | None = None,
     ) -> None:
-        """Make a job that has not begun."""
+        """Set up the job; `run` starts it."""
         self.report = CopyReport()
         self._source = source
         self._target = target
         self._transaction_size = transaction_size
         self._verify = verify
-        self._taken = taken or {}
-        self._there: frozenset[str] = frozenset()
+        self._reserved = reserved or {}
+        self._existing: frozenset[str] = frozenset()
         self._copied: dict[str, bytes | None] = {}
 
     def run(self, keys: Sequence[str]) -> None:
-        """Copy the keys; `report` is true all the while."""
+        """Copy the keys and keep `report` up to date."""
         self.report.total = len(keys)
-        self._there = frozenset(self._target.query_keys())
+        self._existing = frozenset(self._target.query_keys())
         with ProgressManager(self._target.event_manager, self, message="copying", steps=len(keys)) as progress:
             for first in range(0, len(keys), self._transaction_size):
                 self._run_batch(keys[first : first + self._transaction_size], first, progress)
@@ -113,32 +119,32 @@ class CopyJob:
                 self._copy_all(keys, done, progress)
         except BaseException:
             if isinstance(transaction, TransactionEntry) and transaction.outcome == "committed":
-                self.report.copied += len(self._copied)  # an interrupt came when it was done
+                self.report.copied += len(self._copied)  # interrupted after the commit
             raise
-        self._settle()
+        self._count_copied()
 
     def _copy_all(self, keys: Sequence[str], done: int, progress: ProgressManager) -> None:
         for number, key in enumerate(keys, start=done + 1):
-            if key in self._taken:
-                self.report.failed[key] = self._taken[key]
+            if key in self._reserved:
+                self.report.failed[key] = self._reserved[key]
             else:
                 self._copy(key)
             if not self._target.transactional:
-                self._settle()
+                self._count_copied()
             progress(step=number)
 
-    def _settle(self) -> None:
-        """Count as copied what can no longer be taken back, and verify it."""
+    def _count_copied(self) -> None:
+        """Count the keys that are committed, after verifying them."""
         copied, self._copied = self._copied, {}
         for key, digest in copied.items():
             if self._verify and self._digest(key) != digest:
-                self.report.failed[key] = "what arrived is not what was read"
+                self.report.failed[key] = "the bytes in the target differ from the source"
                 keep_fingerprint(self._target, key, fingerprint_of(self._target, key), None)
             else:
                 self.report.copied += 1
 
     def _copy(self, key: str) -> None:
-        """Copy the value, in several tries if it is changed in each."""
+        """Copy the value, and retry if it changes meanwhile."""
         reason = ""
         for _ in range(_TRIES):
             try:
@@ -151,10 +157,10 @@ class CopyJob:
             self.report.failed[key] = reason
 
     def _try_to_copy(self, key: str) -> str:
-        """Copy the value, or find that it is there; give the reason if neither can be.
+        """Copy the value unless it is up to date; return the reason for a failure, or an empty string.
 
         Raises:
-            ConflictError: it was changed in the source while it was read.
+            ConflictError: the value changed while it was read.
         """
         before = fingerprint_of(self._source, key)
         try:
@@ -162,7 +168,7 @@ class CopyJob:
         except (StoreError, OSError) as error:
             return str(error)
         with value:
-            if self._has_arrived(key, value, before):
+            if self._is_up_to_date(key, value, before):
                 self.report.skipped += 1
                 return ""
             return self._set(key, value, before)
@@ -180,21 +186,21 @@ class CopyJob:
         self._copied[key] = data.digest
         return ""
 
-    def _has_arrived(self, key: str, value: Value, before: Fingerprint | None) -> bool:
-        if key not in self._there:
+    def _is_up_to_date(self, key: str, value: Value, before: Fingerprint | None) -> bool:
+        if key not in self._existing:
             return False
         try:
-            there = self._target.get(key)
+            copy = self._target.get(key)
         except KeyNotFoundError:  # deleted since the job began
             return False
-        if there.size != value.size or not _is_same(there.metadata, value.metadata):
+        if copy.size != value.size or not _is_same(copy.metadata, value.metadata):
             return False
         if not self._verify and before is not None and kept_fingerprint(self._target, key) == before:
             return True
         return self._is_equal(key, before)
 
     def _is_equal(self, key: str, before: Fingerprint | None) -> bool:
-        """Whether both stores hold the same bytes, which the fingerprint tells the next time."""
+        """Return whether both stores hold the same bytes; if so, keep the fingerprint for the next run."""
         own = fingerprint_of(self._target, key)
         try:
             with self._source.get_data(key) as data, self._target.get_data(key) as other:
@@ -203,7 +209,7 @@ class CopyJob:
                     chunk = data.read(MEBIBYTE)
                     if other.read(MEBIBYTE) != chunk:
                         return False
-        except (StoreError, OSError):  # what is wrong is for the copying to say
+        except (StoreError, OSError):  # copying the value will report the error
             return False
         if before is not None and fingerprint_of(self._source, key) != before:
             raise ConflictError(key, self._source.name)
@@ -211,24 +217,21 @@ class CopyJob:
         return True
 
     def _digest(self, key: str) -> bytes | None:
-        """The hash of the bytes that arrived, or None where they can't be read."""
-        digest = hashlib.blake2b()
+        """Return the hash of the copied bytes, or None if they cannot be read."""
         try:
             with self._target.get_data(key) as data:
-                for chunk in buffer_iterator(data):
-                    digest.update(chunk)
+                return hashlib.file_digest(data, hashlib.blake2b).digest()
         except (StoreError, OSError):
             return None
-        return digest.digest()
 
 
 def _is_about_the_key(error: StoreError | OSError) -> bool:
-    """Whether the target may hold other keys all the same."""
+    """Return whether the error concerns one key only."""
     if isinstance(error, InvalidKeyError | OpenDatabaseError):
         return True
     return not isinstance(error, StoreError) and error_type_of(error) in {"invalid", "permission_denied"}
 
 
 def _is_same(metadata: Metadata, other: Metadata) -> bool:
-    """Whether both are the same as JSON, where 1, 1.0 and true are three values."""
+    """Compare as JSON, in which 1, 1.0 and true differ."""
     return json.dumps(metadata, sort_keys=True) == json.dumps(other, sort_keys=True)

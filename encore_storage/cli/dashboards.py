@@ -1,4 +1,4 @@
-"""The command `encore dashboards`: what an operator needs, written to a directory, for any objective."""
+"""The command `encore dashboards`."""
 
 from __future__ import annotations
 
@@ -10,35 +10,22 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
 
-from encore_events.errors import EncoreError
+from encore_storage.cli.errors import RunbookUrlError
 from encore_storage.slo import Slo
 
 RUNBOOK = "docs/runbook.md"
-"""Where the runbook is written, and what the alerts say of where it is unless they are told otherwise."""
+"""Path of the runbook below the directory, and the default runbook URL of the alerts."""
 
-
-_LINKABLE = re.compile(r"[\w./~][\w./~:?&=%+@-]*")  # it stands in YAML as it is, and gets a fragment
-
-
-class RunbookUrlError(EncoreError, ValueError):
-    """The alerts can't link to such an address."""
-
-    def __init__(self, runbook_url: str) -> None:
-        """Say which `runbook_url` it was, and what is wrong with it."""
-        super().__init__(
-            f"a runbook at {runbook_url!r} can't be linked to: give a URL or a path, without spaces, quotes, brackets "
-            "and without a fragment, since each alert adds its own"
-        )
-        self.runbook_url = runbook_url
+_LINKABLE = re.compile(r"[\w./~][\w./~:?&=%+@-]*")  # unquoted in YAML, and a fragment is appended
 
 
 @dataclass
 class Written:
-    """What became of the files, by their paths below the directory.
+    """The result of `write_dashboards`, as paths below the directory.
 
     Attributes:
-        files: those that are there now as they should be.
-        kept: those that were there, and are not what would have been written; they were left alone.
+        files: files that are up to date.
+        kept: existing files that differ, and were not replaced.
     """
 
     files: list[str] = field(default_factory=list)
@@ -46,11 +33,13 @@ class Written:
 
 
 def write_dashboards(directory: Path, slo: Slo, *, runbook_url: str = RUNBOOK, force: bool = False) -> Written:
-    """Write everything; dashboards and rules anew, and what operators change only where it isn't yet, unless forced.
+    """Write all files, but keep existing files that operators may have edited, unless `force` is true.
+
+    Dashboards and rules are always replaced.
 
     Raises:
-        RunbookUrlError: nothing can be linked to there (a ValueError).
-        OSError: the directory, or a file in it, can't be written.
+        RunbookUrlError: the alerts cannot link to `runbook_url` (a ValueError).
+        OSError: a file cannot be written.
     """
     if not _LINKABLE.fullmatch(runbook_url):
         raise RunbookUrlError(runbook_url)
@@ -68,7 +57,7 @@ def write_dashboards(directory: Path, slo: Slo, *, runbook_url: str = RUNBOOK, f
 
 
 def _packaged() -> Iterator[tuple[str, Traversable]]:
-    """The files as they are built for the default objective: from the wheel, or from the checkout that is installed."""
+    """Yield the files built for the default objective, from the installed wheel or else from the checkout."""
     wheel = files("encore_storage") / "dashboards"
     if wheel.is_dir():
         yield from _below(wheel)
@@ -88,12 +77,12 @@ def _below(place: Traversable, name: str = "") -> Iterator[tuple[str, Traversabl
 
 
 def _is_built(name: str) -> bool:
-    """Whether nobody but the builder writes the file."""
+    """Return whether only the builder writes the file."""
     return PurePosixPath(name).name.startswith("encore-")
 
 
 def _adapted(name: str, text: str, slo: Slo, runbook_url: str) -> str:
-    """The file for another objective than the default one: what the builder would have written."""
+    """Return the file as the builder would write it for `slo`."""
     if name.endswith(".json"):
         return _with_constants(text, {"objective": slo.objective_ratio, "latency_target": slo.latency_edge})
     default = Slo()
@@ -105,7 +94,7 @@ def _adapted(name: str, text: str, slo: Slo, runbook_url: str) -> str:
 
 
 def _with_constants(text: str, values: dict[str, str]) -> str:
-    """The dashboard with other values of its constants."""
+    """Return the dashboard with other values of its constants."""
     dashboard = json.loads(text)
     for variable in dashboard["templating"]["list"]:
         if variable["name"] in values:

@@ -1,29 +1,29 @@
-"""Where the command begins and ends: what is missing, what went wrong, the exit status."""
+"""The entry point of the command."""
 
 from __future__ import annotations
 
 import io
 import sys
 
-from encore_storage.cli.output import complain, finish
+from encore_storage.cli.output import flush_output, print_error
 from encore_storage.cli.status import INTERRUPTED, UNUSABLE
 
 
 def main() -> None:
     """Run the `encore` command with the arguments of the process, and exit."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # None where it is closed
-            stream.reconfigure(errors="backslashreplace")  # not every encoding has all that a key or a path has
+        if isinstance(stream, io.TextIOWrapper):  # None if closed
+            stream.reconfigure(errors="backslashreplace")  # a key or path may not be encodable
     try:
         from encore_storage.cli.app import run  # noqa: PLC0415 (typer and rich are an extra)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in {"typer", "rich", "click"}:
             raise
-        complain(f"{package} is missing: pip install 'encore-observability[cli]'")
+        print_error(f"{package} is missing: pip install 'encore-observability[cli]'")
         sys.exit(UNUSABLE)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     status = run(sys.argv[1:])
-    finish()
+    flush_output()
     sys.exit(status)

@@ -1,57 +1,56 @@
-"""Follows a stream of events: finds back into it when the connection was lost, where it left off."""
+"""A client of an event stream that reconnects and resumes."""
 
 from __future__ import annotations
 
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
-from encore_storage.cli.address import EXAMPLE, EventsAddress, EventsAddressError, RefusedError, UnreachableError
+from encore_storage.cli.address import EventsAddress, Query
+from encore_storage.cli.errors import EXAMPLE, EventsAddressError, RefusedError, UnreachableError
 from encore_storage.cli.lines import printable
 
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 45.0
-"""After how long a server that says nothing is taken for dead; it tells that it lives each 15 seconds."""
+"""Silence after which a connection counts as lost; the server sends a heartbeat every 15 seconds."""
 
 RETRY_SECONDS = 1.0
-"""How long to wait before another try, where the server has not said so."""
+"""Pause before reconnecting, unless the server sets one."""
 
 LONGEST_RETRY_SECONDS = 10.0
 _SHORTEST_RETRY_SECONDS = 0.1
 
 MOST_BYTES = 16 * 1024 * 1024
-"""How much may come before the first, or the next, message ends."""
+"""Limit of the data between two complete messages."""
 
-_MOST_OF_AN_ANSWER = 4096  # bytes: a sentence
+_MOST_OF_AN_ERROR = 4096  # bytes
 _EVENT_ID = re.compile(r"[!-~]{1,200}")
 
 _FORBIDDEN = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
-Query = Sequence[tuple[str, str]]
-
 
 class Follower:
-    """The messages of a stream of events, one after the other, for as long as anybody asks for the next.
+    """An endless iterable of the messages of an event stream.
 
-    Once it has been connected, it tries again for ever, and asks for what came after the last message that it saw.
+    After the first connection it reconnects forever, and resumes after the last message received.
 
     Args:
-        address: where to read.
-        query: which events, and since when.
-        token: what the server asks for, or None.
-        say: takes a sentence when the connection is lost, and when it is back.
-        silence: seconds without a word after which the connection counts as lost.
-        sleep: waits so many seconds.
+        address: of the stream.
+        query: selects events, and where to start.
+        token: access token of the server, or None.
+        notify: called with a sentence when the connection is lost, and when it is restored.
+        silence: seconds without data after which the connection counts as lost.
+        sleep: waits for the given seconds.
 
     Raises:
-        EventsAddressError: the address can't be used.
-        RefusedError: what answers there gives no events.
-        UnreachableError: nobody answers, and nobody has yet.
+        EventsAddressError: the address cannot be used.
+        RefusedError: the server refuses to send events.
+        UnreachableError: the first connection fails.
     """
 
     def __init__(
@@ -60,16 +59,16 @@ class Follower:
         query: Query = (),
         *,
         token: str | None = None,
-        say: Callable[[str], object],
+        notify: Callable[[str], object],
         silence: float = SILENCE_SECONDS,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        """Make it; nothing is asked before it is iterated."""
+        """Set up; iterating connects."""
         self._address = address
         given = [pair for pair in address.query if pair[0] != "since" or "since" not in dict(query)]
         self._url = _url(address, [*given, *query])
         self._token = token
-        self._say = say
+        self._notify = notify
         self._silence = silence
         self._sleep = sleep
         self._position: str | None = None
@@ -77,20 +76,20 @@ class Follower:
         self._has_been_connected = self._is_lost = False
 
     def __repr__(self) -> str:
-        """What it follows, and how far it is."""
+        """Name the server and the position."""
         return f"<Follower of {self._address.shown}, at {self._position}>"
 
     def __iter__(self) -> Iterator[ServerSentEvent]:
-        """Give each message as it comes."""
+        """Yield each message as it arrives."""
         with self._client() as client:
             while True:
                 try:
                     yield from self._connection(client)
-                    reason = "the server has ended it"
+                    reason = "the server closed it"
                 except httpx.RequestError as error:
                     reason = self._reason(error)
                     if not self._has_been_connected:
-                        raise UnreachableError(f"{self._address.shown} can't be read: {reason}") from error
+                        raise UnreachableError(f"cannot read {self._address.shown}: {reason}") from error
                 except UnreachableError as error:
                     reason = str(error)
                     if not self._has_been_connected:
@@ -100,39 +99,31 @@ class Follower:
     def _client(self) -> httpx.Client:
         headers = {"Accept-Encoding": "identity"}
         if self._token is not None:
-            if not (self._token.isascii() and self._token.isprintable()):
-                raise RefusedError("the token is none that a program can ask for: there is more in it than ASCII")
-            if self._token != self._token.strip() or not self._token:
-                raise RefusedError(
-                    "the token is none that a program can ask for: it is empty, or begins or ends with a space"
-                )
+            is_printable_ascii = self._token.isascii() and self._token.isprintable()
+            if not self._token or not is_printable_ascii or self._token != self._token.strip():
+                raise RefusedError("the token must be printable ASCII, without a space at either end")
             headers["Authorization"] = f"Bearer {self._token}"
         timeout = httpx.Timeout(CONNECT_SECONDS, read=self._silence)
         try:
             return httpx.Client(headers=headers, timeout=timeout, trust_env=not self._address.is_loopback)
         except (ImportError, ValueError, httpx.InvalidURL) as error:
-            raise RefusedError(
-                f"the proxy that the environment names can't be used: {printable(str(error))}"
-            ) from error
+            raise RefusedError(f"cannot use the proxy set in the environment: {printable(str(error))}") from error
 
     def _connection(self, client: httpx.Client) -> Iterator[ServerSentEvent]:
-        """The messages of one connection."""
+        """Yield the messages of one connection."""
         headers = {} if self._position is None else {"Last-Event-ID": self._position}
         with connect_sse(client, "GET", str(self._url), headers=headers) as source:
             self._check(source.response)
-            stream = source.response.stream = _Bounded(source.response.stream, self._address)
-            self._connected()
+            stream = source.response.stream = _BoundedStream(source.response.stream, self._address)
+            if self._is_lost:
+                self._notify("reconnected")
+            self._has_been_connected, self._is_lost = True, False
             for message in source.iter_sse():
                 stream.unread = 0
-                self._remember(message)
+                self._update_position(message)
                 yield message
 
-    def _connected(self) -> None:
-        if self._is_lost:
-            self._say("the connection is back")
-        self._has_been_connected, self._is_lost = True, False
-
-    def _remember(self, message: ServerSentEvent) -> None:
+    def _update_position(self, message: ServerSentEvent) -> None:
         if message.retry is not None:
             self._retry = min(max(message.retry / 1000, _SHORTEST_RETRY_SECONDS), LONGEST_RETRY_SECONDS)
         if _EVENT_ID.fullmatch(message.id):
@@ -141,50 +132,52 @@ class Follower:
 
     def _wait(self, reason: str) -> None:
         if not self._is_lost:
-            self._say(f"the connection is lost: {reason}; trying again until it is back")
+            self._notify(f"connection lost: {reason}; reconnecting")
         self._is_lost = True
         self._sleep(self._pause)
         self._pause = min(self._pause * 2, LONGEST_RETRY_SECONDS)
 
     def _reason(self, error: httpx.RequestError) -> str:
-        """What went wrong, in words for people."""
+        """Describe the error."""
         if isinstance(error, httpx.ReadTimeout):
-            return f"nothing was heard for {self._silence:.0f} s"
+            return f"no data for {self._silence:.0f} s"
         if isinstance(error, httpx.RemoteProtocolError):
             if self._has_been_connected:
-                return "it broke off"
-            return f"what answers there is no page of Encore ({printable(str(error))})"
+                return "the response was cut off"
+            return f"the server is not a page of Encore ({printable(str(error))})"
         return re.sub(r"^\[Errno -?\d+\] ", "", printable(str(error))) or type(error).__name__
 
     def _check(self, response: httpx.Response) -> None:
-        """Go on only with a stream of events."""
+        """Raise an error unless the response is an event stream."""
         status, shown = response.status_code, self._address.shown
         if status == HTTPStatus.OK:
             content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
             if content_type != "text/event-stream":
-                told = printable(content_type) or "something else"
-                raise RefusedError(f"{shown} gives no events but {told}: give the address of a page, such as {EXAMPLE}")
-            response.headers["content-type"] = content_type  # httpx_sse knows it in small letters alone
+                received = printable(content_type) or "no content type"
+                raise RefusedError(
+                    f"{shown} sent {received}, not events: give the address of a page, such as {EXAMPLE}"
+                )
+            response.headers["content-type"] = content_type  # httpx_sse compares case-sensitively
             return
-        said = f"{shown} answers {status}: {_sentence(response)}"
+        answer = f"{shown} answers {status}: {_error_message(response)}"
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise UnreachableError(said)
-        raise RefusedError(f"{said}; {self._advice(response)}")
+            raise UnreachableError(answer)
+        raise RefusedError(f"{answer}; {self._advice(response)}")
 
     def _advice(self, response: httpx.Response) -> str:
         status = response.status_code
         if status in _FORBIDDEN:
-            given = "the token is not the one that this program asks for" if self._token else "no token was given"
-            return f"{given}: give it with --token, or as ENCORE_TOKEN"
+            problem = "the token is wrong" if self._token else "a token is required"
+            return f"{problem}: pass it with --token or ENCORE_TOKEN"
         if response.has_redirect_location:
-            return f"give the address that it has moved to, {printable(response.headers['location'])}"
+            return f"give its new address, {printable(response.headers['location'])}"
         if status == HTTPStatus.BAD_REQUEST:
             return "see encore tail --help"
         return f"give the address of a page, such as {EXAMPLE}"
 
 
-class _Bounded(httpx.SyncByteStream):
-    """The bytes of an answer, as long as messages come out of them."""
+class _BoundedStream(httpx.SyncByteStream):
+    """The bytes of a response, with a limit between two messages."""
 
     def __init__(self, stream: httpx.SyncByteStream | httpx.AsyncByteStream, address: EventsAddress) -> None:
         assert isinstance(stream, httpx.SyncByteStream)  # noqa: S101 (the client is one)
@@ -196,7 +189,7 @@ class _Bounded(httpx.SyncByteStream):
         for chunk in self._stream:
             self.unread += len(chunk)
             if self.unread > MOST_BYTES:
-                raise RefusedError(f"{self._address.shown} tells something without an end, and no events")
+                raise RefusedError(f"{self._address.shown} sent more than {MOST_BYTES:,} bytes without an event")
             yield chunk
 
     def close(self) -> None:
@@ -206,21 +199,21 @@ class _Bounded(httpx.SyncByteStream):
 def _url(address: EventsAddress, query: Query) -> httpx.URL:
     try:
         url = httpx.URL(address.url, params=query)
-        _ = url.host  # only now it is found out whether there can be one
+        _ = url.host  # parsed only when read
     except (httpx.InvalidURL, UnicodeError) as error:
         raise EventsAddressError(address.url) from error
     return url
 
 
-def _sentence(response: httpx.Response) -> str:
-    """What a server says that gives no events: its own sentence, or what its status stands for."""
+def _error_message(response: httpx.Response) -> str:
+    """Return the error message of a response, or else its reason phrase."""
     body = b""
     try:
         for chunk in response.iter_bytes():
             body += chunk
-            if len(body) > _MOST_OF_AN_ANSWER:
+            if len(body) > _MOST_OF_AN_ERROR:
                 return printable(response.reason_phrase)
-        said = json.loads(body)["error"]
+        message = json.loads(body)["error"]
     except (httpx.RequestError, ValueError, LookupError, TypeError, RecursionError):
-        said = None
-    return printable(said if isinstance(said, str) else response.reason_phrase)
+        message = None
+    return printable(message if isinstance(message, str) else response.reason_phrase)

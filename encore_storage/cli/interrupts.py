@@ -1,31 +1,45 @@
-"""Ctrl-C that is not lost.
-
-Python can only ignore a KeyboardInterrupt that arrives while a finalizer runs, and there is one for each
-stream. So the signal is remembered, and the next operation of a store raises it again.
-"""
+"""Signal handlers of the command."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import NoReturn
 
 from encore_events import FIRST, EventManager
+from encore_storage.cli.status import INTERRUPTED
 from encore_storage.events import StoreProgressStartEvent
+
+Handler = Callable[[int, FrameType | None], object]
+
+
+@contextlib.contextmanager
+def handled(number: signal.Signals, handler: Handler) -> Iterator[None]:
+    """Handle a signal for the length of a block, unless the program already does, or this is not the main thread."""
+    default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(number) is not default:
+        yield
+        return
+    signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        if signal.getsignal(number) is handler:
+            signal.signal(number, default)
 
 
 @contextlib.contextmanager
 def remembered_interrupts(manager: EventManager) -> Iterator[None]:
-    """A block in which Ctrl-C ends what the stores of `manager` do, whenever it comes.
+    """Ensure that Ctrl-C ends the block, even if it arrives while a finalizer runs.
 
-    Where it means something else already, or is ignored, that stays.
+    Python ignores a KeyboardInterrupt raised in a finalizer, and each stream has one. So the signal is remembered, and
+    the next operation of a store raises it again.
     """
-    is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if not is_ours or threading.current_thread() is not threading.main_thread():
-        yield
-        return
     arrived = threading.Event()
 
     def remember(number: int, frame: FrameType | None) -> None:
@@ -36,9 +50,25 @@ def remembered_interrupts(manager: EventManager) -> Iterator[None]:
         if arrived.is_set():
             raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, remember)
-    try:
-        with manager.connect(StoreProgressStartEvent, raise_again, priority=FIRST, weak=False):
-            yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    with (
+        handled(signal.SIGINT, remember),
+        manager.connect(StoreProgressStartEvent, raise_again, priority=FIRST, weak=False),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def ended_by_ctrl_c() -> Iterator[None]:
+    """Make Ctrl-C end the process at once, with the usual message and status.
+
+    A KeyboardInterrupt is lost in a finalizer, and a write blocked on a full pipe would block again when the
+    interpreter flushes. Only for code that has nothing to undo.
+    """
+    with handled(signal.SIGINT, _end):
+        yield
+
+
+def _end(_number: int, _frame: FrameType | None) -> NoReturn:
+    with contextlib.suppress(OSError, AttributeError, ValueError):  # closed, or nobody reads it
+        os.write(sys.stderr.fileno(), b"encore: interrupted\n")
+    os._exit(INTERRUPTED)

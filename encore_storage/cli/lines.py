@@ -1,4 +1,4 @@
-"""One readable line for each event: when, where, what, which key, how much, how long, and how it ended."""
+"""One line of text for each event: time, store, operation, key, size, duration and outcome."""
 
 from __future__ import annotations
 
@@ -11,46 +11,41 @@ from rich.cells import cell_len
 from rich.filesize import decimal
 from rich.text import Text
 
-from encore_storage.cli.report import duration
+from encore_storage.cli.report import format_duration
 
 STORAGE = "encore.storage."
 QUIET = (".started", ".progress")
-"""What types of Encore's own end with that are told only to those who ask for types."""
+"""Suffixes of those Encore types that are shown only on request."""
 
-_BEGINS = {"store": 8, "what": 12, "key": 24}  # columns; each grows with what it has to show
-_ENDS = {"store": 20, "what": 16, "key": 48}
+_MIN_WIDTHS = {"store": 8, "action": 12, "key": 24}  # in columns
+_MAX_WIDTHS = {"store": 20, "action": 16, "key": 48}
 _NUMBERS = 8
-_LARGEST = 1e24  # bytes, or seconds: more is nobody's measure
+_LARGEST = 1e24  # bytes or seconds; larger numbers cannot be measurements
 
 _STYLES = {
-    "ok": "green",
-    "committed": "green",
-    "miss": "yellow",
-    "cancelled": "yellow",
-    "error": "red",
-    "rolled_back": "red",
-    "commit_failed": "red",
-    "rollback_failed": "red",
+    **dict.fromkeys(("ok", "committed"), "green"),
+    **dict.fromkeys(("miss", "cancelled"), "yellow"),
+    **dict.fromkeys(("error", "rolled_back", "commit_failed", "rollback_failed"), "red"),
 }
-_SOLUTIONS = {"committed": "commit", "commit_failed": "commit"}
+_COMMITS = {"committed", "commit_failed"}
 
-Event = Mapping[str, Any]
+Message = Mapping[str, Any]
 
 
 class EventLines:
-    """Makes lines that stand below each other; the columns grow with what there is to show, up to a point.
+    """A formatter of CloudEvents whose columns grow with their content, up to a limit.
 
     Args:
-        now: the local time, for whoever reads; the date is only told of other days.
+        now: returns the local time; lines of other days include the date.
     """
 
     def __init__(self, now: Callable[[], datetime] = datetime.now) -> None:
         """Start with narrow columns."""
         self._now = now
-        self._widths = dict(_BEGINS)
+        self._widths = dict(_MIN_WIDTHS)
 
-    def line(self, event: Event) -> Text:
-        """The line for one CloudEvent."""
+    def line(self, event: Message) -> Text:
+        """Format one CloudEvent."""
         type_, data = printable(str(event.get("type"))), event.get("data")
         known = data if isinstance(data, dict) else {}
         if type_.startswith(f"{STORAGE}operation."):
@@ -67,26 +62,26 @@ class EventLines:
             line.stylize("dim")
         return line
 
-    def _operation(self, type_: str, data: Event) -> Text:
+    def _operation(self, type_: str, data: Message) -> Text:
         has_bytes = data.get("direction") is not None
         count = data.get("bytes", data.get("step")) if has_bytes else None
         outcome = _text(data, "outcome") or type_.rpartition(".")[2]
         return self._line(data, _text(data, "operation"), _text(data, "key"), _bytes(count), outcome)
 
-    def _transaction(self, type_: str, data: Event) -> Text:
+    def _transaction(self, type_: str, data: Message) -> Text:
         outcome = _text(data, "outcome")
         if not outcome:
             return self._line(data, "begin", _text(data, "notes"), "", type_.rpartition(".")[2])
         count = data.get("operations")
         operations = f"{count:,} operation{'s' * (count != 1)}" if isinstance(count, int) else ""
-        solution = _SOLUTIONS.get(outcome, "rollback")
-        return self._line(data, solution, _text(data, "notes"), "", outcome, operations)
+        action = "commit" if outcome in _COMMITS else "rollback"
+        return self._line(data, action, _text(data, "notes"), "", outcome, operations)
 
-    def _line(self, data: Event, what: str, key: str, count: str = "", outcome: str = "", more: str = "") -> Text:
+    def _line(self, data: Message, action: str, key: str, count: str = "", outcome: str = "", more: str = "") -> Text:
         error = _error(data)
         return Text.assemble(
             self._column("store", _text(data, "store")),
-            (self._column("what", what), "bold"),
+            (self._column("action", action), "bold"),
             self._column("key", key),
             f"{count:>{_NUMBERS}}  {_duration(data.get('duration')):>{_NUMBERS}}  ",
             (outcome, _STYLES.get(outcome, "")),
@@ -96,20 +91,20 @@ class EventLines:
 
     def _column(self, name: str, text: str) -> str:
         width = cell_len(text)
-        self._widths[name] = max(self._widths[name], min(width, _ENDS[name]))
+        self._widths[name] = max(self._widths[name], min(width, _MAX_WIDTHS[name]))
         return text + " " * (max(self._widths[name] - width, 0) + 2)
 
     def _time(self, text: Any) -> str:
         try:
             moment = datetime.fromisoformat(text).astimezone()
-        except (TypeError, ValueError, OverflowError, OSError):  # years that this machine can't tell
+        except (TypeError, ValueError, OverflowError, OSError):  # the platform may not support the year
             return "--:--:--.---"
         is_today = moment.date() == self._now().date()
         return moment.isoformat(" ", "milliseconds")[11 * is_today : 23]
 
 
-def is_quiet(type: str) -> bool:  # noqa: A002 (what CloudEvents call it)
-    """Whether only those who ask for types want to see it: the beginning of something that will be told at its end.
+def is_quiet(type: str) -> bool:  # noqa: A002 (the name in CloudEvents)
+    """Return whether events of the type are hidden by default; a later event reports how it ended.
 
     >>> is_quiet("encore.storage.operation.started"), is_quiet("encore.storage.operation.ended")
     (True, False)
@@ -118,7 +113,7 @@ def is_quiet(type: str) -> bool:  # noqa: A002 (what CloudEvents call it)
 
 
 def printable(text: str) -> str:
-    r"""The text as it does nothing to a terminal, and stays on its line.
+    r"""Escape all characters that are not printable, so that the text is one line and has no terminal codes.
 
     >>> print(printable("a\nb\x1b[2J"))
     a\nb\x1b[2J
@@ -128,7 +123,7 @@ def printable(text: str) -> str:
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
 
 
-def _text(data: Event, name: str) -> str:
+def _text(data: Message, name: str) -> str:
     value = data.get(name)
     return "" if value is None else printable(value if isinstance(value, str) else _as_json(value))
 
@@ -142,10 +137,10 @@ def _bytes(count: Any) -> str:
 def _duration(seconds: Any) -> str:
     if not isinstance(seconds, int | float) or not 0 <= seconds < _LARGEST:
         return ""
-    return duration(seconds)
+    return format_duration(seconds)
 
 
-def _error(data: Event) -> str:
+def _error(data: Message) -> str:
     error = data.get("error")
     if not isinstance(error, dict):
         return _text(data, "error")

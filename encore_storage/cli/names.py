@@ -1,4 +1,4 @@
-"""The names that stores have on the command line."""
+"""Names of stores on the command line."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encore_events import BaseEventManager
+from encore_storage.cli.errors import StoreNameError
 from encore_storage.cli.source import SourceDirectory
-from encore_storage.errors import StoreError
 from encore_storage.stores import DictMemoryStore, FileSystemStore, SqliteStore
 from encore_storage.stores.abstract import AbstractStore
 
@@ -19,18 +19,14 @@ SCHEMES = "a directory, sqlite:PATH or memory:"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 
 
-class StoreNameError(StoreError, ValueError):
-    """What was given on the command line names no store."""
-
-
 @dataclass(frozen=True)
 class StoreName:
-    """A store as the command line names it.
+    """A store named on the command line.
 
     Attributes:
-        text: as it was typed.
+        text: as typed.
         scheme: 'sqlite', 'memory', or 'directory' for a path.
-        path: where it is; None in memory.
+        path: of the directory or the database; None in memory.
     """
 
     text: str
@@ -39,16 +35,16 @@ class StoreName:
 
     @classmethod
     def parse(cls, text: str) -> StoreName:
-        """The store that `text` names.
+        """Parse the name of a store.
 
         >>> StoreName.parse("sqlite:archive.db").scheme
         'sqlite'
 
         Raises:
-            StoreNameError: the scheme is none of those that there are, or nothing follows it.
+            StoreNameError: the name is empty, its scheme is unknown, or nothing follows the scheme.
         """
         if not text:
-            raise StoreNameError(f"an empty name is no store: give {SCHEMES}")
+            raise StoreNameError(f"{text!r} is not a store: give {SCHEMES}")
         matched = _SCHEME.fullmatch(text)
         if matched is None or Path(text).drive:
             return cls(text, "directory", Path(text))
@@ -57,25 +53,25 @@ class StoreName:
             return cls(text, scheme, None)
         if scheme == "sqlite" and rest:
             return cls(text, scheme, Path(rest))
-        hint = f" (a directory of that name is ./{text})" if Path(text).is_dir() else ""
-        raise StoreNameError(f"{text!r} is no store: give {SCHEMES}{hint}")
+        hint = f" (if you mean the directory, give ./{text})" if Path(text).is_dir() else ""
+        raise StoreNameError(f"{text!r} is not a store: give {SCHEMES}{hint}")
 
     def files(self) -> list[Path]:
-        """The files and folders in which the store keeps what it keeps, absolute."""
+        """Return the absolute paths of the files and directories that hold the store."""
         if self.path is None:
             return []
-        path = Path(os.path.realpath(self.path))  # Path.resolve fails where links go round in a circle
+        path = Path(os.path.realpath(self.path))  # Path.resolve raises on circular links
         return [path] if self.scheme == "directory" else [path, Path(f"{path}-wal"), Path(f"{path}-shm")]
 
     def open_source(self, event_manager: BaseEventManager, *, own: Sequence[Path] = ()) -> AbstractStore:
-        """Open a store that is there already.
+        """Open an existing store.
 
         Args:
-            event_manager: where it emits.
-            own: what is to be left out, if it is a directory: what the reader itself writes.
+            event_manager: the store's event manager.
+            own: paths that the command itself writes; a source directory skips them.
 
         Raises:
-            StoreError: it isn't there, or can't be opened.
+            StoreError: it does not exist, or cannot be opened.
         """
         if self.scheme == "sqlite" and self.path is not None and not _is_filled(self.path):
             raise StoreNameError(f"there is no database {str(self.path)!r} to read from")
@@ -86,10 +82,10 @@ class StoreName:
         return self._open("source", event_manager)
 
     def open_target(self, event_manager: BaseEventManager) -> AbstractStore:
-        """Open a store, made if it isn't there.
+        """Open a store, creating it if it does not exist.
 
         Raises:
-            StoreError: it can't be opened or made.
+            StoreError: it cannot be opened or created.
         """
         return self._open("target", event_manager)
 
@@ -102,5 +98,5 @@ class StoreName:
 
 
 def _is_filled(path: Path) -> bool:
-    """Whether it is a file with something in it: SQLite would make a database of an empty one."""
+    """Return whether the file is not empty: SQLite would turn an empty file into a database."""
     return path.is_file() and path.stat().st_size > 0

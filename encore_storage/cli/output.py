@@ -1,4 +1,4 @@
-"""Where the command writes: standard output and standard error, which may be closed, full, or read by nobody."""
+"""Writing to standard output and standard error, which may be closed, full or unread."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ import sys
 from typing import IO
 
 
-def complain(sentence: str) -> None:
-    """Write a line about trouble to standard error, if anybody reads it."""
+def print_error(sentence: str) -> None:
+    """Write a line to standard error if possible."""
     stream = sys.stderr
     try:
         stream.write(f"encore: {sentence}\n")
         stream.flush()
-    except (OSError, AttributeError, ValueError):  # there is none, or nobody reads it
-        let_go(stream)
+    except (OSError, AttributeError, ValueError):  # closed, or nobody reads it
+        discard_output(stream)
 
 
-def finish() -> None:
-    """Have what is still to be written not fail at the end of the process, where it would change the exit status."""
+def flush_output() -> None:
+    """Flush both streams now: a failure at interpreter exit would change the exit status."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, AttributeError, ValueError):
-            let_go(stream)
+            discard_output(stream)
 
 
-def let_go(stream: IO[str] | None) -> None:
-    """Keep what could not be written from being written again."""
+def discard_output(stream: IO[str] | None) -> None:
+    """Redirect a broken stream to the null device, so that its buffer is not written again."""
     with contextlib.suppress(OSError, AttributeError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, stream.fileno())  # type: ignore[union-attr]  # None where it was closed from the start
+        os.dup2(null, stream.fileno())  # type: ignore[union-attr]  # None if the process started with it closed
         os.close(null)

@@ -1,4 +1,4 @@
-"""Source and target of a copy that lie in each other, whatever names lead there."""
+"""Overlap of the source and the target of a copy, also through links."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
-from encore_storage.cli.names import StoreName, StoreNameError
+from encore_storage.cli.errors import StoreNameError
+from encore_storage.cli.names import StoreName
 from encore_storage.stores.filesystem.keys import is_own
 
 
 def check_apart(source: StoreName, target: StoreName) -> None:
-    """Refuse a copy that would write over its own source.
+    """Refuse a copy that would overwrite its own source.
 
-    A target inside the source is none: what it writes is not copied.
+    A target inside the source is allowed; `SourceDirectory` skips it.
 
     Raises:
-        StoreNameError: both are the same store, the source lies inside the target, or the target in what the source
-            keeps for itself.
+        StoreNameError: both are the same store, the source is inside the target, or the target is in the directory
+            that holds the source's metadata.
     """
     pairs = itertools.product(source.files(), target.files())
     if source.scheme == target.scheme and any(_is_same(one, other) for one, other in pairs):
@@ -26,29 +27,29 @@ def check_apart(source: StoreName, target: StoreName) -> None:
         return
     [directory] = source.files()
     for path in target.files():
-        if is_own(_place_in(path, directory) or ""):
+        if is_own(_relative(path, directory) or ""):
             raise StoreNameError(
-                f"the target {target.text!r} lies where the source {source.text!r} keeps its metadata: "
-                "give another place to copy to"
+                f"the target {target.text!r} is inside the metadata directory of the source {source.text!r}: "
+                "give another target"
             )
-        if target.scheme == "directory" and _place_in(directory, path) is not None:
+        if target.scheme == "directory" and _relative(directory, path) is not None:
             raise StoreNameError(
-                f"the source {source.text!r} lies inside the target {target.text!r}, and would be written over: "
-                "give another place to copy to"
+                f"the source {source.text!r} is inside the target {target.text!r} and would be overwritten: "
+                "give another target"
             )
 
 
 def keys_in(target: StoreName, paths: Iterable[Path]) -> list[str]:
-    """Return the keys that the target, if it is a directory, has for those of the paths that lie inside it."""
+    """Return the keys of those paths that are inside the target; only a directory has any."""
     if target.scheme != "directory":
         return []
     [directory] = target.files()
-    places = (_place_in(path, directory) for path in paths)
-    return [place for place in places if place is not None]
+    keys = (_relative(path, directory) for path in paths)
+    return [key for key in keys if key is not None]
 
 
-def _place_in(path: Path, directory: Path) -> str | None:
-    """Return the path below the directory; None if it isn't there."""
+def _relative(path: Path, directory: Path) -> str | None:
+    """Return the path relative to the directory, or None if it is outside."""
     for outer in (path, *path.parents):
         if _is_same(outer, directory):
             return path.relative_to(outer).as_posix()
@@ -56,8 +57,8 @@ def _place_in(path: Path, directory: Path) -> str | None:
 
 
 def _is_same(one: Path, other: Path) -> bool:
-    """Whether both are one file, by their names or by a link or a mount."""
+    """Return whether both are one file, also through links and mounts."""
     try:
         return one == other or one.samefile(other)
-    except OSError:  # one of them is missing
+    except OSError:  # one does not exist
         return False

@@ -1,4 +1,4 @@
-"""A recording that happens again, for a person who wants to see it."""
+"""The command `encore replay`."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import time
 from pathlib import Path
 
 from encore_events import BaseEvent, EventManager
-from encore_storage.cli.report import duration, summary_line, summary_table
+from encore_storage.cli.report import format_duration
 from encore_storage.cli.session import Session
 from encore_storage.codec import RecordedSource
 from encore_storage.recording import replay
 
-_LONG_PAUSE = 5.0  # seconds, after which whoever looks on at a terminal may wonder
+_LONG_PAUSE = 5.0  # seconds after which a pause on a terminal needs an explanation
 
 
-class Seen:
-    """How much of a recording has happened again.
+class ReplayCounter:
+    """A count of replayed events.
 
     Attributes:
-        events: how many.
+        events: number of events so far.
     """
 
     def __init__(self, manager: EventManager) -> None:
-        """Begin to count what is emitted."""
+        """Start counting the events of `manager`."""
         self.events = 0
         self._first: float | None = None
         self._last = 0.0
@@ -32,16 +32,19 @@ class Seen:
 
     @property
     def seconds(self) -> float:
-        """How long it took when it was recorded."""
+        """The time between the first and the last event when they were recorded."""
         return 0.0 if self._first is None else self._last - self._first
 
     def __str__(self) -> str:
-        """How many, and how long."""
-        return f"{self.events:,} {'event' if self.events == 1 else 'events'}, {duration(self.seconds)} of the recording"
+        """Return the counts as text."""
+        noun = "event" if self.events == 1 else "events"
+        return f"{self.events:,} {noun}, {format_duration(self.seconds)} of the recording"
 
     def _on_event(self, event: BaseEvent) -> None:
         recorded = getattr(event, "recorded_at", None)
-        self.events += isinstance(event.source, RecordedSource)  # others are of listeners that fail now
+        self.events += isinstance(
+            event.source, RecordedSource
+        )  # events of the replay itself, such as errors, have none
         if recorded is None:
             return
         self._first = recorded if self._first is None else self._first
@@ -49,39 +52,32 @@ class Seen:
 
 
 def run_replay(run: Session, path: Path, speed: float, *, keep_serving: bool) -> int:
-    """Replay the recording into the session; the exit status.
+    """Replay the recording into the session, and return the exit status.
 
     Raises:
-        RecordingError: it can't be read, or a line is no event; what came before it has happened.
+        RecordingError: the file cannot be read, or a line is not an event; the events before it have been replayed.
     """
-    run.say_addresses()
-    seen = Seen(run.manager)
+    run.print_addresses()
+    counter = ReplayCounter(run.manager)
 
     def pause(seconds: float) -> None:
         if seconds >= _LONG_PAUSE and run.console.is_terminal:
-            run.say(f"nothing happened for a while: waiting {duration(seconds)}; a higher --speed waits less")
+            run.print(f"the next event is {format_duration(seconds)} away; a higher --speed waits less")
         time.sleep(seconds)
 
     try:
         done = replay(path, run.manager, speed, sleep=pause)
     except BaseException:
-        if seen.events:
-            _show_summary(run, seen)
-            run.say(f"stopped: {seen}")
+        if counter.events:
+            run.print_summary(counter.seconds)
+            run.print(f"stopped: {counter}")
         raise
-    _show_summary(run, seen)
+    run.print_summary(counter.seconds)
     if done.skipped:
-        run.say(f"incomplete lines, which a killed program has left: {done.skipped:,}")
-    run.say(f"replayed: {seen}")
+        run.print(f"incomplete lines, left by a program that was killed: {done.skipped:,}")
+    run.print(f"replayed: {counter}")
     if keep_serving:
-        run.say("serving until Ctrl-C")
+        run.print("serving until Ctrl-C")
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
     return 0
-
-
-def _show_summary(run: Session, seen: Seen) -> None:
-    """The table, and the line with the time that it took when it was recorded."""
-    if run.summary.operations:
-        run.console.print(summary_table(run.summary))
-    run.say(summary_line(run.summary, seen.seconds))

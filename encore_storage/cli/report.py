@@ -1,4 +1,4 @@
-"""What the command shows a person: how far it is, and the summary at the end."""
+"""Progress lines and the final summary."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from encore_storage.subscribers.summary import SummarySubscriber
 
 
 class PlainProgress:
-    """A line each few seconds, for where no bars can be drawn."""
+    """Progress as a line every few seconds, where no bars can be drawn."""
 
     def __init__(self, console: Console, *, interval: float = 2.0, clock: Callable[[], float] = time.monotonic) -> None:
-        """Make it; nothing is shown before it is connected."""
+        """Set up without printing anything."""
         self._console = console
         self._interval = interval
         self._clock = clock
         self._due = clock() + interval
 
     def connect(self, event_manager: BaseEventManager) -> Subscription:
-        """Show the steps of what counts keys; the bytes of single operations stay unsaid."""
+        """Print progress in keys; the bytes of single operations are left out."""
         return event_manager.connect(
             ProgressStepEvent, self._on_step, where=lambda event: not isinstance(event, StoreProgressEvent), weak=False
         )
@@ -39,7 +39,7 @@ class PlainProgress:
 
 
 def summary_table(summary: SummarySubscriber) -> Table:
-    """A row for each operation, with its latency; bytes/s is while such operations moved bytes."""
+    """Return a table with a row for each operation; bytes/s counts only the time in which bytes moved."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     for heading in ("store", "operation"):
         table.add_column(heading, no_wrap=True)
@@ -54,29 +54,29 @@ def summary_table(summary: SummarySubscriber) -> Table:
             f"{row.outcomes['error']:,}",
             decimal(row.bytes) if row.bytes else "-",
             decimal(int(row.bytes / row.moving)) if row.moving else "-",
-            duration(row.quantile(0.50)),
-            duration(row.quantile(0.99)),
+            format_duration(row.quantile(0.50)),
+            format_duration(row.quantile(0.99)),
         )
     return table
 
 
 def summary_line(summary: SummarySubscriber, seconds: float) -> str:
-    """Commits, rollbacks and errors, in one line."""
+    """Return one line with the counts of commits, rollbacks and errors."""
     commits = summary.transactions["committed"]
     rollbacks = summary.transactions["rolled_back"]
     failed = summary.transactions.total() - commits - rollbacks
-    line = f"commits: {commits:,}, rollbacks: {rollbacks:,}, errors: {summary.errors:,}, in {duration(seconds)}"
+    line = f"commits: {commits:,}, rollbacks: {rollbacks:,}, errors: {summary.errors:,}, in {format_duration(seconds)}"
     if failed:
-        line += f"; transactions that failed to end: {failed:,}"
+        line += f"; failed transactions: {failed:,}"
     if summary.listener_errors:
-        line += f"; failures of subscribers, which the stores did not notice: {summary.listener_errors:,}"
+        line += f"; listener errors: {summary.listener_errors:,}"
     return line
 
 
-def duration(seconds: float) -> str:
-    """A duration in the unit that suits it.
+def format_duration(seconds: float) -> str:
+    """Format a duration in a suitable unit.
 
-    >>> duration(0.00042), duration(0.25), duration(75)
+    >>> format_duration(0.00042), format_duration(0.25), format_duration(75)
     ('420 µs', '250 ms', '75.0 s')
     """
     if seconds < 0.001:  # noqa: PLR2004 (a millisecond)

@@ -1,4 +1,4 @@
-"""What a command runs in: an event manager of its own, with everything connected that the options ask for."""
+"""The session of a command: an event manager with the subscribers that the options select."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Literal
 
 from rich.console import Console
 
-from encore_events import EncoreError, EventManager
+from encore_events import EventManager
+from encore_storage.cli.errors import LogFileError
 from encore_storage.cli.interrupts import remembered_interrupts
 from encore_storage.cli.report import PlainProgress, summary_line, summary_table
 from encore_storage.monitor import monitor
@@ -28,12 +29,12 @@ class Session:
     """One run of a command.
 
     Attributes:
-        console: where a person reads.
-        manager: what all stores of the run emit on.
-        summary: what happened so far.
-        page: where a page shows it live, or None.
-        metrics_address: where the metrics are served, or None.
-        log: what writes the log file, or None.
+        console: standard output.
+        manager: the event manager of all stores of the run.
+        summary: counts what has happened so far.
+        page: address of the live page, or None.
+        metrics_address: address of the metrics, or None.
+        log: the subscriber that writes the log file, or None.
     """
 
     console: Console
@@ -44,47 +45,43 @@ class Session:
     log: LogSubscriber | None = None
     _started: float = field(default_factory=time.monotonic)
 
-    def say(self, text: str) -> None:
-        """Show a line, as it is."""
+    def print(self, text: str) -> None:
+        """Print a line without markup."""
         self.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
-    def say_addresses(self) -> None:
-        """Show where it is served, if it is."""
+    def print_addresses(self) -> None:
+        """Print the addresses of the page and the metrics if they are served."""
         if self.page is not None:
-            self.say(f"page: {self.page}")
-            self.say(f"metrics: {self.metrics_address}")
+            self.print(f"page: {self.page}")
+            self.print(f"metrics: {self.metrics_address}")
 
-    def show_summary(self) -> None:
-        """Show the table of operations, and the line of transactions."""
-        seconds = time.monotonic() - self._started
+    def print_summary(self, seconds: float | None = None) -> None:
+        """Print the operations and transactions of the last `seconds`; by default, since the start."""
+        seconds = time.monotonic() - self._started if seconds is None else seconds
         if self.summary.operations:
             self.console.print(summary_table(self.summary))
-        self.say(summary_line(self.summary, seconds))
+        self.print(summary_line(self.summary, seconds))
 
 
-class LogFileError(EncoreError, OSError):
-    """The log file can't be written."""
-
-
-_PAPER = 100  # columns, where there is no terminal
+_PLAIN_WIDTH = 100  # columns if there is no terminal
 
 
 @contextlib.contextmanager
 def session(
     *, log_file: Path | None, log_format: LogFormat, log_level: Level = "info", port: int | None, progress: bool
 ) -> Iterator[Session]:
-    """Connect what the options ask for, and disconnect it at the end.
+    """Open a session for the length of a block.
 
     Raises:
-        LogFileError: the log file can't be opened.
-        AddressError: the port can't be had.
+        LogFileError: the log file cannot be opened.
+        AddressError: the port cannot be used.
     """
-    # Failures of subscribers are counted in the summary; tracebacks between the bars would help nobody.
+    # The summary counts listener errors; tracebacks would break up the bars.
     logging.getLogger("encore_events").addHandler(logging.NullHandler())
     logging.getLogger("encore_events").propagate = False
     console = Console()
     if not console.is_terminal:
-        console.width = _PAPER
+        console.width = _PLAIN_WIDTH
     run = Session(console)
     with contextlib.ExitStack() as stack:
         stack.callback(run.manager.close)
@@ -105,7 +102,7 @@ def session(
 
 @contextlib.contextmanager
 def _logger(run: Session, path: Path, format: LogFormat, level: Level) -> Iterator[object]:  # noqa: A002 (as in open_logger)
-    """The logger of the session; a file that can't be written whole is told, and is no failure of the stores."""
+    """Open the logger; a file that cannot be written to the end is only reported."""
     opened = open_logger(path, format=format, level=level)
     try:
         logger = opened.__enter__()
@@ -117,4 +114,4 @@ def _logger(run: Session, path: Path, format: LogFormat, level: Level) -> Iterat
         try:
             opened.__exit__(None, None, None)
         except OSError as error:
-            run.say(f"the log file {str(path)!r} is incomplete: {error.strerror}")
+            run.print(f"the log file {str(path)!r} is incomplete: {error.strerror}")

@@ -1,4 +1,4 @@
-"""The directory that a copy reads: what cannot be copied is noted, and the rest goes on."""
+"""A source directory that skips, and notes, files that cannot be copied."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from encore_events import BaseEventManager
 from encore_storage.errors import OpenDatabaseError
@@ -18,45 +18,43 @@ from encore_storage.stores import FileSystemStore
 from encore_storage.stores.filesystem.keys import is_own
 from encore_storage.stores.open_databases import check_not_open
 
-Kind = Literal["symbolic link", "special file", "empty directory", "unreadable directory", "open database", "own"]
-
-_WORDS: dict[Kind, tuple[str, str]] = {
-    "symbolic link": ("symbolic link", "symbolic links"),
-    "special file": ("special file", "special files"),
-    "empty directory": ("empty directory", "empty directories"),
-    "unreadable directory": ("unreadable directory", "unreadable directories"),
-    "open database": ("file of an open database", "files of open databases"),
-    "own": ("that this command writes", "that this command writes"),
+_PLURALS = {
+    "symbolic link": "symbolic links",
+    "special file": "special files",
+    "empty directory": "empty directories",
+    "unreadable directory": "unreadable directories",
+    "file of an open database": "files of open databases",
+    "file of this command": "files of this command",
 }
 
 
 class Skipped(NamedTuple):
-    """Something in a directory that is no value to copy.
+    """A path in a directory that is not copied.
 
     Attributes:
-        kind: what it is.
-        reason: a sentence about it, without its subject.
+        kind: a key of `_PLURALS`.
+        reason: why it is not copied.
     """
 
-    kind: Kind
+    kind: str
     reason: str
 
 
 class SourceDirectory(FileSystemStore):
-    """A directory to copy from. Listing its keys notes what is skipped, and goes on where a directory can't be read.
+    """A directory to copy from. Listing its keys skips, and notes, paths that are not ordinary readable files.
 
     Args:
-        path: the directory.
-        own: files and directories that the copy itself writes; those in the source are skipped, whatever their names.
-        name: what events, logs and metrics call it.
-        event_manager: where it emits.
+        path: of the directory.
+        own: files and directories that the copy itself writes; they are skipped, also under other names.
+        name: of the store.
+        event_manager: of the store.
 
     Attributes:
-        skipped: what the last listing has skipped, by path.
+        skipped: what the last listing skipped, by path.
     """
 
     def __init__(self, path: Path, *, own: Sequence[Path] = (), name: str, event_manager: BaseEventManager) -> None:
-        """Open the directory, which is there."""
+        """Open the directory, which must exist."""
         super().__init__(path, create=False, name=name, event_manager=event_manager)
         self.skipped: dict[str, Skipped] = {}
         self._own = own
@@ -73,14 +71,14 @@ class SourceDirectory(FileSystemStore):
                 yield path
 
     def _listed(self, path: str, own: set[tuple[int, int]]) -> list[tuple[str, bool]]:
-        """The files and directories in one directory, and which are directories; the first comes last."""
+        """Return the entries of one directory, last first, each with whether it is a directory."""
         prefix = f"{path}/" if path else ""
         try:
             with self._tree.directory(path) as fd, os.scandir(fd) as entries:
                 found = [
-                    (prefix + entry.name, entry.is_dir(follow_symlinks=False), _looked_at(entry)) for entry in entries
+                    (prefix + entry.name, entry.is_dir(follow_symlinks=False), _status(entry)) for entry in entries
                 ]
-        except (FileNotFoundError, NotADirectoryError):  # gone since it was listed
+        except (FileNotFoundError, NotADirectoryError):  # deleted since it was listed
             return []
         except OSError as error:
             if not path:
@@ -91,27 +89,29 @@ class SourceDirectory(FileSystemStore):
             self.skipped[path] = Skipped("empty directory", "it is an empty directory")
         listed = []
         for name, is_directory, status in found:
-            skipped = None if is_own(name) else self._reason_to_skip(name, status, own)
-            if skipped is not None:
-                self.skipped[name] = skipped
-            elif not is_own(name):
+            if is_own(name):
+                continue
+            skipped = self._reason_to_skip(name, status, own)
+            if skipped is None:
                 listed.append((name, is_directory))
+            else:
+                self.skipped[name] = skipped
         return sorted(listed, reverse=True)
 
-    def _reason_to_skip(self, path: str, found: os.stat_result | None, own: set[tuple[int, int]]) -> Skipped | None:
-        if found is None:  # its reading will say what is wrong
+    def _reason_to_skip(self, path: str, status: os.stat_result | None, own: set[tuple[int, int]]) -> Skipped | None:
+        if status is None:  # reading it will raise the error
             return None
-        if (found.st_dev, found.st_ino) in own:
-            return Skipped("own", "this command writes there")
-        if stat.S_ISREG(found.st_mode):
+        if (status.st_dev, status.st_ino) in own:
+            return Skipped("file of this command", "this command writes there")
+        if stat.S_ISREG(status.st_mode):
             try:
-                check_not_open(found, self._tree.path_of(path))
+                check_not_open(status, self._tree.path_of(path))
             except OpenDatabaseError as error:
-                return Skipped("open database", str(error))
-        return _NO_VALUES.get(stat.S_IFMT(found.st_mode))
+                return Skipped("file of an open database", str(error))
+        return _NOT_VALUES.get(stat.S_IFMT(status.st_mode))
 
 
-_NO_VALUES = {
+_NOT_VALUES = {
     stat.S_IFLNK: Skipped("symbolic link", "it is a symbolic link"),
     stat.S_IFIFO: Skipped("special file", "it is a pipe"),
     stat.S_IFSOCK: Skipped("special file", "it is a socket"),
@@ -120,37 +120,38 @@ _NO_VALUES = {
 }
 
 
-def matching(skipped: Mapping[str, Skipped], pattern: str) -> dict[str, Skipped]:
-    """Return what was skipped that the pattern asks for, or may ask for where it can't be read.
+def select_skipped(skipped: Mapping[str, Skipped], pattern: str) -> dict[str, Skipped]:
+    """Return the skipped paths that match, and the unreadable directories that may contain matches.
 
     >>> link, dark = Skipped("symbolic link", ""), Skipped("unreadable directory", "")
-    >>> list(matching({"a/link": link, "a/dark": dark, "b": dark}, "a/d*.txt"))
+    >>> list(select_skipped({"a/link": link, "a/dark": dark, "b": dark}, "a/d*.txt"))
     ['a/dark']
     """
-    begins = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+    prefix = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
 
-    def is_asked_for(path: str, kind: Kind) -> bool:
+    def matches(path: str, kind: str) -> bool:
         if kind != "unreadable directory":
             return fnmatch.fnmatchcase(path, pattern)
         inside = f"{path}/"
-        return inside.startswith(begins) or begins.startswith(inside)
+        return inside.startswith(prefix) or prefix.startswith(inside)
 
-    return {path: one for path, one in skipped.items() if is_asked_for(path, one.kind)}
+    return {path: one for path, one in skipped.items() if matches(path, one.kind)}
 
 
-def counted(skipped: Mapping[str, Skipped]) -> str:
-    """Return how many there are of each kind.
+def count_by_kind(skipped: Mapping[str, Skipped]) -> str:
+    """Return the number of skipped paths of each kind, as text.
 
-    >>> counted(
+    >>> count_by_kind(
     ...     {"a": Skipped("symbolic link", ""), "b": Skipped("symbolic link", ""), "c": Skipped("special file", "")}
     ... )
     '2 symbolic links, 1 special file'
     """
     kinds = Counter(one.kind for one in skipped.values())
-    return ", ".join(f"{kinds[kind]:,} {words[kinds[kind] > 1]}" for kind, words in _WORDS.items() if kinds[kind])
+    counts = ((kinds[kind], kind, plural) for kind, plural in _PLURALS.items())
+    return ", ".join(f"{count:,} {kind if count == 1 else plural}" for count, kind, plural in counts if count)
 
 
-def _looked_at(entry: os.DirEntry[str]) -> os.stat_result | None:
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
     try:
         return entry.stat(follow_symlinks=False)
     except OSError:

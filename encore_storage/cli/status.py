@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 FAILED = 1
-"""Something went wrong, or not all has arrived."""
+"""The command failed, or not everything was copied."""
 
 UNUSABLE = 2
-"""The arguments can't be used, or a part of the command isn't installed."""
+"""The arguments are invalid, or a required package is missing."""
 
 INTERRUPTED = 130
-"""Ctrl-C, as shells tell it: 128 and the number of the signal."""
+"""Ctrl-C: 128 plus the number of the signal, as in shells."""
 
 CLOSED = 141
-"""Nobody reads what it writes, as shells tell it: 128 and the number of the signal for a broken pipe."""
+"""Nobody reads the output: 128 plus the number of SIGPIPE, as in shells."""

@@ -1,72 +1,63 @@
-"""Shows the events of another program as they come: as lines for a person, or as JSON for the next command."""
+"""The command `encore tail`."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import select
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
-from encore_storage.cli.address import EventsAddress
+from encore_storage.cli.address import EventsAddress, Query
+from encore_storage.cli.errors import NobodyReadsError
+from encore_storage.cli.interrupts import ended_by_ctrl_c
 from encore_storage.cli.lines import EventLines, is_quiet
-from encore_storage.cli.output import let_go
-from encore_storage.cli.status import CLOSED, INTERRUPTED
+from encore_storage.cli.output import discard_output
+from encore_storage.cli.status import CLOSED
 from encore_storage.subscribers.errors import MissingExtraError
 
-if TYPE_CHECKING:  # it brings an extra
+if TYPE_CHECKING:  # an extra
     from httpx_sse import ServerSentEvent
-
-Query = Sequence[tuple[str, str]]
 
 
 def run_tail(address: EventsAddress, query: Query, *, token: str | None, as_json: bool) -> int:
-    """Show events until nobody reads them any more; the exit status. Ctrl-C ends the process.
+    """Print events until standard output is closed, and return the exit status. Ctrl-C ends the process.
 
     Raises:
-        EventsAddressError: the address can't be used.
-        RefusedError: what answers there gives no events.
-        UnreachableError: nobody answers there.
-        MissingExtraError: httpx isn't installed.
-        OSError: standard output can't be written.
+        EventsAddressError: the address cannot be used.
+        RefusedError: the server refuses to send events.
+        UnreachableError: the server does not answer.
+        MissingExtraError: httpx is not installed.
+        OSError: standard output cannot be written.
     """
     with ended_by_ctrl_c():
         try:
             from encore_storage.cli.following import Follower  # noqa: PLC0415 (an extra, and slow to load)
         except ModuleNotFoundError as error:
             raise MissingExtraError("encore tail", error.name or "httpx", "cli") from error
-        tail = Tail(is_whole=any(name == "type" for name, _ in (*address.query, *query)), as_json=as_json)
+        tail = Tail(show_all=any(name == "type" for name, _ in (*address.query, *query)), as_json=as_json)
         try:
-            for message in Follower(address, query, token=token, say=tail.say):
-                tail.show(message)
+            for message in Follower(address, query, token=token, notify=tail.print_note):
+                tail.print_message(message)
         except NobodyReadsError:
             return CLOSED
     raise AssertionError("a follower ends only with an error")
 
 
-class NobodyReadsError(Exception):
-    """Standard output is closed, or was never open."""
-
-
 class Tail:
-    """Writes events to standard output, and what else there is to say to standard error.
+    """Prints events to standard output, and notes to standard error.
 
     Args:
-        is_whole: whether to tell of beginnings and progress, too.
-        as_json: whether to write each event as it came.
+        show_all: whether to print started and progress events too.
+        as_json: whether to print each event as received.
     """
 
-    def __init__(self, *, is_whole: bool, as_json: bool) -> None:
-        """Make it; nothing is written yet."""
-        self._is_whole = is_whole
+    def __init__(self, *, show_all: bool, as_json: bool) -> None:
+        """Set up without printing anything."""
+        self._show_all = show_all
         self._as_json = as_json
         self._lines = EventLines()
         self._console = Console(highlight=False)
@@ -74,68 +65,41 @@ class Tail:
         self._has_complained = False
 
     def __repr__(self) -> str:
-        """How it writes."""
+        """Name the format."""
         return f"<Tail of {'JSON' if self._as_json else 'lines'}>"
 
-    def say(self, sentence: str) -> None:
-        """Tell something that is no event."""
-        with contextlib.suppress(OSError, AttributeError):  # nobody reads that
+    def print_note(self, sentence: str) -> None:
+        """Print a note if possible."""
+        with contextlib.suppress(OSError, AttributeError):  # closed, or nobody reads it
             sys.stderr.write(_rendered(self._notes, Text(f"-- {sentence}", "yellow")))
             sys.stderr.flush()
 
-    def show(self, message: ServerSentEvent) -> None:
-        """Show what has come.
+    def print_message(self, message: ServerSentEvent) -> None:
+        """Print an event or a note about a gap.
 
         Raises:
-            NobodyReadsError: there is nobody to show it to.
-            OSError: it can't be written.
+            NobodyReadsError: standard output is closed.
+            OSError: standard output cannot be written.
         """
         if message.event == "gap":
-            self.say(_gap(message.data))
+            self.print_note(_gap(message.data))
         if message.event != "message" or not message.data:
             _check_reader()
             return
-        event = _event(message.data)
+        event = _parse(message.data)
         if event is None:
-            self._complain()
+            if not self._has_complained:
+                self.print_note("ignoring messages that are not events")
+            self._has_complained = True
         elif self._as_json:
-            _write(message.data.replace("\n", " ").encode() + b"\n")  # between tokens, if anywhere
-        elif self._is_whole or not is_quiet(event["type"]):
+            _write(message.data.replace("\n", " ").encode() + b"\n")  # newlines can only be between tokens
+        elif self._show_all or not is_quiet(event["type"]):
             line = _rendered(self._console, self._lines.line(event))
             _write(line.encode(getattr(sys.stdout, "encoding", None) or "utf-8", "backslashreplace"))
 
-    def _complain(self) -> None:
-        if not self._has_complained:
-            self.say("something came that is no event, and is not shown; nor will the next be")
-        self._has_complained = True
 
-
-@contextlib.contextmanager
-def ended_by_ctrl_c() -> Iterator[None]:
-    """A block in which Ctrl-C ends the process there and then, with the usual line and status.
-
-    A KeyboardInterrupt is lost where a finalizer runs, and what waits for a full pipe would wait again while the
-    interpreter flushes. There is nothing to undo here. Where Ctrl-C means something else, or nothing, that stays.
-    """
-    is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if not is_ours or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signal.signal(signal.SIGINT, _end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _end(_number: int, _frame: FrameType | None) -> NoReturn:
-    with contextlib.suppress(OSError, AttributeError, ValueError):  # as above
-        os.write(sys.stderr.fileno(), b"encore: interrupted\n")
-    os._exit(INTERRUPTED)
-
-
-def _event(data: str) -> dict[str, Any] | None:
-    """The CloudEvent, or None where it isn't one."""
+def _parse(data: str) -> dict[str, Any] | None:
+    """Parse a CloudEvent; return None if it is not one."""
     try:
         event = json.loads(data)
     except (ValueError, RecursionError):
@@ -144,16 +108,16 @@ def _event(data: str) -> dict[str, Any] | None:
 
 
 def _gap(data: str) -> str:
-    """What is missing, in words."""
+    """Describe a gap."""
     try:
-        told = json.loads(data)
-        missed, reason = told["missed"], told["reason"]
+        gap = json.loads(data)
+        missed, reason = gap["missed"], gap["reason"]
     except (ValueError, RecursionError, LookupError, TypeError):
         missed = reason = None
     if reason == "restart":
         return "the program was restarted"
     if not isinstance(missed, int):
-        return "events before these were missed"
+        return "some events were missed"
     return f"{missed:,} event{' was' if missed == 1 else 's were'} missed"
 
 
@@ -170,19 +134,19 @@ def _write(line: bytes) -> None:
         sys.stdout.buffer.write(line)
         sys.stdout.buffer.flush()
     except BrokenPipeError as error:
-        let_go(sys.stdout)
+        discard_output(sys.stdout)
         raise NobodyReadsError from error
     except OSError:
-        let_go(sys.stdout)
+        discard_output(sys.stdout)
         raise
 
 
 def _check_reader() -> None:
-    """Notice that the next command has ended, though there is nothing to write to it."""
+    """Raise NobodyReadsError if standard output is a pipe that nobody reads; no write would detect it for now."""
     try:
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)
-    except (OSError, AttributeError):  # no file of the system's
+    except (OSError, AttributeError):  # not a file of the operating system
         return
     if any(happened & select.POLLERR for _, happened in poll.poll(0)):
         raise NobodyReadsError

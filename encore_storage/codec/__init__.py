@@ -3,7 +3,7 @@
 from encore_storage.codec.errors import CodecError, RecordedError, RecordedInterruption
 from encore_storage.codec.events import EventCodec
 from encore_storage.codec.messages import Message
-from encore_storage.codec.recalled import GenericEvent, RecordedSource
+from encore_storage.codec.recorded import GenericEvent, RecordedSource
 from encore_storage.codec.text import dumps
 from encore_storage.codec.types import TYPES
 

@@ -1,8 +1,8 @@
-"""The errors of the codec, and the bases of those that it decodes.
+"""The errors of the codec, and the bases of the errors that it decodes.
 
 ```
 EncoreError
-├── CodecError                    no CloudEvent, or none that can become an event (ValueError)
+├── CodecError                    not a CloudEvent, or not a valid event (ValueError)
 └── StoreError
     └── RecordedError             an error of a recorded event
 BaseException
@@ -19,28 +19,32 @@ from encore_storage.errors import StoreError
 
 
 class CodecError(EncoreError, ValueError):
-    """What was to be decoded is no CloudEvent, or none that can become an event."""
+    """A message that is not a CloudEvent, or from which no event can be made.
+
+    Attributes:
+        place: the part of the message that is wrong, such as "data.duration".
+        reason: a predicate, such as "must be a number, not 'long'".
+    """
 
     def __init__(self, place: str, reason: str) -> None:
-        """Say what is wrong at `place`, as in "data.duration must be a number"."""
         super().__init__(f"{place} {reason}")
         self.place = place
         self.reason = reason
 
 
 class RecordedError(StoreError):
-    """An error of a recorded event: its class has the name of the original one, and its `str` is the same.
+    """A decoded error. Its class has the name of the original class, and its `str` is the original message.
 
     Attributes:
-        error_type: its category as recorded, see `encore_storage.errors.ERROR_TYPES`.
-        errno: the system's number for it, or None.
+        error_type: its recorded error type, one of `encore_storage.errors.ERROR_TYPES`.
+        errno: the system's error number, or None.
     """
 
     errno: int | None = None
 
 
 class RecordedInterruption(BaseException):
-    """A recorded interruption, such as a KeyboardInterrupt, which must not end the program that decodes it."""
+    """A decoded interruption, such as a KeyboardInterrupt, which must not end the program that decodes it."""
 
     error_type: ClassVar[str | None] = None
     errno: int | None = None

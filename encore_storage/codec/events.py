@@ -1,4 +1,4 @@
-"""Events to CloudEvents, and back."""
+"""The codec of events and CloudEvents."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from typing import Any
 
 from encore_events.events import BaseEvent, check_event_class
 from encore_events.ids import id_of
+from encore_storage.codec.decoding import decode_event
+from encore_storage.codec.encoding import EncodingOptions, EncodingPlan
 from encore_storage.codec.errors import CodecError
 from encore_storage.codec.messages import VERSION, Message, read_envelope
-from encore_storage.codec.plans import Choice, EncodingPlan
-from encore_storage.codec.reading import event_of
-from encore_storage.codec.recalled import GenericEvent, source_uri, store_uri
-from encore_storage.codec.text import dumps
-from encore_storage.codec.told import text_of
+from encore_storage.codec.recorded import GenericEvent, source_uri, store_uri
+from encore_storage.codec.text import dumps, text_of
 from encore_storage.codec.types import TYPES, foreign_type
 from encore_storage.redaction import Redaction, checked_keys
 
-_MOST_CLASSES = 1000
+_MAX_PLANS = 1000
 _store_uri = functools.lru_cache(maxsize=1000)(store_uri)
 
 
 class EventCodec:
-    """Makes CloudEvents 1.0 of events, as JSON, and events of those.
+    """An encoder of events as CloudEvents 1.0 in JSON, and a decoder.
 
     >>> from encore_storage.events import StoreSetEvent
     >>> codec = EventCodec()
@@ -35,24 +34,23 @@ class EventCodec:
     >>> codec.decode(message).event
     StoreSetEvent(store='archive', key='greeting', action='set', recorded_at=1790000000.0)
 
-    Sources and listeners are told by their names, errors by their type and their words. Attributes that a program has
-    added are told if they are strings, numbers, booleans or None.
+    Sources and listeners are encoded as their names, errors as their class name, error type and message. Attributes
+    that a program has added are encoded if they are strings, numbers, booleans or None.
 
-    Where keys are redacted or left out, nothing else that may quote one is told either: no message, no notes, no words
-    of errors, and no attributes that Encore doesn't know.
+    Where keys are redacted or left out, so is everything else that may quote one: messages, notes, error messages
+    and attributes that Encore doesn't know.
 
     Args:
-        keys: True to tell keys as they are, False to leave them out, or a function of a key that gives what is told
-            in its place.
-        metadata: whether to tell the metadata of keys.
-        values: whether to tell attributes that are bytes, in base64.
-        types: classes of a program's own events, by the types that they are told as. Other ones are told as
-            'python.<module>.<class>', and come back as GenericEvent.
+        keys: True to encode keys as they are, False to leave them out, or a function that returns a replacement.
+        metadata: whether to encode the metadata of keys.
+        values: whether to encode attributes that are bytes, in base64.
+        types: event classes of the program by type. Other classes are encoded as 'python.<module>.<class>', and
+            decoded as GenericEvent.
 
     Raises:
-        CodecError: a type is one of Encore's own.
-        TypeError: keys can't redact any.
-        EventError: what is registered is no event class.
+        CodecError: a type is empty or one of Encore's own.
+        TypeError: keys is not a bool or a function.
+        EventError: a value of types is not an event class.
     """
 
     def __init__(
@@ -63,33 +61,31 @@ class EventCodec:
         values: bool = False,
         types: Mapping[str, type[BaseEvent]] | None = None,
     ) -> None:
-        """Make a codec; see the class."""
         registered = {} if types is None else dict(types)
         for name, cls in registered.items():
             check_event_class(cls)
             if not name or name in TYPES:
-                raise CodecError(f"the type {name!r}", f"can't be that of {cls.__qualname__}: it is Encore's own")
+                raise CodecError(f"type {name!r}", f"is reserved: choose another one for {cls.__qualname__}")
         self._classes = {**registered, **TYPES}
         self._types = {cls: name for name, cls in self._classes.items()}
-        self._choice = Choice(checked_keys(keys), metadata, values, self.type_of)
+        self._options = EncodingOptions(checked_keys(keys), metadata, values, self.type_of)
         self._plans: dict[type[BaseEvent], EncodingPlan] = {}
 
     def __repr__(self) -> str:
-        """What it tells."""
-        keys, metadata, values, _ = self._choice
+        keys, metadata, values, _ = self._options
         return f"<EventCodec: keys={keys!r}, metadata={metadata!r}, values={values!r}>"
 
     def type_of(self, event: BaseEvent | type[BaseEvent]) -> str:
-        """The type that the event, or each event of the class, is told as."""
+        """Return the type of an event, or of the events of a class."""
         if isinstance(event, GenericEvent):
             return event.type
         cls = event if isinstance(event, type) else type(event)
         return self._types.get(cls) or foreign_type(cls)
 
     def data_of(self, event: BaseEvent) -> Any:
-        """What is told of the event beside its type, time and source, for `dumps`."""
+        """Return the data of an event, for `dumps`."""
         if isinstance(event, GenericEvent):
-            return event.data if self._choice.keys is True else {}
+            return event.data if self._options.keys is True else {}
         return self._plan_of(type(event)).data_of(event)
 
     def encode(
@@ -100,16 +96,16 @@ class EventCodec:
         time: float | None = None,
         data: Any = None,
     ) -> bytes:
-        """The event as one line of JSON.
+        """Encode an event as one line of JSON.
 
         Args:
             event: the event.
-            id: of the message; by default, the id of the event, the same in each message of it.
-            time: seconds since the epoch; by default, the event's `recorded_at` if it has been recorded, else now.
-            data: what `data_of` gives for the event, for whoever has asked already.
+            id: by default, the id of the event, the same in each of its messages.
+            time: seconds since the epoch; by default, the event's `recorded_at` if it was decoded, else now.
+            data: the result of `data_of`, if the caller has it already.
 
         Raises:
-            ValueError: the time can't be written (or an OverflowError, or an OSError).
+            ValueError: the time cannot be formatted as a date (or an OverflowError, or an OSError).
         """
         if time is None and (time := event.__dict__.get("recorded_at")) is None:
             time = clock.time()
@@ -137,23 +133,23 @@ class EventCodec:
         )
 
     def decode(self, text: bytes | str) -> Message:
-        """The message that a line of JSON is, and its event.
+        """Decode a line of JSON.
 
-        The source of the event is a RecordedSource with the name that it had; errors are exceptions whose class has
-        the same name, with the same words; `recorded_at` is the time, in seconds since the epoch. Attributes that
-        this version doesn't know are kept. A type that the codec doesn't know gives a GenericEvent.
+        The source of the event is a RecordedSource. Errors are exceptions of a class with the same name, and with
+        the same message. `recorded_at` is the time of the message, in seconds since the epoch. Unknown attributes
+        are kept. An event of an unknown type is a GenericEvent.
 
         Raises:
-            CodecError: it is no CloudEvent, or no event can be made of it.
+            CodecError: the text is not a CloudEvent, or no event can be made from it.
         """
         envelope = read_envelope(text)
-        event = event_of(self._classes.get(envelope.type), envelope)
+        event = decode_event(self._classes.get(envelope.type), envelope)
         return Message(envelope.id, envelope.type, envelope.source, envelope.time, event)
 
     def _plan_of(self, cls: type[BaseEvent]) -> EncodingPlan:
         plan = self._plans.get(cls)
         if plan is None:
-            if len(self._plans) >= _MOST_CLASSES:
-                self._plans.clear()  # of a program that makes classes as it goes
-            plan = self._plans[cls] = EncodingPlan(cls, self.type_of(cls), self._choice)
+            if len(self._plans) >= _MAX_PLANS:
+                self._plans.clear()  # the program creates classes at run time
+            plan = self._plans[cls] = EncodingPlan(cls, self.type_of(cls), self._options)
         return plan

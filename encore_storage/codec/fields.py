@@ -1,4 +1,4 @@
-"""The declared attributes of event classes: what JSON they may have, and what they mean."""
+"""The declared attributes of event classes, with their JSON types and their descriptions."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ _KINDS: dict[Any, Kind] = {
     bool: "boolean",
     type(None): "null",
 }
+INTERNAL = ("source", "_handled", "_id", "_metadata", "_pending")
+"""Attributes that are not data: the envelope has the source and the id, the rest is state."""
+
 _DOCUMENTED = re.compile(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", re.MULTILINE)
 
 
@@ -27,22 +30,21 @@ class Field(NamedTuple):
     """A declared attribute.
 
     Attributes:
-        name: of the attribute.
-        kinds: what its JSON may be; 'error' is an object with the type and the words of an error.
-        words: the closed set of strings that it may be, or none.
-        is_required: whether each event of the class has it.
-        meaning: what it is, for people.
+        kinds: its JSON types; 'error' is an encoded error.
+        choices: the strings that it may be, if they are a closed set.
+        is_required: whether every event of the class has it.
+        description: its description in the docstring of the class.
     """
 
     name: str
     kinds: frozenset[Kind]
-    words: tuple[str, ...]
+    choices: tuple[str, ...]
     is_required: bool
-    meaning: str
+    description: str
 
 
 def declared_names(cls: type) -> Iterator[tuple[str, type]]:
-    """The names of the declared attributes, and the classes that declare them, those of the base first."""
+    """Yield the declared attributes and their classes, those of base classes first."""
     for base in reversed(cls.__mro__[:-1]):
         for name, hint in inspect.get_annotations(base).items():
             is_attribute = not (name.startswith("_") or "ClassVar" in str(hint))
@@ -51,27 +53,27 @@ def declared_names(cls: type) -> Iterator[tuple[str, type]]:
 
 
 def fields_of(cls: type[BaseEvent]) -> Mapping[str, Field]:
-    """The declared attributes of a class of Encore's own, by their names."""
+    """Return the declared attributes of one of Encore's own classes by name."""
     hints = typing.get_type_hints(cls)
-    meanings = {name: meaning for base in reversed(cls.__mro__[:-1]) for name, meaning in _meanings(base)}
+    described = {name: text for base in reversed(cls.__mro__[:-1]) for name, text in _descriptions(base)}
     names = dict.fromkeys(name for name, _ in declared_names(cls))
-    return {name: _field(cls, name, hints[name], meanings.get(name, "")) for name in names}
+    return {name: _field(cls, name, hints[name], described.get(name, "")) for name in names}
 
 
 def summary_of(cls: type) -> str:
-    """The first sentence of its docstring."""
+    """Return the first line of the docstring."""
     return (inspect.getdoc(cls) or "").partition("\n")[0]
 
 
-def _field(cls: type, name: str, hint: Any, meaning: str) -> Field:
-    kinds, words = set[Kind](), list[str]()
-    for one in _alternatives(hint):
-        if get_origin(one) is Literal:
+def _field(cls: type, name: str, hint: Any, description: str) -> Field:
+    kinds, choices = set[Kind](), list[str]()
+    for each in _alternatives(hint):
+        if get_origin(each) is Literal:
             kinds.add("string")
-            words.extend(get_args(one))
+            choices.extend(get_args(each))
         else:
-            kinds.add(_kind(one))
-    return Field(name, frozenset(kinds), tuple(words), not hasattr(cls, name), meaning)
+            kinds.add(_kind(each))
+    return Field(name, frozenset(kinds), tuple(choices), not hasattr(cls, name), description)
 
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:
@@ -85,11 +87,11 @@ def _kind(hint: Any) -> Kind:
         return "any"
     if get_origin(hint) is not None:
         return "object"
-    return "error" if issubclass(hint, BaseException) else "string"  # events and listeners are told by their names
+    return "error" if issubclass(hint, BaseException) else "string"  # events and listeners are encoded as names
 
 
-def _meanings(cls: type) -> Iterator[tuple[str, str]]:
-    """What the section 'Attributes:' of a docstring says, each in one line."""
+def _descriptions(cls: type) -> Iterator[tuple[str, str]]:
+    """Yield the attributes and descriptions of the section 'Attributes:' of a docstring, each on one line."""
     attributes = inspect.cleandoc(cls.__doc__ or "").partition("\nAttributes:\n")[2]
-    for name, meaning in _DOCUMENTED.findall(attributes):
-        yield name, " ".join(meaning.split())
+    for name, description in _DOCUMENTED.findall(attributes):
+        yield name, " ".join(description.split())

@@ -1,4 +1,4 @@
-"""CloudEvents in their JSON format, before anything is made of their data."""
+"""CloudEvents in JSON, with their data still undecoded."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from encore_storage.codec.text import loads
 
 VERSION = "1.0"
 
-_SHOWN = 80
+_MAX_REPR = 80
 
 
 class Message(NamedTuple):
-    """An event, and what its message says beside it.
+    """A decoded message.
 
     Attributes:
-        id: identifies the message among those of its source.
-        type: what happened, such as 'encore.storage.operation.ended'.
-        source: where, such as '/stores/archive'.
-        time: when it was told, in seconds since the epoch; None if the message doesn't say.
+        id: the id of the event, unique for its source.
+        type: the type of the event, such as 'encore.storage.operation.ended'.
+        source: the source of the event, such as '/stores/archive'.
+        time: when the event was emitted, in seconds since the epoch; None if the message has no time.
         event: the event.
     """
 
@@ -36,7 +36,7 @@ class Message(NamedTuple):
 
 
 class Envelope(NamedTuple):
-    """What all messages have, whatever they are about."""
+    """A message with undecoded data."""
 
     id: str
     type: str
@@ -46,34 +46,34 @@ class Envelope(NamedTuple):
 
 
 def read_envelope(text: bytes | str) -> Envelope:
-    """The message as it is.
+    """Parse a message.
 
     Raises:
-        CodecError: it is no CloudEvent of version 1.0, or its data is not JSON.
+        CodecError: the text is not a CloudEvent 1.0, or its data is not JSON.
     """
     try:
         message = loads(text)
     except ValueError as error:
         raise CodecError("the message", f"is not JSON: {error}") from error
     if not isinstance(message, dict):
-        raise CodecError("the message", f"must be an object, not {shown(message)}")
+        raise CodecError("the message", f"must be an object, not {short_repr(message)}")
     if message.get("specversion") != VERSION:
-        raise CodecError("specversion", f"must be '{VERSION}', not {shown(message.get('specversion'))}")
+        raise CodecError("specversion", f"must be '{VERSION}', not {short_repr(message.get('specversion'))}")
     for name in ("id", "type", "source"):
         if not (isinstance(message.get(name), str) and message[name]):
-            raise CodecError(name, f"must be a string that isn't empty, not {shown(message.get(name))}")
+            raise CodecError(name, f"must be a non-empty string, not {short_repr(message.get(name))}")
     return Envelope(message["id"], message["type"], message["source"], _time(message.get("time")), _data(message))
 
 
-def _time(told: object) -> float | None:
-    if told is None:
+def _time(value: object) -> float | None:
+    if value is None:
         return None
     try:
-        time = datetime.fromisoformat(told.upper()) if isinstance(told, str) else None
+        time = datetime.fromisoformat(value.upper()) if isinstance(value, str) else None
     except ValueError:
         time = None
     if time is None or time.tzinfo is None:
-        raise CodecError("time", f"must be a time such as '2026-11-24T16:30:00Z', with its zone, not {shown(told)}")
+        raise CodecError("time", f"must be a time with a zone, such as '2026-11-24T16:30:00Z', not {short_repr(value)}")
     return time.timestamp()
 
 
@@ -85,11 +85,11 @@ def _data(message: Mapping[str, Any]) -> Any:
             raise CodecError("data_base64", f"is not base64: {error}") from error
     content = message.get("datacontenttype", "application/json")
     if not isinstance(content, str) or "json" not in content.lower():
-        raise CodecError("datacontenttype", f"must be application/json, not {shown(content)}")
+        raise CodecError("datacontenttype", f"must be application/json, not {short_repr(content)}")
     return message.get("data")
 
 
-def shown(value: object) -> str:
-    """What an error says of a value: its beginning."""
+def short_repr(value: object) -> str:
+    """Return the `repr` of a value, truncated for an error message."""
     text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return text if len(text) <= _MAX_REPR else f"{text[:_MAX_REPR]}…"

@@ -1,4 +1,4 @@
-"""A JSON Schema for each type of CloudEvent: `python -m encore_storage.codec.schemas DIRECTORY` writes them all."""
+"""JSON Schemas of the CloudEvents; `python -m encore_storage.codec.schemas DIRECTORY` writes them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from encore_events.events import BaseEvent
+from encore_storage.codec.encoding import QUOTING
 from encore_storage.codec.fields import Field, fields_of, summary_of
 from encore_storage.codec.messages import VERSION
-from encore_storage.codec.plans import QUOTING
 from encore_storage.codec.types import TYPES
 from encore_storage.errors import ERROR_TYPES
 from encore_storage.events import StoreEvent, StoreTransactionEndEvent
@@ -25,12 +25,12 @@ _ERROR: Schema = {
     "type": "object",
     "properties": {
         "type": {"type": "string", "minLength": 1, "description": "the name of its class"},
-        "message": {"type": "string", "description": "its words; where keys are redacted, what the system says"},
+        "message": {"type": "string", "description": "its message; where keys are redacted, that of the system"},
         "error_type": {
-            "description": "the word for it in metrics and logs; null for what is no Exception",
+            "description": "its type in metrics and logs; null for what is no Exception",
             "enum": [*ERROR_TYPES, None],
         },
-        "errno": {"type": "integer", "description": "the number that the system has for it"},
+        "errno": {"type": "integer", "description": "the system's error number"},
     },
     "required": ["type", "error_type"],
     "additionalProperties": False,
@@ -38,13 +38,13 @@ _ERROR: Schema = {
 
 
 def schema_of(type_: str) -> Schema:
-    """The JSON Schema (draft 2020-12) of the messages of a type of Encore's own.
+    """Return the JSON Schema (draft 2020-12) of a type of message.
 
     >>> schema_of("encore.events.dropped")["properties"]["data"]["required"]
     ['queue', 'reason', 'count']
 
     Raises:
-        KeyError: there is no such type.
+        KeyError: Encore has no such type.
     """
     cls = TYPES[type_]
     return {
@@ -57,7 +57,7 @@ def schema_of(type_: str) -> Schema:
             "id": {"type": "string", "minLength": 1},
             "source": {"type": "string", "minLength": 1, "format": "uri-reference"},
             "type": {"const": type_},
-            "time": {"type": "string", "format": "date-time", "description": "when it was told"},
+            "time": {"type": "string", "format": "date-time", "description": "when it was emitted"},
             "datacontenttype": {"const": "application/json"},
             "data": _data(cls),
         },
@@ -66,12 +66,12 @@ def schema_of(type_: str) -> Schema:
 
 
 def schema_files() -> Mapping[str, str]:
-    """What `docs/schemas` has, by the names of the files."""
+    """Return the schemas by file name."""
     return {f"{name}.json": json.dumps(schema_of(name), indent=2, ensure_ascii=False) + "\n" for name in TYPES}
 
 
 def write_schemas(directory: Path) -> None:
-    """Write a file for each type, and remove those of types that there aren't any more."""
+    """Write a file for each type, and remove those of types that no longer exist."""
     directory.mkdir(parents=True, exist_ok=True)
     files = schema_files()
     for path in directory.glob("encore.*.json"):
@@ -85,11 +85,10 @@ def _data(cls: type[BaseEvent]) -> Schema:
     fields = fields_of(cls)
     properties = {field.name: _attribute(field) for field in fields.values()}
     if issubclass(cls, StoreTransactionEndEvent):
-        word = {"description": "the word for the error, as within it", "enum": [*ERROR_TYPES, None]}
-        properties["error_type"] = word
+        description = "the error type, as in the error"
+        properties["error_type"] = {"description": description, "enum": [*ERROR_TYPES, None]}
     if issubclass(cls, StoreEvent):
-        backend = {"description": "what kind of store it is", "type": ["string", "null"]}
-        properties["backend"] = backend
+        properties["backend"] = {"description": "the kind of store", "type": ["string", "null"]}
     return {
         "type": "object",
         "properties": properties,
@@ -99,10 +98,10 @@ def _data(cls: type[BaseEvent]) -> Schema:
 
 
 def _attribute(field: Field) -> Schema:
-    described = {"description": field.meaning} if field.meaning else {}
+    described = {"description": field.description} if field.description else {}
     nullable = "null" in field.kinds
-    if field.words:
-        return described | {"enum": [*field.words, None] if nullable else list(field.words)}
+    if field.choices:
+        return described | {"enum": [*field.choices, None] if nullable else list(field.choices)}
     if "any" in field.kinds:
         return described
     if "error" in field.kinds:

@@ -1,4 +1,4 @@
-"""JSON that is always made: by orjson where that is installed and can, else by the standard library."""
+"""JSON for any value, by orjson if it is installed and can encode the value, else by the standard library."""
 
 from __future__ import annotations
 
@@ -9,36 +9,37 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from encore_storage.codec.told import text_of, told_error
+from encore_storage.errors import error_type_of
+from encore_storage.redaction import errno_of, system_message
 
 try:
     import orjson
 except ImportError:  # it comes with an extra
-    orjson = None  # type: ignore[assignment]  # so that it is asked for once
+    orjson = None  # type: ignore[assignment]  # checked in `dumps`
 
-_DEEPEST = 100  # levels; encoders and decoders give up at some 250
-_LONGEST = 14_000  # bits; Python writes no int of more than 4,300 digits
+_MAX_DEPTH = 100  # levels; encoders and decoders fail at about 250
+_MAX_INT_BITS = 14_000  # Python converts no int of more than 4,300 digits to a str
 
 
 def dumps(value: Any) -> bytes:
-    """The value as JSON in UTF-8, on one line.
+    """Encode the value as JSON in UTF-8, on one line.
 
-    What JSON hasn't is told as well as may be: NaN and infinity, bytes, and what is nested too deep as null, errors
-    as objects, and anything else as its `str`.
+    NaN, infinity, bytes and values that are nested too deep become null, errors become objects, and anything else
+    that JSON lacks becomes its `str`.
     """
     try:
         if orjson is not None:
             return orjson.dumps(value, None, orjson.OPT_UTC_Z)
-    except TypeError:  # half of a surrogate pair, an int beyond 64 bits, or what isn't JSON
+    except TypeError:  # a lone surrogate, an int beyond 64 bits, or a type that isn't JSON
         pass
-    return json.dumps(_plain(value, _DEEPEST), separators=(",", ":")).encode("ascii")
+    return json.dumps(_plain(value, _MAX_DEPTH), separators=(",", ":")).encode("ascii")
 
 
 def loads(text: bytes | str) -> Any:
-    """What the JSON says; other than orjson, with ints of any size and halves of surrogate pairs.
+    """Decode JSON; unlike orjson, with ints of any size and lone surrogates.
 
     Raises:
-        ValueError: it isn't JSON, or too deep, or has numbers that JSON hasn't.
+        ValueError: the text isn't JSON, is nested too deep, or has NaN or infinity in it.
     """
     try:
         return json.loads(text, parse_constant=_refuse)
@@ -46,12 +47,37 @@ def loads(text: bytes | str) -> Any:
         raise ValueError("it is nested too deep") from None
 
 
+def text_of(value: object) -> str:
+    """Return the value's `str`, or the name of its class if `str` fails."""
+    try:
+        return str.__str__(str(value))
+    except Exception:  # noqa: BLE001 (a program's own method: an error in it must not lose the event)
+        return f"<{type(value).__name__}>"
+
+
+def encode_error(error: BaseException, *, words: bool = True) -> dict[str, Any]:
+    """Return the class name, message, error type (None for what is no Exception) and errno of an error.
+
+    Without `words`, the message is the system's text for the errno, if there is one.
+    """
+    data: dict[str, Any] = {"type": type(error).__name__}
+    number = errno_of(error)
+    if words:
+        data["message"] = text_of(error)
+    elif number is not None:
+        data["message"] = system_message(error)
+    data["error_type"] = error_type_of(error) if isinstance(error, Exception) else None
+    if number is not None:
+        data["errno"] = number
+    return data
+
+
 def _refuse(constant: str) -> None:
     raise ValueError(f"JSON has no {constant}")
 
 
 def _plain(value: Any, depth: int) -> Any:
-    """The value as what JSON has."""
+    """Convert a value to one that JSON has."""
     if isinstance(value, enum.Enum):
         return _plain(value.value, depth)
     if isinstance(value, str):
@@ -65,7 +91,7 @@ def _plain(value: Any, depth: int) -> Any:
 
 def _container(value: Any, depth: int) -> Any:
     if isinstance(value, BaseException):
-        return told_error(value)
+        return encode_error(value)
     if isinstance(value, Mapping):
         return {_name(name): _plain(item, depth) for name, item in value.items()}
     return [_plain(item, depth) for item in value]
@@ -75,7 +101,7 @@ def _number(value: float | None) -> float | None:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
-        return int(value) if value.bit_length() <= _LONGEST else None
+        return int(value) if value.bit_length() <= _MAX_INT_BITS else None
     return float(value) if math.isfinite(value) else None
 
 

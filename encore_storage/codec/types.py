@@ -1,4 +1,4 @@
-"""What the types of CloudEvents are called, and which events they stand for."""
+"""The types of Encore's CloudEvents, and their event classes."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ TYPES: Mapping[str, type[BaseEvent]] = MappingProxyType(
         "encore.events.dropped": EventsDroppedEvent,
     }
 )
-"""The types of Encore's own events."""
+"""The classes of Encore's own events, by type."""
 
 BUILT_IN: frozenset[type] = frozenset(base for cls in TYPES.values() for base in cls.__mro__[:-1])
-"""The classes of those, and all that they derive from."""
+"""These classes and all their base classes."""
 
 FOREIGN = "python."
-"""What the types of a program's own events begin with."""
+"""The prefix of the types of a program's own events."""
 
 
 def foreign_type(cls: type[BaseEvent]) -> str:
-    """The type of a class that has no name of its own here: where it is defined."""
+    """Return the type of a class that is not registered: its qualified name."""
     return f"{FOREIGN}{cls.__module__}.{cls.__qualname__}"

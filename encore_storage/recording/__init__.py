@@ -1,4 +1,4 @@
-"""Recording events to a file, and emitting them again."""
+"""Recordings of events in files, and their replay."""
 
 from encore_storage.recording.errors import (
     MalformedRecordingError,

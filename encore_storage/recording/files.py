@@ -1,4 +1,4 @@
-"""A file of lines that is never left with half of one, and makes room by moving aside."""
+"""Files of complete lines, with rotation."""
 
 from __future__ import annotations
 
@@ -8,40 +8,31 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from encore_events import forks
 from encore_events.errors import ForkedError
 from encore_storage.recording.errors import RecordingBusyError, RecordingFileError
 
 MOST_BACKUPS = 999
-"""How many files can have been moved aside; what has a greater number is no part of a recording."""
+"""The highest number of a backup. Files with higher numbers don't belong to a recording."""
 
-_MODE = 0o600  # keys and the words of errors are for those who run the program
+_MODE = 0o600  # keys and error messages are private
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
 
-class Appended(NamedTuple):
-    """How many of the lines have been appended, and what kept the others from it."""
-
-    lines: int
-    error: OSError | None
-
-
 class LineFile:
-    """A file that lines are appended to, and which is moved aside when it is full.
+    """A file that lines are appended to, rotated when it is full.
 
-    It becomes `path.1` then, what was that becomes `path.2`, and so on. While it is open, no other LineFile can have
-    it, in this process or another one. A forked child leaves it to its parent.
+    Rotation renames the file to `path.1`, that to `path.2`, and so on. While the file is open, it is locked against
+    other LineFiles, in this process and in others. A forked child can't use its parent's.
 
     Args:
-        path: where.
-        max_bytes: how long a file may become; a line that is longer has a file of its own.
-        backups: how many older files are kept. With 0 it is begun anew.
+        path: the file.
+        max_bytes: the maximum size of a file. A longer line gets a file of its own.
+        backups: the number of older files to keep. With 0 the file is replaced.
     """
 
     def __init__(self, path: Path, *, max_bytes: int, backups: int) -> None:
-        """Make one that is not open."""
         self.path = path
         self._max_bytes = max_bytes
         self._backups = backups
@@ -50,24 +41,24 @@ class LineFile:
         self._process = forks.this_process()
         self._size = 0
         self._is_torn = False
-        forks.renew_in_child(self, LineFile._leave)
+        forks.renew_in_child(self, LineFile._renew)
 
     @property
     def is_own(self) -> bool:
-        """Whether it is this process that has opened it, and not the one that this is a fork of."""
+        """Whether the calling process opened the file. False in a forked child."""
         return self._process is forks.this_process()
 
     def open(self) -> None:
-        """Open it to append, or make it; only the user can read it.
+        """Open the file to append to, or create it, readable by its owner only.
 
         Raises:
-            RecordingBusyError: somebody else has it open.
-            RecordingFileError: it isn't a file, or one of something else.
+            RecordingBusyError: another LineFile has it open.
+            RecordingFileError: it isn't an ordinary file, or contains something else than events.
             OSError: it can't be opened.
         """
         fd = os.open(self.path, _FLAGS, _MODE)
         try:
-            _claim(fd, self.path)
+            _lock(fd, self.path)
         except BaseException:
             os.close(fd)
             raise
@@ -76,26 +67,29 @@ class LineFile:
         self._process = forks.this_process()
         if self._size and os.pread(fd, 1, self._size - 1) != b"\n":
             try:
-                self._make_room()  # whoever wrote it was killed: half a line is the end of a file, never its middle
+                self._rotate()  # its writer was killed: an incomplete line must stay the last of its file
             except BaseException:
                 self.close()
                 raise
 
     def close(self) -> None:
-        """Let go of it; doing so twice does nothing, and nor does it in a forked child."""
+        """Unlock and close the file. Does nothing the second time, and in a forked child."""
         if not self.is_own:
             return
         fd, self._fd = self._fd, None
         if fd is None:
             return
-        fcntl.flock(fd, fcntl.LOCK_UN)  # at once, though a child that no hook has seen may have it open, too
+        fcntl.flock(fd, fcntl.LOCK_UN)  # closing is not enough if a child, forked without hooks, has it open
         os.close(fd)
 
-    def append(self, lines: Sequence[bytes]) -> Appended:
-        """Append lines, which end with a newline, by one write for each file that they go to.
+    def append(self, lines: Sequence[bytes]) -> tuple[int, OSError | None]:
+        """Append lines, which end with a newline, with one write per file.
+
+        Returns:
+            The number of lines appended, and the error that prevented the rest, if any.
 
         Raises:
-            ForkedError: this is a forked child, and the file its parent's.
+            ForkedError: the file belongs to the parent of this forked child.
         """
         self._check_own()
         count = 0
@@ -106,11 +100,11 @@ class LineFile:
                 self._write(b"".join(fitting))
                 count += len(fitting)
         except OSError as error:
-            return Appended(count, error)
-        return Appended(count, None)
+            return count, error
+        return count, None
 
     def _make_ready(self) -> None:
-        """Have it open, at its place and without half a line, whatever has happened since."""
+        """Reopen the file if it was moved or closed, and remove an incomplete line."""
         if self._fd is not None and not _is_at(self.path, self._fd):
             self.close()
         if self._fd is None:
@@ -121,9 +115,9 @@ class LineFile:
         self._size = os.fstat(self._open_fd).st_size
 
     def _fitting(self, lines: Sequence[bytes]) -> Sequence[bytes]:
-        """The lines that fit into the file, one at least: into the next file, where there is no room left in this."""
+        """Return the lines that fit into the file, at least one, after rotating it if it has no room for the first."""
         if self._size and self._size + len(lines[0]) > self._max_bytes:
-            self._make_room()
+            self._rotate()
         size = self._size
         for count, line in enumerate(lines):
             size += len(line)
@@ -143,14 +137,14 @@ class LineFile:
             raise
         self._size += len(data)
 
-    def _make_room(self) -> None:
-        """Move the file aside, and those before it as far as there is no gap, and begin the next one."""
+    def _rotate(self) -> None:
+        """Rename the file and its backups up to the first gap, and open a new file."""
         if self._backups:
             free = 1
-            while free < self._backups and self._aside(free).exists():
+            while free < self._backups and self._backup(free).exists():
                 free += 1
             for number in range(free, 0, -1):
-                self._aside(number - 1).replace(self._aside(number))
+                self._backup(number - 1).replace(self._backup(number))
         else:
             self.path.unlink(missing_ok=True)
         self.close()
@@ -160,37 +154,37 @@ class LineFile:
         if not self.is_own:
             raise ForkedError(f"the recording {str(self.path)!r}", self._process.pid, "record to another file")
 
-    def _leave(self) -> None:
-        """Close the child's descriptor of what the parent has open; its lock is the parent's, and is not unlocked."""
+    def _renew(self) -> None:
+        """Close the descriptor in a forked child, without unlocking: the lock is the parent's."""
         fd, self._fd = self._fd, None
         if fd is None or self._opened is None:
             return
-        with contextlib.suppress(OSError):  # the child has closed it before it noticed that it was forked
+        with contextlib.suppress(OSError):  # the child closed it before the fork was detected
             if os.path.samestat(os.fstat(fd), self._opened):
                 os.close(fd)
 
-    def _aside(self, number: int) -> Path:
+    def _backup(self, number: int) -> Path:
         return self.path.with_name(f"{self.path.name}.{number}") if number else self.path
 
     @property
     def _open_fd(self) -> int:
-        if self._fd is None:  # between _make_ready and the end of append, because of a fork
+        if self._fd is None:  # a fork since _make_ready
             self._check_own()
-            raise ValueError("it is not open")  # pragma: no cover (there is no other reason)
+            raise ValueError("the file is not open")  # pragma: no cover (there is no other reason)
         return self._fd
 
 
-def _claim(fd: int, path: Path) -> None:
-    """Have the open file for oneself, if it is one that may be appended to."""
+def _lock(fd: int, path: Path) -> None:
+    """Lock the open file if it is a recording or empty; otherwise raise RecordingFileError."""
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
-        raise RecordingFileError(path, "is not a file")
+        raise RecordingFileError(path, "can't be recorded to: it is not a file")
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise RecordingBusyError(path) from None
     if status.st_size and os.pread(fd, 1, 0) != b"{":
-        raise RecordingFileError(path, "has something else in it than events: choose another file")
+        raise RecordingFileError(path, "contains something else than events: choose another file")
 
 
 def _is_at(path: Path, fd: int) -> bool:

@@ -1,4 +1,4 @@
-"""Every event as a line of a file, without any store waiting for a disk."""
+"""A recorder of events, which writes in a thread of its own."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ from encore_storage.subscribers.sink import Sink
 logger = logging.getLogger("encore_events")
 
 MAX_BYTES = 64 * 1024 * 1024
-"""How long a file becomes before the next one is begun."""
+"""The default size at which a file is rotated."""
 
 BACKUPS = 5
-"""How many older files are kept."""
+"""The default number of older files to keep."""
 
 INTERVAL = 0.1
-"""Seconds between two writes."""
+"""The default number of seconds between two writes."""
 
 QUEUE = "recorder"
-"""What its queue is called in an EventsDroppedEvent."""
+"""The `queue` of its EventsDroppedEvents."""
 
 
 class Recorder(Sink):
-    """Writes every event to a file, as a CloudEvent on a line of its own; `replay` reads that.
+    """Writes each event to a file, as a CloudEvent on its own line. `replay` reads the file.
 
-    Stores only put their events into a stream; a thread of the recorder's own, from `connect` to `disconnect`, does
-    the rest. If the program is killed, what is older than a second is in the file. Where the disk is slower than
-    the program, or full, events are dropped, and that is told: as an EventsDroppedEvent to the event manager, and in
-    the file. Once the disk is back, recording goes on. A forked child's events are not recorded.
+    Stores only put their events into a stream. A thread writes them, from `connect` to `disconnect`. If the program is
+    killed, events older than a second are in the file. If the disk is full or too slow, events are dropped. The
+    recorder emits an EventsDroppedEvent, and writes it to the file, too. It continues as soon as the disk can be
+    written to. A forked child's events are not recorded.
 
     Args:
-        path: the file, which events are added to; only the user can read it. One recorder has it at a time.
-        codec: how events are told; by default, with keys and without metadata.
-        max_bytes: how long it becomes before it is moved aside: to `path.1`, what was that to `path.2`, and so on.
-        backups: how many of those are kept. With 0, the file is begun anew.
-        interval: seconds between two writes.
+        path: the file to append to, created readable by its owner only. It takes one recorder at a time.
+        codec: encodes the events; by default, with keys and without metadata.
+        max_bytes: the size at which the file is renamed to `path.1`, that to `path.2`, and so on.
+        backups: the number of renamed files to keep. With 0, the file is replaced.
+        interval: seconds between two writes, at most 1.
 
     Raises:
-        ValueError: one of the numbers can't be that.
+        ValueError: a number is out of range.
 
     Attributes:
         path: the file.
-        recorded: how many events it has written.
-        lost: how many events it could not write.
+        recorded: the number of events written.
+        lost: the number of events dropped.
     """
 
     def __init__(
@@ -63,7 +63,6 @@ class Recorder(Sink):
         backups: int = BACKUPS,
         interval: float = INTERVAL,
     ) -> None:
-        """Make a recorder that is not connected; nothing is opened before that."""
         super().__init__(QUEUE, interval)
         if type(max_bytes) is not int or max_bytes < 1:
             raise ValueError(f"max_bytes must be a whole number of at least 1, not {max_bytes!r}")
@@ -83,7 +82,6 @@ class Recorder(Sink):
         self._lines = list[bytes]()
 
     def __repr__(self) -> str:
-        """Where to, and how many."""
         return f"<Recorder of {str(self.path)!r}: {self.recorded} events, {self.lost} lost>"
 
     def _open(self, event_manager: BaseEventManager) -> None:
@@ -94,10 +92,10 @@ class Recorder(Sink):
         except OSError as error:
             raise RecordingFileError(self.path, f"can't be recorded to: {error.strerror}") from error
         self._manager = event_manager
-        self._lines = []  # in a child that a redaction has forked, those of the parent
+        self._lines = []  # a child forked by a redaction has inherited the parent's
 
     def _consume(self, at: float, event: BaseEvent) -> None:
-        if not (isinstance(event, EventsDroppedEvent) and event.source is self):  # the file has such a notice already
+        if not (isinstance(event, EventsDroppedEvent) and event.source is self):  # _write writes a notice of its own
             self._lines.append(self._line(at, event))
 
     def _drop(self, count: int) -> None:
@@ -118,33 +116,28 @@ class Recorder(Sink):
         return self._codec.encode(event, time=getattr(event, "recorded_at", at)) + b"\n"
 
     def _write(self, lines: list[bytes]) -> None:
-        """Write the lines, and before them a notice of the events that are missing there."""
+        """Write the lines, preceded by a notice of the events missing before them."""
         notice = [self._line(time.time(), self._notice(self._missing))] if self._missing else []
         count, error = self._file.append(notice + lines)
         if notice and count:
             self._missing = 0
             count -= 1
         self.recorded += count
-        if error is None:
-            self._recover()
-            return
         lost = len(lines) - count
         self.lost += lost
         self._missing += lost
         self._unreported += lost
-        if not self._is_failing:
-            self._is_failing = True
+        if self._is_failing == (error is not None):
+            return
+        self._is_failing = not self._is_failing
+        if error is None:
+            logger.warning("%r can write again", self)
+        else:
             logger.error("%r can't write: %s; events are dropped until it can", self, error)
-            self._report()
-
-    def _recover(self) -> None:
-        if self._is_failing:
-            self._is_failing = False
-            logger.warning("%r goes on", self)
-            self._report()
+        self._report()
 
     def _report(self) -> None:
-        """Emit a notice of the missing events that no notice has counted yet."""
+        """Emit a notice of the missing events that no emitted notice has counted."""
         count, self._unreported = self._unreported, 0
         if count:
             report_missing(self._manager, self._notice(count))

@@ -1,4 +1,4 @@
-"""What has been recorded, read in the order in which it happened."""
+"""Recordings, read in the order of their events."""
 
 from __future__ import annotations
 
@@ -14,64 +14,57 @@ from encore_storage.codec import CodecError, EventCodec, Message
 from encore_storage.recording.errors import MalformedRecordingError, RecordingFileError
 from encore_storage.recording.files import MOST_BACKUPS
 
-_NONE = "can't be read: there is no such file"
+_NO_FILE = "can't be read: there is no such file"
 _MOVING = "can't be read: its files are moved aside faster than they can be opened"
-_TRIES, _PAUSE = 100, 0.01  # seconds between two
+_ATTEMPTS, _PAUSE = 100, 0.01  # the pause in seconds
 
 
 class Recording:
-    """The events of a file, and of those that were moved aside before it; iterates over messages.
+    """An iterable over the messages of a file and its backups, the oldest first.
 
-    Half a line at the end of a file is what a killed program leaves; it is skipped and counted. Blank lines are
-    skipped, too.
+    An incomplete line at the end of a file, left by a killed program, is skipped and counted. Blank lines are skipped.
 
     Args:
-        path: the file, as the recorder was given it.
-        codec: how events are read; needed for types of a program's own.
+        path: the path given to the recorder.
+        codec: decodes the events; needed for custom event types.
 
     Attributes:
         path: the file.
-        skipped: how many incomplete lines have been skipped so far.
+        skipped: the number of incomplete lines skipped by the last iteration.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, codec: EventCodec | None = None) -> None:
-        """Make it; nothing is opened before it is iterated over."""
         self.path = Path(path)
         self.skipped = 0
         self._codec = EventCodec() if codec is None else codec
 
     def __repr__(self) -> str:
-        """Of which file."""
         return f"<Recording of {str(self.path)!r}>"
 
     @property
     def files(self) -> list[Path]:
-        """The files that there are, the oldest first.
-
-        Raises:
-            RecordingFileError: there is none.
-        """
+        """The existing files, the oldest first. Raises RecordingFileError if there are none."""
         files = self._found()
         if not files:
-            raise RecordingFileError(self.path, _NONE)
+            raise RecordingFileError(self.path, _NO_FILE)
         return files
 
     def _found(self) -> list[Path]:
-        beginning = f"{self.path.name}."
+        prefix = f"{self.path.name}."
         try:
-            names = os.listdir(self.path.parent)  # noqa: PTH208 (names are all that is asked for)
+            names = os.listdir(self.path.parent)  # noqa: PTH208 (only names are needed)
         except OSError as error:
             raise RecordingFileError(self.path, f"can't be read: {error.strerror}") from error
-        numbers = [name.removeprefix(beginning) for name in names if name.startswith(beginning)]
+        numbers = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
         older = sorted((int(number) for number in numbers if _is_backup(number)), reverse=True)
-        files = [self.path.with_name(f"{beginning}{number}") for number in older]
+        files = [self.path.with_name(f"{prefix}{number}") for number in older]
         return files + [self.path] * (self.path.name in names)
 
     def __iter__(self) -> Iterator[Message]:
-        """Read the messages.
+        """Iterate over the messages.
 
         Raises:
-            RecordingFileError: there is no file, or it can't be read.
+            RecordingFileError: there is no file, or one can't be read.
             MalformedRecordingError: a line is not an event.
         """
         self.skipped = 0
@@ -80,14 +73,14 @@ class Recording:
                 yield from self._read(path, file)
 
     def _all_open(self, opened: ExitStack) -> list[tuple[Path, BinaryIO]]:
-        """All files, open at once, so that a recorder may go on and move them; none of them was moved until then."""
+        """Open all files at once, before a recorder moves any of them. It may move them afterwards."""
         names = self.files
-        for tries_left in reversed(range(_TRIES)):
+        for attempts_left in reversed(range(_ATTEMPTS)):
             with ExitStack() as these:
                 try:
                     files = [(path, these.enter_context(self._open(path))) for path in names]
                 except RecordingFileError as error:
-                    if not tries_left or not isinstance(error.__cause__, FileNotFoundError):
+                    if not attempts_left or not isinstance(error.__cause__, FileNotFoundError):
                         raise
                     files = []
                 found = self._found()
@@ -96,16 +89,16 @@ class Recording:
                     return files
             names = found
             time.sleep(_PAUSE)
-        raise RecordingFileError(self.path, _MOVING if names else _NONE)
+        raise RecordingFileError(self.path, _MOVING if names else _NO_FILE)
 
     def _open(self, path: Path) -> BinaryIO:
         try:
             mode = path.stat().st_mode
-            if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # which says so itself
+            if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # opening a directory raises by itself
                 return path.open("rb")
         except OSError as error:
             raise RecordingFileError(path, f"can't be read: {error.strerror}") from error
-        raise RecordingFileError(path, "can't be read: it is not a file")  # a device may have no end
+        raise RecordingFileError(path, "can't be read: it is not a file")  # reading a device may never end
 
     def _read(self, path: Path, file: BinaryIO) -> Iterator[Message]:
         for number, line in enumerate(file, start=1):
@@ -114,7 +107,7 @@ class Recording:
             try:
                 message = self._codec.decode(line)
             except CodecError as error:
-                is_foreign = number == 1 and not line.startswith(b"{")  # and no beginning of an event
+                is_foreign = number == 1 and not line.startswith(b"{")  # an incomplete event would begin with {
                 if line.endswith(b"\n") or is_foreign:
                     raise MalformedRecordingError(path, number, str(error)) from error
                 self.skipped += 1
@@ -123,7 +116,7 @@ class Recording:
 
 
 def _is_backup(number: str) -> bool:
-    """Whether a file with that ending was moved aside by a recorder, which writes numbers in one way."""
+    """Return whether `number` is the suffix of a backup, as recorders write it."""
     return number.isdecimal() and str(int(number)) == number and 0 < int(number) <= MOST_BACKUPS
 
 

@@ -1,4 +1,4 @@
-"""A recording, emitted again."""
+"""Replay of recordings."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from encore_storage.codec import EventCodec
 from encore_storage.recording.recording import Recording
 
 SLOWEST = 0.001
-"""The least speed: a thousandth of that at which it happened."""
+"""The lowest speed of a replay."""
 
 
 class Replayed(NamedTuple):
-    """What has been replayed.
+    """The result of a replay.
 
     Attributes:
-        events: how many.
-        seconds: how long it took when it was recorded, from the first event to the last.
-        skipped: how many incomplete lines there were, which killed programs have left.
+        events: the number of events.
+        seconds: the recorded time from the first event to the last.
+        skipped: the number of incomplete lines, left by killed programs.
     """
 
     events: int
@@ -38,33 +38,33 @@ def replay(
     sleep: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Replayed:
-    """Emit what a Recorder has written, at the pace at which it happened; what was replayed.
+    """Emit recorded events at the pace at which they were recorded.
 
-    The events have the timestamps that they had, and `recorded_at`, the time at which they were recorded.
+    The events have their original timestamps, and `recorded_at`, the time at which they were emitted.
 
     Args:
-        path: the file, as the recorder was given it; what was moved aside comes first.
-        manager: where to emit.
-        speed: how many times as fast; `math.inf` doesn't wait at all.
-        codec: how events are read; needed for types of a program's own.
+        path: the path given to the recorder. Backups are replayed first.
+        manager: the event manager to emit on.
+        speed: the factor by which the replay is faster; `math.inf` doesn't wait at all.
+        codec: decodes the events; needed for custom event types.
         sleep: waits for seconds.
         clock: monotonic seconds.
 
     Raises:
-        ValueError: the speed is less than a thousandth.
-        RecordingFileError: there is no such file, or it can't be read (an OSError).
-        MalformedRecordingError: a line is not an event (a ValueError); all before it have been emitted.
+        ValueError: the speed is less than 0.001.
+        RecordingFileError: the file doesn't exist or can't be read (an OSError).
+        MalformedRecordingError: a line is not an event (a ValueError). The events before it have been emitted.
     """
     check_speed(speed)
     recording = Recording(path, codec=codec)
     events = 0
     first = last = None
-    begun = clock()
+    start = clock()
     for message in recording:
         if message.time is not None:
             last = message.time if last is None else max(last, message.time)
             first = last if first is None else first
-            wait = (last - first) / speed - (clock() - begun)
+            wait = (last - first) / speed - (clock() - start)
             if wait > 0:
                 sleep(wait)
         manager.emit(message.event)
@@ -73,10 +73,6 @@ def replay(
 
 
 def check_speed(speed: float) -> None:
-    """Refuse a speed at which nothing would ever happen.
-
-    Raises:
-        ValueError: it is less than a thousandth, or no number.
-    """
-    if not speed >= SLOWEST:  # NaN isn't, either
+    """Raise ValueError if `speed` is less than 0.001 or NaN."""
+    if not speed >= SLOWEST:  # also true for NaN
         raise ValueError(f"speed must be a number of at least {SLOWEST}, not {speed!r}")

@@ -1,4 +1,4 @@
-"""Subscribing from outside: an application that serves events, metrics and a live page."""
+"""A web application that serves events, metrics and a live page."""
 
 from encore_storage.server.app import create_app
 from encore_storage.server.feed import EventFeed

@@ -1,4 +1,4 @@
-"""Who may look: a token for programs, and links that can be used once for browsers."""
+"""Authentication: a token for programs, and one-time login links for browsers."""
 
 from __future__ import annotations
 
@@ -9,54 +9,53 @@ from collections.abc import Callable
 
 from encore_storage.subscribers.errors import TokenError
 
-SHORTEST_TOKEN = 16
-"""How many characters a token has at least."""
+MIN_TOKEN_LENGTH = 16
+"""The minimum length of a token."""
 
 CODE_SECONDS = 600.0
-"""For how long a link can be used."""
+"""The lifetime of a login link."""
 
 SESSION_SECONDS = 12 * 3600.0
-"""For how long a browser stays logged in."""
+"""The lifetime of a session."""
 
 MAX_SESSIONS = 100
-"""How many browsers are logged in at once; the one that came first has to go."""
+"""The maximum number of sessions; the oldest is dropped for a new one."""
 
 
 class Access:
-    """Tells those who may look from all others.
+    """The token, the login codes and the sessions of a server.
 
     Args:
-        token: what programs send as `Authorization: Bearer <token>`; None lets everybody in.
-        clock: monotonic seconds, for what expires.
+        token: what programs send as `Authorization: Bearer <token>`; None allows everybody.
+        clock: monotonic seconds, for expiry.
 
     Raises:
-        TokenError: the token could be guessed, or never be sent (a ValueError).
+        TokenError: the token is too short, or cannot be sent in a header (a ValueError).
     """
 
     def __init__(self, token: str | None, clock: Callable[[], float] = time.monotonic) -> None:
-        """Make it; nobody is logged in."""
         if token is not None and not isinstance(token, str):
-            raise TypeError(f"a token is a str, not {type(token).__name__}")
-        if token is not None and (len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable()):
-            raise TokenError(f"a token is at least {SHORTEST_TOKEN} printable ASCII characters long")
+            raise TypeError(f"token must be a str, not {type(token).__name__}")
+        if token is not None and (len(token) < MIN_TOKEN_LENGTH or not token.isascii() or not token.isprintable()):
+            raise TokenError(f"token must be at least {MIN_TOKEN_LENGTH} printable ASCII characters")
         if token is not None and token != token.strip():
-            raise TokenError("a token begins and ends with something else than a space")
+            raise TokenError("token must not begin or end with a space")
         self._token = token
         self._clock = clock
         self._codes: dict[str, float] = {}
         self._sessions: dict[str, float] = {}
 
     def __repr__(self) -> str:
-        """Whether a token is asked for, never which."""
+        """Show whether a token is required, never the token."""
         return f"<Access: {'open' if self._token is None else 'by token'}>"
 
     @property
     def is_open(self) -> bool:
-        """Whether everybody may look."""
+        """True if no token is required."""
         return self._token is None
 
     def new_code(self) -> str:
-        """A code for one browser to log in with, once, within ten minutes."""
+        """Return a login code, valid once within `CODE_SECONDS`."""
         now = self._clock()
         for old, expires in list(self._codes.items()):
             if now > expires:
@@ -66,7 +65,7 @@ class Access:
         return code
 
     def new_session(self, code: str) -> str | None:
-        """What the browser with this code is known by from now on; None where the code is not, or no longer, valid."""
+        """Exchange a code for a session; None if the code is invalid, used or expired."""
         expires = self._codes.pop(code, None)
         if expires is None or self._clock() > expires:
             return None
@@ -77,7 +76,7 @@ class Access:
         return session
 
     def allows(self, bearer: str | None, session: str | None) -> bool:
-        """Whether somebody with this token, or this session, may look."""
+        """Return whether the token or the session is valid, or none is required."""
         if self._token is None:
             return True
         if bearer is not None and hmac.compare_digest(bearer.encode(), self._token.encode()):
@@ -85,5 +84,5 @@ class Access:
         return self.has_session(session)
 
     def has_session(self, session: str | None) -> bool:
-        """Whether a browser is logged in as that."""
+        """Return whether the session exists and has not expired."""
         return session is not None and self._clock() < self._sessions.get(session, -1)

@@ -1,4 +1,4 @@
-"""What goes on at this moment, and what ended or failed last."""
+"""The operations and transactions in flight, and those that ended or failed last."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from encore_storage.subscribers.base import Listeners
 from encore_storage.subscribers.in_progress import InProgress
 
 KEPT = 100
-"""How many of the latest operations, and of the latest failures, are remembered."""
+"""The number of operations, and of failures, that are kept."""
 
 FAILURES = frozenset({"error", "cancelled", "rolled_back", "commit_failed", "rollback_failed"})
-"""The outcomes of operations and transactions that are failures."""
+"""The outcomes that count as failures."""
 
-Told = dict[str, Any]
+Item = dict[str, Any]
 StoreEnd = StoreProgressEndEvent | StoreTransactionEndEvent
 
 _IN_FLIGHT = ("operation_id", "store", "operation", "direction", "key", "transaction_id")
@@ -38,48 +38,46 @@ _TRANSACTION = (*_TRANSACTION_IN_FLIGHT, "outcome", "duration", "operations", "h
 
 @dataclass(slots=True)
 class _InFlight:
-    """The last event of something that is under way, and since when it is, in seconds since the epoch."""
+    """The latest event of an operation or transaction, and its start in seconds since the epoch."""
 
     event: Any
     since: float
 
 
 class RecentItems:
-    """The latest of what was told, newest last. One thread adds, others read, and none waits."""
+    """The latest items, newest last. One thread adds and any number of threads read, without a lock."""
 
     def __init__(self, kept: int = KEPT) -> None:
-        """Start with nothing."""
         self.total = 0
-        self._items: deque[tuple[int, Told]] = deque(maxlen=kept)
+        self._items: deque[tuple[int, Item]] = deque(maxlen=kept)
 
-    def add(self, told: Told) -> None:
-        """Remember one more."""
-        self._items.append((self.total + 1, told))
+    def add(self, item: Item) -> None:
+        """Append an item, evicting the oldest."""
+        self._items.append((self.total + 1, item))
         self.total += 1
 
-    def since(self, seen: int, stores: Collection[str], limit: int) -> tuple[list[Told], int]:
-        """Those that came after the first `seen`, newest first, at most `limit`; and how many more there were.
+    def since(self, seen: int, stores: Collection[str], limit: int) -> tuple[list[Item], int]:
+        """Return at most `limit` items after the first `seen`, newest first, and the number of those omitted.
 
-        What is not remembered any more counts among the latter, whatever its store.
+        Evicted items count as omitted, whatever their store.
         """
         items = self._items.copy()
-        forgotten = max((items[0][0] if items else 1) - 1 - seen, 0)
-        new = [told for number, told in reversed(items) if number > seen and (not stores or told["store"] in stores)]
-        return new[:limit], len(new[limit:]) + forgotten
+        evicted = max((items[0][0] if items else 1) - 1 - seen, 0)
+        new = [item for number, item in reversed(items) if number > seen and (not stores or item["store"] in stores)]
+        return new[:limit], len(new[limit:]) + evicted
 
 
 class Activity:
-    """What is in flight, and what ended last.
+    """The operations and transactions in flight, and the latest that ended or failed.
 
-    The emitting threads themselves keep the former up to date, whether the feed keeps up with them or not.
+    The emitting threads update what is in flight, so it is current even if the feed lags behind.
 
     Args:
-        data_of: what may be told of an event, as the codec encodes it.
+        data_of: returns the encoded data of an event.
         clock: seconds since the epoch.
     """
 
-    def __init__(self, data_of: Callable[[Any], Told], clock: Callable[[], float]) -> None:
-        """Start with nothing."""
+    def __init__(self, data_of: Callable[[Any], Item], clock: Callable[[], float]) -> None:
         self.recent = RecentItems()
         self.failures = RecentItems()
         self._data_of = data_of
@@ -89,71 +87,72 @@ class Activity:
         self._transactions = InProgress[_InFlight]()
 
     def __repr__(self) -> str:
-        """How much is in flight."""
         return f"<Activity: {len(self._operations)} operations, {len(self._transactions)} transactions in flight>"
 
     @property
     def listeners(self) -> Listeners:
-        """The listeners that keep what is in flight up to date, by their event classes."""
+        """The listeners that update what is in flight."""
         return {
             StoreProgressStartEvent: self._operation_started,
-            StoreProgressStepEvent: self._operation_moved,
+            StoreProgressStepEvent: self._operation_progressed,
             StoreProgressEndEvent: self._operation_ended,
             StoreTransactionStartEvent: self._transaction_started,
             StoreTransactionEndEvent: self._transaction_ended,
         }
 
-    def ended(self, event: StoreEnd, time: float, data: Told) -> None:
-        """Remember what has ended: an operation, or a transaction that failed. `data` is what may be told of it."""
+    def add_end(self, event: StoreEnd, time: float, data: Item) -> None:
+        """Add an operation that ended, or a transaction that failed, with its encoded data."""
         is_operation = isinstance(event, StoreProgressEndEvent)
         is_failure = event.outcome in FAILURES
         if not (is_operation or is_failure):
             return
-        told = {"id": id_of(event), "time": time, "what": "operation" if is_operation else "transaction"}
-        told |= {name: data.get(name) for name in (_OPERATION if is_operation else _TRANSACTION)}
+        item = {"id": id_of(event), "time": time, "what": "operation" if is_operation else "transaction"}
+        item |= {name: data.get(name) for name in (_OPERATION if is_operation else _TRANSACTION)}
         if is_operation:
-            self.recent.add(told)
+            self.recent.add(item)
         if is_failure:
-            self.failures.add(told)
+            self.failures.add(item)
 
-    def in_flight(self, stores: Collection[str], limit: int) -> Told:
-        """What is under way in these stores (without any, in all), the oldest first, as it is told."""
+    def in_flight(self, stores: Collection[str], limit: int) -> Item:
+        """Return what is in flight in these stores (by default, all), oldest first, at most `limit` of each kind."""
         now = self._clock()
         operations = _of(stores, self._operations)
         transactions = _of(stores, self._transactions)
         return {
-            "in_flight": list(self._each_told(operations[:limit], now, _IN_FLIGHT)),
+            "in_flight": list(self._items(operations[:limit], now, _IN_FLIGHT)),
             "in_flight_total": len(operations),
-            "transactions_in_flight": list(self._each_told(transactions[:limit], now, _TRANSACTION_IN_FLIGHT)),
+            "transactions_in_flight": list(self._items(transactions[:limit], now, _TRANSACTION_IN_FLIGHT)),
         }
 
-    def _each_told(self, shown: list[_InFlight], now: float, names: tuple[str, ...]) -> Iterator[Told]:
-        for one in shown:
-            with contextlib.suppress(Exception):  # a program's own events: the feed has reported this one
-                yield self._told(one, now, names)
+    def _items(self, shown: list[_InFlight], now: float, names: tuple[str, ...]) -> Iterator[Item]:
+        for each in shown:
+            with contextlib.suppress(Exception):  # a program's own event: the feed has reported the error
+                yield self._item(each, now, names)
 
-    def _told(self, one: _InFlight, now: float, names: tuple[str, ...]) -> Told:
-        event, data = one.event, self._data_of(one.event)
-        told = {name: data.get(name) for name in names}
-        told |= {"started": getattr(event, "timestamp", one.since), "age": max(now - one.since, 0.0)}
+    def _item(self, in_flight: _InFlight, now: float, names: tuple[str, ...]) -> Item:
+        event, since = in_flight.event, in_flight.since
+        data = self._data_of(event)
+        item = {name: data.get(name) for name in names}
+        item |= {"started": getattr(event, "timestamp", since), "age": max(now - since, 0.0)}
         if isinstance(event, StoreProgressEvent):
-            told |= {"bytes": _count(getattr(event, "step", 0)) or 0, "expected": _count(event.steps)}
-        return told
+            item |= {"bytes": _count(getattr(event, "step", 0)) or 0, "expected": _count(event.steps)}
+        return item
 
     def _operation_started(self, event: StoreProgressStartEvent) -> None:
         self._operations.start(event.operation_id, _InFlight(event, self._since(event)))
 
-    def _operation_moved(self, event: StoreProgressStepEvent) -> None:
+    def _operation_progressed(self, event: StoreProgressStepEvent) -> None:
         known = self._operations.get(event.operation_id)
         if known is not None:
             known.event = event
             return
-        self._operations.start(event.operation_id, _InFlight(event, self._since(event)))  # its start was missed
-        if event.operation_id in self._ended.copy():  # or it has ended, and this comes late
+        # Either the operation started before we listened, or it has ended and this step is late.
+        self._operations.start(event.operation_id, _InFlight(event, self._since(event)))
+        if event.operation_id in self._ended.copy():  # checked last: another thread may end it meanwhile
             self._operations.pop(event.operation_id, None)
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
-        self._ended.append(event.operation_id)  # first, for a step that another thread is noting
+        self._ended.append(event.operation_id)  # first: another thread may be handling a late step
         self._operations.pop(event.operation_id, None)
 
     def _transaction_started(self, event: StoreTransactionStartEvent) -> None:
@@ -163,22 +162,22 @@ class Activity:
         self._transactions.pop(event.transaction_id, None)
 
     def _since(self, event: Any) -> float:
-        """Since when it is under way: of what is replayed, since it was emitted again."""
-        began = None if hasattr(event, "recorded_at") else getattr(event, "timestamp", None)
-        return self._clock() if began is None else float(began)
+        """Return the start of the operation; for a replayed event, the time of the replay."""
+        started = None if hasattr(event, "recorded_at") else getattr(event, "timestamp", None)
+        return self._clock() if started is None else float(started)
 
 
-def _count(told: object) -> float | None:
-    """A number of bytes; None where it isn't known, or is none that a program's own progress could be measured by."""
-    return told if isinstance(told, int | float) and 0 <= told < math.inf else None
+def _count(value: object) -> float | None:
+    """Return a number of bytes, or None if it is unknown or a program's own event has no valid number."""
+    return value if isinstance(value, int | float) and 0 <= value < math.inf else None
 
 
 def _of(stores: Collection[str], in_flight: InProgress[_InFlight]) -> list[_InFlight]:
-    found = [one for one in list(in_flight.values()) if not stores or _store_of(one.event) in stores]
-    return sorted(found, key=lambda one: one.since)
+    found = [each for each in list(in_flight.values()) if not stores or _store_of(each.event) in stores]
+    return sorted(found, key=lambda each: each.since)
 
 
 def _store_of(event: Any) -> object:
-    with contextlib.suppress(Exception):  # a program's own events
+    with contextlib.suppress(Exception):  # a program's own event
         return event.store
     return None

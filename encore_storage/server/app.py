@@ -1,4 +1,4 @@
-"""The web application: metrics, events and what goes on, for programs; and a page of it, for people."""
+"""The web application: metrics, events and current operations for programs, and a live page for people."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ from prometheus_client.exposition import choose_encoder
 from encore_events.abstract import BaseEventManager
 from encore_events.default import checked_event_manager, get_event_manager
 from encore_storage.codec import dumps
+from encore_storage.codec.messages import short_repr
 from encore_storage.redaction import Redaction
 from encore_storage.server.access import SESSION_SECONDS, Access
 from encore_storage.server.activity import KEPT
 from encore_storage.server.errors import QueryError
 from encore_storage.server.feed import CAPACITY, EventFeed
-from encore_storage.server.guard import LOOPBACK, Guard, checked_hosts, cookie_name, failed, missing, refusal
+from encore_storage.server.guard import LOOPBACK, Guard, checked_hosts, cookie_name, on_error, on_not_found, refusal
 from encore_storage.server.query import parse_position, parse_query, parse_view
 from encore_storage.server.sse import EventStreams
 from encore_storage.server.ticker import Ticker
 
 MAX_CLIENTS = 1000
-"""How many streams of events are written at once."""
+"""The maximum number of event streams."""
 
 IN_FLIGHT = 100
-"""How many of the operations in flight are told."""
+"""The maximum number of operations in flight that are listed."""
 
 PAGE = Path(__file__).with_name("page")
 
@@ -55,9 +56,9 @@ def create_app(
     capacity: int = CAPACITY,
     open_to_all: bool = False,
 ) -> Starlette:
-    """A Starlette application that shows what the stores of an event manager do; to be served, or mounted in another.
+    """Return a Starlette application that shows what the stores of an event manager do.
 
-    It listens from now on, until `app.state.feed.disconnect()`, or until its lifespan ends.
+    It listens until `app.state.feed.disconnect()` or the end of its lifespan. It can be mounted in another application.
 
     >>> from encore_events import EventManager
     >>> app = create_app(EventManager())
@@ -67,24 +68,23 @@ def create_app(
 
     Args:
         event_manager: by default, `get_event_manager()`.
-        feed: what to show, of an event manager that it is connected to; by default, a new one. It has its own event
-            manager, keys and capacity.
-        registry: what /metrics exposes; by default, the registry of prometheus_client.
-        token: what programs must send, and what links for browsers stand for; None lets everybody in who asks from
-            this machine.
-        allowed_hosts: the names that the server may be asked by in the Host header, without a port.
-        keys: True to tell keys, False to leave them out, or a function that gives what is told in their place.
-        capacity: how many of the latest events can be asked for again.
-        open_to_all: let in without a token whoever can reach the server, wherever they are: for applications that
-            look after that themselves.
+        feed: a connected feed to show, instead of a new one. It has its own event manager, keys and capacity.
+        registry: the metrics to expose; by default, the registry of prometheus_client.
+        token: required of programs, and of browsers in the form of a login link; None allows all clients on this
+            machine.
+        allowed_hosts: the accepted names in the Host header, without a port.
+        keys: True to show keys, False to leave them out, or a function that returns a replacement.
+        capacity: how many of the latest events are kept for clients that resume.
+        open_to_all: without a token, whether to answer other machines too; for applications with their own access
+            control.
 
     Raises:
-        TypeError: a feed was given, and what it has itself.
+        TypeError: both a feed and one of its own arguments are given.
         TokenError: the token is too short (a ValueError).
         MissingExtraError: Starlette is not installed (an ImportError; raised when this module is imported).
     """
     if feed is not None and (event_manager is not None or keys is not True or capacity != CAPACITY):
-        raise TypeError("a feed has its own event_manager, keys and capacity: give them to EventFeed(), not beside it")
+        raise TypeError("a feed has its own event_manager, keys and capacity: pass them to EventFeed()")
     access, hosts, shown = Access(token), checked_hosts(allowed_hosts), feed
     if shown is None:
         manager = get_event_manager() if event_manager is None else checked_event_manager(event_manager)
@@ -109,7 +109,7 @@ def create_app(
             Mount("/page", StaticFiles(directory=PAGE)),
         ],
         middleware=[Middleware(Guard, access=access, hosts=hosts, open_to_all=open_to_all)],
-        exception_handlers={404: missing, Exception: failed},
+        exception_handlers={404: on_not_found, Exception: on_error},
         lifespan=lifespan,
     )
     app.state.feed, app.state.access, app.state.close = shown, access, endpoints.close
@@ -117,7 +117,7 @@ def create_app(
 
 
 class _Endpoints:
-    """What answers each kind of request."""
+    """The handlers of the routes."""
 
     def __init__(self, feed: EventFeed, registry: CollectorRegistry, access: Access) -> None:
         self._feed = feed
@@ -128,7 +128,7 @@ class _Endpoints:
         self._clients = 0
 
     def close(self) -> None:
-        """End all streams; from any thread."""
+        """End all streams. Thread-safe."""
         self._ticker.close()
 
     async def page(self, _request: Request) -> Response:
@@ -142,7 +142,7 @@ class _Endpoints:
         except QueryError as error:
             return refusal(400, str(error))
         if self._clients >= MAX_CLIENTS:
-            return refusal(503, f"there are {MAX_CLIENTS} clients already: try again later", {"Retry-After": "10"})
+            return refusal(503, f"{MAX_CLIENTS} clients are connected: try again later", {"Retry-After": "10"})
         streams = self._streams
         stream = streams.summaries(query.stores, position) if view == "summary" else streams.events(query, position)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -150,18 +150,18 @@ class _Endpoints:
 
     async def operations(self, request: Request) -> Response:
         pairs = request.query_params.multi_items()
-        if any(name != "store" for name, _ in pairs):
-            return refusal(400, "the only parameter here is store, the name of a store")
+        if unknown := [name for name, _ in pairs if name != "store"]:
+            return refusal(400, f"unknown parameter {short_repr(unknown[0])}: use store")
         try:
             stores = parse_query(pairs).stores
         except QueryError as error:
             return refusal(400, str(error))
         return Response(dumps(self._operations(stores)), media_type="application/json")
 
-    def metrics(self, request: Request) -> Response:  # no coroutine: it may take long, and so runs beside the loop
+    def metrics(self, request: Request) -> Response:  # sync, so that Starlette runs it in a thread: it may be slow
         try:
             encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        except (TypeError, ValueError):  # a version that is none
+        except (TypeError, ValueError):  # an invalid version in the header
             encode, content_type = choose_encoder("")
         names = request.query_params.getlist("name[]")
         registry = self._registry.restricted_registry(names) if names else self._registry
@@ -176,15 +176,13 @@ class _Endpoints:
         name = cookie_name(request.scope)
         session = self._access.new_session(request.query_params.get("code", ""))
         if session is None and self._access.has_session(request.cookies.get(name)):
-            session = request.cookies[name]  # of the browser that has used the link already
+            session = request.cookies[name]  # the same browser uses the link again
         if session is None:
             wants_page = "text/html" in request.headers.get("accept", "")
-            return refusal(
-                401, "this link has been used, or is too old: ask the program for another one", as_page=wants_page
-            )
-        # Not a redirect: a browser that comes from another site would leave a strict cookie behind on its way.
-        answer = HTMLResponse('<!doctype html><meta http-equiv="refresh" content="0;url=./"><a href="./">go on</a>')
-        answer.set_cookie(
+            return refusal(401, "login link used or expired: get another one from the program", as_page=wants_page)
+        # Not a redirect: a browser that comes from another site would not send a strict cookie along.
+        response = HTMLResponse('<!doctype html><meta http-equiv="refresh" content="0;url=./"><a href="./">go on</a>')
+        response.set_cookie(
             name,
             session,
             max_age=int(SESSION_SECONDS),
@@ -193,7 +191,7 @@ class _Endpoints:
             httponly=True,
             samesite="strict",
         )
-        return answer
+        return response
 
     def _operations(self, stores: tuple[str, ...]) -> dict[str, Any]:
         feed, last = self._feed, self._feed.ring.last

@@ -1,4 +1,4 @@
-"""One connection of a client, which has its limits: in number, and in time without a request."""
+"""The HTTP connections of a server, limited in number and in idle time."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Any
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 MAX_CONNECTIONS = 1100
-"""How many connections are open at once: the streams, and some for everything else."""
+"""The maximum number of connections: for all streams, and some more for other requests."""
 
 REQUEST_SECONDS = 10.0
-"""Within how long a client has to ask for something."""
+"""The longest time that a connection may be open without a request."""
 
-_SHARE = 0.75  # of the files that the process may have open: the stores need some, too
+_SHARE = 0.75  # of the process's limit of open files: the stores need some, too
 
 
 def most_connections() -> int:
-    """How many connections this process can afford."""
+    """Return the maximum number of connections, given the process's limit of open files."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, int(soft * _SHARE))
 
 
-class _ForWhoDebugs(logging.LoggerAdapter[logging.Logger]):
-    """Has warnings logged at the level of debugging: what clients do wrong is told to them, and no trouble here."""
+class _DebugLogger(logging.LoggerAdapter[logging.Logger]):
+    """A logger that lowers warnings to debug: malformed requests are the client's fault, and answered."""
 
     @property
     def level(self) -> int:
@@ -36,27 +36,27 @@ class _ForWhoDebugs(logging.LoggerAdapter[logging.Logger]):
 
 
 class HttpConnection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # one of two classes, by what is installed
-    """uvicorn's own, which hangs up on clients that are too many, or that never finish a request."""
+    """uvicorn's protocol, which drops connections above the limit, and those without a complete request."""
 
     logger: Any
-    _asked_last: object = None
+    _last_cycle: object = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        """Begin, or hang up at once."""
+        """Accept the connection, or drop it if there are too many."""
         super().connection_made(transport)
-        self.logger = _ForWhoDebugs(self.logger)
+        self.logger = _DebugLogger(self.logger)
         if len(self.connections) > most_connections():
             transport.abort()
             return
-        self.loop.call_later(REQUEST_SECONDS, self._look)
+        self.loop.call_later(REQUEST_SECONDS, self._drop_if_idle)
 
-    def _look(self) -> None:
+    def _drop_if_idle(self) -> None:
         cycle: Any = self.cycle
-        is_idle = cycle is None or (cycle.response_complete and cycle is self._asked_last)
+        is_idle = cycle is None or (cycle.response_complete and cycle is self._last_cycle)
         if self.transport.is_closing():
             return
         if is_idle:
             self.transport.abort()
             return
-        self._asked_last = cycle
-        self.loop.call_later(REQUEST_SECONDS, self._look)
+        self._last_cycle = cycle
+        self.loop.call_later(REQUEST_SECONDS, self._drop_if_idle)

@@ -1,8 +1,8 @@
-"""The error of the server.
+"""The errors of the server.
 
 ```
 EncoreError
-└── QueryError                    a query that can't be answered (ValueError)
+└── QueryError                    an invalid query (ValueError)
 ```
 """
 
@@ -12,4 +12,4 @@ from encore_events.errors import EncoreError
 
 
 class QueryError(EncoreError, ValueError):
-    """A query that can't be answered; the message says what can be asked."""
+    """An invalid query; the message says what is valid."""

@@ -1,4 +1,4 @@
-"""What happens in the stores, made ready for whoever asks for it over the network: encoded once, counted once."""
+"""A subscriber that encodes and counts events once for all clients of the server."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ from typing import Any
 from encore_events.events import BaseEvent, EventsDroppedEvent
 from encore_events.ids import id_of, new_id
 from encore_storage.codec import EventCodec
-from encore_storage.events import (
-    StoreEvent,
-    StoreProgressEndEvent,
-    StoreProgressStepEvent,
-    StoreTransactionEndEvent,
-)
+from encore_storage.events import StoreEvent, StoreProgressEndEvent, StoreProgressStepEvent, StoreTransactionEndEvent
 from encore_storage.redaction import Redaction, checked_keys
 from encore_storage.server.activity import Activity
 from encore_storage.server.history import History
@@ -26,64 +21,62 @@ from encore_storage.subscribers.sink import Sink
 logger = logging.getLogger("encore_storage")
 
 CAPACITY = 10_000
-"""How many of the latest events can be asked for."""
+"""The number of events that are kept."""
 
 BATCH_SECONDS = 0.05
-"""How long events are gathered before they are encoded, together, in a thread of their own."""
+"""The interval between batches of events to encode."""
 
 HIDDEN = "(hidden)"
-"""What is told of a key for which the redaction failed."""
+"""The replacement of a key whose redaction failed."""
 
 
 class EventFeed(Sink):
     """The latest events as CloudEvents, ten minutes of counts, and what is in flight.
 
-    The stores only put their events into a stream; all else is done in a thread of the feed's own, which begins
-    with `connect` and ends with `disconnect`. What it could not keep up with is counted as missed.
+    Emitting threads only put events into a stream. The feed encodes and counts them in a thread of its own, which
+    runs from `connect` to `disconnect`. Events that it drops are counted as missed.
 
     Args:
-        capacity: how many of the latest events are held.
-        keys: True to tell keys as they are, False to leave them out, or a function of a key that gives what is
-            told in its place.
+        capacity: how many of the latest events are kept.
+        keys: True to encode keys as they are, False to leave them out, or a function that returns a replacement.
         clock: seconds since the epoch.
 
     Raises:
-        TypeError: keys can't redact any.
-        ValueError: the capacity isn't a whole number of at least 1.
+        TypeError: keys is not a bool or a function.
+        ValueError: the capacity is not an int of at least 1.
 
     Attributes:
-        run: what positions begin with; another one in each run of the program.
+        run: the prefix of positions, unique for each run of the program.
         ring: the latest events.
-        history: counts by the second.
+        history: the counts by second.
         activity: what is in flight, and what ended last.
-        missed: how many events it could not keep up with.
-        started: since when it listens, in seconds since the epoch.
+        missed: the number of dropped events.
+        started: when the feed was made, in seconds since the epoch.
     """
 
     def __init__(self, *, capacity: int = CAPACITY, keys: bool | Redaction = True, clock: Any = time.time) -> None:
-        """Make a feed that is not connected."""
         super().__init__("feed", BATCH_SECONDS)
         if type(capacity) is not int or capacity < 1:
-            raise ValueError(f"capacity must be a whole number of at least 1, not {capacity!r}")
+            raise ValueError(f"capacity must be an int of at least 1, not {capacity!r}")
         self.run = new_id()[:8]
         self.ring = Ring(capacity)
         self.history = History()
-        self.codec = EventCodec(keys=_isolated(checked_keys(keys)))
+        self.codec = EventCodec(keys=_failsafe(checked_keys(keys)))
         self.activity = Activity(self.codec.data_of, clock)
         self.missed = 0
         self.clock = clock
         self.started: float = clock()
 
     def position(self, number: int) -> str:
-        """Return the place of the event with that number: what a client sends back to resume after it."""
+        """Return the id from which a client resumes after the event with that number."""
         return f"{self.run}-{number}"
 
     def totals(self, stores: Collection[str] = ()) -> dict[str, int]:
-        """All counts since the start, of these stores; without any, of all."""
+        """Return all counts since the start, of these stores or (by default) all."""
         return {**self.history.totals(stores), "missed": self.missed}
 
     def state(self, stores: Collection[str], in_flight: int) -> dict[str, Any]:
-        """What these stores (without any, all) have done so far, and at most so many of what is in flight."""
+        """Return the counts of these stores (by default, all), and at most `in_flight` operations in flight."""
         return {
             "now": self.clock(),
             "started": self.started,
@@ -101,14 +94,14 @@ class EventFeed(Sink):
 
     def _consume(self, at: float, event: BaseEvent) -> None:
         if isinstance(event, EventsDroppedEvent) and event.source is self._stream:
-            return  # the ring has a gap there
+            return  # the ring has a gap in its place
         number = self.ring.last + 1
         recorded: float = getattr(event, "recorded_at", at)
         data = self.codec.data_of(event)
         text = self.codec.encode(event, time=recorded, data=data)
         self._count(at, event)
         if isinstance(event, StoreProgressEndEvent | StoreTransactionEndEvent):
-            self.activity.ended(event, recorded, data)
+            self.activity.add_end(event, recorded, data)
         self.ring.append(
             BufferedEvent(
                 number,
@@ -124,25 +117,25 @@ class EventFeed(Sink):
 
     def _count(self, at: float, event: BaseEvent) -> None:
         if isinstance(event, StoreProgressStepEvent | StoreProgressEndEvent):
-            self.history.bytes_moved(at, event.store, event.direction, event.delta)
+            self.history.count_bytes(at, event.store, event.direction, event.delta)
         if isinstance(event, StoreProgressEndEvent):
-            self.history.operation_ended(at, event)
+            self.history.count_operation(at, event)
         elif isinstance(event, StoreTransactionEndEvent):
-            self.history.transaction_ended(at, event)
+            self.history.count_transaction(at, event)
 
 
-def _isolated(keys: bool | Redaction) -> bool | Redaction:  # noqa: FBT001 (as it is given)
-    """The redaction, whose failure hides the key and nothing else."""
+def _failsafe(keys: bool | Redaction) -> bool | Redaction:  # noqa: FBT001 (as in EventFeed)
+    """Wrap a redaction so that an error hides the key and loses no event."""
     if isinstance(keys, bool):
         return keys
-    told = set[type[Exception]]()
+    logged = set[type[Exception]]()
 
     def redact(key: str) -> str:
         try:
             return str(keys(key))
         except Exception as error:
-            if type(error) not in told:  # once for each kind, and not for each event
-                told.add(type(error))
+            if type(error) not in logged:  # one line for each class, not for each event
+                logged.add(type(error))
                 logger.error("redaction %r failed", keys, exc_info=error)  # noqa: TRY400 (isolated as listeners are)
             return HIDDEN
 

@@ -1,4 +1,4 @@
-"""What every request has to pass, and every answer to carry: hosts, methods, tokens, and headers for browsers."""
+"""Checks of every request (host, method, token), and security headers for every response."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from starlette.requests import Request, cookie_parser
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from encore_storage.codec.messages import short_repr
 from encore_storage.server.access import Access
 from encore_storage.server.hosts import ip_address_of
 
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'"
-"""The Content-Security-Policy: everything comes from here, and nothing is inline."""
+"""The Content-Security-Policy: everything from this server, nothing inline."""
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-"""The names under which a server is asked that listens on this machine alone."""
+"""The names of a server that listens on this machine only."""
 
 OPEN_PATHS = ("/login", "/healthz")
-"""What can be asked without a token: it tells nothing."""
-
-_ASK = "send the token as 'Authorization: Bearer ...', or log in with the link that the program has told"
+"""The paths that need no token: they reveal nothing."""
 
 _HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -35,28 +34,26 @@ _HEADERS = {
 
 
 class Guard:
-    """Lets through what is asked by its right name, with GET, by somebody who may look.
+    """ASGI middleware that passes on authorized GET requests for an allowed host.
 
-    The Host header is compared with the names that are allowed, so that no name which an attacker has pointed at
-    this machine (DNS rebinding) reads anything.
+    The check of the Host header stops DNS rebinding: an attacker's name that resolves to this machine reads nothing.
 
     Args:
-        app: what is guarded.
-        access: who may look.
-        hosts: the names and addresses that the server may be asked by, without a port. '0.0.0.0' or '::' among them
-            stands for every address (rebinding takes a name), '*' for everything.
-        open_to_all: where no token is asked for, whether others than this machine may look, too.
+        app: the application to guard.
+        access: the token and the sessions.
+        hosts: the allowed names and addresses, without a port. '0.0.0.0' or '::' allows every address (rebinding
+            needs a name), '*' everything.
+        open_to_all: without a token, whether to answer other machines too.
     """
 
     def __init__(self, app: ASGIApp, access: Access, hosts: Collection[str], *, open_to_all: bool = False) -> None:
-        """Guard the application."""
         self._app = app
         self._access = access
-        self._hosts = frozenset(_normal(host) for host in checked_hosts(hosts))
+        self._hosts = frozenset(_normalized(host) for host in checked_hosts(hosts))
         self._open_to_all = open_to_all
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or let somebody else do so."""
+        """Refuse the request, or pass it on."""
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
             return
@@ -75,59 +72,67 @@ class Guard:
         headers = Headers(scope=scope)
         host = _host_of(headers.getlist("host"))
         if host is None or not self._allows(host):
-            return refusal(400, "this server is not known by that Host: use one of its own names, or allow this one")
+            shown = short_repr(headers.get("host"))
+            return refusal(400, f"unknown host {shown}: use a name of this server, or add it to allowed_hosts")
         if scope["method"] != "GET":
-            return refusal(405, "there is nothing to change here: use GET", {"Allow": "GET"})
+            return refusal(405, f"unsupported method {short_repr(scope['method'])}: use GET", {"Allow": "GET"})
         if not scope["path"].isprintable():
-            return refusal(404, "there is nothing of that name")  # nor should anybody try to open it
+            return not_found(scope["path"])  # before a file of that name is opened
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if self._access.is_open and not (self._open_to_all or _is_near(scope)):
-            return refusal(403, "without a token, only programs on this machine may look: serve with a token")
+        if self._access.is_open and not (self._open_to_all or _is_local(scope)):
+            return refusal(403, f"remote client {short_repr(scope['client'][0])} refused: serve with a token")
         if path in OPEN_PATHS or self._access.allows(_bearer_of(headers), _session_of(headers, cookie_name(scope))):
             return None
-        return refusal(401, _ASK, {"WWW-Authenticate": "Bearer"}, as_page="text/html" in headers.get("accept", ""))
+        advice = "send 'Authorization: Bearer <token>', or log in with the link of the program"
+        as_page = "text/html" in headers.get("accept", "")
+        return refusal(401, f"token missing or wrong: {advice}", {"WWW-Authenticate": "Bearer"}, as_page=as_page)
 
     def _allows(self, host: str) -> bool:
         if host in self._hosts or "*" in self._hosts:
             return True
-        return ip_address_of(host) is not None and not self._hosts.isdisjoint({"0.0.0.0", "::"})  # noqa: S104 (compared with)
+        return ip_address_of(host) is not None and not self._hosts.isdisjoint({"0.0.0.0", "::"})  # noqa: S104 (a comparison)
 
 
 def cookie_name(scope: Scope) -> str:
-    """The name of the cookie of a browser that is logged in: browsers don't tell the ports of a host apart."""
+    """Return the name of the session cookie, with the port, since browsers share cookies across ports."""
     _, port = scope.get("server") or ("", None)
     return f"encore_session_{port}"
 
 
 def checked_hosts(hosts: Collection[str]) -> Collection[str]:
-    """The names that are allowed.
+    """Return the hosts.
 
     Raises:
-        TypeError: it isn't a collection of them; a str would be one of letters.
+        TypeError: hosts is not a collection of names; a str would be one of letters.
     """
     if isinstance(hosts, str) or not all(isinstance(host, str) for host in hosts):
         raise TypeError(f"allowed_hosts must be a list of names, not {hosts!r}")
     return hosts
 
 
-def refusal(status: int, sentence: str, headers: dict[str, str] | None = None, *, as_page: bool = False) -> Response:
-    """An answer that says why there is no other: as JSON, or as a page for a person."""
+def refusal(status: int, message: str, headers: dict[str, str] | None = None, *, as_page: bool = False) -> Response:
+    """Return an error response: as JSON, or as a page for a person."""
     if as_page:
-        text = f"<!doctype html><html lang=en><title>Encore</title><h1>Not yet</h1><p>{html.escape(sentence)}.</p>"
+        text = f"<!doctype html><html lang=en><title>Encore</title><h1>Access denied</h1><p>{html.escape(message)}.</p>"
         return HTMLResponse(text, status, headers)
-    return JSONResponse({"error": sentence}, status, headers)
+    return JSONResponse({"error": message}, status, headers)
 
 
-async def missing(_request: Request, _error: Exception) -> Response:
-    """The answer where there is nothing."""
-    return refusal(404, "there is nothing of that name")
+def not_found(path: str) -> Response:
+    """Return the response for an unknown path."""
+    return refusal(404, f"unknown path {short_repr(path)}: use /, /events, /api/operations, /metrics or /healthz")
 
 
-async def failed(_request: Request, _error: Exception) -> Response:
-    """The answer where there should have been another; the error itself is logged by the server."""
-    answer = refusal(500, "something is wrong here: the program's log says what")
-    _add_headers(answer.headers)
-    return answer
+async def on_not_found(request: Request, _error: Exception) -> Response:
+    """Handle an unknown path."""
+    return not_found(request.scope["path"])
+
+
+async def on_error(_request: Request, _error: Exception) -> Response:
+    """Handle an error, which the server logs."""
+    response = refusal(500, "internal error: see the log of the program")
+    _add_headers(response.headers)
+    return response
 
 
 def _add_headers(headers: MutableHeaders) -> None:
@@ -136,15 +141,15 @@ def _add_headers(headers: MutableHeaders) -> None:
     headers.setdefault("Cache-Control", "no-store")
 
 
-def _is_near(scope: Scope) -> bool:
-    """Whether who asks is on this machine; what has no address of the network is."""
+def _is_local(scope: Scope) -> bool:
+    """Return whether the client is on this machine, or has no network address."""
     host, _ = scope.get("client") or ("", None)
     address = ip_address_of(host)
     return address is None or address.is_loopback
 
 
 def _host_of(values: list[str]) -> str | None:
-    """The name or address in a Host header, without its port; None where it isn't one."""
+    """Return the name or address in the Host header, without its port; None if it is invalid."""
     if len(values) != 1:
         return None
     name, _, port = values[0].partition(":")
@@ -155,11 +160,11 @@ def _host_of(values: list[str]) -> str | None:
         port = port[1:]
     if port and not port.isdecimal():
         return None
-    return _normal(name)
+    return _normalized(name)
 
 
-def _normal(host: str) -> str:
-    """The one way to write it, by which hosts are compared."""
+def _normalized(host: str) -> str:
+    """Return the canonical form of a host, for comparison."""
     address = ip_address_of(host)
     return host.lower().rstrip(".") if address is None else str(address)
 
@@ -170,5 +175,5 @@ def _bearer_of(headers: Headers) -> str | None:
 
 
 def _session_of(headers: Headers, name: str) -> str | None:
-    # Not by http.cookies: that gives up on all of them where another program's cookie is not to its taste.
+    # Not http.cookies: it discards all cookies if one of another program is malformed.
     return cookie_parser(headers.get("cookie", "")).get(name)

@@ -1,4 +1,4 @@
-"""The last ten minutes by the second, of each store: what the page draws."""
+"""Counts of the last ten minutes by second and store, for the charts of the page."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from encore_storage.subscribers.catalogue import OVERFLOW
 from encore_storage.subscribers.families import MAX_VALUES
 
 SECONDS = 600
-"""How many seconds are kept."""
+"""The number of seconds that are kept by default."""
 
-_SHORTEST = 1e-9
-_STEPS = 32  # parts of an octave that durations are told apart by: 3 % of their value
+_MIN_DURATION = 1e-9  # seconds
+_STEPS = 32  # latency buckets in an octave: a resolution of 3 %
 
 
 @dataclass(slots=True)
-class Second:
-    """What ended within one second.
+class Counts:
+    """The counts of one second, or of the whole run.
 
     Attributes:
-        version: the greater, the later it changed.
-        latencies: how many operations fell into each bucket of duration.
+        version: the version of the history at the latest change.
+        latencies: the number of operations in each bucket of duration.
     """
 
     version: int = 0
@@ -40,15 +40,15 @@ class Second:
     rollbacks: int = 0
     latencies: Counter[int] = field(default_factory=Counter)
 
-    def add(self, other: Second) -> None:
-        """Count what `other` counted as well."""
+    def add(self, other: Counts) -> None:
+        """Add the counts of `other`."""
         self.version = max(self.version, other.version)
-        for name in _COUNTS:
+        for name in _NAMES:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.latencies.update(other.latencies)
 
     def quantile(self, share: float) -> float | None:
-        """The duration in seconds that `share` of the operations did not exceed, within 3 %; None without any."""
+        """Return the duration in seconds that `share` of the operations did not exceed, or None; within 3 %."""
         rank = math.ceil(share * self.operations)
         for bucket in sorted(self.latencies):
             rank -= self.latencies[bucket]
@@ -57,148 +57,145 @@ class Second:
         return None
 
 
-_COUNTS = ("operations", "cancelled", "errors", "read", "written", "commits", "rollbacks")
+_NAMES = ("operations", "cancelled", "errors", "read", "written", "commits", "rollbacks")
 
 
-class ToldUntil(NamedTuple):
-    """How much of a history somebody knows: all that was over at `time`, as it was at `version`."""
+class HistoryCursor(NamedTuple):
+    """The part of a history that a client has: the seconds complete at `time`, in the state of `version`."""
 
     version: int = 0
     time: float = 0.0
 
 
-NOTHING = ToldUntil()
+START = HistoryCursor()
 
 
 class History:
-    """Counts by second and store; safe from any thread.
+    """Counts by second and store. Thread-safe.
 
-    Where there are more than `MAX_VALUES` stores, those that come later share the name `OVERFLOW`, as in the metrics.
+    Stores beyond the first `MAX_VALUES` share the name `OVERFLOW`, as in the metrics.
 
     Args:
-        seconds: how many of them are kept.
+        seconds: how many seconds are kept.
     """
 
     def __init__(self, seconds: int = SECONDS) -> None:
-        """Start with nothing."""
         self._kept = seconds
         self._version = 0
-        self._seconds: dict[int, dict[str, Second]] = {}
-        self._totals: dict[str, Second] = {}
-        self._all_seconds: dict[int, Second] = {}
-        self._all_totals = Second()
+        self._seconds: dict[int, dict[str, Counts]] = {}
+        self._totals: dict[str, Counts] = {}
+        self._all_seconds: dict[int, Counts] = {}
+        self._all_totals = Counts()
         self._renew()
         renew_in_child(self, History._renew)
 
     def __repr__(self) -> str:
-        """How many seconds of how many stores."""
         return f"<History: {len(self._seconds)} seconds of {len(self._totals)} stores>"
 
     @property
     def stores(self) -> list[str]:
-        """The names of all stores that have told anything, sorted."""
+        """The sorted names of all stores that were counted."""
         with self._lock:
             return sorted(self._totals)
 
-    def told(self, until: float) -> ToldUntil:
-        """What is known to whoever gets `columns(until)` next."""
-        return ToldUntil(self._version, until)
+    def cursor(self, until: float) -> HistoryCursor:
+        """Return the cursor of a client that gets `columns(until)` next."""
+        return HistoryCursor(self._version, until)
 
-    def operation_ended(self, time: float, event: StoreProgressEndEvent) -> None:
+    def count_operation(self, time: float, event: StoreProgressEndEvent) -> None:
         """Count an operation that ended at `time`."""
         with self._lock:
-            for second in self._places(time, event.store):
-                second.operations += 1
-                second.errors += event.outcome == "error"
-                second.cancelled += event.outcome == "cancelled"
-                second.latencies[_bucket_of(event.duration)] += 1
+            for counts in self._counts_at(time, event.store):
+                counts.operations += 1
+                counts.errors += event.outcome == "error"
+                counts.cancelled += event.outcome == "cancelled"
+                counts.latencies[_bucket_of(event.duration)] += 1
 
-    def bytes_moved(self, time: float, store: str | None, direction: str | None, count: int) -> None:
-        """Count bytes that were told at `time`."""
+    def count_bytes(self, time: float, store: str | None, direction: str | None, count: int) -> None:
+        """Count bytes that moved at `time`."""
         with self._lock:
-            for second in self._places(time, store):
-                second.read += count if direction == "read" else 0
-                second.written += count if direction == "write" else 0
+            for counts in self._counts_at(time, store):
+                counts.read += count if direction == "read" else 0
+                counts.written += count if direction == "write" else 0
 
-    def transaction_ended(self, time: float, event: StoreTransactionEndEvent) -> None:
-        """Count a commit, or what was none."""
+    def count_transaction(self, time: float, event: StoreTransactionEndEvent) -> None:
+        """Count a commit, or any other outcome as a rollback."""
         with self._lock:
-            for second in self._places(time, event.store):
-                second.commits += event.outcome == "committed"
-                second.rollbacks += event.outcome != "committed"
+            for counts in self._counts_at(time, event.store):
+                counts.commits += event.outcome == "committed"
+                counts.rollbacks += event.outcome != "committed"
 
     def totals(self, stores: Collection[str] = ()) -> dict[str, int]:
-        """All counts since the start, of these stores; without any, of all."""
+        """Return all counts since the start, of these stores or (by default) all."""
         with self._lock:
             total = _sum(self._totals, stores) if stores else self._all_totals
-            return {name: getattr(total, name) for name in _COUNTS}
+            return {name: getattr(total, name) for name in _NAMES}
 
-    def columns(self, until: float, stores: Collection[str] = (), told: ToldUntil = NOTHING) -> dict[str, list[Any]]:
-        """The seconds that were over at `until`, as columns, ascending by `time`; the missing ones had nothing.
+    def columns(self, until: float, stores: Collection[str] = (), since: HistoryCursor = START) -> dict[str, list[Any]]:
+        """Return the seconds that were over at `until` as columns, ascending by `time`, without empty seconds.
 
         Args:
             until: seconds since the epoch.
-            stores: the stores that count; without any, all.
-            told: what is known already: only what was over later, or has changed since, is given.
+            stores: the stores to count; by default, all.
+            since: the cursor of the client, which limits the result to new and changed seconds.
         """
         with self._lock:
             over = [time for time in sorted(self._all_seconds) if time + 1 <= until]
             over = [time for time in over if time > over[-1] - self._kept]
-            new = [time for time in over if time + 1 > told.time or self._all_seconds[time].version > told.version]
-            told_now = {time: self._told_of(time, stores) for time in new}
-        columns: dict[str, list[Any]] = {"time": list(told_now)}
-        for name in _COUNTS:
-            columns[name] = [getattr(second, name) for second in told_now.values()]
+            new = [time for time in over if time + 1 > since.time or self._all_seconds[time].version > since.version]
+            counts = [self._counts_of(time, stores) for time in new]
+        columns: dict[str, list[Any]] = {"time": new}
+        for name in _NAMES:
+            columns[name] = [getattr(each, name) for each in counts]
         for name, share in (("p50", 0.5), ("p99", 0.99)):
-            columns[name] = [second.quantile(share) for second in told_now.values()]
+            columns[name] = [each.quantile(share) for each in counts]
         return columns
 
     def _renew(self) -> None:
-        """Have a lock that nobody holds."""
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # another thread may have held the old one at the fork
 
-    def _places(self, time: float, store: str | None) -> Iterable[Second]:
-        """Where to count what happened at `time`: its second and the totals, of the store and of all. With the lock."""
+    def _counts_at(self, time: float, store: str | None) -> Iterable[Counts]:
+        """Return the counts of the second and the totals, of the store and of all. The caller has the lock."""
         name = str(store)
         if name not in self._totals and len(self._totals) >= MAX_VALUES:
             name = OVERFLOW
         self._version += 1
-        place = int(time)
-        if place not in self._all_seconds:
-            self._make_room()
-        seconds = (
-            self._seconds.setdefault(place, {}).setdefault(name, Second()),
-            self._all_seconds.setdefault(place, Second()),
+        second = int(time)
+        if second not in self._all_seconds:
+            self._evict()
+        current = (
+            self._seconds.setdefault(second, {}).setdefault(name, Counts()),
+            self._all_seconds.setdefault(second, Counts()),
         )
-        for second in seconds:
-            second.version = self._version
-        return *seconds, self._totals.setdefault(name, Second()), self._all_totals
+        for counts in current:
+            counts.version = self._version
+        return *current, self._totals.setdefault(name, Counts()), self._all_totals
 
-    def _make_room(self) -> None:
-        """Forget the second that came first where there are enough: not the oldest, since a clock may have been set."""
+    def _evict(self) -> None:
+        """Make room for a second: evict the first one added, not the oldest, since the clock may have been set."""
         while len(self._all_seconds) >= self._kept:
             first = next(iter(self._all_seconds))
             del self._all_seconds[first], self._seconds[first]
 
-    def _told_of(self, time: int, stores: Collection[str]) -> Second:
-        """What is told of a second: a copy, or the sum of some stores. With the lock."""
+    def _counts_of(self, time: int, stores: Collection[str]) -> Counts:
+        """Return a copy of the counts of a second, or the sum of some stores. The caller has the lock."""
         return _sum(self._seconds[time], stores) if stores else _sum({"": self._all_seconds[time]}, ())
 
 
-def _sum(by_store: dict[str, Second], stores: Collection[str]) -> Second:
-    total = Second()
-    for store, second in by_store.items():
+def _sum(by_store: dict[str, Counts], stores: Collection[str]) -> Counts:
+    total = Counts()
+    for store, counts in by_store.items():
         if not stores or store in stores:
-            total.add(second)
+            total.add(counts)
     return total
 
 
 def _bucket_of(duration: float) -> int:
-    mantissa, exponent = math.frexp(max(duration, _SHORTEST))
+    mantissa, exponent = math.frexp(max(duration, _MIN_DURATION))
     return exponent * _STEPS + int((mantissa - 0.5) * 2 * _STEPS)
 
 
 def _duration_of(bucket: int) -> float:
-    """The middle of the bucket."""
+    """Return the middle of the bucket."""
     exponent, step = divmod(bucket, _STEPS)
     return math.ldexp(0.5 + (step + 0.5) / _STEPS / 2, exponent)

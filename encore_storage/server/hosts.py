@@ -1,4 +1,4 @@
-"""Hosts, as names or as addresses of the Internet Protocol."""
+"""Host names and IP addresses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def ip_address_of(host: str) -> IpAddress | None:
-    """The address that the host is written as; None if it is a name.
+    """Return the host as an IP address, or None if it is a name.
 
     >>> ip_address_of("::1")
     IPv6Address('::1')
@@ -20,7 +20,7 @@ def ip_address_of(host: str) -> IpAddress | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether it stands for this machine alone.
+    """Return whether a host is reachable from this machine only.
 
     >>> is_loopback("localhost"), is_loopback("127.3.2.1"), is_loopback("0.0.0.0")
     (True, True, False)

@@ -1,4 +1,4 @@
-"""What is shown of an event manager, on a port: who may ask for it, and by which name."""
+"""The application of an event manager, served on a port."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from encore_storage.subscribers.errors import TokenError
 
 
 class Served(NamedTuple):
-    """Something that is served on a port.
+    """A served application.
 
     Attributes:
-        page: the address of its root.
-        new_login: gives a link that logs one browser in; the page itself where no token is asked for.
+        page: the URL of the live page.
+        new_login: returns a link that logs one browser in; the page itself if no token is required.
     """
 
     page: str
@@ -41,17 +41,17 @@ def publish(
     keys: bool | Redaction,
     connections: ExitStack,
 ) -> Served:
-    """The application for `event_manager`, served until `connections` are closed; see `monitor` for the arguments.
+    """Serve the application of `event_manager` until `connections` is closed; see `monitor` for the arguments.
 
-    It goes on though nobody keeps those: they are plain callbacks, and not the end of a block.
+    `connections` holds plain callbacks, so the server keeps running if the caller drops it.
 
     Raises:
-        AddressError: the port is taken, or can't be had.
-        TokenError: the token is missing, or too short.
+        AddressError: the server cannot listen on the port.
+        TokenError: the token is missing or too short.
     """
     if token is None and not is_loopback(host):
-        raise TokenError(f"serving on {host!r} shows whoever can reach it what the stores do")
-    own = () if is_loopback(host) else (host or "0.0.0.0", socket.gethostname())  # noqa: S104 (what '' stands for)
+        raise TokenError(f"host {host!r} is reachable from other machines")
+    own = () if is_loopback(host) else (host or "0.0.0.0", socket.gethostname())  # noqa: S104 (the meaning of '')
     hosts = (*LOOPBACK, host, *own, *checked_hosts(allowed_hosts))
     app = create_app(event_manager, registry=registry, token=token, allowed_hosts=hosts, keys=keys)
     connections.callback(app.state.feed.disconnect)

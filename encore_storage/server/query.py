@@ -1,4 +1,4 @@
-"""What a client asks for: which events, of which stores, since when."""
+"""The query parameters of /events."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import get_args
 
+from encore_storage.codec.messages import short_repr
 from encore_storage.events import Operation, Outcome, TransactionOutcome
 from encore_storage.server.errors import QueryError
 from encore_storage.server.ring import BufferedEvent
@@ -18,20 +19,19 @@ OUTCOMES: tuple[str, ...] = (*get_args(Outcome), *get_args(TransactionOutcome))
 VIEWS = ("events", "summary")
 
 _NAMES = ("type", "store", "operation", "outcome", "since", "view")
-_OF_SUMMARIES = ("store", "since", "view")
+_SUMMARY_NAMES = ("store", "since", "view")
 _PATTERN = re.compile(r"[\w.*-]{1,200}")
 _POSITION = re.compile(r"([0-9a-f]{8})-(\d{1,18})")
 _EVENT_ID = re.compile(r"[0-9a-f]{16}")
-_SHOWN = 100
-_MOST_VALUES = 16
-_MOST_ASTERISKS = 8
+_MAX_VALUES = 16
+_MAX_ASTERISKS = 8
 
 Pairs = Iterable[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class Position:
-    """After which event to go on: the run of the program and its number there; or its id; or since when, in seconds."""
+    """The event after which a stream starts, by run and number, by id, or by time in seconds since the epoch."""
 
     run: str = ""
     number: int = 0
@@ -41,14 +41,14 @@ class Position:
 
 @dataclass(frozen=True)
 class Query:
-    """Which events a client wants; what isn't given leaves nothing out.
+    """A filter of events; empty attributes accept all.
 
     Attributes:
-        types: patterns, in which `*` stands for anything, dots included.
+        types: patterns, in which `*` matches anything, dots included.
         stores: names of stores.
-        operations: names of operations; what is no event of an operation is left out.
-        outcomes: how operations or transactions ended; what has not ended is left out.
-        since: when they were emitted at the earliest, in seconds since the epoch.
+        operations: names of operations.
+        outcomes: outcomes of operations and transactions.
+        since: the earliest time of emission, in seconds since the epoch.
     """
 
     types: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class Query:
     since: float = -math.inf
 
     def accepts(self, event: BufferedEvent) -> bool:
-        """Whether the client wants this event."""
+        """Return whether the event passes the filter."""
         return (
             event.time >= self.since
             and (not self.stores or event.store in self.stores)
@@ -68,8 +68,8 @@ class Query:
         )
 
 
-def _matches(pattern: str, type: str) -> bool:  # noqa: A002 (what CloudEvents call it)
-    """Whether the pieces between the asterisks occur in that order; in linear time, whatever the pattern."""
+def _matches(pattern: str, type: str) -> bool:  # noqa: A002 (the name in CloudEvents)
+    """Match a pattern in linear time: find the pieces between its asterisks in order."""
     first, *others = pattern.split("*")
     if not others:
         return pattern == type
@@ -86,54 +86,52 @@ def _matches(pattern: str, type: str) -> bool:  # noqa: A002 (what CloudEvents c
 
 
 def parse_query(pairs: Pairs) -> Query:
-    """The query that these parameters ask for.
+    """Parse a query.
 
     Raises:
-        QueryError: a parameter is unknown, or its value can't be used.
+        QueryError: a parameter is unknown or invalid.
     """
-    given: dict[str, list[str]] = {}
+    values_by_name: dict[str, list[str]] = {}
     for name, value in pairs:
         if name not in _NAMES:
-            raise QueryError(f"there is no parameter {_shown(name)}: there are {', '.join(_NAMES)}")
-        given.setdefault(name, []).append(value)
-    for name, values in given.items():
-        if len(values) > _MOST_VALUES:
-            raise QueryError(f"{name} is given {len(values)} times: at most {_MOST_VALUES} can be asked for at once")
-    types = [re.sub(r"\*+", "*", pattern) for pattern in given.get("type", ())]
+            raise QueryError(f"unknown parameter {short_repr(name)}: use one of {', '.join(_NAMES)}")
+        values_by_name.setdefault(name, []).append(value)
+    for name, values in values_by_name.items():
+        if len(values) > _MAX_VALUES:
+            raise QueryError(f"parameter {name!r} repeated {len(values)} times: give at most {_MAX_VALUES} values")
+    types = [re.sub(r"\*+", "*", pattern) for pattern in values_by_name.get("type", ())]
     for pattern in types:
-        if pattern.count("*") > _MOST_ASTERISKS:
-            raise QueryError(f"type {_shown(pattern)} has more than {_MOST_ASTERISKS} asterisks")
+        if pattern.count("*") > _MAX_ASTERISKS:
+            raise QueryError(f"invalid type {short_repr(pattern)}: use at most {_MAX_ASTERISKS} asterisks")
         if not _PATTERN.fullmatch(pattern):
-            raise QueryError(
-                f"type {_shown(pattern)} is no pattern: letters, digits, '.', '_', '-', and '*' for anything"
-            )
+            raise QueryError(f"invalid type {short_repr(pattern)}: use letters, digits, '.', '_', '-' and '*'")
     return Query(
         types=tuple(types),
-        stores=tuple(sorted(set(given.get("store", ())))),
-        operations=_known("operation", given.get("operation", ()), OPERATIONS),
-        outcomes=_known("outcome", given.get("outcome", ()), OUTCOMES),
+        stores=tuple(sorted(set(values_by_name.get("store", ())))),
+        operations=_known("operation", values_by_name.get("operation", ()), OPERATIONS),
+        outcomes=_known("outcome", values_by_name.get("outcome", ()), OUTCOMES),
     )
 
 
 def parse_view(pairs: Pairs) -> str:
-    """'events' or 'summary'.
+    """Parse the view: 'events' or 'summary'.
 
     Raises:
-        QueryError: it is neither, or asked for by what a summary doesn't tell apart.
+        QueryError: the view is unknown, or a summary has another parameter than a store or a position.
     """
-    given = _single(pairs, "view")
-    (view,) = _known("view", ["events" if given is None else given], VIEWS)
-    others = [name for name, _ in pairs if name not in _OF_SUMMARIES]
+    view = _single(pairs, "view")
+    (view,) = _known("view", ["events" if view is None else view], VIEWS)
+    others = [name for name, _ in pairs if name not in _SUMMARY_NAMES]
     if view == "summary" and others:
-        raise QueryError(f"a summary can't be asked for by {others[0]}: there are {', '.join(_OF_SUMMARIES)}")
+        raise QueryError(f"invalid summary parameter {others[0]!r}: use one of {', '.join(_SUMMARY_NAMES)}")
     return view
 
 
 def parse_position(pairs: Pairs, last_event_id: str | None) -> Position | None:
-    """Where the client left off: what `Last-Event-ID` says, else what `since` says; None for from now on.
+    """Parse `Last-Event-ID`, or else `since`; None if neither is given.
 
     Raises:
-        QueryError: it is neither an id of an event nor a time.
+        QueryError: the position is not an id or a time.
     """
     since = _single(pairs, "since")
     if last_event_id:
@@ -142,9 +140,9 @@ def parse_position(pairs: Pairs, last_event_id: str | None) -> Position | None:
 
 
 def _single(pairs: Pairs, name: str) -> str | None:
-    values = [value for given, value in pairs if given == name]
+    values = [value for key, value in pairs if key == name]
     if len(values) > 1:
-        raise QueryError(f"{name} is given {len(values)} times: there can be one")
+        raise QueryError(f"parameter {name!r} repeated {len(values)} times: give it once")
     return values[0] if values else None
 
 
@@ -158,20 +156,20 @@ def _position(name: str, text: str) -> Position:
         return Position(time=float(text))
     if name == "since" and (moment := _moment(text)) is not None:
         if moment.tzinfo is None:
-            raise QueryError(f"since {_shown(text)} has no time zone: add Z for UTC, or an offset such as +01:00")
+            raise QueryError(f"time without zone {short_repr(text)}: add Z for UTC, or an offset such as +01:00")
         return Position(time=moment.timestamp())
-    wanted = "the id of an event" + (
-        ", seconds since the epoch, or a time such as 2026-11-24T16:30:00Z" * (name == "since")
-    )
-    raise QueryError(f"{name} {_shown(text)} is not {wanted}")
+    advice = "use the id of a message"
+    if name == "since":
+        advice += " or of an event, seconds since the epoch, or a time such as 2026-11-24T16:30:00Z"
+    raise QueryError(f"invalid {name} {short_repr(text)}: {advice}")
 
 
 def _moment(text: str) -> datetime | None:
     if text.isdecimal():
-        return None  # too many seconds, and no date that anybody would write like this
-    for written in (text, text.replace(" ", "+")):  # a plus that nobody quoted has become a blank
+        return None  # too large for seconds, though fromisoformat would read a date
+    for candidate in (text, text.replace(" ", "+")):  # an unquoted plus in a URL becomes a space
         try:
-            return datetime.fromisoformat(written)
+            return datetime.fromisoformat(candidate)
         except ValueError:
             pass
     return None
@@ -180,9 +178,5 @@ def _moment(text: str) -> datetime | None:
 def _known(name: str, values: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
     for value in values:
         if value not in known:
-            raise QueryError(f"there is no {name} {_shown(value)}: there are {', '.join(known)}")
+            raise QueryError(f"unknown {name} {short_repr(value)}: use one of {', '.join(known)}")
     return tuple(values)
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")

@@ -1,4 +1,4 @@
-"""The latest events, encoded, for whoever was away for a moment."""
+"""A ring buffer of the latest encoded events, from which clients resume."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 MAX_BYTES = 64 * 1024 * 1024
-"""How long the frames may be together."""
+"""The maximum total length of the frames."""
 
 
 class BufferedEvent(NamedTuple):
-    """One event that was told.
+    """An encoded event, and the attributes that queries filter by.
 
     Attributes:
-        number: its place among all events of the run; the first is 1.
+        number: its position in the run; the first is 1.
         time: when it was emitted, in seconds since the epoch.
-        type: its type as a CloudEvent.
+        type: its CloudEvents type.
         store: the name of its store, or None.
-        operation: the name of the operation that it is about, or None.
-        outcome: how that, or the transaction, ended; None where nothing ended.
-        frame: the whole message, as it goes over the wire.
-        id: its id as a CloudEvent.
+        operation: the name of its operation, or None.
+        outcome: the outcome of the operation or transaction that ended, or None.
+        frame: the whole SSE message.
+        id: its CloudEvents id.
     """
 
     number: int
@@ -34,12 +34,12 @@ class BufferedEvent(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """What came after an event.
+    """The events after a position.
 
     Attributes:
-        missed: how many events came that are no longer, or never were, in the ring.
-        events: those that are, in order.
-        last: the number of the latest event that was looked at, whether it is among them or not.
+        missed: the number of events that are not in the ring: overwritten or skipped.
+        events: the events in the ring, in order.
+        last: the number at which the slice ends.
     """
 
     missed: int
@@ -48,9 +48,9 @@ class Slice(NamedTuple):
 
 
 class Ring:
-    """The latest events by their number. One thread writes, any number of others read, and none waits.
+    """The latest events by number. One thread writes and any number of threads read, without a lock.
 
-    At most `capacity` of them are held, and at most `max_bytes` of their frames; what is longer by itself is skipped.
+    The ring holds at most `capacity` events and `max_bytes` bytes of frames. It skips longer frames.
 
     >>> ring = Ring(capacity=2)
     >>> for number in (1, 2, 3):
@@ -61,7 +61,6 @@ class Ring:
     """
 
     def __init__(self, capacity: int, max_bytes: int = MAX_BYTES) -> None:
-        """Make an empty ring."""
         self.capacity = capacity
         self.last = 0
         self._max_bytes = max_bytes
@@ -70,15 +69,14 @@ class Ring:
         self._slots: list[BufferedEvent | None] = [None] * capacity
 
     def __len__(self) -> int:
-        """How many events it may hold by now."""
+        """Return an upper bound on the number of events held."""
         return min(self.last, self.capacity)
 
     def __repr__(self) -> str:
-        """How full it is, and how much has passed through it."""
         return f"<Ring: {len(self)} of {self.capacity}, last {self.last}>"
 
     def append(self, event: BufferedEvent) -> None:
-        """Take the event, whose number is the one after `last`; the oldest give way."""
+        """Append event `last + 1`, evicting the oldest."""
         if len(event.frame) > self._max_bytes:
             self.skip(1)
             return
@@ -86,14 +84,14 @@ class Ring:
         while self._oldest <= event.number - self.capacity or self._bytes > self._max_bytes:
             self._drop_oldest()
         self._slots[event.number % self.capacity] = event
-        self.last = event.number  # only now may readers look for it
+        self.last = event.number  # last, since readers see the event from here on
 
     def skip(self, count: int) -> None:
-        """Leave out the numbers of `count` events that were lost before they arrived here."""
+        """Skip the numbers of `count` lost events."""
         self.last += count
 
     def after(self, number: int, limit: int | None = None) -> Slice:
-        """What came after the event with that number; with a limit, no more than so many that may be held."""
+        """Return the slice after event `number`, of at most `limit` numbers that the ring may hold."""
         last = self.last
         if number >= last:
             return Slice(0, [], last)
@@ -109,9 +107,9 @@ class Ring:
         return next((event.number for event in held if event.id == id), None)
 
     def before(self, time: float) -> tuple[int, bool]:
-        """The number after which all held events come that were emitted at `time` or later; and whether those are all.
+        """Return the number before the first event emitted at `time` or later, and whether no such event is missing.
 
-        They may not be where nothing is held that is older: whatever was there before is gone.
+        If the ring holds no older event, such events may have been overwritten.
         """
         last = self.last
         number = None
@@ -131,5 +129,5 @@ class Ring:
     def _held(self, first: int, last: int) -> Iterator[BufferedEvent]:
         for number in range(first, last + 1):
             event = self._slots[number % self.capacity]
-            if event is not None and event.number == number:  # else skipped, or overwritten meanwhile
+            if event is not None and event.number == number:  # else skipped or overwritten
                 yield event

@@ -1,4 +1,4 @@
-"""An application on a port, in a thread of its own."""
+"""A server that runs an application in a thread of its own."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import socket
 from typing import Any
 
 from encore_events import forks
+from encore_events.owned_thread import OwnedThread
 from encore_storage.subscribers.errors import ANOTHER_HOST, ANOTHER_PORT, AddressError, MissingExtraError
-from encore_storage.subscribers.owned_thread import OwnedThread
 
 try:
     import uvicorn
@@ -22,7 +22,7 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError("serving on a port", (error.name or "uvicorn").partition(".")[0], "server") from error
 
-_LATE = (
+_LAZY_IMPORTS = (
     "uvloop",
     "uvicorn.loops.auto",
     "uvicorn.loops.asyncio",
@@ -30,36 +30,36 @@ _LATE = (
     "anyio._backends._asyncio",
     "anyio._core._fileio",
 )
-"""What is only imported where it is first needed, as far as it is there: in the server's thread."""
+"""Modules that uvicorn and Starlette import on first use, in the server's thread, if they are installed."""
 
-_LAST_PORT = 65535
-_GRACE = 2  # seconds that open connections get at the end
+_MAX_PORT = 65535
+_GRACE = 2  # seconds that open connections get at shutdown
 
 
 class Server:
-    """Serves an ASGI application until `close()`, in a daemon thread. A forked child leaves it to its parent.
+    """A server of an ASGI application, in a daemon thread until `close()`. Forked children release its sockets.
 
     Args:
-        app: what to serve.
+        app: the ASGI application.
         host: the address to listen on.
-        port: 0 takes one that is free.
+        port: the port, or 0 for a free one.
 
     Attributes:
-        port: where it listens.
+        port: the port that it listens on.
 
     Raises:
-        AddressError: the port is taken, or can't be had (an OSError).
+        AddressError: the server cannot listen on the port (an OSError).
     """
 
     def __init__(self, app: Any, host: str, port: int) -> None:
-        """Listen; whoever connects before the thread runs is answered as soon as it does."""
+        """Listen and start the thread; earlier connections wait for it in the backlog."""
         self.host = host
         self._socket = _listening(host, port)
         self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
             app,
             http=HttpConnection,
-            log_config=None,  # how a program logs is its own affair
+            log_config=None,  # logging is the program's to configure
             access_log=False,
             lifespan="off",
             ws="none",
@@ -67,11 +67,11 @@ class Server:
             server_header=False,
             timeout_graceful_shutdown=_GRACE,
         )
-        _prepare()
+        _warm_up()
         self._server = uvicorn.Server(config)
         run = functools.partial(self._server.run, sockets=[self._socket])
         self._thread = OwnedThread(run, self._socket.close, name="encore-server")
-        forks.renew_in_child(self, Server._leave)
+        forks.renew_in_child(self, Server._release_sockets)
         try:
             self._thread.start()
         except BaseException:
@@ -79,61 +79,60 @@ class Server:
             raise
 
     def __repr__(self) -> str:
-        """Where it serves."""
         return f"<Server at {self.address}>"
 
     @property
     def address(self) -> str:
-        """Its root, such as 'http://127.0.0.1:9464/'."""
-        host = "127.0.0.1" if self.host in {"", "0.0.0.0"} else "::1" if self.host == "::" else self.host  # noqa: S104 (compared with)
+        """The URL of its root, such as 'http://127.0.0.1:9464/'."""
+        host = "127.0.0.1" if self.host in {"", "0.0.0.0"} else "::1" if self.host == "::" else self.host  # noqa: S104 (a comparison)
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
 
     def close(self) -> None:
-        """Serve no more; doing so twice does nothing, and nor does it in a forked child."""
+        """Stop the server. A second call does nothing, nor does one in a forked child."""
         if self._thread.is_own:
             self._server.should_exit = True
             self._thread.join()
 
-    def _leave(self) -> None:
-        """Give up the sockets in a forked child, or they would stay open as long as it lives.
+    def _release_sockets(self) -> None:
+        """Release the sockets in a forked child, which would keep them open as long as it lives.
 
-        Their numbers stay taken: what thinks that it has to close one of them closes nothing else.
+        The file descriptors stay open on /dev/null: code that closes one of them later must not close another file.
         """
-        connections = [one.transport.get_extra_info("socket") for one in list(self._server.server_state.connections)]
-        with open(os.devnull, "rb") as nothing:  # noqa: PTH123 (a number of a file is all that is wanted)
+        connections = [each.transport.get_extra_info("socket") for each in list(self._server.server_state.connections)]
+        with open(os.devnull, "rb") as null:  # noqa: PTH123 (only the file descriptor is used)
             for each in (self._socket, *connections):
-                if self._is_still(each):
-                    os.dup2(nothing.fileno(), each.fileno(), inheritable=False)
+                if self._is_own(each):
+                    os.dup2(null.fileno(), each.fileno(), inheritable=False)
 
-    def _is_still(self, one: Any) -> bool:
-        """Return whether it is still one of the server's sockets."""
-        with contextlib.suppress(OSError):  # the child has closed it, before it noticed the fork
-            return bool(one.getsockname()[1] == self.port)
+    def _is_own(self, socket_: Any) -> bool:
+        """Return whether the file descriptor is still that of a socket of the server."""
+        with contextlib.suppress(OSError):  # the child may have closed or reused it before it noticed the fork
+            return bool(socket_.getsockname()[1] == self.port)
         return False
 
 
-def _prepare() -> None:
-    """Do here what takes a lock of Python's own in the thread: a child that is forked meanwhile could never do it."""
-    for name in _LATE:
+def _warm_up() -> None:
+    """Import modules and make a loop before the thread does: a child forked meanwhile would inherit held locks."""
+    for name in _LAZY_IMPORTS:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     asyncio.new_event_loop().close()
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    if not 0 <= port <= _LAST_PORT:
-        raise AddressError(host, port, f"a port is a number from 0 to {_LAST_PORT}")
+    if not 0 <= port <= _MAX_PORT:
+        raise AddressError(host, port, f"a port is a number from 0 to {_MAX_PORT}")
     try:
         is_name = b"\0" not in host.encode("idna")  # as sockets would encode it
     except UnicodeError:
         is_name = False
     if not is_name:
-        raise AddressError(host, port, "no host can have that name", ANOTHER_HOST)
+        raise AddressError(host, port, "not a valid host name", ANOTHER_HOST)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
-        number, words = error.errno or 0, error.strerror or str(error)
-        reason = os.strerror(number) if number > 0 else words.partition(" (")[0]  # below, numbers are of the resolver
-        is_of_the_port = number in {errno.EADDRINUSE, errno.EACCES}
-        raise AddressError(host, port, reason, ANOTHER_PORT if is_of_the_port else ANOTHER_HOST) from error
+        number, text = error.errno or 0, error.strerror or str(error)
+        reason = os.strerror(number) if number > 0 else text.partition(" (")[0]  # the resolver's errors are negative
+        is_port_error = number in {errno.EADDRINUSE, errno.EACCES}
+        raise AddressError(host, port, reason, ANOTHER_PORT if is_port_error else ANOTHER_HOST) from error

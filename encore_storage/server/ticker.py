@@ -1,4 +1,4 @@
-"""One clock for all clients of a loop: they write together, and only when there is something to write."""
+"""A timer shared by all streams of a loop, which write together when there is something to write."""
 
 from __future__ import annotations
 
@@ -6,44 +6,43 @@ import asyncio
 from collections.abc import Callable
 
 TICK_SECONDS = 0.05
-"""How often it is looked whether there is something new."""
+"""The interval between checks for news."""
 
 IDLE_SECONDS = 0.25
-"""After how long the clients are woken though there is nothing new: for summaries and heartbeats."""
+"""The longest wait for news: summaries and heartbeats need ticks without any."""
 
-_BUSY = 2  # how many times its own lateness the loop gets for other things
+_BUSY = 2  # the pause after a late tick, as a multiple of its delay
 
 
 class _Tick:
-    """One tick to come: who waits for it, in which loop."""
+    """The next tick, and those who wait for it."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self.came = asyncio.Event()
+        self.event = asyncio.Event()
         self.waiters = 0
 
 
 class Ticker:
-    """Wakes everyone who waits in `next`, at most each TICK_SECONDS, when there is news or IDLE_SECONDS have passed.
+    """A ticker that wakes all waiters of `next` when there is news, or when IDLE_SECONDS have passed.
 
-    It has no task: a timer runs while somebody waits. Where writing to all clients makes the timer late, they are
-    woken less often. All but `close` belongs to the one loop that serves them, and to its successor.
+    Ticks are at least TICK_SECONDS apart, and more if the loop is too busy writing to be on time. A timer runs only
+    while somebody waits. All methods but `close` belong to one event loop at a time.
 
     Args:
-        news: a number that grows with what there is to write.
+        news: returns a number that grows with everything to write.
 
     Attributes:
-        count: how many ticks there were.
-        closed: whether the clients should go.
+        count: the number of ticks.
+        closed: whether the streams should end.
     """
 
     def __init__(self, news: Callable[[], int]) -> None:
-        """Make it; nobody waits yet."""
         self.count = 0
         self.closed = False
         self._news = news
-        self._told = 0
-        self._rest = 0.0
+        self._seen = 0
+        self._pause = 0.0
         self._woken = 0.0
         self._tick: _Tick | None = None
 
@@ -55,26 +54,26 @@ class Ticker:
             self._set_timer(tick)
         tick.waiters += 1
         try:
-            await tick.came.wait()
+            await tick.event.wait()
         finally:
             tick.waiters -= 1
 
     def close(self) -> None:
-        """Have all clients go at the next tick. For any thread."""
+        """End all streams at the next tick. Thread-safe."""
         self.closed = True
 
     def _set_timer(self, tick: _Tick) -> None:
-        due = tick.loop.time() + TICK_SECONDS + self._rest
-        tick.loop.call_at(due, self._look, tick, due)
+        due = tick.loop.time() + TICK_SECONDS + self._pause
+        tick.loop.call_at(due, self._check, tick, due)
 
-    def _look(self, tick: _Tick, due: float) -> None:
+    def _check(self, tick: _Tick, due: float) -> None:
         now, news = tick.loop.time(), self._news()
-        if news == self._told and now < self._woken + IDLE_SECONDS and not self.closed and tick.waiters:
+        if news == self._seen and now < self._woken + IDLE_SECONDS and not self.closed and tick.waiters:
             self._set_timer(tick)
             return
         if self._tick is tick:
             self._tick = None
-        tick.came.set()
+        tick.event.set()
         self.count += 1
-        self._told, self._woken = news, now
-        self._rest = min(_BUSY * (now - due), IDLE_SECONDS)
+        self._seen, self._woken = news, now
+        self._pause = min(_BUSY * (now - due), IDLE_SECONDS)

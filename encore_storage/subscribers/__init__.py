@@ -1,4 +1,4 @@
-"""What listens to the events of stores: logs, metrics and progress bars."""
+"""Subscribers to the events of stores: logs, metrics, progress bars, summaries."""
 
 from encore_storage.subscribers.bars import ProgressBars
 from encore_storage.subscribers.logs import LogSubscriber

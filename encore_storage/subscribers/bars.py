@@ -29,16 +29,15 @@ _REFRESHES = 10  # a second
 
 
 class ProgressBars(Subscriber):
-    """Draws a bar for each operation that moves bytes, or counts steps, and lasts longer than `delay`.
+    """Draws a bar for each operation that moves bytes or counts steps and lasts longer than `delay`.
 
-    A bar tells bytes and speed, or steps, and the time left; where the size is unknown, it pulses. It goes
-    with the end of its operation, but that of one that failed stays, in red and with the error. Nothing is
-    drawn, and nothing listened to, where the console is no terminal. A forked child leaves the terminal to its parent,
-    and the bars are not connected there.
+    A bar shows bytes and speed, or steps, and the time left. It pulses if the total is unknown. It disappears when its
+    operation ends, but that of a failed operation stays, in red and with the error. If the console is not a terminal,
+    nothing is connected. In a forked child the bars are disconnected, since the terminal is the parent's.
 
     Args:
-        console: where to draw; by default, standard error.
-        delay: seconds that an operation lasts before it gets a bar.
+        console: a console of rich; by default, standard error.
+        delay: the age in seconds at which an operation gets a bar.
         clock: monotonic seconds.
 
     Raises:
@@ -48,7 +47,6 @@ class ProgressBars(Subscriber):
     def __init__(
         self, *, console: Console | None = None, delay: float = 0.5, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Make bars that are not connected."""
         super().__init__()
         try:
             from rich.console import Console  # noqa: PLC0415 (an extra)
@@ -60,16 +58,21 @@ class ProgressBars(Subscriber):
         self._lock = threading.RLock()
         self._live: Live | None = None
         self._bars = InProgress[_Bar]()
-        self._bytes = _table(self._console, clock)
-        self._steps = _table(self._console, clock, counts="steps")
-        renew_in_child(self, ProgressBars._leave)
+        self._make_tables()
+        renew_in_child(self, ProgressBars._renew)
 
     def render(self) -> RenderableType:
-        """The bars as they are now, for rich to print; what is drawn ten times a second."""
+        """Return the current bars for rich, which draws them ten times a second."""
+        from rich.console import Group  # noqa: PLC0415 (an extra)
+
         with self._lock:
             for bar in list(self._bars.values()):
                 self._draw_if_due(bar)
-        return _stacked(self._steps.get_renderable(), self._bytes.get_renderable())
+        return Group(self._steps.get_renderable(), self._bytes.get_renderable())
+
+    def _make_tables(self) -> None:
+        self._bytes = _table(self._console, self._clock)
+        self._steps = _table(self._console, self._clock, counts="steps")
 
     def _prepare(self, event_manager: BaseEventManager, connection: ExitStack) -> None:  # noqa: ARG002 (as in the base)
         from rich.live import Live  # noqa: PLC0415 (an extra)
@@ -115,59 +118,55 @@ class ProgressBars(Subscriber):
         if isinstance(event, StoreProgressEndEvent):
             bar.steps, bar.step = event.steps, event.bytes
             if event.outcome == "error":
-                self._leave_behind(bar, str(event.error or "failed") or type(event.error).__name__)
+                self._print_failed(bar, "bytes", str(event.error or "failed") or type(event.error).__name__)
         elif event.exit_state in {"error", "exception"}:
-            self._leave_behind(bar, event.message)
+            self._print_failed(bar, "steps", event.message)
 
     def _draw_if_due(self, bar: _Bar) -> None:
         if bar.task is None and self._clock() >= bar.due:
             bar.task = bar.table.add_task(_on_one_line(bar.description), total=bar.total, completed=bar.step)
 
     def _undraw(self, bar: _Bar | None) -> bool:
-        """Remove the bar from its table; return whether it was drawn."""
-        with self._lock:  # behind whoever is drawing it
+        """Remove the bar from its table. Return whether it was drawn."""
+        with self._lock:  # another thread may be drawing it
             if bar is None or bar.task is None:
                 return False
             bar.table.remove_task(bar.task)
             return True
 
-    def _leave_behind(self, bar: _Bar, reason: str) -> None:
-        """Print the bar once and for all, above those that move."""
-        counts: Counts = "bytes" if bar.table is self._bytes else "steps"
+    def _print_failed(self, bar: _Bar, counts: Counts, reason: str) -> None:
+        """Print the bar permanently, above the live ones."""
         failed = _table(self._console, self._clock, counts=counts, style="red")
         failed.add_task(_on_one_line(f"{bar.description}: {reason}"), total=bar.total, completed=bar.step)
         self._console.print(failed.get_renderable())
 
-    def _leave(self) -> object:
-        """Leave the terminal to the parent, in a forked child; return the bars that were drawn there, to be freed."""
-        left = self._live, self._bytes, self._steps
+    def _renew(self) -> object:
+        """Disconnect in a forked child without drawing. Return the parent's bars, to be freed."""
+        inherited = self._live, self._bytes, self._steps
         self._lock = threading.RLock()
         if self._live is not None:
             _abandon(self._live)
             self._live = None
-            self._bytes = _table(self._console, self._clock)
-            self._steps = _table(self._console, self._clock, counts="steps")
+            self._make_tables()
             self.disconnect()
-        return left
+        return inherited
 
     def _forget(self) -> None:
         with self._lock:
             self._live = None
             self._bars.clear()
-            for table in (self._bytes, self._steps):
-                for task in table.task_ids:
-                    table.remove_task(task)
+            self._make_tables()
 
 
 def _abandon(live: Live) -> None:
-    """Undo in a forked child what `live` did to the process; its thread is the parent's, and so is the terminal."""
+    """Undo in a forked child what `live` did to the process. Its thread and the terminal are the parent's."""
     from rich.file_proxy import FileProxy  # noqa: PLC0415 (an extra)
 
     own, of_console = vars(live), vars(live.console)
     for name in ("stdout", "stderr"):
         proxy, original = getattr(sys, name), own[f"_restore_{name}"]
         if original is not None and isinstance(proxy, FileProxy) and proxy.rich_proxied_file is original:
-            vars(proxy)["_FileProxy__buffer"].clear()  # the beginning of a line, which the parent will end
+            vars(proxy)["_FileProxy__buffer"].clear()  # the start of a line that the parent will complete
             setattr(sys, name, original)
         own[f"_restore_{name}"] = None
     own |= {"_lock": threading.RLock(), "_started": False, "_refresh_thread": None}
@@ -180,7 +179,7 @@ def _abandon(live: Live) -> None:
 
 @dataclass(slots=True)
 class _Bar:
-    """One operation, and its bar in the table once it has one."""
+    """An operation, and its task in the table once it is drawn."""
 
     table: Progress
     description: str
@@ -195,14 +194,14 @@ class _Bar:
 
 
 def _on_one_line(text: str) -> str:
-    """The text without what would steer the terminal."""
+    """Replace control characters, which could steer the terminal."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _table(
     console: Console, clock: Callable[[], float], *, counts: Counts = "bytes", style: str | None = None
 ) -> Progress:
-    """A table of bars, all in `style` or in the colours of rich. It draws nothing by itself."""
+    """Return a table of bars in `style` (by default, rich's colours). It draws nothing by itself."""
     from rich.progress import (  # noqa: PLC0415 (an extra)
         BarColumn,
         DownloadColumn,
@@ -219,9 +218,3 @@ def _table(
     speed = (TransferSpeedColumn(),) if counts == "bytes" else ()
     moving = () if style else (*speed, TimeRemainingColumn())
     return Progress(text, bar, amount, *moving, console=console, get_time=clock)
-
-
-def _stacked(*tables: RenderableType) -> RenderableType:
-    from rich.console import Group  # noqa: PLC0415 (an extra)
-
-    return Group(*tables)

@@ -1,4 +1,4 @@
-"""The base of all subscribers: how they are connected, held and disconnected."""
+"""The base of all subscribers."""
 
 from __future__ import annotations
 
@@ -15,19 +15,23 @@ from encore_storage.subscribers.errors import AlreadyConnectedError
 Listeners = Mapping[type[BaseEvent], Callable[[Any], object]]
 
 
-class Subscriber:
-    """Listens to one event manager at a time, which holds it until `disconnect()`; a context manager.
+def connect_listeners(event_manager: BaseEventManager, listeners: Listeners, connection: ExitStack) -> None:
+    """Connect `listeners` until `connection` is closed, before all listeners that could veto an event."""
+    for cls, func in listeners.items():
+        connection.enter_context(event_manager.connect(cls, func, priority=FIRST, weak=False))
 
-    Its listeners are called before any listener that could veto an event.
+
+class Subscriber:
+    """A set of listeners, connected to one event manager at a time.
+
+    The event manager holds the subscriber until `disconnect()`. The context manager disconnects at its end.
     """
 
     def __init__(self) -> None:
-        """Make a subscriber that is not connected."""
         self._event_manager: BaseEventManager | None = None
         self._connection = ExitStack()
 
     def __repr__(self) -> str:
-        """Return the class and the event manager."""
         manager = self._event_manager
         return f"<{type(self).__name__}: {'not connected' if manager is None else f'listens to {manager!r}'}>"
 
@@ -35,11 +39,11 @@ class Subscriber:
         """Acquire what the subscriber needs while it is connected; `connection` releases it."""
 
     def _listeners(self) -> Listeners:
-        """Return the listeners, by the event classes that they listen to; called after `_prepare`."""
+        """Return the listeners by event class. Called after `_prepare`."""
         return {}
 
     def connect(self, event_manager: BaseEventManager) -> Self:
-        """Listen to the events of `event_manager` from now on; return the subscriber itself.
+        """Listen to the events of `event_manager` and return the subscriber.
 
         Raises:
             AlreadyConnectedError: the subscriber listens to another event manager (a RuntimeError).
@@ -51,23 +55,20 @@ class Subscriber:
             raise AlreadyConnectedError(self, self._event_manager)
         with ExitStack() as connection:
             self._prepare(event_manager, connection)
-            for cls, func in self._listeners().items():
-                connection.enter_context(event_manager.connect(cls, func, priority=FIRST, weak=False))
+            connect_listeners(event_manager, self._listeners(), connection)
             self._connection = connection.pop_all()
         self._event_manager = event_manager
         return self
 
     def disconnect(self) -> None:
-        """Stop listening; doing so twice does nothing."""
+        """Stop listening. Does nothing the second time."""
         self._event_manager = None
         self._connection.close()
 
     def __enter__(self) -> Self:
-        """Return the subscriber, which was connected before or will be in the block."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Disconnect."""
         self.disconnect()

@@ -1,10 +1,12 @@
-"""Counts the events of one event manager into the families of metrics."""
+"""The counter of one event manager's events, shared by all subscribers of a registry."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 
+from encore_events.abstract import BaseEventManager
 from encore_events.events import EventsDroppedEvent, ListenerErrorEvent
 from encore_events.listeners import qualified_name
 from encore_storage.events import (
@@ -17,7 +19,7 @@ from encore_storage.events import (
     StoreTransactionEndEvent,
     StoreTransactionStartEvent,
 )
-from encore_storage.subscribers.base import Listeners, Subscriber
+from encore_storage.subscribers.base import Listeners, connect_listeners
 from encore_storage.subscribers.catalogue import (
     ACTIONS,
     DIRECTIONS,
@@ -36,34 +38,38 @@ Clock = Callable[[], float]
 Started = tuple[tuple[str, ...], float]
 
 EXEMPLAR_INTERVAL = 1.0
-"""Seconds between two exemplars of one series."""
+"""Seconds between two exemplars of a series."""
 
 _WHOLE_VALUES = ("get", "set")
 _LONGEST_ID = 100  # OpenMetrics allows an exemplar 128 characters, names included
 
 
-class EventCounter(Subscriber):
-    """Counts the events of its event manager into `families`, and knows what is in progress there.
+class EventCounter:
+    """Counts the events of an event manager into `families`, and tracks what is in progress.
 
-    The series of a set of labels are looked up once, and then kept by the attributes of the events.
+    It looks up the series of a set of labels once, and then keeps them by the attributes of the events.
 
     Args:
-        families: where to count; several counters may share them.
-        clock: monotonic seconds, for the age of what is in progress.
+        event_manager: the event manager. The counter keeps it alive.
+        families: the series to count in. Several counters may share them.
+        clock: monotonic seconds, for ages.
         wall_clock: seconds since the epoch, for timestamps.
 
     Attributes:
-        users: how many subscribers share it; theirs to count.
-        operations: the labels of each operation in progress, and when it started, by `clock`.
-        transactions: the same of transactions.
+        users: the number of subscribers that share the counter. They count themselves.
+        connection: disconnects the listeners.
+        is_connected: whether all listeners are connected.
+        operations: the labels and the start, by `clock`, of each operation in progress.
+        transactions: the same for transactions.
     """
 
-    def __init__(self, families: Families, *, clock: Clock, wall_clock: Clock) -> None:
-        """Start with nothing in progress, not connected."""
-        super().__init__()
+    def __init__(self, event_manager: BaseEventManager, families: Families, *, clock: Clock, wall_clock: Clock) -> None:
         self.users = 0
+        self.connection = ExitStack()
+        self.is_connected = False
         self.operations = InProgress[Started]()
         self.transactions = InProgress[Started]()
+        self._event_manager = event_manager
         self._families = families
         self._clock = clock
         self._wall_clock = wall_clock
@@ -71,8 +77,9 @@ class EventCounter(Subscriber):
         self._labels: dict[tuple[str | None, ...], tuple[str, str]] = {}
         self._ends: dict[tuple[str | None, ...], _EndSeries] = {}
 
-    def _listeners(self) -> Listeners:
-        return {
+    def connect(self) -> None:
+        """Connect the listeners. Several threads may do so at once, since each connect replaces the last."""
+        listeners: Listeners = {
             StoreProgressStartEvent: self._operation_started,
             StoreProgressStepEvent: self._operation_moved,
             StoreProgressEndEvent: self._operation_ended,
@@ -82,6 +89,8 @@ class EventCounter(Subscriber):
             ListenerErrorEvent: self._listener_failed,
             EventsDroppedEvent: self._events_dropped,
         }
+        connect_listeners(self._event_manager, listeners, self.connection)
+        self.is_connected = True
 
     def _operation_started(self, event: StoreProgressStartEvent) -> None:
         labels = self._labels.get((event.store, event.operation)) or self._new_labels(event)
@@ -93,7 +102,7 @@ class EventCounter(Subscriber):
             self._families.transferred.series(*labels, closed(event.direction, DIRECTIONS)).inc(event.delta)
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
-        self.operations.pop(event.operation_id, None)  # first: no error or interrupt further down leaves it in progress
+        self.operations.pop(event.operation_id, None)  # first, so that no error or interrupt leaves it in progress
         end = self._ends.get((event.store, event.operation, event.direction, event.outcome)) or self._new_end(event)
         now = self._wall_clock()
         end.durations.observe(event.duration)
@@ -138,7 +147,7 @@ class EventCounter(Subscriber):
         self._families.dropped.series(queue, reason).inc(event.count)
 
     def _store(self, event: StoreEvent) -> str:
-        """The label of the event's store; the first event of a store makes it known."""
+        """Return the label of the event's store, and expose `store_info` with its first event."""
         name = event.store
         if name is None:
             return UNKNOWN
@@ -152,7 +161,7 @@ class EventCounter(Subscriber):
         return label
 
     def _new_labels(self, event: StoreProgressEvent) -> tuple[str, str]:
-        """Return the labels of the event's operation, with the series that ratios and alerts need at zero."""
+        """Return the labels of the event's operation, and make the series that ratios and alerts need at zero."""
         families = self._families
         labels = self._store(event), closed(event.operation, OPERATIONS)
         if labels[0] != OVERFLOW:
@@ -177,7 +186,7 @@ class EventCounter(Subscriber):
 
 
 class _EndSeries:
-    """The series that count the ends of one operation of one store, in one direction with one outcome; None if not."""
+    """The series that count the ends of an operation with one store, direction and outcome; None where none does."""
 
     __slots__ = ("durations", "exemplar_due", "labels", "last_success", "sizes", "transferred")
 

@@ -1,4 +1,4 @@
-"""Log lines from events, for structlog, and a logger that writes them to a file or a terminal."""
+"""Log lines from events through structlog, and a logger that writes to a file or a stream."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, TextIO, get_args
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
@@ -27,19 +27,14 @@ from encore_storage.events import (
     StoreTransactionEndEvent,
     TransactionOutcome,
 )
-from encore_storage.redaction import Redaction, checked_keys, system_words
+from encore_storage.redaction import Redaction, checked_keys, system_message
 from encore_storage.subscribers.base import Listeners, Subscriber
-from encore_storage.subscribers.outputs import FileOutput, StreamOutput, never_waiting
+from encore_storage.subscribers.outputs import FileOutput, StreamOutput, non_blocking
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
 
-_NUMBERS: dict[Level, int] = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-}
+_NUMBERS: dict[Level, int] = {level: getattr(logging, level.upper()) for level in get_args(Level)}
 _OUTCOME_LEVELS: dict[Outcome, Level] = {"miss": "debug", "cancelled": "warning", "error": "error"}
 _TRANSACTION_LEVELS: dict[TransactionOutcome, Level] = {
     "committed": "info",
@@ -55,28 +50,26 @@ _ACTION_NAMES: dict[Action, str] = {
 
 
 class LogSubscriber(Subscriber):
-    """Writes one line for each operation that ended, and for each transaction; more of them at debug.
+    """Logs a line for each operation and transaction that ended; at debug, also starts, progress and changed keys.
 
-    Values and metadata are never logged. Where keys are redacted or switched off, nothing else tells them
-    either: an error is told by its type and without its traceback, since its words may quote a key.
-    Otherwise an error comes along as `exc_info`; how much of it is shown is up to the program's structlog.
+    Values and metadata are never logged. The field `error` has the message of an error. A line at level error also has
+    `exception`, the traceback as text, without local variables; never `exc_info`. If keys are redacted or omitted,
+    `error` has only the type, and there are no tracebacks and no notes, since all of these may quote a key.
 
     Args:
-        logger: a structlog logger; by default, the one that structlog gives when this is connected.
-        ok_level: the level of an operation that ended well.
-        keys: True to log keys as they are, False to leave them out, or a function of a key that gives what
-            is logged in its place.
+        logger: a structlog logger; by default, `structlog.get_logger()` at the time of `connect`.
+        ok_level: the level of operations with the outcome ok.
+        keys: True to log keys, False to omit them, or a function that returns the replacement of a key.
 
     Raises:
-        TypeError: the logger isn't one of structlog, or keys can't redact any.
+        TypeError: `logger` is not a structlog logger, or `keys` is none of these.
         ValueError: there is no such level.
     """
 
     def __init__(self, *, logger: Any = None, ok_level: Level = "info", keys: bool | Redaction = True) -> None:
-        """Make a subscriber that is not connected."""
         super().__init__()
         if logger is not None and not hasattr(logger, "bind"):
-            raise TypeError(f"{logger!r} is not a structlog logger: pass structlog.wrap_logger(...) of it")
+            raise TypeError(f"logger {logger!r} is not a structlog logger: pass structlog.wrap_logger(...) of it")
         _check_level(ok_level)
         self._given = logger
         self._logger = logger
@@ -98,13 +91,13 @@ class LogSubscriber(Subscriber):
     def _operation_started(self, event: StoreProgressStartEvent) -> None:
         log = self._log_at("debug")
         if log is not None:
-            log("store.operation.started", **_told(**self._operation_fields(event)), **_expected(event))
+            log("store.operation.started", **_known(**self._operation_fields(event), bytes_expected=_expected(event)))
 
     def _operation_moved(self, event: StoreProgressStepEvent) -> None:
         log = self._log_at("debug")
         if log is not None:
-            fields = _told(**self._operation_fields(event), bytes=event.step)
-            log("store.operation.progress", **fields, **_expected(event))
+            fields = _known(**self._operation_fields(event), bytes=event.step, bytes_expected=_expected(event))
+            log("store.operation.progress", **fields)
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
         log = self._log_at(self._levels[event.outcome])
@@ -127,7 +120,7 @@ class LogSubscriber(Subscriber):
         log = self._log_at(level)
         if log is None:
             return
-        fields = _told(
+        fields = _known(
             store=event.store,
             transaction_id=event.transaction_id,
             notes=event.notes if self._keys is True else None,
@@ -143,12 +136,12 @@ class LogSubscriber(Subscriber):
     def _key_changed(self, event: StoreModificationEvent) -> None:
         log = self._log_at("debug")
         if log is not None:
-            fields = _told(store=event.store, key=self._key(event), transaction_id=event.transaction_id)
+            fields = _known(store=event.store, key=self._key(event), transaction_id=event.transaction_id)
             log(_ACTION_NAMES[event.action], **fields)
 
     def _log_at(self, level: Level) -> Callable[..., object] | None:
-        """What logs a line at the level, or None where it would be thrown away."""
-        logger = never_waiting(self._logger.bind())  # of structlog's lazy proxy, the logger as it is configured by now
+        """Return the logger's method for `level`, or None if the level is disabled."""
+        logger = non_blocking(self._logger.bind())  # bind() resolves structlog's lazy proxy as configured by now
         kind = type(logger)
         is_enabled = getattr(kind, "is_enabled_for", None) or getattr(kind, "isEnabledFor", None)
         if is_enabled is not None and not is_enabled(logger, _NUMBERS[level]):
@@ -174,34 +167,34 @@ class LogSubscriber(Subscriber):
         if error is None:
             return {}
         if self._keys is not True:
-            return {"error": _without_words(error)}
-        told = {"error": str(error) or type(error).__name__}
+            return {"error": _without_message(error)}
+        fields = {"error": str(error) or type(error).__name__}
         if with_traceback:
-            # As text and not as exc_info, which some renderers show with local variables: values and metadata.
-            told["exception"] = "".join(traceback.format_exception(error)).rstrip()
-        return told
+            # Not as exc_info, which some renderers show with local variables: values and metadata.
+            fields["exception"] = "".join(traceback.format_exception(error)).rstrip()
+        return fields
 
 
 @contextmanager
 def open_logger(
     target: str | os.PathLike[str] | TextIO,
     *,
-    format: Format = "json",  # noqa: A002 (what it is called elsewhere)
+    format: Format = "json",  # noqa: A002 (the usual name)
     level: Level = "info",
 ) -> Iterator[Any]:
-    """A structlog logger that writes to a file or a stream, and nothing that is configured for the program.
+    """Yield a structlog logger that writes to a file or a stream, without configuring structlog.
 
-    Each line is written whole, at once, and with the time in UTC. In JSON an exception is part of its line,
-    and never brings local variables along. A forked child may go on with the logger, and a signal handler may use it.
+    Each line is written at once, in one piece, and has the time in UTC. A JSON line includes its exception, without
+    local variables. Forked children and signal handlers may use the logger.
 
     Args:
-        target: a path, to which lines are added and which is closed at the end of the block; or a stream.
+        target: the path of a file to append to, or a stream.
         format: 'json' or 'console'.
-        level: what is below it is not written.
+        level: the lowest level that is written.
 
     Raises:
         ValueError: there is no such level.
-        OSError: the file can't be opened; or, at the end of the block, it has not got every line.
+        OSError: the file can't be opened; or, at the end of the block, a line could not be written.
     """
     _check_level(level)
     if not isinstance(target, (str, os.PathLike)):
@@ -228,12 +221,12 @@ def _logger_to(output: FileOutput | StreamOutput, format: Format, level: Level) 
 
 def _check_level(level: Level) -> None:
     if level not in _NUMBERS:
-        raise ValueError(f"a level is one of {', '.join(_NUMBERS)}, not {level!r}")
+        raise ValueError(f"level must be one of {', '.join(_NUMBERS)}, not {level!r}")
 
 
 def _renderers(format: Format, *, colors: bool) -> list[Any]:  # noqa: A002 (as in open_logger)
     if format == "console":
-        # Strings are shown as Python writes them, so that a key with a newline or an escape in it stays on its line.
+        # repr_native_str escapes newlines and terminal sequences in keys.
         return [
             structlog.dev.ConsoleRenderer(
                 colors=colors, repr_native_str=True, exception_formatter=structlog.dev.plain_traceback
@@ -243,16 +236,16 @@ def _renderers(format: Format, *, colors: bool) -> list[Any]:  # noqa: A002 (as 
     return [structlog.processors.ExceptionRenderer(without_locals), structlog.processors.JSONRenderer()]
 
 
-def _told(**fields: Any) -> dict[str, Any]:
-    """The fields that are known."""
+def _known(**fields: Any) -> dict[str, Any]:
+    """Return the fields without those that are None."""
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _expected(event: StoreProgressStartEvent | StoreProgressStepEvent) -> dict[str, int]:
-    return {"bytes_expected": event.steps} if event.steps >= 0 else {}
+def _expected(event: StoreProgressStartEvent | StoreProgressStepEvent) -> int | None:
+    return event.steps if event.steps >= 0 else None
 
 
-def _without_words(error: BaseException) -> str:
-    """The type of the error, and what the system says of its number; nothing that could quote a key."""
-    words = system_words(error)
-    return type(error).__name__ if words is None else f"{type(error).__name__}: {words}"
+def _without_message(error: BaseException) -> str:
+    """Return the type of the error and the system's message for its `errno`, neither of which quotes a key."""
+    message = system_message(error)
+    return type(error).__name__ if message is None else f"{type(error).__name__}: {message}"

@@ -1,4 +1,4 @@
-"""Metrics from events, for Prometheus."""
+"""Metrics for Prometheus, counted from events."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _KINDS: Mapping[MetricType, Callable[..., Any]] = {
 
 
 class MetricsSubscriber(Subscriber):
-    """Counts what stores tell, in the metrics of `encore_storage.subscribers.catalogue.CATALOGUE`.
+    """Counts events in the metrics of `encore_storage.subscribers.catalogue.CATALOGUE`.
 
-    Many of them may share a registry. The first makes the metrics, with its `max_stores` and clocks, and
-    the others join; what was counted stays when they disconnect. Those that listen to the same event
-    manager as well are one listener, connected until the last of them disconnects: nothing counts twice.
+    Many subscribers may share a registry. The first one makes the metrics, with its `max_stores` and clocks, and the
+    others join. Subscribers to the same event manager share one set of listeners, so no event is counted twice. These
+    stay connected until the last of the subscribers disconnects. The counts stay even then.
 
     >>> from encore_events import EventManager
     >>> from encore_storage.stores import DictMemoryStore
@@ -52,8 +52,8 @@ class MetricsSubscriber(Subscriber):
 
     Args:
         registry: where the metrics are exposed.
-        max_stores: how many names the label store takes before it says `_overflow`.
-        clock: monotonic seconds, for the age of what is in progress.
+        max_stores: the number of values of the label store. Beyond it, the label says `_overflow`.
+        clock: monotonic seconds, for ages.
         wall_clock: seconds since the epoch, for timestamps.
     """
 
@@ -65,7 +65,6 @@ class MetricsSubscriber(Subscriber):
         clock: Clock = time.monotonic,
         wall_clock: Clock = time.time,
     ) -> None:
-        """Make a subscriber that is not connected; the metrics are registered when it is."""
         super().__init__()
         self._registry = registry
         self._max_stores = max_stores
@@ -74,16 +73,16 @@ class MetricsSubscriber(Subscriber):
 
     def _prepare(self, event_manager: BaseEventManager, connection: ExitStack) -> None:
         collector = _collectors.of(self._registry, self._new_collector)
-        connection.callback(collector.leave, event_manager, collector.join(event_manager))
+        collector.join(event_manager, connection)
 
     def _new_collector(self) -> _Collector:
         return _Collector(Families(self._max_stores), self._clock, self._wall_clock)
 
 
 class _Collector(Collector):
-    """The metrics of one registry, and who counts into them.
+    """The metrics of one registry, and the counters that count into them.
 
-    A custom collector, so there are no `_created` series; an age is measured when it is asked for.
+    As a custom collector it exposes no `_created` series, and measures ages at each scrape.
     """
 
     def __init__(self, families: Families, clock: Clock, wall_clock: Clock) -> None:
@@ -98,31 +97,34 @@ class _Collector(Collector):
     def __repr__(self) -> str:
         return f"<metrics of Encore, event managers observed: {len(self._living())}>"
 
-    def join(self, event_manager: BaseEventManager) -> EventCounter:
-        """Return the counter of the event manager, which the first subscriber connects."""
+    def join(self, event_manager: BaseEventManager, connection: ExitStack) -> None:
+        """Share the counter of `event_manager` until `connection` is closed."""
         with self._lock:
             counter = self._counters.get(id(event_manager))
             if counter is None:
-                counter = EventCounter(self._families, clock=self._clock, wall_clock=self._wall_clock)
-                self._counters[id(event_manager)] = counter.connect(event_manager)
+                counter = EventCounter(event_manager, self._families, clock=self._clock, wall_clock=self._wall_clock)
+                self._counters[id(event_manager)] = counter
             counter.users += 1
-        return counter
+            connection.callback(self._leave, counter)
+        if not counter.is_connected:
+            counter.connect()  # without the lock, since tracers run meanwhile
 
-    def leave(self, event_manager: BaseEventManager, counter: EventCounter) -> None:
-        """Disconnect the counter of the event manager, if no other subscriber shares it."""
+    def _leave(self, counter: EventCounter) -> None:
+        """Disconnect the counter, unless another subscriber shares it."""
         with self._lock:
             counter.users -= 1
             if counter.users:
                 return
-            del self._counters[id(event_manager)]
-        counter.disconnect()
+            counter.is_connected = False
+            connection = counter.connection.pop_all()
+        connection.close()  # without the lock, too
 
     def describe(self) -> Iterator[Metric]:
-        """The families without samples: what a registry compares names by."""
+        """Return the families without samples. The registry compares their names."""
         return (_exposed(family, with_samples=False) for family in self._families)
 
     def collect(self) -> Iterator[Metric]:
-        """All families with their samples, as of now."""
+        """Return all families with their current samples."""
         self._measure()
         return (_exposed(family, with_samples=True) for family in self._families)
 
@@ -141,7 +143,7 @@ class _Collector(Collector):
         self._lock = threading.RLock()
 
     def _living(self) -> list[EventCounter]:
-        references = self._counters.valuerefs()  # a copy: iterating the dict itself is not safe in threads
+        references = self._counters.valuerefs()  # a copy, since iterating over the dict itself is not thread-safe
         return [counter for reference in references if (counter := reference()) is not None]
 
 
@@ -154,18 +156,18 @@ class _Collectors:
         renew_in_child(self, _Collectors._renew)
 
     def of(self, registry: CollectorRegistry, make: Callable[[], _Collector]) -> _Collector:
-        """The collector of the registry, made and registered for the first who asks."""
+        """Return the collector of `registry`. The first call makes and registers it."""
         with self._lock:
             collector = self._collectors.get(registry)
             if collector is None:
                 collector = self._collectors[registry] = make()
-            if not collector.is_registered:  # or this is a child that was forked before another thread had done so
+            if not collector.is_registered:  # new, or forked before another thread of the parent could register it
                 registry.register(collector)
                 collector.is_registered = True
             return collector
 
     def _renew(self) -> None:
-        """Have a lock that nobody holds, and so have the registries: theirs may be held for a scrape at a fork."""
+        """Replace the lock in a forked child, and those of the registries, which a scrape may have held at the fork."""
         self._lock = threading.RLock()
         for reference in self._collectors.keyrefs():
             registry = reference()
@@ -177,7 +179,7 @@ _collectors = _Collectors()
 
 
 def _starts(trackers: Iterable[InProgress[Started]]) -> Mapping[tuple[str, ...], list[float]]:
-    """Return when the items in progress started, by their labels."""
+    """Return the starts of all items in progress, by labels."""
     starts = defaultdict[tuple[str, ...], list[float]](list)
     for tracker in trackers:
         for labels, start in list(tracker.values()):
@@ -186,7 +188,7 @@ def _starts(trackers: Iterable[InProgress[Started]]) -> Mapping[tuple[str, ...],
 
 
 def _exposed(family: AnyFamily, *, with_samples: bool) -> Metric:
-    """The family as prometheus_client exposes it."""
+    """Return the family as a metric of prometheus_client."""
     metric = family.metric
     exposed: Any = _KINDS[metric.type](metric.name, metric.help, labels=metric.labels, unit=metric.unit)
     for labels, series in family.items() if with_samples else ():
@@ -195,7 +197,7 @@ def _exposed(family: AnyFamily, *, with_samples: bool) -> Metric:
 
 
 def _values(series: Counter | Gauge | Histogram) -> tuple[object, ...]:
-    """What `add_metric` wants to know of a series: its value, or its buckets and their sum."""
+    """Return the arguments of `add_metric`: a value, or cumulative buckets and their sum."""
     if not isinstance(series, Histogram):
         return (series.value,)
     counts, total = series.snapshot()

@@ -1,8 +1,8 @@
-"""Outputs of log lines at which nobody hangs: no forked child, and no signal handler in the middle of a line.
+"""Outputs of log lines that never block on a lock in a forked child, nor in a signal handler that interrupts a line.
 
-structlog takes a plain lock for each file, and a buffered file of Python has another one inside. A child whose parent
-had a thread write a line at the fork has copies of both that nobody will ever release. The former also stops whoever
-logs within a line, as a signal handler or a finalizer may. Where that could happen, lines go to the file's descriptor.
+structlog has a plain lock per file, and Python's buffered files have one inside. If another thread writes a line at a
+fork, the child has copies of both that are never released. structlog's lock also blocks a signal handler or finalizer
+that logs while its thread writes a line. In these cases lines are written to the file descriptor.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType
@@ -27,37 +26,35 @@ _OF_STRUCTLOG = (structlog.PrintLogger, structlog.WriteLogger, structlog.BytesLo
 _WRITING = frozenset(kind.msg.__code__ for kind in _OF_STRUCTLOG)
 _BUFFERED = (io.BufferedWriter, io.BufferedRandom)
 _PLAIN_LOCK = type(threading.Lock())
-_STDOUT = getattr(structlog._output, "stdout", None)  # noqa: SLF001 (what PrintLogger takes for: as sys.stdout is by then)
+_STDOUT = getattr(structlog._output, "stdout", None)  # noqa: SLF001 (PrintLogger looks up sys.stdout if its file is this)
 
 _home = forks.current
-"""The process whose threads hold the locks; in any other one, they are copies."""
+"""The process whose threads hold the locks. In any other, the locks are copies."""
 
 
 class FileOutput:
-    """Adds lines to a file, each whole and at once; for structlog to wrap.
+    """A structlog output that appends each line to a file at once, in one piece.
 
-    An ordinary file needs no lock, since each line is one write, which the system appends. A line that the disk has no
-    room for is missing, and `check` says so.
+    An ordinary file needs no lock, since each line is one append by the system. If the disk has no room for a line, the
+    line is lost and `check` raises.
 
     Args:
-        path: where; the file is made if it isn't there.
+        path: the file; made if it doesn't exist.
 
     Raises:
-        OSError: it can't be opened.
+        OSError: the file can't be opened.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the file."""
         self.path = path
         self._file = path.open("ab", buffering=0)
         is_ordinary = stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
-        self._turn: AbstractContextManager[object] = nullcontext() if is_ordinary else threading.RLock()
+        self._lock: AbstractContextManager[object] = nullcontext() if is_ordinary else threading.RLock()
         self._process = forks.this_process()
         self._is_torn = False
-        self._missing: tuple[int | None, str | None] | None = None
+        self._failure: tuple[int | None, str | None] | None = None
 
     def __repr__(self) -> str:
-        """Where the lines go."""
         return f"<FileOutput to {str(self.path)!r}>"
 
     def msg(self, message: str) -> None:
@@ -69,62 +66,52 @@ class FileOutput:
         """
         line = b"\n" * self._is_torn + message.encode("utf-8", "backslashreplace") + b"\n"
         rest = memoryview(line)
-        with self._turn if self._process is forks.this_process() else nullcontext():
+        with self._lock if self._process is forks.this_process() else nullcontext():
             try:
                 while rest:
                     rest = rest[_count_of(self._file.write(rest)) :]
             except OSError as error:
                 self._is_torn = self._is_torn or len(rest) < len(line)
-                self._missing = error.errno, error.strerror
+                self._failure = error.errno, error.strerror
                 raise
             self._is_torn = False
 
     debug = info = warning = error = critical = msg
 
     def isatty(self) -> bool:
-        """Return whether the lines go to a terminal."""
+        """Return whether the file is a terminal."""
         return self._file.isatty()
 
     def close(self) -> None:
-        """Close the file; doing so twice does nothing."""
+        """Close the file. Does nothing the second time."""
         self._file.close()
 
     def check(self) -> None:
-        """Do nothing if the file has got every line.
-
-        Raises:
-            OSError: one could not be written.
-        """
-        if self._missing is not None:
-            raise OSError(*self._missing, str(self.path))
+        """Raise OSError if a line could not be written."""
+        if self._failure is not None:
+            raise OSError(*self._failure, str(self.path))
 
 
 class StreamOutput:
-    """Writes lines to a stream that somebody else has opened; for structlog to wrap.
-
-    Args:
-        stream: any file of text.
-    """
+    """A structlog output that writes lines to an open text stream, which it doesn't close."""
 
     def __init__(self, stream: TextIO) -> None:
-        """Make the output; the stream stays open."""
         self._stream = stream
-        self._turn = threading.RLock()
+        self._lock = threading.RLock()
         self._process = forks.this_process()
         self._is_writing = False
 
     def __repr__(self) -> str:
-        """Where the lines go."""
         return f"<StreamOutput to {self._stream!r}>"
 
     def msg(self, message: str) -> None:
         """Write a line."""
         if self._process is not forks.this_process():
-            _write_past_locks(self._stream, message)
+            _write_unlocked(self._stream, message)
             return
-        with self._turn:
-            if self._is_writing:  # this is a signal handler, or a finalizer, within the line of the same thread
-                _write_past_locks(self._stream, message)
+        with self._lock:
+            if self._is_writing:  # a signal handler or finalizer has interrupted a line of this thread
+                _write_unlocked(self._stream, message)
                 return
             self._is_writing = True
             try:
@@ -135,12 +122,12 @@ class StreamOutput:
     debug = info = warning = error = critical = msg
 
     def isatty(self) -> bool:
-        """Return whether the lines go to a terminal."""
+        """Return whether the stream is a terminal."""
         return self._stream.isatty()
 
 
-class _PastLocks:
-    """Stands in for an output of structlog's own, and takes no lock."""
+class _Unlocked:
+    """A stand-in for one of structlog's outputs that acquires no lock."""
 
     def __init__(self, output: Any) -> None:
         self._output = output
@@ -154,48 +141,41 @@ class _PastLocks:
         if isinstance(output, structlog.PrintLogger) and file is _STDOUT:
             file = sys.stdout
         if file is not None:
-            _write_past_locks(file, message)
+            _write_unlocked(file, message)
 
     log = debug = info = warn = warning = msg
     fatal = failure = err = error = critical = exception = msg
 
 
-def never_waiting(logger: Any) -> Any:
-    """Return the logger, or where a line could wait for ever, one that writes the same line past all locks.
+def non_blocking(logger: Any) -> Any:
+    """Return `logger`, or one that writes the same lines without locks if a line could block for ever.
 
     Args:
-        logger: a bound logger of structlog. Any output but structlog's own looks after itself.
+        logger: a bound logger. Outputs other than structlog's own are left alone.
     """
     output = getattr(logger, "_logger", None)
     if type(output) not in _OF_STRUCTLOG or not isinstance(logger, structlog.BoundLoggerBase):
         return logger
     if forks.this_process() is _home and not _is_held_here(output._lock):  # type: ignore[union-attr]  # noqa: SLF001 (it is one of those)
         return logger
-    return type(logger)(_PastLocks(output), logger._processors, logger._context)  # noqa: SLF001 (as its own `bind` does)
+    return type(logger)(_Unlocked(output), logger._processors, logger._context)  # noqa: SLF001 (as its own `bind` does)
 
 
-class _LocksOfFiles:
-    """The locks that structlog keeps, one for each file, which outlive in a child those who hold them."""
-
-    def __init__(self) -> None:
-        self._locks: Mapping[IO[Any], Any] = getattr(structlog._output, "WRITE_LOCKS", {})  # noqa: SLF001 (there is no other way)
-        forks.renew_in_child(self, _LocksOfFiles.release)
-
-    def release(self) -> None:
-        """Release them all in a forked child, but the one that the forking thread holds, which it will release."""
-        for lock in list(self._locks.values()):
-            if isinstance(lock, _PLAIN_LOCK) and lock.locked() and not _is_held_here(lock):
-                lock.release()
+def _release_locks(output: Any) -> None:
+    """Release structlog's locks in a forked child, except one that the forking thread holds and will release."""
+    for lock in list(getattr(output, "WRITE_LOCKS", {}).values()):
+        if isinstance(lock, _PLAIN_LOCK) and lock.locked() and not _is_held_here(lock):
+            lock.release()
 
 
-_locks_of_files = _LocksOfFiles()
+forks.renew_in_child(structlog._output, _release_locks)  # noqa: SLF001 (there is no other way)
 
 
 def _is_held_here(lock: object) -> bool:
-    """Return whether the calling thread is writing a line under this lock."""
+    """Return whether the calling thread is writing a line under `lock`."""
     if not isinstance(lock, _PLAIN_LOCK) or not lock.locked():
         return False
-    frame: FrameType | None = sys._getframe()  # noqa: SLF001 (a plain lock doesn't tell who holds it)
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 (a plain lock has no owner, but the owner's frame has the lock)
     while frame is not None:
         if frame.f_code in _WRITING and frame.f_locals["self"]._lock is lock:  # noqa: SLF001 (of structlog's own output)
             return True
@@ -203,8 +183,8 @@ def _is_held_here(lock: object) -> bool:
     return False
 
 
-def _write_past_locks(file: IO[Any], message: str | bytes) -> None:
-    """Write a line to the descriptor of `file`, or to the file itself where it isn't one of Python's own."""
+def _write_unlocked(file: IO[Any], message: str | bytes) -> None:
+    """Write a line to the descriptor of `file`, or through `file` if it is not one of Python's buffered files."""
     line: Any = message + (b"\n" if isinstance(message, bytes) else "\n")  # type: ignore[operator]  # of the same kind
     data = _encoded(file, line)
     if data is None:
@@ -216,13 +196,14 @@ def _write_past_locks(file: IO[Any], message: str | bytes) -> None:
 
 
 def _encoded(file: IO[Any], line: str | bytes) -> bytes | None:
-    """Return the line as the buffered `file` would write it, or None where only the file knows."""
+    """Return `line` as the buffered `file` would write it, or None if only the file knows."""
     if isinstance(line, bytes):
         return line if type(file) in _BUFFERED else None
     if type(file) is not io.TextIOWrapper or type(file.buffer) not in _BUFFERED:
         return None
-    encoding = file.encoding
-    return None if "".encode(encoding) else line.encode(encoding, file.errors or "strict")  # else each has a mark
+    if "".encode(file.encoding):  # a byte order mark, which would begin each line
+        return None
+    return line.encode(file.encoding, file.errors or "strict")
 
 
 def _write(file: IO[Any], line: str | bytes) -> None:
@@ -231,7 +212,7 @@ def _write(file: IO[Any], line: str | bytes) -> None:
 
 
 def _count_of(written: int | None) -> int:
-    """Return how many bytes were written, of a write that waits for no place."""
+    """Return the result of a raw write; raise BlockingIOError if it would have blocked."""
     if written is None:
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
     return written

@@ -1,4 +1,4 @@
-"""A thread that takes events out of a stream in batches."""
+"""A thread that reads a stream of events in batches."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from collections.abc import Callable
 from encore_events import forks
 from encore_events.errors import ForkedError
 from encore_events.events import BaseEvent
+from encore_events.owned_thread import OwnedThread
 from encore_events.stream import EventStream
-from encore_storage.subscribers.owned_thread import OwnedThread
 
 Batch = list[tuple[float, BaseEvent]]
 
 
 class Pump:
-    """Passes the events of a stream to `consume`, in order and in batches, in a thread of its own.
+    """A thread that passes the events of a stream to `consume`, in order and in batches.
 
-    It sleeps while nothing happens, and takes a batch each `interval` seconds while much happens, so that emitters
-    hardly ever have to wake it. It ends with the stream, or with `stop()`, which the interpreter calls at its exit. A
-    forked child leaves it to its parent, and consumes nothing.
+    It sleeps while there are no events. Under load it takes one batch per `interval`, so emitters rarely have to wake
+    it. It ends with the stream or with `stop()`, which also runs at interpreter exit. In a forked child, it does
+    nothing.
 
     Args:
-        stream: the events; nobody else should read it.
-        consume: takes a list of (seconds since the epoch, event); an error that it raises ends the pump.
+        stream: the events. Nobody else should read it.
+        consume: called with a list of (seconds since the epoch, event). If it raises, the pump ends.
         interval: seconds between two batches.
         name: the name of the thread.
-        at_end: called once, after the last batch: in the thread, or if that never began, by the caller of `stop()`.
+        at_end: called once after the last batch, in the thread; if that never began, by `stop()`.
     """
 
     def __init__(
@@ -39,21 +39,19 @@ class Pump:
         name: str,
         at_end: Callable[[], object] = lambda: None,
     ) -> None:
-        """Make a pump that is not started."""
         self._stream = stream
         self._consume = consume
         self._interval = interval
         self._at_end = at_end
         self._stopping = threading.Event()
         self._thread = OwnedThread(self._run, self._end, name=name)
-        forks.renew_in_child(self, Pump._leave)
+        forks.renew_in_child(self, Pump._renew)
 
     def __repr__(self) -> str:
-        """Return the stream, and whether the pump is running."""
         return f"<Pump of {self._stream!r}{', running' * self._thread.is_alive}>"
 
     def start(self) -> None:
-        """Start the thread; if there can be no more threads (a RuntimeError), the pump is stopped."""
+        """Start the thread. If that fails (a RuntimeError), the pump is stopped."""
         atexit.register(self.stop)
         try:
             self._thread.start()
@@ -63,9 +61,9 @@ class Pump:
             raise
 
     def stop(self) -> None:
-        """Close the stream, consume the events that it still holds, and end; doing so twice does nothing.
+        """Close the stream, consume its remaining events, and end the thread. Does nothing the second time.
 
-        A forked child has no such thread, but copies of its locks: there, it only closes the stream.
+        In a forked child it only closes the stream, since the child has copies of the locks but not the thread.
         """
         self._stream.close()
         if self._thread.is_own:
@@ -80,12 +78,12 @@ class Pump:
                 if not self._thread.is_own:
                     return  # `consume` has forked, and this is the child
                 self._stopping.wait(self._interval)
-        except ForkedError:  # the same
+        except ForkedError:  # likewise
             return
 
     def _end(self) -> None:
-        self._stream.close()  # also where `consume` fails: nobody takes the rest
+        self._stream.close()  # also if `consume` raises: nobody reads the remaining events
         self._at_end()
 
-    def _leave(self) -> None:
+    def _renew(self) -> None:
         atexit.unregister(self.stop)

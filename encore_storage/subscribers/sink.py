@@ -14,22 +14,21 @@ from encore_storage.subscribers.base import Subscriber
 from encore_storage.subscribers.pump import Batch, Pump
 
 WAITING = 20_000
-"""How many events may wait for a sink: those of a second, at ten thousand operations a second."""
+"""The number of events that may wait for a sink: one second's worth at ten thousand operations a second."""
 
 
 class Sink(Subscriber, ABC):
-    """Handles every event, in a thread that runs from `connect` to `disconnect`; stores wait for none of it.
+    """Handles every event in a thread that runs from `connect` to `disconnect`, so stores don't wait for it.
 
-    An event for which `_consume` raises is reported and counted as dropped, and the next one is handled. A forked
-    child leaves the sink to its parent.
+    If `_consume` raises, the error is reported and the event is counted as dropped. In a forked child the sink does
+    nothing.
 
     Args:
-        queue: the name of the stream in an EventsDroppedEvent, and after "encore-" the name of the thread.
+        queue: the `queue` of an EventsDroppedEvent. The thread is called "encore-" and that name.
         interval: seconds between two batches.
     """
 
     def __init__(self, queue: str, interval: float) -> None:
-        """Make a sink that is not connected."""
         super().__init__()
         self._queue = queue
         self._interval = interval
@@ -37,25 +36,25 @@ class Sink(Subscriber, ABC):
 
     @property
     def is_listening(self) -> bool:
-        """Whether it takes events: it is connected, and its thread is running."""
+        """Whether the sink is connected and its thread is running."""
         return self._stream is not None and not self._stream.closed
 
     def _open(self, event_manager: BaseEventManager) -> None:
-        """Acquire what the sink writes to, before it is connected. For subclasses."""
+        """Acquire what the sink writes to, before it is connected."""
 
     @abstractmethod
     def _consume(self, at: float, event: BaseEvent) -> None:
-        """Handle an event, which was emitted `at` seconds since the epoch; notices of its own stream included."""
+        """Handle an event emitted `at` seconds since the epoch, the drop notices of the sink's stream included."""
 
     @abstractmethod
     def _drop(self, count: int) -> None:
-        """Count events that the stream has dropped, or that `_consume` has failed for."""
+        """Count dropped events."""
 
     def _flush(self) -> None:
-        """End a batch. For subclasses."""
+        """End a batch."""
 
     def _close(self) -> None:
-        """Release what `_open` has acquired, after the last batch. For subclasses."""
+        """Release what `_open` acquired, after the last batch."""
 
     def _prepare(self, event_manager: BaseEventManager, connection: ExitStack) -> None:
         self._open(event_manager)
@@ -64,7 +63,6 @@ class Sink(Subscriber, ABC):
         except BaseException:
             self._close()
             raise
-
         take, name = partial(self._take, event_manager, stream), f"encore-{self._queue}"
         pump = Pump(stream, take, interval=self._interval, name=name, at_end=self._close)
         pump.start()
@@ -76,7 +74,7 @@ class Sink(Subscriber, ABC):
                 self._drop(event.count)
             try:
                 self._consume(at, event)
-            except Exception as error:  # noqa: BLE001 (a program's own events may lack anything: isolated as in a listener)
+            except Exception as error:  # noqa: BLE001 (custom events may lack any attribute: isolated as in a listener)
                 self._drop(1)
                 report_failure(manager, event, self._consume, error)
         self._flush()

@@ -1,4 +1,4 @@
-"""What happened in all: counts, bytes and latency by operation, commits and rollbacks."""
+"""Totals: operations, bytes and latency by store and operation, commits and rollbacks."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from encore_storage.subscribers.base import Listeners, Subscriber
 
 @dataclass(slots=True)
 class OperationSummary:
-    """All operations of one name with one store.
+    """The totals of one operation of one store.
 
     Attributes:
         store: the name of the store.
         operation: the name of the operation.
-        outcomes: how many ended with each outcome.
-        bytes: how many bytes they moved.
-        moving: how many seconds those of them took that moved any.
+        outcomes: the number of operations by outcome.
+        bytes: the number of bytes moved.
+        moving: the total duration, in seconds, of the operations that moved bytes.
     """
 
     store: str
@@ -35,11 +35,11 @@ class OperationSummary:
 
     @property
     def count(self) -> int:
-        """How many there were."""
+        """The number of operations."""
         return len(self._durations)
 
     def quantile(self, share: float) -> float:
-        """The duration in seconds that `share` of the operations did not exceed (nearest rank)."""
+        """Return the duration in seconds that `share` of the operations did not exceed (nearest rank)."""
         ordered = sorted(self._durations)
         return ordered[max(math.ceil(share * len(ordered)), 1) - 1]
 
@@ -47,22 +47,21 @@ class OperationSummary:
         """Count one operation."""
         total, duration = self.bytes + event.bytes, float(event.duration)
         moving = self.moving + (duration if event.bytes else 0.0)
-        self.outcomes[event.outcome] += 1  # from here on, nothing can fail: no event is counted by half
+        self.outcomes[event.outcome] += 1  # from here on nothing can raise, so no event is counted partially
         self.bytes = total
         self.moving = moving
         self._durations.append(duration)
 
 
 class SummarySubscriber(Subscriber):
-    """Sums up what stores do while it is connected.
+    """Totals of what stores do while it is connected.
 
     Attributes:
-        transactions: how many transactions ended with each outcome.
-        listener_errors: how many times a listener failed.
+        transactions: the number of transactions by outcome.
+        listener_errors: the number of failures of listeners.
     """
 
     def __init__(self) -> None:
-        """Make a summary of nothing."""
         super().__init__()
         self.transactions: Counter[str] = Counter()
         self.listener_errors = 0
@@ -72,12 +71,12 @@ class SummarySubscriber(Subscriber):
 
     @property
     def operations(self) -> list[OperationSummary]:
-        """A row for each operation of each store, by name."""
+        """The totals of each operation, sorted by store and operation."""
         return [self._operations[key] for key in sorted(self._operations)]
 
     @property
     def errors(self) -> int:
-        """How many operations ended with an error."""
+        """The number of operations that ended with an error."""
         return sum(row.outcomes["error"] for row in self.operations)
 
     def _listeners(self) -> Listeners:
@@ -88,8 +87,7 @@ class SummarySubscriber(Subscriber):
         }
 
     def _renew(self) -> None:
-        """Have a lock that nobody holds, re-entered when a collection inside it emits in its turn."""
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # reentrant: a finalizer may emit while this thread holds it
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
         key = (str(event.store), str(event.operation))

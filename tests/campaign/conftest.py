@@ -1,4 +1,4 @@
-"""What the campaign tells at its end: how many cases its tests have tried."""
+"""The summary of the campaign: the number of cases that its tests tried."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.campaign.support import CASES
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the number of cases, by test."""
+    """Print the number of cases of each test."""
     tried: Counter[str] = Counter()
     for reports in terminalreporter.stats.values():
         for report in reports:
@@ -20,4 +20,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("cases tried")
     for name, number in sorted(tried.items()):
         terminalreporter.line(f"{number:9,} {name}")
-    terminalreporter.line(f"{tried.total():9,} in all")
+    terminalreporter.line(f"{tried.total():9,} in total")

@@ -1,4 +1,4 @@
-"""What the tests of the campaign share: the code that they break off, and the name of their numbers."""
+"""Constants shared by the tests of the campaign."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from pathlib import Path
 from tests.storage.support import REPOSITORY
 
 CASES = "cases"
-"""The property of a test that says how many cases it has tried."""
+"""The property of a test that holds its number of cases."""
 
 SHARDS = 12
-"""Tests that share one sweep, so that several processes may run them."""
+"""The number of tests that share one sweep, so that several processes can run it."""
 
 ERRORS: tuple[type[BaseException], ...] = (KeyboardInterrupt, RecursionError, MemoryError)
-"""What comes, by the number of the shard."""
+"""The errors to raise, by the number of the shard."""
 
 
 def sources(*packages: str, without: tuple[str, ...]) -> tuple[str, ...]:
-    """The source files of the packages, but for those of some names and directories."""
+    """Return the source files of the packages, except files and directories named in `without`."""
     return tuple(
         str(path)
         for package in packages
@@ -27,4 +27,4 @@ def sources(*packages: str, without: tuple[str, ...]) -> tuple[str, ...]:
 
 
 PRODUCT = sources("encore_events", "encore_storage", without=("subscribers", "testing.py"))
-"""What runs between a program and its data; that which only listens is free to be cut off."""
+"""The code between a program and its data. Subscribers are excluded: they may be interrupted."""

@@ -1,4 +1,4 @@
-"""An interrupt before any instruction: the store is free, what took effect is told, each start has its end."""
+"""An interrupt before any instruction leaves the store unlocked, and its events complete and true."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.campaign.support import CASES, ERRORS, PRODUCT, SHARDS
 from tests.storage.filesystem.test_interrupts import CALLS as FILE_CALLS
 from tests.storage.filesystem.test_interrupts import sweep_call
 from tests.storage.sweeps import STORES, sweep
-from tests.storage.test_interrupts import CALLS, Call, Made, descriptors
+from tests.storage.test_interrupts import CALLS, Call, Scene, descriptors
 
 Make = Callable[[EventManager], AbstractStore]
 
@@ -23,31 +23,32 @@ pytestmark = pytest.mark.parametrize("shard", range(SHARDS))
 
 @pytest.fixture(params=["memory", "sqlite", "sqlite in memory"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+    """Return a factory of stores of the kind under test."""
     path = tmp_path / "store.db"
 
-    def on_a_file(manager: EventManager) -> AbstractStore:
+    def make_in_file(manager: EventManager) -> AbstractStore:
         for suffix in ("", "-wal", "-shm"):
             Path(f"{path}{suffix}").unlink(missing_ok=True)
         return SqliteStore(path, event_manager=manager)
 
     makers: dict[str, Make] = {
         "memory": lambda manager: DictMemoryStore(event_manager=manager),
-        "sqlite": on_a_file,
+        "sqlite": make_in_file,
         "sqlite in memory": lambda manager: SqliteStore(event_manager=manager),
     }
     return makers[request.param]
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_an_interrupt_before_any_instruction_leaves_all_whole(
+def test_interrupt_before_any_instruction_leaves_store_consistent(
     make: Make, call: Call, shard: int, record_property: Callable[[str, object], None]
 ) -> None:
     before = descriptors()
 
     number = sweep(
-        lambda: Made(make),
+        lambda: Scene(make),
         call,
-        Made.check,
+        Scene.check,
         events="opcode",
         error=ERRORS[shard % len(ERRORS)],
         where=PRODUCT,
@@ -61,7 +62,7 @@ def test_an_interrupt_before_any_instruction_leaves_all_whole(
 
 
 @pytest.mark.parametrize("name", FILE_CALLS)
-def test_so_does_one_before_any_instruction_of_the_store_of_files(
+def test_interrupt_before_any_instruction_leaves_file_system_store_consistent(
     tmp_path: Path, name: str, shard: int, record_property: Callable[[str, object], None]
 ) -> None:
     number = sweep_call(

@@ -1,4 +1,4 @@
-"""A kill at any system call: what was acknowledged is there, and the rest wholly old or wholly new."""
+"""A kill at any system call loses no acknowledged change, and no change is applied in part."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.storage.support import run
 CALLS = {
     "from_bytes": 'store.from_bytes("a", b"new")',
     "set": 'store.set("a", (io.BytesIO(b"new"), {"v": 2}))',
-    "a large value": 'store.set("a", (io.BytesIO(b"new" * 500_000), {"v": 2}))',
-    "a new key": 'store.from_bytes("new", b"new")',
+    "large value": 'store.set("a", (io.BytesIO(b"new" * 500_000), {"v": 2}))',
+    "new key": 'store.from_bytes("new", b"new")',
     "set_metadata": 'store.set_metadata("a", {"v": 2})',
     "delete": 'store.delete("a")',
     "transaction": """
@@ -48,7 +48,7 @@ root, kind, call = sys.argv[1:]
 work, start = root + "/work", root + "/start"
 os.makedirs(work)
 STEPS = (lambda store: store.from_bytes("first", b"1"), lambda store: exec(call), lambda store: None)
-AT_REST = {"mmap", "munmap", "mprotect", "madvise", "mremap", "brk", "futex", "rt_sigreturn", "rt_sigaction",
+UNRELATED = {"mmap", "munmap", "mprotect", "madvise", "mremap", "brk", "futex", "rt_sigreturn", "rt_sigaction",
     "rt_sigprocmask", "exit_group", "restart_syscall", "getpid", "gettid", "clock_gettime", "getrandom"}
 
 def open_store():
@@ -74,7 +74,7 @@ def check_whole():
     else:
         assert os.listdir(work + "/.encore/tmp") == []
 
-def put_back():
+def restore():
     shutil.rmtree(work)
     shutil.copytree(start, work)
 
@@ -117,19 +117,19 @@ for step in STEPS:
     store.connect()
 store.disconnect()
 
-put_back()
+restore()
 assert traced("-o", root + "/calls") == (0, len(STEPS))
 calls = Counter()
 with open(root + "/calls") as lines:
     for line in lines:
         name = line.split()[1].partition("(")[0]
-        if name.isidentifier() and name not in AT_REST:
+        if name.isidentifier() and name not in UNRELATED:
             calls[name] += 1
 
 outcomes = []
 for name, number in sorted(calls.items()):
     for moment in range(1, number + 1):
-        put_back()
+        restore()
         status, acknowledged = traced("-o", "/dev/null", "-e", f"inject={name}:signal=KILL:when={moment}")
         found = content()
         check_whole()
@@ -139,38 +139,40 @@ print(json.dumps(outcomes))
 
 
 @pytest.fixture(autouse=True)
-def _strace() -> None:
+def require_strace() -> None:
+    """Skip the test if strace is missing, or fail it if ENCORE_REQUIRE_SERVERS is 1."""
     if shutil.which("strace") is None:
-        message = "install the package strace (Debian, Ubuntu) to have processes killed at their system calls"
+        message = "strace is missing, which kills processes at their system calls: install the package strace"
         if os.environ.get("ENCORE_REQUIRE_SERVERS") == "1":
             pytest.fail(message)
         pytest.skip(message)
 
 
-def killed_at_each_call(directory: Path, kind: str, call: str) -> int:
+def kill_at_each_call(directory: Path, kind: str, call: str) -> int:
+    """Kill a process at each of its system calls in turn, check the store, and return the number of kills."""
     outcomes = json.loads(run(KILLED, directory, kind, call, forks=True))
 
     assert [name for name, _, is_whole in outcomes if not is_whole] == []
-    spared = [name.split()[0] for name, status, _ in outcomes if status != -9]
-    assert spared in ([], ["read"])  # the tracer may come before or in the middle of the first read
-    return len(outcomes) - len(spared)
+    survived = [name.split()[0] for name, status, _ in outcomes if status != -9]
+    assert survived in ([], ["read"])  # the tracer may attach before or during the first read
+    return len(outcomes) - len(survived)
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_kill_at_any_system_call_leaves_a_database_whole(
+def test_kill_at_any_system_call_leaves_database_consistent(
     tmp_path: Path, name: str, record_property: Callable[[str, object], None]
 ) -> None:
-    number = killed_at_each_call(tmp_path, "sqlite", CALLS[name])
+    number = kill_at_each_call(tmp_path, "sqlite", CALLS[name])
 
     assert number > 50
     record_property(CASES, number)
 
 
 @pytest.mark.parametrize("name", WITHOUT_TRANSACTIONS)
-def test_a_kill_at_any_system_call_leaves_a_directory_whole(
+def test_kill_at_any_system_call_leaves_directory_consistent(
     tmp_path: Path, name: str, record_property: Callable[[str, object], None]
 ) -> None:
-    number = killed_at_each_call(tmp_path, "files", CALLS[name])
+    number = kill_at_each_call(tmp_path, "files", CALLS[name])
 
     assert number > 50
     record_property(CASES, number)

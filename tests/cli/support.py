@@ -1,4 +1,4 @@
-"""What the tests of the command share: the real command, and a log that it can't run ahead of."""
+"""Helpers for tests of the command."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 COMMAND = str(Path(sys.executable).with_name("encore"))
-LONG = 60.0
-"""Seconds that a test waits for another process: never spent, unless it fails."""
+TIMEOUT = 60.0
+"""Seconds that a test waits for another process before it fails."""
 
 Files = Mapping[str, bytes]
 
 
-class Done(NamedTuple):
-    """What a command that is over has said."""
+class Result(NamedTuple):
+    """The exit status and the output of a command."""
 
     status: int
     out: str
@@ -34,35 +34,40 @@ class Done(NamedTuple):
 def start(
     *arguments: object, launcher: tuple[str, ...] = (), interrupted: bool = False, **options: Any
 ) -> subprocess.Popen[str]:
-    """The real command, under way in a process and a process group of its own, where warnings are errors.
+    """Start the real command in a process group of its own, with warnings as errors.
 
-    One that is to be interrupted hears Ctrl-C whoever runs the tests, and is not traced: an interrupt inside of
-    coverage's own lock would stop it for good.
+    With `interrupted`, coverage is off: an interrupt while coverage holds its lock would block the process forever.
     """
-    given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True, **options}
+    keywords = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+        "start_new_session": True,
+        **options,
+    }
     inherited = {name: value for name, value in os.environ.items() if not (interrupted and name.startswith("COV"))}
-    environment = {**inherited, **given.pop("env", {}), "PYTHONWARNINGS": "error"}
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what is ignored here would be ignored there
+    environment = {**inherited, **keywords.pop("env", {}), "PYTHONWARNINGS": "error"}
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a child inherits an ignored signal
     try:
-        return subprocess.Popen([*launcher, COMMAND, *map(str, arguments)], env=environment, **given)
+        return subprocess.Popen([*launcher, COMMAND, *map(str, arguments)], env=environment, **keywords)
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def done(process: subprocess.Popen[str]) -> Done:
-    """What a command under way has said once it is over."""
+def finish(process: subprocess.Popen[str]) -> Result:
+    """Wait for the command and return its result."""
     with process:
-        out, err = process.communicate(timeout=LONG)
-    return Done(process.returncode, out, err)
+        out, err = process.communicate(timeout=TIMEOUT)
+    return Result(process.returncode, out, err)
 
 
-def command(*arguments: object, **options: Any) -> Done:
-    """What the real command does in a process of its own."""
-    return done(start(*arguments, **options))
+def command(*arguments: object, **options: Any) -> Result:
+    """Run the real command and return its result."""
+    return finish(start(*arguments, **options))
 
 
 def write(folder: Path, files: Files) -> Path:
-    """Make the directory, with the files in it; gives it."""
+    """Create the directory with the files, and return it."""
     for key, data in files.items():
         path = folder / key
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,18 +76,18 @@ def write(folder: Path, files: Files) -> Path:
 
 
 def read(folder: Path) -> dict[str, bytes]:
-    """All files of the directory but those that a store keeps for itself."""
+    """Return all files of the directory except a store's own."""
     paths = [path for path in folder.rglob("*") if path.is_file() and ".encore" not in path.parts]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(paths)}
 
 
 def log_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a JSON log."""
+    """Return the lines of a JSON log."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 class SlowLog:
-    """A log file that is a pipe: who writes it gets only some 64 KiB further than the test has read."""
+    """A log file that is a pipe, so that its writer blocks until the test reads it (after some 64 KiB)."""
 
     def __init__(self, path: Path) -> None:
         os.mkfifo(path)
@@ -97,17 +102,17 @@ class SlowLog:
             yield from map(json.loads, lines)
 
     def _chunk(self) -> bytes:
-        readable, _, _ = select.select([self._fd], [], [], LONG)
+        readable, _, _ = select.select([self._fd], [], [], TIMEOUT)
         assert readable, "nothing more was logged"
         return os.read(self._fd, 1024)
 
     def wait_for(self, event: str, **fields: Any) -> None:
-        """Read until a line says so."""
+        """Read until a line has this event and these fields."""
         wanted = {"event": event, **fields}.items()
         assert any(wanted <= line.items() for line in self._lines), f"{event} was never logged"
 
     def drain(self) -> None:
-        """Read until the command closes it."""
+        """Read until the command closes the pipe."""
         for _ in self._lines:
             pass
 

@@ -1,10 +1,8 @@
-"""A copy between real stores: all of it, and again, and in transactions."""
+"""Copies between real stores."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,22 +14,11 @@ from encore_storage.events import StoreProgressEndEvent, StoreTransactionEndEven
 from encore_storage.metadata import Metadata
 from encore_storage.stores import DictMemoryStore
 from encore_storage.stores.abstract import AbstractStore
+from tests.cli.copies import MakeStore, copy
 from tests.storage.support import STORES, put
 
 KEYS = ["a", "b", "c", "d", "e"]
 LARGE = bytes(range(256)) * 10_000
-
-MakeStore = Callable[..., AbstractStore]
-
-
-@pytest.fixture
-def make_store(tmp_path: Path, manager: EventManager) -> Iterator[MakeStore]:
-    with ExitStack() as made:
-
-        def made_store(kind: str, name: str) -> AbstractStore:
-            return made.enter_context(STORES[kind](tmp_path / name, name=name, event_manager=manager))
-
-        yield made_store
 
 
 @pytest.fixture
@@ -47,31 +34,20 @@ def target(manager: EventManager) -> DictMemoryStore:
     return DictMemoryStore(name="target", event_manager=manager)
 
 
-def copy(
-    source: AbstractStore, target: AbstractStore, keys: list[str] | None = None, *, size: int = 2, verify: bool = False
-) -> CopyReport:
-    """Copy the keys, or all that there are."""
-    job = CopyJob(source, target, transaction_size=size, verify=verify)
-    job.run(sorted(source.query_keys()) if keys is None else keys)
-    return job.report
-
-
 def content(store: AbstractStore) -> dict[str, tuple[bytes, Metadata]]:
     return {key: (store.to_bytes(key), store.get_metadata(key)) for key in sorted(store.query_keys())}
 
 
 def operations(recorder: EventRecorder, store: str, operation: str) -> list[StoreProgressEndEvent]:
-    """What the store did by that name."""
+    """Return the ended operations of that name."""
     ends = recorder.of(StoreProgressEndEvent)
     return [event for event in ends if (event.store, event.operation) == (store, operation)]
 
 
-@pytest.mark.parametrize("verify", [False, True], ids=["", "verified"])
+@pytest.mark.parametrize("verify", [False, True], ids=["plain", "verify"])
 @pytest.mark.parametrize("to", STORES)
 @pytest.mark.parametrize("from_", STORES)
-def test_values_and_metadata_arrive_from_every_store_in_every_other(
-    make_store: MakeStore, from_: str, to: str, verify: bool
-) -> None:
+def test_copy_between_stores_keeps_data_and_metadata(make_store: MakeStore, from_: str, to: str, verify: bool) -> None:
     source, target = make_store(from_, "source"), make_store(to, "target")
     put(source, "a", b"one", {"n": 1, "tags": ["x", None]})
     put(source, "b/c", LARGE)
@@ -84,19 +60,19 @@ def test_values_and_metadata_arrive_from_every_store_in_every_other(
     assert report.is_complete
 
 
-def test_only_the_keys_that_are_asked_for_are_copied(source: DictMemoryStore, target: DictMemoryStore) -> None:
+def test_only_given_keys_are_copied(source: DictMemoryStore, target: DictMemoryStore) -> None:
     report = copy(source, target, ["b", "d"])
 
     assert set(target.query_keys()) == {"b", "d"}
-    assert (report.total, report.arrived) == (2, 2)
+    assert (report.total, report.up_to_date) == (2, 2)
 
 
-def test_no_keys_are_complete(source: DictMemoryStore, target: DictMemoryStore) -> None:
+def test_empty_copy_is_complete(source: DictMemoryStore, target: DictMemoryStore) -> None:
     assert copy(source, target, []).is_complete
 
 
 @pytest.mark.parametrize(("size", "operations"), [(1, [2] * 5), (2, [4, 4, 2]), (5, [10]), (100, [10])])
-def test_so_many_keys_are_committed_together(
+def test_transaction_size_limits_a_batch(
     source: DictMemoryStore, target: DictMemoryStore, recorder: EventRecorder, size: int, operations: list[int]
 ) -> None:
     copy(source, target, size=size, verify=False)
@@ -107,16 +83,16 @@ def test_so_many_keys_are_committed_together(
 
     ends = recorder.of(StoreTransactionEndEvent)
     assert [event.outcome for event in ends] == ["committed"] * len(operations)
-    assert [event.operations for event in ends] == operations  # a look at what is there, and a set
+    assert [event.operations for event in ends] == operations  # get_metadata and set
 
 
-def test_how_far_it_is_is_told_by_key(
+def test_progress_is_emitted_for_each_key(
     source: DictMemoryStore, target: DictMemoryStore, recorder: EventRecorder
 ) -> None:
     copy(source, target)
 
-    told = [event for event in recorder.events if type(event).__mro__[1] is ProgressEvent]
-    first, *steps, last = told
+    progress = [event for event in recorder.events if type(event).__mro__[1] is ProgressEvent]
+    first, *steps, last = progress
     assert isinstance(first, ProgressStartEvent)
     assert isinstance(last, ProgressEndEvent)
     assert (first.message, first.steps, last.exit_state) == ("copying", 5, "normal")
@@ -124,24 +100,22 @@ def test_how_far_it_is_is_told_by_key(
 
 
 @pytest.mark.parametrize(("to", "copied"), [("filesystem", [1, 2, 3, 4, 5]), ("memory", [0, 0, 2, 2, 4])])
-def test_what_can_still_be_taken_back_has_not_arrived(
+def test_keys_count_as_copied_after_the_commit(
     source: DictMemoryStore, make_store: MakeStore, manager: EventManager, to: str, copied: list[int]
 ) -> None:
     job = CopyJob(source, make_store(to, "target"), transaction_size=2, verify=False)
-    told: list[int] = []
+    counts: list[int] = []
     manager.connect(
-        ProgressStepEvent, lambda event: told.append(job.report.arrived), where=lambda event: event.source is job
+        ProgressStepEvent, lambda event: counts.append(job.report.up_to_date), where=lambda event: event.source is job
     )
 
     job.run(KEYS)
 
-    assert told == copied
-    assert job.report.arrived == 5
+    assert counts == copied
+    assert job.report.up_to_date == 5
 
 
-def test_everything_is_read_once_and_ends_well(
-    source: DictMemoryStore, target: DictMemoryStore, recorder: EventRecorder
-) -> None:
+def test_each_value_is_read_once(source: DictMemoryStore, target: DictMemoryStore, recorder: EventRecorder) -> None:
     copy(source, target)
 
     assert {event.outcome for event in recorder.of(StoreProgressEndEvent)} == {"ok"}
@@ -149,10 +123,10 @@ def test_everything_is_read_once_and_ends_well(
     assert operations(recorder, "target", "get") == []
 
 
-class TestAgain:
-    """The same copy once more."""
+class TestRepeatedCopy:
+    """Running the same copy again."""
 
-    def test_what_is_unchanged_is_skipped(
+    def test_unchanged_keys_are_skipped(
         self, source: DictMemoryStore, target: DictMemoryStore, recorder: EventRecorder
     ) -> None:
         copy(source, target)
@@ -164,14 +138,14 @@ class TestAgain:
         assert report.is_complete
         assert operations(recorder, "source", "get") == operations(recorder, "target", "set") == []
 
-    def test_what_is_missing_is_copied(self, source: DictMemoryStore, target: DictMemoryStore) -> None:
+    def test_missing_keys_are_copied(self, source: DictMemoryStore, target: DictMemoryStore) -> None:
         copy(source, target, ["a", "b", "c"])
 
         assert copy(source, target) == CopyReport(total=5, copied=2, skipped=3)
 
     @pytest.mark.parametrize("verify", [False, True])
     @pytest.mark.parametrize("data", [b"value of X", b"another size"])
-    def test_what_was_modified_since_is_copied_again(
+    def test_modified_value_is_copied_again(
         self, make_store: MakeStore, tmp_path: Path, target: DictMemoryStore, data: bytes, verify: bool
     ) -> None:
         source = make_store("filesystem", "source")
@@ -188,7 +162,7 @@ class TestAgain:
     @pytest.mark.parametrize(
         ("data", "metadata"), [(b"another size", {"key": "b"}), (b"value of b", {"key": "c"})], ids=["size", "metadata"]
     )
-    def test_another_size_or_other_metadata_count_whatever_the_clocks_say(
+    def test_changed_size_or_metadata_is_copied_despite_old_times(
         self, make_store: MakeStore, tmp_path: Path, target: DictMemoryStore, data: bytes, metadata: Metadata
     ) -> None:
         source = make_store("filesystem", "source")
@@ -201,7 +175,7 @@ class TestAgain:
         assert target.to_bytes("b") == data
 
     @pytest.mark.parametrize("verify", [False, True])
-    def test_other_bytes_of_the_same_size_are_found(
+    def test_changed_bytes_of_the_same_size_are_copied(
         self, source: DictMemoryStore, target: DictMemoryStore, verify: bool
     ) -> None:
         copy(source, target)

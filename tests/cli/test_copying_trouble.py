@@ -1,4 +1,4 @@
-"""A copy of which something goes wrong: the source, the target, or what lies between them."""
+"""Copies with failures of the source or the target."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ FILES = {key: f"value of {key}".encode() for key in "abcde"}
 KEYS = list(FILES)
 
 
-class SickStore(DictMemoryStore):
-    """It gives the first bytes of the value under 'c', and then fails."""
+class BrokenStore(DictMemoryStore):
+    """A store that fails in the middle of the value under 'c'."""
 
     error: BaseException = OSError("bad sector")
 
@@ -37,7 +37,7 @@ class SickStore(DictMemoryStore):
 
 
 class FullStore(DictMemoryStore):
-    """It has room for the values up to 'd'."""
+    """A store without room from key 'd' on."""
 
     def _put(self, key: str, chunks: Iterable[bytes] | None, metadata: Metadata | None) -> Change:
         if key >= "d":
@@ -45,8 +45,8 @@ class FullStore(DictMemoryStore):
         return super()._put(key, chunks, metadata)
 
 
-class LyingStore(DictMemoryStore):
-    """It keeps other bytes under 'c' than it got."""
+class WrongStore(DictMemoryStore):
+    """A store that stores wrong bytes under 'c'."""
 
     def _put(self, key: str, chunks: Iterable[bytes] | None, metadata: Metadata | None) -> Change:
         return super()._put(key, [b"value of X"] if key == "c" else chunks, metadata)
@@ -74,7 +74,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path, manager: EventManager
         yield store
 
 
-def filled(store: AbstractStore, keys: Iterable[str] = FILES) -> AbstractStore:
+def fill(store: AbstractStore, keys: Iterable[str] = FILES) -> AbstractStore:
     for key in keys:
         store.from_bytes(key, FILES.get(key, b"any"))
     return store
@@ -85,7 +85,7 @@ def job(source: AbstractStore, target: AbstractStore, *, size: int = 2, verify: 
 
 
 def report(source: AbstractStore, target: AbstractStore, keys: list[str] = KEYS, **options: Any) -> CopyReport:
-    """The report of a copy that comes to its end."""
+    """Run a copy that fails for some keys, and return its report."""
     copying = job(source, target, **options)
     copying.run(keys)
     assert not copying.report.is_complete
@@ -93,72 +93,68 @@ def report(source: AbstractStore, target: AbstractStore, keys: list[str] = KEYS,
 
 
 def before(manager: EventManager, operation: str, key: str, act: Callable[[], object]) -> None:
-    """Do something when the store called source is about to do something with the key."""
+    """Call `act` when the source starts the operation on the key."""
     wanted = {"store": "source", "operation": operation, "key": key}
     manager.connect(StoreProgressStartEvent, lambda event: act(), wanted)
 
 
 def after_set(manager: EventManager, key: str, act: Callable[[], object]) -> None:
-    """Do something when the store called target has taken the key."""
+    """Call `act` when the target has set the key."""
     wanted = {"store": "target", "operation": "set", "key": key}
     manager.connect(StoreProgressEndEvent, lambda event: act(), wanted)
 
 
 class TestSource:
-    """A key that the source can't give is told as failed, and the others arrive."""
+    """Keys that cannot be read from the source fail; the others are copied."""
 
-    def test_a_key_that_is_missing(self, source: FileSystemStore, target: AbstractStore) -> None:
-        told = report(source, target, ["a", "x", "b"])
+    def test_missing_key_fails(self, source: FileSystemStore, target: AbstractStore) -> None:
+        result = report(source, target, ["a", "x", "b"])
 
-        assert told.failed == {"x": "no value under key 'x' in store 'source'"}
-        assert (told.total, told.arrived) == (3, 2)
+        assert result.failed == {"x": "no value under key 'x' in store 'source'"}
+        assert (result.total, result.up_to_date) == (3, 2)
         assert set(target.query_keys()) == {"a", "b"}
 
     @pytest.mark.parametrize("operation", ["get_metadata", "get"])
-    def test_a_file_that_goes(
+    def test_deleted_file_fails(
         self, source: FileSystemStore, folder: Path, target: AbstractStore, manager: EventManager, operation: str
     ) -> None:
         before(manager, operation, "c", (folder / "c").unlink)
 
-        told = report(source, target)
+        result = report(source, target)
 
-        assert list(told.failed) == ["c"]
-        assert "in store 'source'" in told.failed["c"]
+        assert list(result.failed) == ["c"]
+        assert "in store 'source'" in result.failed["c"]
         assert set(target.query_keys()) == {"a", "b", "d", "e"}
 
-    def test_a_file_that_is_changed(
+    def test_changed_file_fails(
         self, source: FileSystemStore, folder: Path, target: AbstractStore, manager: EventManager
     ) -> None:
         before(manager, "get", "c", lambda: (folder / "c").write_bytes(b"something else"))
 
-        told = report(source, target)
+        result = report(source, target)
 
-        assert "was replaced while it was being read" in told.failed["c"]
+        assert "was replaced while it was being read" in result.failed["c"]
         assert set(target.query_keys()) == {"a", "b", "d", "e"}
 
-    def test_a_value_that_can_be_read_in_part_leaves_the_old_one(
-        self, target: AbstractStore, manager: EventManager
-    ) -> None:
+    def test_partly_readable_value_keeps_the_old_one(self, target: AbstractStore, manager: EventManager) -> None:
         target.from_bytes("c", b"old")
 
-        told = report(filled(SickStore(name="source", event_manager=manager)), target)
+        result = report(fill(BrokenStore(name="source", event_manager=manager)), target)
 
-        assert told.failed == {"c": "bad sector"}
-        assert told.copied == 4
+        assert result.failed == {"c": "bad sector"}
+        assert result.copied == 4
         assert target.to_bytes("c") == b"old"
 
-    def test_a_value_that_came_before_and_can_be_read_no_more(
+    def test_previously_copied_value_that_is_unreadable_fails(
         self, target: AbstractStore, manager: EventManager
     ) -> None:
-        told = report(filled(SickStore(name="source", event_manager=manager)), filled(target), verify=True)
+        result = report(fill(BrokenStore(name="source", event_manager=manager)), fill(target), verify=True)
 
-        assert told == CopyReport(total=5, skipped=4, failed={"c": "bad sector"})
+        assert result == CopyReport(total=5, skipped=4, failed={"c": "bad sector"})
 
-    def test_the_copy_of_what_the_source_gives_later_finishes(
-        self, source: FileSystemStore, target: AbstractStore
-    ) -> None:
+    def test_key_added_later_completes_the_copy(self, source: FileSystemStore, target: AbstractStore) -> None:
         report(source, target, [*KEYS, "f"])
-        filled(source, ["f"])
+        fill(source, ["f"])
 
         again = job(source, target)
         again.run([*KEYS, "f"])
@@ -167,39 +163,39 @@ class TestSource:
 
 
 class TestTarget:
-    """A key that the target can't hold is told as failed; a target that fails ends the copy."""
+    """Keys that the target cannot hold fail; a failing target ends the copy."""
 
     @pytest.mark.parametrize("keys", [["a", "a/b", "c"], ["a/b", "a", "c"]])
-    def test_a_file_and_a_directory_of_one_name(self, manager: EventManager, tmp_path: Path, keys: list[str]) -> None:
-        source = filled(DictMemoryStore(name="source", event_manager=manager), keys)
+    def test_key_that_is_file_and_directory_fails(self, manager: EventManager, tmp_path: Path, keys: list[str]) -> None:
+        source = fill(DictMemoryStore(name="source", event_manager=manager), keys)
         target = FileSystemStore(tmp_path / "target", event_manager=manager)
 
-        told = report(source, target, keys)
+        result = report(source, target, keys)
 
-        assert list(told.failed) == [keys[1]]
-        assert f"{keys[1]!r} cannot be a key" in told.failed[keys[1]]
+        assert list(result.failed) == [keys[1]]
+        assert f"{keys[1]!r} cannot be a key" in result.failed[keys[1]]
         assert set(target.query_keys()) == {keys[0], "c"}
 
     @pytest.mark.parametrize("key", ["x" * 256, "../x", "x//y", ".encore/x", "x\0"])
-    def test_what_can_be_no_file_name(self, manager: EventManager, tmp_path: Path, key: str) -> None:
-        source = filled(DictMemoryStore(name="source", event_manager=manager), ["a", key, "b"])
+    def test_invalid_file_name_fails(self, manager: EventManager, tmp_path: Path, key: str) -> None:
+        source = fill(DictMemoryStore(name="source", event_manager=manager), ["a", key, "b"])
         target = FileSystemStore(tmp_path / "target", event_manager=manager)
 
-        told = report(source, target, ["a", key, "b"])
+        result = report(source, target, ["a", key, "b"])
 
-        assert list(told.failed) == [key]
+        assert list(result.failed) == [key]
         assert set(target.query_keys()) == {"a", "b"}
 
-    def test_a_file_name_that_is_no_text(self, source: FileSystemStore, tmp_path: Path, manager: EventManager) -> None:
+    def test_undecodable_file_name_fails(self, source: FileSystemStore, tmp_path: Path, manager: EventManager) -> None:
         Path(os.fsdecode(os.fsencode(source.path) + b"/\xff")).write_bytes(b"1")
 
         with SqliteStore(tmp_path / "target.db", event_manager=manager) as target:
-            told = report(source, target, sorted(source.query_keys()))
+            result = report(source, target, sorted(source.query_keys()))
 
-            assert list(told.failed) == ["\udcff"]
+            assert list(result.failed) == ["\udcff"]
             assert set(target.query_keys()) == set(FILES)
 
-    def test_one_that_fails_rolls_the_open_batch_back_and_keeps_the_earlier_ones(
+    def test_failing_target_rolls_back_only_the_open_batch(
         self, source: FileSystemStore, manager: EventManager, recorder: EventRecorder
     ) -> None:
         target = FullStore(name="target", event_manager=manager)
@@ -212,7 +208,7 @@ class TestTarget:
         assert copying.report == CopyReport(total=5, copied=2)
         assert [event.outcome for event in recorder.of(StoreTransactionEndEvent)] == ["committed", "rolled_back"]
 
-    def test_one_that_fails_is_not_blamed_on_the_source(
+    def test_failing_target_is_not_a_source_failure(
         self, source: FileSystemStore, folder: Path, manager: EventManager
     ) -> None:
         (folder / "a").unlink()
@@ -223,7 +219,7 @@ class TestTarget:
 
         assert list(copying.report.failed) == ["a"]
 
-    def test_an_interrupt_rolls_the_open_batch_back(
+    def test_interrupt_rolls_back_the_open_batch(
         self, source: FileSystemStore, manager: EventManager, recorder: EventRecorder
     ) -> None:
         def interrupt() -> None:
@@ -240,9 +236,7 @@ class TestTarget:
         assert copying.report == CopyReport(total=5, copied=2)
         assert recorder.of(StoreTransactionEndEvent)[-1].outcome == "rolled_back"
 
-    def test_an_interrupt_right_after_the_commit_leaves_the_batch_there_and_says_so(
-        self, source: FileSystemStore, manager: EventManager
-    ) -> None:
+    def test_interrupt_after_the_commit_counts_the_batch(self, source: FileSystemStore, manager: EventManager) -> None:
         def interrupt(event: StoreTransactionEndEvent) -> None:
             raise KeyboardInterrupt
 
@@ -257,62 +251,58 @@ class TestTarget:
         assert copying.report == CopyReport(total=5, copied=2)
 
 
-class TestVerifying:
-    """What arrived is read back, and compared with what was read."""
+class TestVerify:
+    """Copied values are read back and compared."""
 
-    def test_other_bytes_are_told_as_failed(self, source: FileSystemStore, manager: EventManager) -> None:
-        told = report(source, LyingStore(event_manager=manager), verify=True)
+    def test_changed_bytes_fail(self, source: FileSystemStore, manager: EventManager) -> None:
+        result = report(source, WrongStore(event_manager=manager), verify=True)
 
-        assert told == CopyReport(total=5, copied=4, failed={"c": "what arrived is not what was read"})
+        assert result == CopyReport(total=5, copied=4, failed={"c": "the bytes in the target differ from the source"})
 
-    def test_without_it_they_are_not_noticed(self, source: FileSystemStore, manager: EventManager) -> None:
-        copying = job(source, LyingStore(event_manager=manager))
+    def test_changed_bytes_pass_without_verify(self, source: FileSystemStore, manager: EventManager) -> None:
+        copying = job(source, WrongStore(event_manager=manager))
         copying.run(KEYS)
 
         assert copying.report.is_complete
 
     @pytest.mark.parametrize(
-        "spoil", [lambda path: path.write_bytes(b"value of X"), Path.unlink], ids=["other bytes", "none"]
+        "spoil", [lambda path: path.write_bytes(b"value of X"), Path.unlink], ids=["changed", "deleted"]
     )
-    def test_a_file_that_another_program_spoils_is_told_as_failed(
+    def test_file_changed_by_another_program_fails(
         self, source: FileSystemStore, tmp_path: Path, manager: EventManager, spoil: Callable[[Path], object]
     ) -> None:
         target = FileSystemStore(tmp_path / "target", name="target", event_manager=manager)
         after_set(manager, "c", lambda: spoil(tmp_path / "target" / "c"))
 
-        told = report(source, target, verify=True)
+        result = report(source, target, verify=True)
 
-        assert told.failed == {"c": "what arrived is not what was read"}
-        assert told.copied == 4
+        assert result.failed == {"c": "the bytes in the target differ from the source"}
+        assert result.copied == 4
 
-    def test_a_value_that_cannot_be_read_back_is_told_as_failed(
-        self, source: FileSystemStore, manager: EventManager
-    ) -> None:
-        target = SickStore(event_manager=manager)
+    def test_unreadable_copy_fails(self, source: FileSystemStore, manager: EventManager) -> None:
+        target = BrokenStore(event_manager=manager)
         target.error = IntegrityError("the bytes are not what was written")
 
-        told = report(source, target, verify=True)
+        result = report(source, target, verify=True)
 
-        assert told == CopyReport(total=5, copied=4, failed={"c": "what arrived is not what was read"})
+        assert result == CopyReport(total=5, copied=4, failed={"c": "the bytes in the target differ from the source"})
 
-    def test_one_that_came_before_and_cannot_be_read_back_is_copied_again(
-        self, source: FileSystemStore, manager: EventManager
-    ) -> None:
-        target = SickStore(event_manager=manager)
-        filled(target)
+    def test_unreadable_earlier_copy_is_copied_again(self, source: FileSystemStore, manager: EventManager) -> None:
+        target = BrokenStore(event_manager=manager)
+        fill(target)
 
-        told = report(source, target, verify=True)
+        result = report(source, target, verify=True)
 
-        assert (told.skipped, list(told.failed)) == (4, ["c"])
+        assert (result.skipped, list(result.failed)) == (4, ["c"])
 
-    def test_one_that_neither_can_give_is_not_taken_for_the_same(self, manager: EventManager) -> None:
-        source, target = (filled(SickStore(name=name, event_manager=manager)) for name in ("source", "target"))
+    def test_value_unreadable_on_both_sides_fails(self, manager: EventManager) -> None:
+        source, target = (fill(BrokenStore(name=name, event_manager=manager)) for name in ("source", "target"))
 
-        told = report(source, target, verify=True)
+        result = report(source, target, verify=True)
 
-        assert told == CopyReport(total=5, skipped=4, failed={"c": "bad sector"})
+        assert result == CopyReport(total=5, skipped=4, failed={"c": "bad sector"})
 
-    def test_every_value_is_read_back_once(
+    def test_each_value_is_read_back_once(
         self, source: FileSystemStore, target: AbstractStore, recorder: EventRecorder
     ) -> None:
         job(source, target, verify=True).run(KEYS)

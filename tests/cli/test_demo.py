@@ -1,4 +1,4 @@
-"""The command `encore demo`, run twice at the same time: once to its end, and once as long as somebody looks."""
+"""`encore demo`, run to its end, and serving until interrupted."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.cli.support import LONG, Done, done, log_lines, start
+from tests.cli.support import TIMEOUT, Result, finish, log_lines, start
 
 
 class Demo(NamedTuple):
-    """Both of them, and what was served until the second one ended."""
+    """The results of both, the metrics served by the second and the log of the first."""
 
-    plain: Done
-    serving: Done
+    plain: Result
+    serving: Result
     scraped: str
     log: list[dict[str, Any]]
 
@@ -33,24 +33,23 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("demo")
     environment = {"TMPDIR": str(folder), "COLUMNS": "120"}
     plain = start("demo", "--keep", env=environment)
-    serving, scraped = looked_at(start("demo", "--keep-serving", env=environment, interrupted=True))
-    ended = done(plain)
+    serving, scraped = scrape_and_interrupt(start("demo", "--keep-serving", env=environment, interrupted=True))
+    ended = finish(plain)
     yield Demo(ended, serving, scraped, log_lines(log_of(ended)))
     shutil.rmtree(folder)
 
 
-def looked_at(process: subprocess.Popen[str]) -> tuple[Done, str]:
-    """Scrape the metrics of the command once it only serves them, and press Ctrl-C."""
+def scrape_and_interrupt(process: subprocess.Popen[str]) -> tuple[Result, str]:
+    """Scrape the metrics once the command only serves, and interrupt it."""
     assert process.stdout is not None
     assert process.stderr is not None
     with process:
-        out = iter(process.stdout.readline, "serving until Ctrl-C\n")
-        told = "".join(out)
-        with urllib.request.urlopen(metrics_of(told)) as response:
+        out = "".join(iter(process.stdout.readline, "serving until Ctrl-C\n"))
+        with urllib.request.urlopen(metrics_of(out)) as response:
             scraped = response.read().decode()
         os.killpg(process.pid, signal.SIGINT)
         rest, err = process.stdout.read(), process.stderr.read()
-        return Done(process.wait(LONG), told + rest, err), scraped
+        return Result(process.wait(TIMEOUT), out + rest, err), scraped
 
 
 def metrics_of(out: str) -> str:
@@ -58,8 +57,8 @@ def metrics_of(out: str) -> str:
     return str(address)
 
 
-def log_of(done: Done) -> Path:
-    (path,) = re.findall(r"^log: (.*)$", done.out, re.MULTILINE)
+def log_of(result: Result) -> Path:
+    (path,) = re.findall(r"^log: (.*)$", result.out, re.MULTILINE)
     return Path(path)
 
 
@@ -70,28 +69,28 @@ def sample(demo: Demo, name: str, **labels: str) -> float:
     return value
 
 
-def test_it_ends_well(demo: Demo) -> None:
+def test_demo_succeeds(demo: Demo) -> None:
     assert (demo.plain.status, demo.plain.err) == (0, "")
 
 
-def test_all_arrived_the_same_to_the_last_byte(demo: Demo) -> None:
-    (told,) = re.findall(r"([\d,]+) of ([\d,]+) arrived, the same to the last byte", demo.plain.out)
+def test_copy_is_complete_and_identical(demo: Demo) -> None:
+    ((copied, total),) = re.findall(r"([\d,]+) of ([\d,]+) copied, identical to the last byte", demo.plain.out)
 
-    assert told[0] == told[1]
-    assert int(told[0].replace(",", "")) > 500
+    assert copied == total
+    assert int(copied.replace(",", "")) > 500
 
 
-def test_one_batch_is_rolled_back_and_nothing_of_it_stays(demo: Demo) -> None:
+def test_failed_batch_is_rolled_back(demo: Demo) -> None:
     assert re.search(r"^commits: \d+, rollbacks: 1, errors: 0, in ", demo.plain.out, re.MULTILINE)
     assert "of its 50 keys, 0 are in the store" in demo.plain.out
 
 
-def test_one_key_is_missing(demo: Demo) -> None:
+def test_missing_key_is_a_miss(demo: Demo) -> None:
     assert "no value under key 'no/such/module.py' in store 'archive'" in demo.plain.out
     assert re.search(r"^ *archive +get +[\d,]+ +1 +0 ", demo.plain.out, re.MULTILINE)
 
 
-def test_it_ends_with_the_summary_the_log_and_the_addresses(demo: Demo) -> None:
+def test_last_lines_are_the_summary_the_log_and_the_addresses(demo: Demo) -> None:
     first, *_, line, log, metrics, page = demo.plain.out.splitlines()
     address = metrics_of(demo.plain.out).removesuffix("metrics")
 
@@ -99,11 +98,11 @@ def test_it_ends_with_the_summary_the_log_and_the_addresses(demo: Demo) -> None:
     assert log.startswith("log: ")
     assert metrics == f"metrics: {address}metrics"
     assert Path(log.removeprefix("log: ")).is_file()
-    assert page == f"page: {address} (until now; --keep-serving to keep)"
-    assert first == f"to see it live: {address}"
+    assert page == f"page: {address} (closed at the end; --keep-serving keeps it open)"
+    assert first == f"live page: {address}"
 
 
-def test_the_log_tells_of_the_rollback_and_the_miss(demo: Demo) -> None:
+def test_log_has_the_rollback_and_the_miss(demo: Demo) -> None:
     (rollback,) = [line for line in demo.log if line["event"] == "store.transaction.rolled_back"]
     (miss,) = [line for line in demo.log if line.get("outcome") == "miss"]
 
@@ -111,7 +110,7 @@ def test_the_log_tells_of_the_rollback_and_the_miss(demo: Demo) -> None:
     assert (miss["store"], miss["operation"], miss["key"]) == ("archive", "get", "no/such/module.py")
 
 
-def test_the_log_tells_of_the_slow_reader(demo: Demo) -> None:
+def test_log_has_the_slow_reader(demo: Demo) -> None:
     ends = [line for line in demo.log if line["event"] == "store.operation.ended" and line["operation"] == "get"]
     slowest = max(ends, key=lambda line: line["duration"])
 
@@ -119,46 +118,46 @@ def test_the_log_tells_of_the_slow_reader(demo: Demo) -> None:
     assert slowest["duration"] >= 2
 
 
-def test_while_it_serves_it_ends_by_naming_the_page(demo: Demo) -> None:
+def test_serving_demo_prints_the_page_last(demo: Demo) -> None:
     *_, page = demo.serving.out.splitlines()
 
     assert page == f"page: {metrics_of(demo.serving.out).removesuffix('metrics')}"
 
 
-def test_it_serves_its_metrics_until_somebody_ends_it(demo: Demo) -> None:
+def test_serving_demo_serves_metrics_until_interrupted(demo: Demo) -> None:
     assert (demo.serving.status, demo.serving.err) == (0, "")
     assert sample(demo, "transactions_total", store="archive", outcome="rolled_back") == 1
     assert sample(demo, "operation_duration_seconds_count", store="archive", operation="get", outcome="miss") == 1
 
 
-def test_while_it_serves_it_goes_on_working_and_logs_no_more(tmp_path: Path) -> None:
+def test_serving_demo_runs_a_load_without_logging(tmp_path: Path) -> None:
     process = start("demo", "--keep-serving", env={"TMPDIR": str(tmp_path), "COLUMNS": "120"}, interrupted=True)
     assert process.stdout is not None
-    told = "".join(iter(process.stdout.readline, "serving until Ctrl-C\n"))
-    before = committed(metrics_of(told))
-    log = re.sub(r" \(until the end; --keep to keep\)$", "", str(log_of(Done(0, told, ""))))
+    out = "".join(iter(process.stdout.readline, "serving until Ctrl-C\n"))
+    before = committed(metrics_of(out))
+    log = re.sub(r" \(deleted at the end; --keep keeps it\)$", "", str(log_of(Result(0, out, ""))))
     logged = Path(log).stat().st_size
-    while committed(metrics_of(told)) < before + 2:
+    while committed(metrics_of(out)) < before + 2:
         assert process.poll() is None
     size = Path(log).stat().st_size
     os.killpg(process.pid, signal.SIGINT)
 
-    assert done(process).status == 0
+    assert finish(process).status == 0
     assert size == logged
     assert list(tmp_path.iterdir()) == []
 
 
-def test_its_files_are_gone_after_an_error(tmp_path: Path) -> None:
+def test_error_removes_the_files(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        ended = done(start("demo", "--port", port, env={"TMPDIR": str(tmp_path)}))
+        ended = finish(start("demo", "--port", port, env={"TMPDIR": str(tmp_path)}))
 
     assert ended.status == 1
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_its_files_are_gone_when_it_is_ended_half_way(tmp_path: Path, number: signal.Signals) -> None:
+def test_signal_removes_the_files(tmp_path: Path, number: signal.Signals) -> None:
     process = start("demo", env={"TMPDIR": str(tmp_path), "COLUMNS": "120"}, interrupted=True)
     assert process.stdout is not None
     for line in iter(process.stdout.readline, ""):
@@ -167,7 +166,7 @@ def test_its_files_are_gone_when_it_is_ended_half_way(tmp_path: Path, number: si
     assert len(list(tmp_path.iterdir())) == 1
     process.send_signal(number)
 
-    assert done(process).status == {signal.SIGINT: 130, signal.SIGTERM: -signal.SIGTERM}[number]
+    assert finish(process).status == {signal.SIGINT: 130, signal.SIGTERM: -signal.SIGTERM}[number]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,16 +1,13 @@
-"""Whatever goes wrong is one clear line on stderr, and never a traceback."""
+"""Errors are one line on standard error, without a traceback."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,26 +16,25 @@ import pytest
 from encore_events import EventManager
 from encore_storage.stores import SqliteStore
 from tests.cli.conftest import FILES, Encore
-from tests.cli.support import Done, command, read, write
+from tests.cli.support import Result, command, read, write
 
 LIMITED = """
 import os, resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 os.execv(sys.argv[1], sys.argv[1:])
 """
-NOBODY = 65534
 
 
-def one_line(done: Done) -> str:
-    """What it says of the trouble."""
-    (line,) = done.err.splitlines()
+def one_line(result: Result) -> str:
+    """Return the only error line."""
+    (line,) = result.err.splitlines()
     assert line.startswith("encore: ")
     return line.removeprefix("encore: ")
 
 
 @pytest.fixture
 def place(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory to be in, with what is no store, too."""
+    """Change to a directory with files that are not stores."""
     monkeypatch.chdir(tmp_path)
     write(tmp_path, {"letter": b"Dear reader, this is no database, however long it may be. " * 100})
     (tmp_path / "circle").symlink_to("circle")
@@ -49,28 +45,13 @@ def place(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 @pytest.fixture
-def nobody() -> Iterator[Path]:
-    """A directory of somebody who may not do everything, which is who the process acts for meanwhile."""
-    folder = Path(tempfile.mkdtemp())
-    me = os.geteuid()
-    somebody = me or NOBODY
-    os.chown(folder, somebody, -1)
-    os.seteuid(somebody)
-    try:
-        yield folder
-    finally:
-        os.seteuid(me)
-        shutil.rmtree(folder)
-
-
-@pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 1 MiB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("only root may mount a small disk")
+        pytest.skip("only root can mount a disk")
     try:
         yield disk
     finally:
@@ -78,8 +59,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def taken() -> Iterator[int]:
-    """A port that somebody else listens on."""
+def used_port() -> Iterator[int]:
+    """A port in use."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield int(server.getsockname()[1])
 
@@ -98,8 +79,8 @@ def taken() -> Iterator[int]:
         ("copy source memory: --port 65536", "'--port'"),
         ("copy source memory: --log-format xml", "'--log-format'"),
         ("demo --port -1", "'--port'"),
-        ("copy s3://bucket memory:", "'s3://bucket' is no store: give a directory, sqlite:PATH or memory:"),
-        ("copy source sqlite:", "'sqlite:' is no store"),
+        ("copy s3://bucket memory:", "'s3://bucket' is not a store: give a directory, sqlite:PATH or memory:"),
+        ("copy source sqlite:", "'sqlite:' is not a store"),
         ("copy nothing memory:", "no directory 'nothing' to read from"),
         ("copy letter memory:", "no directory 'letter' to read from"),
         ("copy circle memory:", "no directory 'circle' to read from"),
@@ -108,11 +89,11 @@ def taken() -> Iterator[int]:
     ],
 )
 @pytest.mark.usefixtures("place")
-def test_what_the_command_cannot_make_sense_of_has_status_2(encore: Encore, arguments: str, words: str) -> None:
-    done = encore(*arguments.split())
+def test_invalid_arguments_have_status_2(encore: Encore, arguments: str, words: str) -> None:
+    result = encore(*arguments.split())
 
-    assert done.status == 2
-    assert words in one_line(done)
+    assert result.status == 2
+    assert words in one_line(result)
 
 
 @pytest.mark.parametrize(
@@ -137,16 +118,16 @@ def test_what_the_command_cannot_make_sense_of_has_status_2(encore: Encore, argu
     ],
 )
 @pytest.mark.usefixtures("place")
-def test_what_goes_wrong_has_status_1(encore: Encore, arguments: str, words: str) -> None:
-    done = encore(*arguments.split())
+def test_failures_have_status_1(encore: Encore, arguments: str, words: str) -> None:
+    result = encore(*arguments.split())
 
-    assert done.status == 1
-    assert words in one_line(done)
-    assert "have arrived" not in done.out
+    assert result.status == 1
+    assert words in one_line(result)
+    assert "keys copied" not in result.out
 
 
 @pytest.mark.parametrize("arguments", ["copy sqlite:letter memory:", "copy source sqlite:ledger.db"])
-def test_what_is_no_database_of_ours_is_left_alone(encore: Encore, place: Path, arguments: str) -> None:
+def test_foreign_database_is_not_changed(encore: Encore, place: Path, arguments: str) -> None:
     before = read(place)
 
     encore(*arguments.split())
@@ -154,53 +135,53 @@ def test_what_is_no_database_of_ours_is_left_alone(encore: Encore, place: Path, 
     assert read(place) == before
 
 
-def test_so_it_is_in_a_process_of_its_own(place: Path) -> None:
-    assert one_line(command("copy", "source", "s3://bucket", cwd=place)).startswith("'s3://bucket' is no store")
+def test_separate_process_prints_one_line(place: Path) -> None:
+    assert one_line(command("copy", "source", "s3://bucket", cwd=place)).startswith("'s3://bucket' is not a store")
     assert one_line(command("copy", "source", "letter", cwd=place)).endswith("use the path of a directory")
 
 
-def test_a_port_that_is_taken_is_named(encore: Encore, source: Path, taken: int) -> None:
-    done = encore("copy", source, "memory:", "--port", taken)
+def test_port_in_use_is_named(encore: Encore, source: Path, used_port: int) -> None:
+    result = encore("copy", source, "memory:", "--port", used_port)
 
-    assert done.status == 1
-    assert f"nothing can be served on port {taken} of '127.0.0.1'" in one_line(done)
+    assert result.status == 1
+    assert f"nothing can be served on port {used_port} of '127.0.0.1'" in one_line(result)
 
 
-def test_a_file_that_may_not_be_read_is_told_and_the_others_arrive(encore: Encore, nobody: Path) -> None:
+def test_unreadable_file_is_named_and_the_others_are_copied(encore: Encore, nobody: Path) -> None:
     write(nobody, FILES)
     (nobody / "b" / "c.txt").chmod(0)
 
-    done = encore("copy", nobody, "memory:")
+    result = encore("copy", nobody, "memory:")
 
-    assert (done.status, done.last_line) == (1, "3 of 4 keys have arrived, 1 failed")
-    assert one_line(done).startswith("'b/c.txt' did not arrive: [Errno 13] Permission denied")
+    assert (result.status, result.last_line) == (1, "3 of 4 keys copied, 1 failed")
+    assert one_line(result).startswith("failed to copy 'b/c.txt': [Errno 13] Permission denied")
 
 
 @pytest.mark.parametrize("folder", [".", "b"])
-def test_a_directory_that_may_not_be_read_is_told(encore: Encore, nobody: Path, folder: str) -> None:
+def test_unreadable_directory_is_named(encore: Encore, nobody: Path, folder: str) -> None:
     write(nobody / "source", FILES)
     (nobody / "source" / folder).chmod(0)
 
-    done = encore("copy", nobody / "source", "memory:")
+    result = encore("copy", nobody / "source", "memory:")
     (nobody / "source" / folder).chmod(0o755)
 
-    assert done.status == 1
-    assert "Permission denied" in one_line(done)
+    assert result.status == 1
+    assert "Permission denied" in one_line(result)
 
 
 @pytest.mark.parametrize("scheme", ["", "sqlite:"])
-def test_a_target_that_may_not_be_written_to_is_told(encore: Encore, nobody: Path, scheme: str) -> None:
+def test_unwritable_target_is_reported(encore: Encore, nobody: Path, scheme: str) -> None:
     write(nobody / "source", FILES)
     (nobody / "locked").mkdir(mode=0o555)
 
-    done = encore("copy", nobody / "source", f"{scheme}{nobody}/locked/target")
+    result = encore("copy", nobody / "source", f"{scheme}{nobody}/locked/target")
 
-    assert done.status == 1
-    assert "Permission denied" in one_line(done) or "unable to open database file" in one_line(done)
+    assert result.status == 1
+    assert "Permission denied" in one_line(result) or "unable to open database file" in one_line(result)
 
 
 @pytest.mark.parametrize(("scheme", "words"), [("", "No space left on device"), ("sqlite:", "has no space left in")])
-def test_on_a_full_disk_it_says_what_arrived_and_finishes_once_there_is_room(
+def test_copy_stopped_by_a_full_disk_is_resumed(
     encore: Encore, tmp_path: Path, small_disk: Path, scheme: str, words: str
 ) -> None:
     files = {f"{number:02}": bytes([number]) * 100_000 for number in range(20)}
@@ -212,34 +193,34 @@ def test_on_a_full_disk_it_says_what_arrived_and_finishes_once_there_is_room(
 
     assert full.status == 1
     assert words in one_line(full)
-    (arrived,) = re.findall(r"^stopped: (\d+) of 20 keys have arrived; the same command again", full.out, re.MULTILINE)
+    (arrived,) = re.findall(r"^stopped: (\d+) of 20 keys copied; run the same command again", full.out, re.MULTILINE)
     assert int(arrived) > 0
     assert (again.status, again.err) == (0, "")
-    assert again.last_line == f"20 of 20 keys have arrived ({arrived} of them before)"
+    assert again.last_line == f"20 of 20 keys copied ({arrived} already up to date)"
 
 
-def test_where_files_may_grow_no_further_the_earlier_ones_are_kept(tmp_path: Path) -> None:
+def test_file_size_limit_keeps_earlier_keys(tmp_path: Path) -> None:
     source = write(tmp_path / "source", {"a": b"1", "b": bytes(2 << 20), "c": b"3"})
 
-    done = command("copy", source, tmp_path / "target", launcher=(sys.executable, "-c", LIMITED))
+    result = command("copy", source, tmp_path / "target", launcher=(sys.executable, "-c", LIMITED))
 
-    assert done.status == 1
-    assert "File too large" in one_line(done)
-    assert "stopped: 1 of 3 keys have arrived" in done.out
+    assert result.status == 1
+    assert "File too large" in one_line(result)
+    assert "stopped: 1 of 3 keys copied" in result.out
     assert set(read(tmp_path / "target")) == {"a"}
 
 
-def test_a_failed_batch_is_a_rollback_in_the_summary(tmp_path: Path) -> None:
+def test_failed_batch_is_a_rollback_in_the_summary(tmp_path: Path) -> None:
     source = write(tmp_path / "source", {"a": b"1", "b": b"2", "c": bytes(8 << 20), "d": b"4"})
     target = tmp_path / "a.db"
 
-    done = command(
+    result = command(
         "copy", source, f"sqlite:{target}", "--transaction-size", 2, launcher=(sys.executable, "-c", LIMITED)
     )
 
-    assert done.status == 1
-    assert "store 'target' cannot reach" in one_line(done)
-    assert "commits: 1, rollbacks: 1, " in done.out
-    assert "stopped: 2 of 4 keys have arrived" in done.out
+    assert result.status == 1
+    assert "store 'target' cannot reach" in one_line(result)
+    assert "commits: 1, rollbacks: 1, " in result.out
+    assert "stopped: 2 of 4 keys copied" in result.out
     with SqliteStore(target, event_manager=EventManager()) as store:
         assert set(store.query_keys()) == {"a", "b"}

@@ -1,4 +1,4 @@
-"""Copies that are interrupted or killed half-way, at a moment that their log tells, and the same command again."""
+"""Copies that are interrupted or killed half-way, and resumed by the same command."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from encore_events import EventManager
 from encore_storage.cli import app
 from encore_storage.stores import FileSystemStore, SqliteStore
 from tests.cli.conftest import Encore
-from tests.cli.support import SlowLog, done, read, start, write
+from tests.cli.support import SlowLog, finish, read, start, write
 
 MANY = {f"{number:03}": b"value" for number in range(300)}
 FIRST_BATCH = set(sorted(MANY)[:150])
@@ -36,7 +36,7 @@ def database(tmp_path: Path) -> Path:
 def half_way(source: Path, database: Path, slow_log: SlowLog) -> Iterator[subprocess.Popen[str]]:
     """A copy that has committed the first of two batches, and is in the middle of the second.
 
-    What the log holds unread is less than a batch, so the command can't get to the end of it.
+    It blocks on the unread log before the second batch ends.
     """
     options = ("--transaction-size", 150, "--log-file", slow_log.path)
     process = start("copy", source, f"sqlite:{database}", *options, interrupted=True)
@@ -51,23 +51,23 @@ def keys_of(database: Path) -> set[str]:
         return set(store.query_keys())
 
 
-def test_ctrl_c_rolls_the_open_transaction_back_and_says_what_arrived(
+def test_ctrl_c_rolls_back_and_reports_progress(
     half_way: subprocess.Popen[str], slow_log: SlowLog, database: Path
 ) -> None:
     os.killpg(half_way.pid, signal.SIGINT)
     slow_log.wait_for("store.transaction.rolled_back")
     slow_log.drain()
-    told = done(half_way)
+    result = finish(half_way)
 
-    assert told.status == 130
-    assert "stopped: 150 of 300 keys have arrived; the same command again copies the rest\n" in told.out
-    assert "commits: 1, rollbacks: 1" in told.out
-    assert told.err.strip() == "encore: interrupted"
+    assert result.status == 130
+    assert "stopped: 150 of 300 keys copied; run the same command again to copy the rest\n" in result.out
+    assert "commits: 1, rollbacks: 1" in result.out
+    assert result.err.strip() == "encore: interrupted"
     assert keys_of(database) == FIRST_BATCH
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_the_same_command_again_finishes_the_rest(
+def test_same_command_resumes_after_a_signal(
     encore: Encore,
     half_way: subprocess.Popen[str],
     slow_log: SlowLog,
@@ -77,17 +77,17 @@ def test_the_same_command_again_finishes_the_rest(
 ) -> None:
     os.killpg(half_way.pid, number)
     slow_log.drain()
-    done(half_way)
+    finish(half_way)
     assert keys_of(database) == FIRST_BATCH
 
     again = encore("copy", source, f"sqlite:{database}", "--verify")
 
-    assert (again.status, again.last_line) == (0, "300 of 300 keys have arrived (150 of them before)")
+    assert (again.status, again.last_line) == (0, "300 of 300 keys copied (150 already up to date)")
     assert keys_of(database) == set(MANY)
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, typer.Abort])
-def test_whatever_typer_makes_of_an_interrupt_the_status_is_130(
+def test_interrupt_in_typer_has_status_130(
     encore: Encore, monkeypatch: pytest.MonkeyPatch, interrupt: type[BaseException]
 ) -> None:
     def interrupted(**_options: object) -> None:
@@ -98,26 +98,26 @@ def test_whatever_typer_makes_of_an_interrupt_the_status_is_130(
     assert encore("demo") == (130, "", "encore: interrupted\n")
 
 
-def test_without_transactions_each_key_that_arrived_stays(
+def test_interrupted_copy_to_a_directory_keeps_copied_keys(
     encore: Encore, source: Path, tmp_path: Path, slow_log: SlowLog
 ) -> None:
     process = start("copy", source, tmp_path / "target", "--log-file", slow_log.path, interrupted=True)
     slow_log.wait_for("store.operation.ended", operation="set", key="020")
     os.killpg(process.pid, signal.SIGINT)
     slow_log.drain()
-    told = done(process)
+    result = finish(process)
     there = len(set(FileSystemStore(tmp_path / "target", event_manager=EventManager()).query_keys()))
 
     again = encore("copy", source, tmp_path / "target")
 
-    (arrived,) = re.findall(r"^stopped: (\d+) of 300 keys have arrived", told.out, re.MULTILINE)
-    assert told.status == 130
-    assert int(arrived) in {there - 1, there}  # it may have been interrupted while it told of the last
-    assert (again.status, again.last_line) == (0, f"300 of 300 keys have arrived ({there} of them before)")
+    (arrived,) = re.findall(r"^stopped: (\d+) of 300 keys copied", result.out, re.MULTILINE)
+    assert result.status == 130
+    assert int(arrived) in {there - 1, there}  # the last key may not have been counted yet
+    assert (again.status, again.last_line) == (0, f"300 of 300 keys copied ({there} already up to date)")
     assert read(tmp_path / "target") == MANY
 
 
-def test_an_interrupt_that_python_ignores_is_not_lost(
+def test_interrupt_in_a_finalizer_is_not_lost(
     source: Path, database: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Finalized:
@@ -125,13 +125,13 @@ def test_an_interrupt_that_python_ignores_is_not_lost(
             signal.raise_signal(signal.SIGINT)
 
     ignored: list[object] = []
-    monkeypatch.setattr("sys.unraisablehook", lambda what: ignored.append(what.exc_type))
-    copied = FileSystemStore.get
+    monkeypatch.setattr("sys.unraisablehook", lambda raised: ignored.append(raised.exc_type))
+    original = FileSystemStore.get
 
     def get_and_finalize(store: FileSystemStore, key: str) -> object:
         if key == "200":
             Finalized()
-        return copied(store, key)
+        return original(store, key)
 
     monkeypatch.setattr(FileSystemStore, "get", get_and_finalize)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -140,12 +140,10 @@ def test_an_interrupt_that_python_ignores_is_not_lost(
     assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
     assert ignored == [KeyboardInterrupt]
     assert status == 130
-    assert "stopped: 150 of 300 keys have arrived" in capsys.readouterr().out
+    assert "stopped: 150 of 300 keys copied" in capsys.readouterr().out
 
 
-def test_an_interrupt_that_means_something_else_still_does(
-    source: Path, database: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_existing_signal_handler_is_kept(source: Path, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         assert app.run(["copy", str(source), f"sqlite:{database}"]) == 0

@@ -1,4 +1,4 @@
-"""The names of stores on the command line."""
+"""Names of stores on the command line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from encore_events import EventManager
-from encore_storage.cli.names import SCHEMES, StoreName, StoreNameError
+from encore_storage.cli.errors import StoreNameError
+from encore_storage.cli.names import SCHEMES, StoreName
 from encore_storage.stores import DictMemoryStore, FileSystemStore, SqliteStore
 
 
@@ -24,35 +25,31 @@ from encore_storage.stores import DictMemoryStore, FileSystemStore, SqliteStore
         ("memory:", "memory", None),
     ],
 )
-def test_a_store_is_a_directory_a_database_or_in_memory(text: str, scheme: str, path: str | None) -> None:
+def test_parse_returns_scheme_and_path(text: str, scheme: str, path: str | None) -> None:
     assert StoreName.parse(text) == StoreName(text, scheme, None if path is None else Path(path))
 
 
 @pytest.mark.parametrize(
     "text", ["", "s3://bucket/a", "http:x", "file:///tmp", "sqlite:", "memory:x", "SQLITE:a.db", "a:\n"]
 )
-def test_any_other_name_is_refused_with_the_list_of_those_there_are(text: str) -> None:
-    with pytest.raises(StoreNameError, match="is no store: give a directory, sqlite:PATH or memory:") as caught:
+def test_parse_refuses_other_names(text: str) -> None:
+    with pytest.raises(StoreNameError, match="is not a store: give a directory, sqlite:PATH or memory:") as caught:
         StoreName.parse(text)
 
     assert isinstance(caught.value, ValueError)
     assert SCHEMES in str(caught.value)
 
 
-def test_a_directory_that_is_called_like_a_scheme_can_be_named_otherwise(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_directory_named_like_a_scheme_is_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("photos:old").mkdir()
 
-    with pytest.raises(StoreNameError, match=r"\(a directory of that name is \./photos:old\)"):
+    with pytest.raises(StoreNameError, match=r"\(if you mean the directory, give \./photos:old\)"):
         StoreName.parse("photos:old")
     assert StoreName.parse("./photos:old").files() == [tmp_path / "photos:old"]
 
 
-def test_the_files_of_a_store_are_told_whatever_way_leads_to_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_resolves_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("archive").mkdir()
     Path("link").symlink_to("archive")
@@ -69,7 +66,7 @@ def test_the_files_of_a_store_are_told_whatever_way_leads_to_them(
     assert StoreName.parse("memory:").files() == []
 
 
-def test_links_that_go_round_in_a_circle_are_no_trouble(tmp_path: Path) -> None:
+def test_files_accepts_circular_links(tmp_path: Path) -> None:
     (tmp_path / "circle").symlink_to("circle")
 
     assert StoreName.parse(str(tmp_path / "circle")).files() == [tmp_path / "circle"]
@@ -79,7 +76,7 @@ def test_links_that_go_round_in_a_circle_are_no_trouble(tmp_path: Path) -> None:
     ("text", "cls"),
     [("archive", FileSystemStore), ("sqlite:archive", SqliteStore), ("memory:", DictMemoryStore)],
 )
-def test_a_target_is_made_where_there_is_none(
+def test_open_target_creates_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manager: EventManager, text: str, cls: type[object]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -92,7 +89,7 @@ def test_a_target_is_made_where_there_is_none(
 
 
 @pytest.mark.parametrize("text", ["archive", "sqlite:archive", "memory:"])
-def test_a_source_that_is_there_is_opened(
+def test_open_source_opens_an_existing_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manager: EventManager, text: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -107,7 +104,7 @@ def test_a_source_that_is_there_is_opened(
     ("text", "words"),
     [("archive", "no directory 'archive' to read from"), ("sqlite:archive", "no database 'archive' to read from")],
 )
-def test_a_source_that_is_missing_is_not_made(
+def test_open_source_does_not_create_a_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manager: EventManager, text: str, words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -117,7 +114,7 @@ def test_a_source_that_is_missing_is_not_made(
     assert not (tmp_path / "archive").exists()
 
 
-def test_an_empty_file_is_no_database_to_read_from_and_stays_empty(tmp_path: Path, manager: EventManager) -> None:
+def test_open_source_refuses_an_empty_database_file(tmp_path: Path, manager: EventManager) -> None:
     empty = tmp_path / "empty.db"
     empty.touch()
 

@@ -1,4 +1,4 @@
-"""What a person reads: lines of progress, and the summary."""
+"""Progress lines and the summary."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from encore_events import BaseEvent, EventManager, ProgressManager
-from encore_storage.cli.report import PlainProgress, duration, summary_line, summary_table
+from encore_storage.cli.report import PlainProgress, format_duration, summary_line, summary_table
 from encore_storage.cli.session import Session
 from encore_storage.events import StoreTransactionEndEvent
 from encore_storage.stores import DictMemoryStore
@@ -20,7 +20,7 @@ from tests.subscribers.support import end
 
 @pytest.fixture
 def console() -> Console:
-    """Paper of 80 columns."""
+    """A console of 80 columns without a terminal."""
     return Console(file=io.StringIO(), width=80)
 
 
@@ -43,12 +43,12 @@ def plain(console: Console, manager: EventManager, clock: Clock) -> Iterator[Non
 
 @pytest.fixture
 def every_byte(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has each chunk told, however short the time since the one before."""
+    """Emit a step event for each chunk."""
     monkeypatch.setattr("encore_storage.observing.progress.StoreProgressManager.min_interval", 0)
 
 
 def lines(console: Console) -> list[str]:
-    """What was printed, each run of spaces as one."""
+    """Return the printed lines with single spaces."""
     assert isinstance(console.file, io.StringIO)
     return [" ".join(line.split()) for line in console.file.getvalue().splitlines() if line.strip()]
 
@@ -64,12 +64,12 @@ def lines(console: Console) -> list[str]:
         (75.0, "75.0 s"),
     ],
 )
-def test_a_duration_has_the_unit_that_suits_it(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+def test_format_duration_selects_the_unit(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
 
 
 @pytest.mark.usefixtures("plain")
-def test_a_line_each_two_seconds_says_how_far_it_is(console: Console, manager: EventManager, clock: Clock) -> None:
+def test_progress_prints_a_line_every_two_seconds(console: Console, manager: EventManager, clock: Clock) -> None:
     with ProgressManager(manager, message="copying", steps=10) as progress:
         for step in range(1, 11):
             clock.now += 0.5
@@ -79,7 +79,7 @@ def test_a_line_each_two_seconds_says_how_far_it_is(console: Console, manager: E
 
 
 @pytest.mark.usefixtures("plain")
-def test_what_takes_less_says_nothing(console: Console, manager: EventManager, clock: Clock) -> None:
+def test_progress_prints_nothing_before_two_seconds(console: Console, manager: EventManager, clock: Clock) -> None:
     with ProgressManager(manager, message="copying", steps=1) as progress:
         clock.now += 1.9
         progress(step=1)
@@ -88,7 +88,7 @@ def test_what_takes_less_says_nothing(console: Console, manager: EventManager, c
 
 
 @pytest.mark.usefixtures("plain", "every_byte")
-def test_the_bytes_of_single_operations_stay_unsaid(console: Console, manager: EventManager, clock: Clock) -> None:
+def test_progress_ignores_single_operations(console: Console, manager: EventManager, clock: Clock) -> None:
     clock.now += 60
 
     DictMemoryStore(event_manager=manager).from_bytes("a", bytes(10), buffer_size=1)
@@ -96,7 +96,7 @@ def test_the_bytes_of_single_operations_stay_unsaid(console: Console, manager: E
     assert lines(console) == []
 
 
-def test_the_table_has_a_row_for_each_operation(
+def test_table_has_a_row_for_each_operation(
     console: Console, manager: EventManager, summary: SummarySubscriber
 ) -> None:
     for milliseconds in range(1, 101):
@@ -115,7 +115,7 @@ def test_the_table_has_a_row_for_each_operation(
     ]
 
 
-def test_the_table_of_a_large_copy_fits_a_terminal_of_80_columns(
+def test_table_of_a_large_copy_fits_80_columns(
     console: Console, manager: EventManager, summary: SummarySubscriber
 ) -> None:
     for _ in range(12_345):
@@ -126,7 +126,7 @@ def test_the_table_of_a_large_copy_fits_a_terminal_of_80_columns(
     assert lines(console)[-1] == "source get_metadata 12,345 0 0 12.3 TB 1.0 TB 999 µs 999 µs"
 
 
-def test_bytes_per_second_are_those_while_bytes_moved(
+def test_bytes_per_second_ignore_operations_without_bytes(
     console: Console, manager: EventManager, summary: SummarySubscriber
 ) -> None:
     manager.emit(end(operation="get", bytes=3_000_000, duration=1.0))
@@ -144,14 +144,14 @@ def test_bytes_per_second_are_those_while_bytes_moved(
     ]
 
 
-def test_where_nothing_was_done_there_is_no_table(console: Console) -> None:
-    Session(console).show_summary()
+def test_empty_summary_has_no_table(console: Console) -> None:
+    Session(console).print_summary()
 
     (line,) = lines(console)
     assert line.startswith("commits: 0, rollbacks: 0, errors: 0, in ")
 
 
-def test_one_line_tells_commits_rollbacks_and_errors(manager: EventManager, summary: SummarySubscriber) -> None:
+def test_summary_line_counts_commits_rollbacks_and_errors(manager: EventManager, summary: SummarySubscriber) -> None:
     store = DictMemoryStore(event_manager=manager)
     with store.transaction():
         store.from_bytes("a", b"1")
@@ -163,21 +163,21 @@ def test_one_line_tells_commits_rollbacks_and_errors(manager: EventManager, summ
 
 
 @pytest.mark.parametrize("outcome", ["commit_failed", "rollback_failed"])
-def test_it_tells_of_transactions_that_failed_to_end(
+def test_summary_line_counts_failed_transactions(
     manager: EventManager, summary: SummarySubscriber, outcome: str
 ) -> None:
     manager.emit(StoreTransactionEndEvent(outcome=outcome))
 
-    told = "commits: 0, rollbacks: 0, errors: 0, in 1.0 s; transactions that failed to end: 1"
-    assert summary_line(summary, 1.0) == told
+    expected = "commits: 0, rollbacks: 0, errors: 0, in 1.0 s; failed transactions: 1"
+    assert summary_line(summary, 1.0) == expected
 
 
-def test_it_tells_of_subscribers_that_failed_if_any_did(manager: EventManager, summary: SummarySubscriber) -> None:
+def test_summary_line_counts_listener_errors(manager: EventManager, summary: SummarySubscriber) -> None:
     def fail(event: BaseEvent) -> None:
         raise ZeroDivisionError
 
     manager.connect(BaseEvent, fail)
     manager.emit(BaseEvent())
 
-    told = "commits: 0, rollbacks: 0, errors: 0, in 1.0 s; failures of subscribers, which the stores did not notice: 1"
-    assert summary_line(summary, 1.0) == told
+    expected = "commits: 0, rollbacks: 0, errors: 0, in 1.0 s; listener errors: 1"
+    assert summary_line(summary, 1.0) == expected

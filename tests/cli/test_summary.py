@@ -1,4 +1,4 @@
-"""What happened in all, summed up from events."""
+"""SummarySubscriber: counts by operation and outcome."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def summary(manager: EventManager) -> Iterator[SummarySubscriber]:
 
 
 def durations(*seconds: float) -> OperationSummary:
-    """A row of operations that took so long."""
+    """Return a row of operations with these durations."""
     row = OperationSummary("archive", "get")
     for one in seconds:
         row.add(end(duration=one))
     return row
 
 
-def test_nothing_that_happened_is_no_row(summary: SummarySubscriber) -> None:
+def test_summary_starts_empty(summary: SummarySubscriber) -> None:
     assert summary.operations == []
     assert summary.errors == 0
     assert summary.transactions.total() == 0
 
 
-def test_each_operation_of_each_store_has_a_row_by_name(
+def test_rows_are_sorted_by_store_and_operation(
     manager: EventManager, summary: SummarySubscriber, store: DictMemoryStore
 ) -> None:
     DictMemoryStore(name="another", event_manager=manager).from_bytes("a", b"12")
@@ -45,7 +45,7 @@ def test_each_operation_of_each_store_has_a_row_by_name(
     assert rows == [("another", "set", 1, 2), ("archive", "get", 1, 3), ("archive", "set", 2, 7)]
 
 
-def test_outcomes_are_counted_apart(summary: SummarySubscriber, store: DictMemoryStore) -> None:
+def test_outcomes_are_counted_separately(summary: SummarySubscriber, store: DictMemoryStore) -> None:
     store.from_bytes("a", b"1")
     with pytest.raises(OSError, match="bad sector"):
         store.set_data("a", BrokenSource(OSError("bad sector")))
@@ -60,7 +60,7 @@ def test_outcomes_are_counted_apart(summary: SummarySubscriber, store: DictMemor
     assert (gets.count, sets.count) == (1, 3)
 
 
-def test_only_operations_that_ended_with_an_error_are_errors(manager: EventManager, summary: SummarySubscriber) -> None:
+def test_errors_count_only_the_error_outcome(manager: EventManager, summary: SummarySubscriber) -> None:
     for outcome in ("ok", "miss", "cancelled", "error"):
         manager.emit(end(outcome=outcome))
     manager.emit(end(outcome="error", operation="set"))
@@ -68,7 +68,7 @@ def test_only_operations_that_ended_with_an_error_are_errors(manager: EventManag
     assert summary.errors == 2
 
 
-def test_the_bytes_of_a_failed_operation_count_too(manager: EventManager, summary: SummarySubscriber) -> None:
+def test_bytes_include_failed_operations(manager: EventManager, summary: SummarySubscriber) -> None:
     manager.emit(end(bytes=10))
     manager.emit(end(bytes=5, outcome="error"))
 
@@ -77,7 +77,7 @@ def test_the_bytes_of_a_failed_operation_count_too(manager: EventManager, summar
 
 
 @pytest.mark.parametrize(("lacks", "value"), [("duration", None), ("bytes", None), ("outcome", ["ok"])])
-def test_an_event_that_is_not_whole_is_not_half_counted(
+def test_incomplete_event_is_not_counted_partly(
     manager: EventManager, summary: SummarySubscriber, lacks: str, value: object
 ) -> None:
     manager.emit(end(**{lacks: value}))
@@ -92,11 +92,11 @@ def test_an_event_that_is_not_whole_is_not_half_counted(
 @pytest.mark.parametrize(
     ("share", "seconds"), [(0.0, 1.0), (0.5, 2.0), (0.51, 3.0), (0.75, 3.0), (0.99, 4.0), (1.0, 4.0)]
 )
-def test_a_quantile_is_the_duration_that_so_many_did_not_exceed(share: float, seconds: float) -> None:
+def test_quantile_is_the_nearest_rank(share: float, seconds: float) -> None:
     assert durations(3.0, 1.0, 4.0, 2.0).quantile(share) == seconds
 
 
-def test_of_a_single_operation_each_quantile_is_its_duration() -> None:
+def test_quantiles_of_a_single_operation_are_its_duration() -> None:
     assert {durations(0.25).quantile(share) for share in (0.0, 0.5, 0.99, 1.0)} == {0.25}
 
 
@@ -110,9 +110,7 @@ def test_transactions_are_counted_by_outcome(summary: SummarySubscriber, store: 
     assert summary.transactions == {"committed": 2, "rolled_back": 1}
 
 
-def test_listeners_that_fail_are_counted(
-    manager: EventManager, summary: SummarySubscriber, store: DictMemoryStore
-) -> None:
+def test_listener_errors_are_counted(manager: EventManager, summary: SummarySubscriber, store: DictMemoryStore) -> None:
     def fail(event: BaseEvent) -> None:
         raise ZeroDivisionError
 
@@ -120,13 +118,11 @@ def test_listeners_that_fail_are_counted(
 
     store.from_bytes("a", b"1")
 
-    assert summary.listener_errors == 2  # of the start and of the end
+    assert summary.listener_errors == 2  # for the start and the end
     assert summary.errors == 0
 
 
-def test_a_veto_by_another_listener_hides_nothing(
-    manager: EventManager, summary: SummarySubscriber, store: DictMemoryStore
-) -> None:
+def test_handled_events_are_counted(manager: EventManager, summary: SummarySubscriber, store: DictMemoryStore) -> None:
     for cls in (StoreProgressEvent, StoreTransactionEndEvent):
         manager.connect(cls, BaseEvent.mark_as_handled, priority=1_000_000)
 
@@ -137,9 +133,7 @@ def test_a_veto_by_another_listener_hides_nothing(
     assert len(summary.operations) == 1
 
 
-def test_what_was_summed_up_stays_after_the_disconnect(
-    manager: EventManager, summary: SummarySubscriber, store: DictMemoryStore
-) -> None:
+def test_disconnect_keeps_the_counts(manager: EventManager, summary: SummarySubscriber, store: DictMemoryStore) -> None:
     store.from_bytes("a", b"1")
     summary.disconnect()
     store.from_bytes("b", b"1")

@@ -1,10 +1,11 @@
-"""What `encore tail` makes of the address that it is given."""
+"""Addresses given to `encore tail`."""
 
 from __future__ import annotations
 
 import pytest
 
-from encore_storage.cli.address import EventsAddress, EventsAddressError
+from encore_storage.cli.address import EventsAddress
+from encore_storage.cli.errors import EventsAddressError
 from tests.cli.conftest import Encore
 
 
@@ -22,7 +23,7 @@ from tests.cli.conftest import Encore
         "127.0.0.1:9464",
     ],
 )
-def test_whatever_is_served_there_leads_to_the_events(text: str) -> None:
+def test_parse_accepts_everything_served_beside_the_events(text: str) -> None:
     address = EventsAddress.parse(text)
 
     assert (address.url, address.query) == ("http://127.0.0.1:9464/events", ())
@@ -37,23 +38,23 @@ def test_whatever_is_served_there_leads_to_the_events(text: str) -> None:
         ("localhost", "http://localhost/events"),
     ],
 )
-def test_it_may_be_mounted_anywhere(text: str, url: str) -> None:
+def test_parse_keeps_host_and_path(text: str, url: str) -> None:
     assert EventsAddress.parse(text).url == url
 
 
-def test_what_the_address_asks_for_is_asked_for() -> None:
+def test_query_keeps_filters_of_the_address() -> None:
     address = EventsAddress.parse("localhost:1/events?type=*.ended&store=a%20b&view=summary")
 
     assert address.query == (("type", "*.ended"), ("store", "a b"))
 
 
-def test_the_store_that_a_page_shows_is_asked_for() -> None:
+def test_query_has_the_store_shown_on_the_page() -> None:
     address = EventsAddress.parse("http://localhost:1/#store=a%20b&pause=1")
 
     assert (address.url, address.query) == ("http://localhost:1/events", (("store", "a b"),))
 
 
-def test_a_password_in_the_address_is_never_shown() -> None:
+def test_shown_hides_credentials() -> None:
     address = EventsAddress.parse("https://me:secret@example.org/encore")
 
     assert address.shown == "https://example.org"
@@ -71,7 +72,7 @@ def test_a_password_in_the_address_is_never_shown() -> None:
         ("a.b", False),
     ],
 )
-def test_it_knows_what_is_on_this_machine(text: str, is_loopback: bool) -> None:
+def test_is_loopback_recognises_this_machine(text: str, is_loopback: bool) -> None:
     assert EventsAddress.parse(text).is_loopback == is_loopback
 
 
@@ -79,19 +80,21 @@ def test_it_knows_what_is_on_this_machine(text: str, is_loopback: bool) -> None:
     "text",
     ["", "ftp://host", "http://", "http:///events", "host:port", "host:99999", "host:0", "a b", "a\nb", "http://[::1"],
 )
-def test_what_is_no_address_is_told_with_what_to_give(encore: Encore, text: str) -> None:
+def test_parse_refuses_other_text(encore: Encore, text: str) -> None:
     with pytest.raises(EventsAddressError) as caught:
         EventsAddress.parse(text)
 
     assert caught.value.text == text
-    done = encore("tail", text)
-    assert (done.status, done.out) == (2, "")
-    assert done.err.count("\n") == 1
-    assert done.err.startswith(f"encore: {text!r} is no address of a page: give one such as http://127.0.0.1:9464, ")
+    result = encore("tail", text)
+    assert (result.status, result.out) == (2, "")
+    assert result.err.count("\n") == 1
+    assert result.err.startswith(
+        f"encore: cannot read events from {text!r}: give the address of a page, such as http://127.0.0.1:9464"
+    )
 
 
-def test_a_name_that_no_host_can_have_is_no_address(encore: Encore) -> None:
-    done = encore("tail", "http://xn--/")
+def test_invalid_host_name_is_refused(encore: Encore) -> None:
+    result = encore("tail", "http://xn--/")
 
-    assert (done.status, done.err.count("\n")) == (2, 1)
-    assert "is no address of a page" in done.err
+    assert (result.status, result.err.count("\n")) == (2, 1)
+    assert "cannot read events from" in result.err

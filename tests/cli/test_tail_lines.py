@@ -1,4 +1,4 @@
-"""The line that a person reads of an event."""
+"""Lines of `encore tail`."""
 
 from __future__ import annotations
 
@@ -33,17 +33,24 @@ def line(lines: EventLines, kind: str, /, **data: Any) -> str:
 
 
 def ended(lines: EventLines, /, **data: Any) -> str:
-    told = {"store": "archive", "operation": "get", "direction": "read", "key": "reports/q3", "outcome": "ok", **data}
-    return line(lines, f"{STORAGE}.operation.ended", **told)
+    expected = {
+        "store": "archive",
+        "operation": "get",
+        "direction": "read",
+        "key": "reports/q3",
+        "outcome": "ok",
+        **data,
+    }
+    return line(lines, f"{STORAGE}.operation.ended", **expected)
 
 
-def test_an_operation_that_ended_is_told_in_columns(lines: EventLines) -> None:
+def test_ended_operation_is_shown_in_columns(lines: EventLines) -> None:
     assert ended(lines, bytes=11, duration=0.00042) == (
         "17:30:00.123  archive   get           reports/q3                    11 B    420 µs  ok"
     )
 
 
-def test_an_error_is_told_at_the_end(lines: EventLines) -> None:
+def test_error_is_shown_last(lines: EventLines) -> None:
     error = {"type": "OSError", "message": "disk full", "error_type": "other"}
 
     assert ended(lines, bytes=1_500_000, duration=75, outcome="error", error=error) == (
@@ -51,12 +58,12 @@ def test_an_error_is_told_at_the_end(lines: EventLines) -> None:
     )
 
 
-def test_an_error_whose_message_is_hidden_is_told_by_its_type(lines: EventLines) -> None:
+def test_error_without_message_is_shown_by_type(lines: EventLines) -> None:
     assert ended(lines, outcome="error", error={"type": "OSError"}).endswith("  error  OSError")
 
 
 @pytest.mark.parametrize(
-    ("outcome", "operations", "told"),
+    ("outcome", "operations", "expected"),
     [
         ("committed", 1, "commit import 2 ms committed 1 operation"),
         ("rolled_back", 0, "rollback import 2 ms rolled_back 0 operations"),
@@ -64,16 +71,16 @@ def test_an_error_whose_message_is_hidden_is_told_by_its_type(lines: EventLines)
         ("rollback_failed", 2, "rollback import 2 ms rollback_failed 2 operations"),
     ],
 )
-def test_a_transaction_that_ended_is_told_with_its_notes(
-    lines: EventLines, outcome: str, operations: int, told: str
+def test_ended_transaction_is_shown_with_its_notes(
+    lines: EventLines, outcome: str, operations: int, expected: str
 ) -> None:
     data = {"store": "archive", "outcome": outcome, "operations": operations, "notes": "import", "duration": 0.002}
 
-    assert line(lines, f"{STORAGE}.transaction.ended", **data).split() == ["17:30:00.123", "archive", *told.split()]
+    assert line(lines, f"{STORAGE}.transaction.ended", **data).split() == ["17:30:00.123", "archive", *expected.split()]
 
 
 @pytest.mark.parametrize(
-    ("kind", "data", "told"),
+    ("kind", "data", "expected"),
     [
         ("operation.started", {"operation": "get", "key": "a"}, "get a started"),
         (
@@ -85,18 +92,18 @@ def test_a_transaction_that_ended_is_told_with_its_notes(
         ("key.updated", {"key": "a", "action": "update"}, "key updated a"),
     ],
 )
-def test_what_else_stores_tell_has_its_line(lines: EventLines, kind: str, data: dict[str, Any], told: str) -> None:
+def test_other_store_events_are_shown(lines: EventLines, kind: str, data: dict[str, Any], expected: str) -> None:
     shown = line(lines, f"{STORAGE}.{kind}", store="archive", **data)
 
-    assert shown.split() == ["17:30:00.123", "archive", *told.split()]
+    assert shown.split() == ["17:30:00.123", "archive", *expected.split()]
 
 
-def test_what_moves_no_bytes_has_none(lines: EventLines) -> None:
+def test_bytes_are_shown_only_with_a_direction(lines: EventLines) -> None:
     assert " B " not in ended(lines, operation="exists", direction=None, bytes=0)
     assert " 0 B " in ended(lines, bytes=0)
 
 
-def test_an_unknown_type_is_told_with_all_that_it_has(lines: EventLines) -> None:
+def test_unknown_type_is_shown_with_its_data(lines: EventLines) -> None:
     assert line(lines, "python.shop.Sold", what="é\n", count=2) == (
         '17:30:00.123  python.shop.Sold  {"what": "é\\n", "count": 2}'
     )
@@ -106,22 +113,22 @@ def test_columns_grow_and_stay_aligned(lines: EventLines) -> None:
     first, *others = (ended(lines, key=key, bytes=11) for key in ("k" * 30, "short", "日本", "x" * 99))
     short, wide, long = others
 
-    assert first.index("11 B") == short.index("11 B") == wide.index("11 B") + 2  # those take two columns each
+    assert first.index("11 B") == short.index("11 B") == wide.index("11 B") + 2  # each takes two columns
     assert f"{'x' * 99}      11 B" in long
 
 
-def test_the_date_is_told_of_other_days() -> None:
+def test_other_days_show_the_date() -> None:
     lines = EventLines(now=lambda: datetime(2026, 11, 26))  # noqa: DTZ001 (the local time)
 
     assert ended(lines).startswith("2026-11-24 17:30:00.123  archive")
 
 
 @pytest.mark.parametrize("moment", [None, 5, "yesterday", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59Z"])
-def test_a_time_that_is_none_is_no_trouble(lines: EventLines, moment: object) -> None:
+def test_invalid_time_is_shown_as_dashes(lines: EventLines, moment: object) -> None:
     assert lines.line({"type": "a.b", "time": moment, "data": {}}).plain == "--:--:--.---  a.b  {}"
 
 
-def test_a_hostile_key_stays_on_its_line_and_does_nothing(lines: EventLines) -> None:
+def test_hostile_key_is_escaped(lines: EventLines) -> None:
     shown = ended(lines, key="a\nb\r\x1b[2J\x07\u202e\ud800[red]x[/red]", store="s\tt")
 
     assert shown.isprintable()
@@ -130,7 +137,7 @@ def test_a_hostile_key_stays_on_its_line_and_does_nothing(lines: EventLines) -> 
 
 
 @pytest.mark.parametrize("kind", ["operation.", "transaction.", "key.", "else."])
-def test_a_hostile_type_stays_on_its_line_and_does_nothing(lines: EventLines, kind: str) -> None:
+def test_hostile_type_is_escaped(lines: EventLines, kind: str) -> None:
     shown = line(lines, f"{STORAGE}.{kind}\x1b[2J\x1b]0;owned\x07\nforged")
 
     assert shown.isprintable()
@@ -139,17 +146,17 @@ def test_a_hostile_type_stays_on_its_line_and_does_nothing(lines: EventLines, ki
 
 @pytest.mark.parametrize("value", [None, True, -1, 10**400, 1e400, float("nan"), "11", [], {"a": ["\n"]}])
 @pytest.mark.parametrize("name", ["store", "operation", "direction", "key", "bytes", "duration", "outcome", "error"])
-def test_data_that_is_not_what_it_should_be_is_no_trouble(lines: EventLines, name: str, value: object) -> None:
+def test_data_of_wrong_types_is_shown(lines: EventLines, name: str, value: object) -> None:
     assert ended(lines, **{name: value}).isprintable()
 
 
 @pytest.mark.parametrize("data", [None, 5, "text", ["a"]])
 @pytest.mark.parametrize("kind", [f"{STORAGE}.operation.ended", f"{STORAGE}.transaction.ended", "a.b"])
-def test_an_event_without_data_is_no_trouble(lines: EventLines, kind: str, data: object) -> None:
+def test_event_without_data_is_shown(lines: EventLines, kind: str, data: object) -> None:
     assert lines.line({"type": kind, "time": None, "data": data}).plain.startswith("--:--:--.---")
 
 
-def test_data_without_end_is_not_told(lines: EventLines) -> None:
+def test_deeply_nested_data_is_shortened(lines: EventLines) -> None:
     deep: list[object] = []
     for _ in range(100_000):
         deep = [deep]
@@ -157,7 +164,7 @@ def test_data_without_end_is_not_told(lines: EventLines) -> None:
     assert line(lines, "a.b", deep=deep).endswith("a.b  ...")
 
 
-def test_beginnings_are_dim_and_outcomes_have_their_colour(lines: EventLines) -> None:
+def test_started_events_are_dim_and_outcomes_coloured(lines: EventLines) -> None:
     event = {"type": f"{STORAGE}.operation.ended", "time": None, "data": {"outcome": "error"}}
 
     assert "red" in {str(span.style) for span in lines.line(event).spans}

@@ -1,4 +1,4 @@
-"""What is drawn on a terminal."""
+"""Output on a terminal."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ import pytest
 from encore_storage.cli import session
 from encore_storage.cli.report import PlainProgress
 from tests.cli.conftest import Encore
-from tests.cli.support import LONG, SlowLog, start, write
+from tests.cli.support import TIMEOUT, SlowLog, start, write
 
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 MANY = {f"{number:03}": b"value" for number in range(300)}
 
 
 class Terminal:
-    """A terminal that somebody sits at."""
+    """A pseudo-terminal."""
 
     def __init__(self) -> None:
         self._screen, self._line = pty.openpty()
         self.seen = ""
 
     def start(self, *arguments: object) -> subprocess.Popen[str]:
-        """The command, which reads and writes here."""
+        """Start the command on the terminal."""
         streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), self._line)
         process = start(*arguments, env={"TERM": "xterm-256color"}, interrupted=True, **streams)
         os.close(self._line)
         return process
 
-    def look_for(self, text: str) -> None:
-        """Read until the text is there."""
+    def read_until(self, text: str) -> None:
+        """Read until the text was shown."""
         while text not in self.seen:
             assert self._read(), f"{text!r} was never shown"
 
-    def look_to_the_end(self) -> None:
+    def read_to_end(self) -> None:
         while self._read():
             pass
 
     def _read(self) -> str:
         try:
-            more = os.read(self._screen, 4096).decode(errors="replace")
-        except OSError:  # nobody has the line open any more
+            data = os.read(self._screen, 4096).decode(errors="replace")
+        except OSError:  # closed by the process
             return ""
-        self.seen += more
-        return more
+        self.seen += data
+        return data
 
     def close(self) -> None:
         os.close(self._screen)
@@ -65,24 +65,22 @@ def terminal() -> Iterator[Terminal]:
     terminal.close()
 
 
-def test_a_bar_shows_how_far_it_is_and_ctrl_c_restores_the_terminal(
-    terminal: Terminal, tmp_path: Path, slow_log: SlowLog
-) -> None:
+def test_ctrl_c_restores_the_terminal_of_a_bar(terminal: Terminal, tmp_path: Path, slow_log: SlowLog) -> None:
     source = write(tmp_path / "source", MANY)
     options = ["--transaction-size", 300, "--log-file", slow_log.path]
     process = terminal.start("copy", source, f"sqlite:{tmp_path / 'a.db'}", *options)
     slow_log.wait_for("store.operation.ended", operation="set")
-    terminal.look_for("/300")
+    terminal.read_until("/300")
 
     os.killpg(process.pid, signal.SIGINT)
     with ThreadPoolExecutor() as pool:
         draining = pool.submit(slow_log.drain)
-        terminal.look_to_the_end()
+        terminal.read_to_end()
         draining.result()
 
-    assert process.wait(LONG) == 130
+    assert process.wait(TIMEOUT) == 130
     assert "copying" in terminal.seen
-    assert "stopped: 0 of 300 keys have arrived" in terminal.seen
+    assert "stopped: 0 of 300 keys copied" in terminal.seen
     assert "encore: interrupted" in terminal.seen
     assert "Traceback" not in terminal.seen
     assert terminal.seen.rindex(SHOW_CURSOR) > terminal.seen.rindex(HIDE_CURSOR)
@@ -90,21 +88,21 @@ def test_a_bar_shows_how_far_it_is_and_ctrl_c_restores_the_terminal(
 
 def test_no_progress_draws_nothing(terminal: Terminal, source: Path) -> None:
     process = terminal.start("copy", source, "memory:", "--no-progress")
-    terminal.look_to_the_end()
+    terminal.read_to_end()
 
-    assert process.wait(LONG) == 0
-    assert "4 of 4 keys have arrived" in terminal.seen
+    assert process.wait(TIMEOUT) == 0
+    assert "4 of 4 keys copied" in terminal.seen
     assert HIDE_CURSOR not in terminal.seen
 
 
 @pytest.mark.parametrize(("kind", "has_bars"), [("xterm-256color", True), ("dumb", False)])
-def test_a_terminal_on_which_nothing_can_be_drawn_gets_lines(
+def test_dumb_terminal_gets_lines(
     encore: Encore, source: Path, monkeypatch: pytest.MonkeyPatch, kind: str, has_bars: bool
 ) -> None:
     monkeypatch.setattr(session, "PlainProgress", functools.partial(PlainProgress, interval=0))
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", kind)
 
-    done = encore("copy", source, "memory:")
+    result = encore("copy", source, "memory:")
 
-    assert (HIDE_CURSOR in done.out, "copying" in done.out) == (has_bars, not has_bars)
+    assert (HIDE_CURSOR in result.out, "copying" in result.out) == (has_bars, not has_bars)

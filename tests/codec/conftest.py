@@ -1,4 +1,4 @@
-"""What a real workload tells."""
+"""Codecs, encoders, and the events of a real workload."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def codec() -> EventCodec:
 def events(
     manager: EventManager, recorder: EventRecorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> list[BaseEvent]:
-    """The events of a workload in which everything happens once."""
+    """Return the events of a workload with every event type."""
     monkeypatch.setattr(StoreProgressManager, "min_interval", 0)
     workload.run(manager, tmp_path)
     return recorder.events
@@ -31,7 +31,7 @@ def events(
 
 @pytest.fixture(params=["orjson", "json"])
 def encoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """With orjson, and as where that isn't installed."""
+    """Run a test with orjson, and as if it were not installed."""
     if request.param == "json":
         monkeypatch.setattr(codec_text, "orjson", None)
     return str(request.param)

@@ -1,4 +1,4 @@
-"""What the tests of the codec share: a program's own events, and what is written of one."""
+"""A program's own events, and helpers to encode them."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class SilentError(Exception):
         raise RuntimeError("no words")
 
 
-def told(event: BaseEvent, codec: EventCodec | None = None, **options: Any) -> Any:
+def encoded(event: BaseEvent, codec: EventCodec | None = None, **options: Any) -> Any:
     return json.loads((codec or EventCodec()).encode(event, **options))
 
 
 def data(event: BaseEvent, codec: EventCodec | None = None) -> Any:
-    return told(event, codec)["data"]
+    return encoded(event, codec)["data"]

@@ -1,4 +1,4 @@
-"""Keys, ids and values that JSON, or its encoders, have no words for."""
+"""Keys, ids and values that JSON or its encoders do not support."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.codec.support import SilentError, data
 
 class Key(str):
     __slots__ = ()
-    __str__ = SilentError.__str__  # it fails for whoever calls it
+    __str__ = SilentError.__str__  # which raises
 
 
 class Colour(enum.Enum):
@@ -61,20 +61,20 @@ CASES: list[tuple[object, object]] = [
 
 
 @pytest.mark.parametrize("case", range(len(CASES)))
-def test_nothing_keeps_an_event_from_being_told(encoder: str, case: int) -> None:
+def test_any_value_is_encoded(encoder: str, case: int) -> None:
     value, expected = CASES[case]
     event = StoreProgressStartEvent(store="a", operation_id=value, message="m")
 
     assert data(event)["operation_id"] == expected
 
 
-def test_what_is_nested_too_deep_is_told_as_far_as_that_goes(encoder: str) -> None:
+def test_deep_nesting_is_cut_off(encoder: str) -> None:
     line = EventCodec().encode(StoreProgressStartEvent(store="a", operation_id=nested(5000)))
 
-    assert EventCodec().decode(line).event.source.name == "a"  # and it can be read
+    assert EventCodec().decode(line).event.source.name == "a"
 
 
-def test_keys_of_any_kind_come_through(codec: EventCodec, encoder: str) -> None:
+def test_any_key_survives_a_round_trip(codec: EventCodec, encoder: str) -> None:
     for key in ("\ud800/lone", Key("sub"), "\x00", "\U0001d542" * 1000):
         event = codec.decode(codec.encode(StoreSetEvent(store="a", key=key))).event
         assert vars(event)["key"] == str.__str__(key)
@@ -89,7 +89,7 @@ print(EventCodec().encode(StoreSetEvent(store="ä", key="\\U0001d542"), id="1", 
 """
 
 
-def test_the_standard_library_encodes_where_orjson_is_not_installed() -> None:
+def test_standard_library_encodes_without_orjson() -> None:
     command = [sys.executable, "-W", "error", "-c", WITHOUT_ORJSON]
     line = subprocess.run(command, capture_output=True, check=True).stdout.rstrip()
 

@@ -1,4 +1,4 @@
-"""What is written of an event."""
+"""Encoding of events as CloudEvents."""
 
 from __future__ import annotations
 
@@ -14,16 +14,11 @@ from encore_events import BaseEvent, EventsDroppedEvent, ListenerErrorEvent
 from encore_events.ids import id_of
 from encore_storage import DictMemoryStore
 from encore_storage.codec import TYPES, CodecError, EventCodec, GenericEvent
-from encore_storage.events import (
-    StoreEvent,
-    StoreProgressEndEvent,
-    StoreSetEvent,
-    StoreTransactionEndEvent,
-)
-from tests.codec.support import Measured, Opened, SilentError, data, told
+from encore_storage.events import StoreEvent, StoreProgressEndEvent, StoreSetEvent, StoreTransactionEndEvent
+from tests.codec.support import Measured, Opened, SilentError, data, encoded
 
 
-def test_a_message_has_what_a_cloud_event_has(encoder: str) -> None:
+def test_encode_writes_the_attributes_of_a_cloud_event(encoder: str) -> None:
     store = DictMemoryStore(name="archive")
     event = StoreSetEvent(store, store="archive", key="a", metadata={"x": 1}, transaction_id=None, action="set")
 
@@ -41,50 +36,50 @@ def test_a_message_has_what_a_cloud_event_has(encoder: str) -> None:
     }
 
 
-def test_every_event_has_an_id_of_its_own(codec: EventCodec) -> None:
+def test_id_is_unique_and_the_same_in_every_encoding(codec: EventCodec) -> None:
     event = StoreSetEvent(store="a")
-    one, other = told(event, codec), told(StoreSetEvent(store="a"), codec)
+    one, other = encoded(event, codec), encoded(StoreSetEvent(store="a"), codec)
 
     assert one["id"] != other["id"]
-    assert told(event, EventCodec(keys=False))["id"] == one["id"] == id_of(event)
+    assert encoded(event, EventCodec(keys=False))["id"] == one["id"] == id_of(event)
     assert abs(dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(one["time"])) < dt.timedelta(minutes=10)
 
 
-def test_a_key_change_has_its_time_in_its_data(codec: EventCodec) -> None:
+def test_key_change_has_its_timestamp_in_its_data(codec: EventCodec) -> None:
     assert data(StoreSetEvent(store="a", timestamp=12.5), codec)["timestamp"] == 12.5
 
 
-def test_an_event_that_was_recorded_keeps_its_time(codec: EventCodec) -> None:
-    message = told(StoreSetEvent(store="a", recorded_at=0.5), codec)
+def test_recorded_event_keeps_its_time(codec: EventCodec) -> None:
+    message = encoded(StoreSetEvent(store="a", recorded_at=0.5), codec)
 
     assert message["time"] == "1970-01-01T00:00:00.500000Z"
     assert "recorded_at" not in message["data"]
 
 
-def test_a_time_that_cannot_be_written_is_an_error(codec: EventCodec) -> None:
+def test_encode_refuses_a_time_that_is_nan(codec: EventCodec) -> None:
     with pytest.raises(ValueError, match="NaN"):
         codec.encode(StoreSetEvent(store="a"), time=math.nan)
 
 
 @pytest.mark.parametrize(("name", "cls"), TYPES.items())
-def test_each_type_is_one_class(codec: EventCodec, name: str, cls: type[BaseEvent]) -> None:
+def test_type_of_each_class_is_its_key_in_types(codec: EventCodec, name: str, cls: type[BaseEvent]) -> None:
     assert codec.type_of(cls) == codec.type_of(cls()) == name
     assert EventCodec(types={"acme.opened": Opened}).type_of(Opened(door="front")) == "acme.opened"
 
 
-def test_a_class_of_a_program_is_told_by_its_place(codec: EventCodec) -> None:
+def test_type_of_an_unregistered_class_is_its_qualified_name(codec: EventCodec) -> None:
     class Special(StoreSetEvent):
         pass
 
     assert codec.type_of(Opened) == "python.tests.codec.support.Opened"
     assert codec.type_of(Special(store="a")) == f"python.{__name__}.{Special.__qualname__}"
-    assert told(Special(store="a"), codec)["source"] == "/stores/a"
+    assert encoded(Special(store="a"), codec)["source"] == "/stores/a"
     assert data(Special(store="a"), codec)["action"] == "set"
     assert codec.type_of(GenericEvent(type="acme.new", data=1)) == "acme.new"
 
 
-def test_a_type_of_encore_cannot_be_taken() -> None:
-    with pytest.raises(CodecError, match=r"'encore.storage.key.set' can't be that of Opened"):
+def test_codec_refuses_reserved_types_and_other_classes() -> None:
+    with pytest.raises(CodecError, match=r"type 'encore.storage.key.set' is reserved: choose another one for Opened"):
         EventCodec(types={"encore.storage.key.set": Opened})
     with pytest.raises(TypeError, match="not an event class"):
         EventCodec(types={"acme.int": int})  # type: ignore[dict-item]  # the mistake
@@ -104,42 +99,42 @@ def test_a_type_of_encore_cannot_be_taken() -> None:
         (BaseEvent(object()), "/sources/object"),
     ],
 )
-def test_the_source_says_where_it_comes_from(codec: EventCodec, event: BaseEvent, source: str) -> None:
-    assert told(event, codec)["source"] == source
+def test_source_is_made_from_store_or_object(codec: EventCodec, event: BaseEvent, source: str) -> None:
+    assert encoded(event, codec)["source"] == source
 
 
-def test_the_store_of_an_event_may_be_known_by_its_source_alone(codec: EventCodec) -> None:
+def test_store_and_backend_come_from_the_source(codec: EventCodec) -> None:
     assert data(StoreEvent(DictMemoryStore(name="archive")), codec) == {"store": "archive", "backend": "memory"}
 
 
-def test_a_source_that_has_no_backend_is_told_as_in_metrics(codec: EventCodec) -> None:
+def test_backend_of_a_source_without_one_is_its_class(codec: EventCodec) -> None:
     assert data(StoreEvent("me", store="a"), codec)["backend"] == "str"
     assert data(StoreEvent(store="a"), codec)["backend"] is None
     assert data(StoreEvent(store="a", backend="mine"), codec)["backend"] == "mine"
 
 
-def test_what_a_program_has_added_is_told_if_it_is_plain(codec: EventCodec) -> None:
+def test_added_attributes_are_encoded_if_they_are_scalars(codec: EventCodec) -> None:
     added = {"user": "ada", "tries": 3, "share": 0.5, "is_last": True, "note": None}
     event = StoreSetEvent(store="a", **added, things=[1], words={"a": 1}, blob=b"x", _private=1, thing=object())
 
     assert data(event, codec) == {"store": "a", "action": "set", "backend": None, **added}
 
 
-def test_what_a_program_has_declared_is_told_if_json_has_it(codec: EventCodec) -> None:
+def test_declared_attributes_are_encoded_if_json_supports_them(codec: EventCodec) -> None:
     assert data(Opened(door="front", contents=["a", {"b": 1}]), codec) == {"door": "front", "contents": ["a", {"b": 1}]}
     assert data(Opened(door="front", contents=object()), codec) == {"door": "front"}
     assert data(Opened(door="front", contents=b"x"), codec) == {"door": "front"}
     assert data(Measured(2.0), codec) == {"width": 2.0, "unit": "m"}
 
 
-def test_bytes_are_told_if_they_are_asked_for() -> None:
+def test_bytes_are_encoded_on_request() -> None:
     codec = EventCodec(values=True)
 
     assert data(Opened(door="front", contents=bytearray(b"\x00\xff")), codec)["contents"] == "AP8="
     assert data(BaseEvent(blob=memoryview(b"a")), codec) == {"blob": "YQ=="}
 
 
-def test_metadata_is_told_if_it_is_asked_for() -> None:
+def test_metadata_is_encoded_on_request() -> None:
     metadata = {"author": "Ada", "tags": ["a", 1, None, {"b": 0.5}]}
     event = StoreSetEvent(store="a", key="k", metadata=metadata)
 
@@ -148,7 +143,7 @@ def test_metadata_is_told_if_it_is_asked_for() -> None:
     assert "Ada" not in EventCodec().encode(event).decode()
 
 
-def test_an_error_is_told_by_its_type_and_its_words(codec: EventCodec, encoder: str) -> None:
+def test_error_is_encoded_as_an_object(codec: EventCodec, encoder: str) -> None:
     end = StoreProgressEndEvent(store="a", error=FileNotFoundError(2, "No such file", "x"), error_type="not_found")
     transaction = StoreTransactionEndEvent(store="a", error=ZeroDivisionError("by zero"))
 
@@ -171,7 +166,7 @@ def test_an_error_is_told_by_its_type_and_its_words(codec: EventCodec, encoder: 
 
 
 @pytest.mark.parametrize("listener", [data, partial(partial(data), codec=None)])
-def test_a_listener_that_failed_is_told_by_its_name(codec: EventCodec, listener: object) -> None:
+def test_listener_is_encoded_as_its_qualified_name(codec: EventCodec, listener: object) -> None:
     event = ListenerErrorEvent(event=StoreSetEvent(store="a"), listener=listener, error=SilentError())
 
     assert data(event, codec) == {
@@ -181,18 +176,18 @@ def test_a_listener_that_failed_is_told_by_its_name(codec: EventCodec, listener:
     }
 
 
-def test_events_that_were_dropped_are_counted(codec: EventCodec) -> None:
+def test_events_dropped_event_is_encoded(codec: EventCodec) -> None:
     dropped = {"queue": "worker", "reason": "exit", "count": 3}
 
     assert data(EventsDroppedEvent(**dropped), codec) == dropped
 
 
-def test_a_codec_forgets_classes_when_there_are_too_many(codec: EventCodec) -> None:
+def test_codec_encodes_more_classes_than_it_keeps_plans_for(codec: EventCodec) -> None:
     classes = [type(f"Event{number}", (BaseEvent,), {}) for number in range(1001)]
 
     assert {data(cls(a=1), codec)["a"] for cls in classes} == {1}
     assert codec.data_of(classes[-1](a=1)) == codec.data_of(classes[0](a=1)) == {"a": 1}
 
 
-def test_a_codec_says_what_it_tells() -> None:
+def test_repr_shows_the_options() -> None:
     assert repr(EventCodec(metadata=True)) == "<EventCodec: keys=True, metadata=True, values=False>"

@@ -1,4 +1,4 @@
-"""What is told where keys are left out or redacted: nothing that may quote one."""
+"""Encoding with keys left out or redacted, which must leak no key."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def end(**attributes: Any) -> StoreProgressEndEvent:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_nothing_in_a_workload_quotes_a_key(codec: EventCodec, events: list[BaseEvent]) -> None:
+def test_no_message_of_a_workload_contains_a_key(codec: EventCodec, events: list[BaseEvent]) -> None:
     keys = {event.key for event in events if isinstance(event, StoreKeyEvent) and event.key}
-    keys -= {"a", "b", "c", "d"}  # which are in other words, too
+    keys -= {"a", "b", "c", "d"}  # too short to search for
 
     lines = "\n".join(codec.encode(event).decode() for event in events)
 
@@ -35,33 +35,33 @@ def test_nothing_in_a_workload_quotes_a_key(codec: EventCodec, events: list[Base
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_no_words_come_along(codec: EventCodec) -> None:
+def test_error_message_and_added_attributes_are_left_out(codec: EventCodec) -> None:
     event = end(error=KeyNotFoundError(SECRET, "a"), error_type="not_found", added=SECRET, _note=SECRET)
 
-    told = data(event, codec)
+    encoded = data(event, codec)
 
-    assert SECRET not in str(told)
-    assert told["error"] == {"type": "KeyNotFoundError", "error_type": "not_found"}
-    assert told.keys().isdisjoint({"message", "added"})
-    assert (told["bytes"], told["error_type"]) == (3, "not_found")
+    assert SECRET not in str(encoded)
+    assert encoded["error"] == {"type": "KeyNotFoundError", "error_type": "not_found"}
+    assert encoded.keys().isdisjoint({"message", "added"})
+    assert (encoded["bytes"], encoded["error_type"]) == (3, "not_found")
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_what_the_system_says_of_an_error_quotes_nothing(codec: EventCodec) -> None:
-    told = data(end(error=FileNotFoundError(2, "No such file or directory", SECRET)), codec)
+def test_error_message_is_that_of_the_system(codec: EventCodec) -> None:
+    encoded = data(end(error=FileNotFoundError(2, "No such file or directory", SECRET)), codec)
 
-    assert told["error"]["message"] == "No such file or directory"
+    assert encoded["error"]["message"] == "No such file or directory"
     assert data(end(error=SECRET), codec)["error"] is None
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_neither_notes_nor_what_encore_does_not_know_are_told(codec: EventCodec) -> None:
+def test_notes_and_unknown_attributes_are_left_out(codec: EventCodec) -> None:
     assert "notes" not in data(StoreTransactionEndEvent(store="a", notes=SECRET), codec)
     assert data(Opened(door=SECRET), codec) == {}
     assert data(GenericEvent(type="acme.new", data={"key": SECRET}), codec) == {}
 
 
-def test_a_key_is_left_out_or_told_as_the_function_says() -> None:
+def test_key_is_left_out_or_replaced() -> None:
     without, redacted = (data(end(), codec) for codec in CODECS)
 
     assert "key" not in without
@@ -69,7 +69,7 @@ def test_a_key_is_left_out_or_told_as_the_function_says() -> None:
     assert data(end(key=None), CODECS[1])["key"] is None
 
 
-def test_a_redaction_that_fails_lets_nothing_through() -> None:
+def test_redaction_error_propagates() -> None:
     def failing(key: str) -> str:
         raise ZeroDivisionError
 
@@ -77,14 +77,14 @@ def test_a_redaction_that_fails_lets_nothing_through() -> None:
         EventCodec(keys=failing).encode(end())
 
 
-def test_metadata_that_was_asked_for_is_told_all_the_same() -> None:
+def test_requested_metadata_is_encoded() -> None:
     codec = EventCodec(keys=False, metadata=True)
 
     assert data(end(metadata={"author": "Ada"}), codec)["metadata"] == {"author": "Ada"}
 
 
 class Redeclared(StoreSetEvent):
-    """A class of a program's own that says again what it inherits."""
+    """A program's own class that redeclares inherited attributes."""
 
     store: str | None
     key: str | None
@@ -92,7 +92,7 @@ class Redeclared(StoreSetEvent):
 
 
 @pytest.mark.parametrize("keys", [True, False, len])
-def test_what_a_program_declares_once_more_is_told_as_it_was(keys: Any) -> None:
+def test_redeclared_attributes_are_redacted_like_inherited_ones(keys: Any) -> None:
     event = Redeclared(store="archive", key="secret", metadata={"secret": 1})
 
     data = EventCodec(keys=keys).data_of(event)

@@ -1,4 +1,4 @@
-"""The JSON Schemas say what is written, and are those of the docs."""
+"""The JSON Schemas match the messages and the docs."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ Messages = dict[str, list[Any]]
 
 @pytest.fixture
 def messages(events: list[BaseEvent]) -> Messages:
-    """Everything that a workload tells, by its type, however it is told."""
-    told: Messages = {name: [] for name in TYPES}
+    """Return the messages of a workload by type, encoded with various options."""
+    found: Messages = {name: [] for name in TYPES}
     for codec in (EventCodec(), EventCodec(metadata=True), EventCodec(keys=False), EventCodec(keys=str.upper)):
         for event in events:
             if codec.type_of(event) in TYPES:
-                told[codec.type_of(event)].append(json.loads(codec.encode(event)))
-    return told
+                found[codec.type_of(event)].append(json.loads(codec.encode(event)))
+    return found
 
 
-def test_the_schemas_of_the_docs_are_those_of_the_events(tmp_path: Path) -> None:
-    (tmp_path / "encore.storage.key.renamed.json").write_text("{}")  # of a type that there isn't any more
+def test_schemas_in_docs_are_up_to_date(tmp_path: Path) -> None:
+    (tmp_path / "encore.storage.key.renamed.json").write_text("{}")  # of a removed type
     (tmp_path / "mine.json").write_text("{}")
 
     command = [sys.executable, "-W", "error", "-m", "encore_storage.codec.schemas", str(tmp_path)]
@@ -49,23 +49,23 @@ def test_the_schemas_of_the_docs_are_those_of_the_events(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", TYPES)
-def test_a_schema_is_one_and_tells_what_each_attribute_means(name: str) -> None:
+def test_schema_is_valid_and_describes_each_attribute(name: str) -> None:
     schema = schema_of(name)
 
     Draft202012Validator.check_schema(schema)
     assert schema["description"]
     attributes = schema["properties"]["data"]["properties"]
-    assert [attribute for attribute, told in attributes.items() if not told.get("description")] == []
+    assert [attribute for attribute, schema in attributes.items() if not schema.get("description")] == []
 
 
-def test_every_message_of_a_workload_is_valid(messages: Messages) -> None:
-    for name, told in messages.items():
-        assert told, f"nothing of {name}"
-        for message in told:
+def test_every_message_of_a_workload_matches_its_schema(messages: Messages) -> None:
+    for name, encoded in messages.items():
+        assert encoded, f"no message of type {name}"
+        for message in encoded:
             VALIDATORS[name].validate(message)
 
 
-def test_a_workload_has_all_outcomes(messages: Messages) -> None:
+def test_workload_has_all_outcomes(messages: Messages) -> None:
     outcomes = {message["data"]["outcome"] for message in messages[ENDED]}
     transactions = {message["data"]["outcome"] for message in messages["encore.storage.transaction.ended"]}
 
@@ -74,13 +74,13 @@ def test_a_workload_has_all_outcomes(messages: Messages) -> None:
 
 
 @pytest.mark.parametrize("name", TYPES)
-def test_a_message_that_lacks_something_or_has_another_kind_of_it_is_invalid(messages: Messages, name: str) -> None:
+def test_schema_rejects_missing_attributes_and_wrong_types(messages: Messages, name: str) -> None:
     schema, message = schema_of(name), messages[name][0]
     data = schema["properties"]["data"]
     mutants = [without(message, each) for each in schema["required"]]
     mutants += [{**message, each: 5} for each in schema["required"]]
     mutants += [{**message, "data": without(message["data"], each)} for each in data["required"]]
-    free = {each for each, told in data["properties"].items() if told.keys() <= {"description"}}
+    free = {each for each, schema in data["properties"].items() if schema.keys() <= {"description"}}
     for attribute in data["properties"].keys() - free:
         mutants.append({**message, "data": {**message["data"], attribute: [[]]}})
 
@@ -101,7 +101,9 @@ def test_a_message_that_lacks_something_or_has_another_kind_of_it_is_invalid(mes
         ("added", {"a": 1}),
     ],
 )
-def test_words_are_of_closed_sets_and_what_is_added_is_plain(messages: Messages, attribute: str, value: object) -> None:
+def test_schema_rejects_unknown_choices_and_added_attributes_that_are_no_scalars(
+    messages: Messages, attribute: str, value: object
+) -> None:
     message = copy.deepcopy(messages[ENDED][0])
     message["data"]["added"] = "plain"
     assert VALIDATORS[ENDED].is_valid(message)
@@ -112,7 +114,7 @@ def test_words_are_of_closed_sets_and_what_is_added_is_plain(messages: Messages,
 
 
 def table() -> str:
-    """The types as the docs show them."""
+    """Return the table of types in the docs."""
     rows = ["| type | event | what happened | data |", "|---|---|---|---|"]
     for name, cls in TYPES.items():
         link = f"[`{name}`](schemas/{name}.json)"
@@ -120,11 +122,11 @@ def table() -> str:
     return "\n".join(rows)
 
 
-def test_the_docs_have_the_table_of_types() -> None:
+def test_table_of_types_in_docs_is_up_to_date() -> None:
     page = (DOCS / "cloudevents.md").read_text(encoding="utf-8")
 
     assert table() in page, f"put this table into docs/cloudevents.md:\n{table()}"
 
 
-def without(told: dict[str, Any], name: str) -> dict[str, Any]:
-    return {each: value for each, value in told.items() if each != name}
+def without(data: dict[str, Any], name: str) -> dict[str, Any]:
+    return {each: value for each, value in data.items() if each != name}

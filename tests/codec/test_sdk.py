@@ -1,4 +1,4 @@
-"""The SDK of CloudEvents reads what we write, and we read what it writes."""
+"""Compatibility with the CloudEvents SDK, in both directions."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from encore_storage.codec import EventCodec
 SDK = JSONFormat()
 
 
-def test_the_sdk_reads_every_message_with_the_same_attributes_and_data(
-    codec: EventCodec, events: list[BaseEvent]
-) -> None:
+def test_sdk_reads_every_message(codec: EventCodec, events: list[BaseEvent]) -> None:
     for event in events:
         line = codec.encode(event, id="1", time=1790000000.25)
 
@@ -30,7 +28,7 @@ def test_the_sdk_reads_every_message_with_the_same_attributes_and_data(
         assert read.get_data() == json.loads(line)["data"]
 
 
-def test_we_read_every_message_that_the_sdk_writes(codec: EventCodec, events: list[BaseEvent]) -> None:
+def test_decode_reads_every_message_of_the_sdk(codec: EventCodec, events: list[BaseEvent]) -> None:
     for event in events:
         line = codec.encode(event)
 
@@ -39,7 +37,7 @@ def test_we_read_every_message_that_the_sdk_writes(codec: EventCodec, events: li
         assert codec.encode(message.event, id=message.id) == line
 
 
-def test_we_read_what_another_program_has_made_with_the_sdk(codec: EventCodec) -> None:
+def test_decode_reads_a_message_made_with_the_sdk(codec: EventCodec) -> None:
     time = dt.datetime(2026, 11, 24, 16, 30, tzinfo=dt.timezone(dt.timedelta(hours=1)))
     attributes = {
         "id": "x",

@@ -1,4 +1,4 @@
-"""A little of everything that can happen in stores, with real stores."""
+"""A workload on real stores that emits every type of event."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from encore_storage.events import StoreDeleteEvent
 
 
 class Failing:
-    """A source of data whose second read fails."""
+    """A source of data; its second read fails."""
 
     def __init__(self, error: BaseException) -> None:
         self._error = error
@@ -26,7 +26,7 @@ class Failing:
 
 
 def run(manager: EventManager, folder: Path) -> None:
-    """Have every type of event emitted, with every outcome."""
+    """Emit every type of event, with every outcome."""
     (folder / "files").mkdir()
     with (
         FileSystemStore(folder / "files", name="files", event_manager=manager) as files,

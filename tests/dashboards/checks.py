@@ -1,4 +1,4 @@
-"""What must be true of a dashboard beside a Prometheus that scrapes what it is about: each problem is a sentence."""
+"""Checks of a dashboard against a Prometheus; each problem is a sentence."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from tests.dashboards.lint import Dashboard, panels, parse
 from tests.dashboards.servers import Prometheus, Series
 
 SHOWN = 20
-"""Seconds of the time range that is looked at."""
+"""The time range in seconds."""
 
 GRAFANA = {"__rate_interval": "8s", "__interval": "2s", "__range": f"{SHOWN}s"}
 
 
-def everything(dashboard: Dashboard) -> dict[str, str]:
-    """The values of its variables where All is chosen, as Grafana writes them into a query."""
-    return {**GRAFANA, **{one["name"]: _everything(one) for one in dashboard["templating"]["list"]}}
+def all_selected(dashboard: Dashboard) -> dict[str, str]:
+    """Return the values of the variables if All is selected, as Grafana writes them into a query."""
+    return {**GRAFANA, **{one["name"]: _all_value(one) for one in dashboard["templating"]["list"]}}
 
 
-def chosen(dashboard: Dashboard, choices: Mapping[str, str]) -> dict[str, str]:
-    """The values of its variables where one value of each is chosen."""
+def selected(dashboard: Dashboard, choices: Mapping[str, str]) -> dict[str, str]:
+    """Return the values of the variables if one value of each is selected."""
     escaped = {name: value.replace(".", r"\\.") for name, value in choices.items()}
-    return {**everything(dashboard), **escaped}
+    return {**all_selected(dashboard), **escaped}
 
 
 def without_data(dashboard: Dashboard, prometheus: Prometheus, values: Mapping[str, str]) -> Iterator[str]:
-    """Queries that give nothing that could be drawn, ratios that are none, and legends that name no label."""
+    """Yield queries without finite data, ratios out of range and legends with missing labels."""
     for panel, target in _queries(dashboard):
         where = f"{panel['title']!r}, query {target['refId']}"
         series = _answer(prometheus, promql.runnable(target["expr"], values), instant=bool(target.get("instant")))
@@ -39,23 +39,23 @@ def without_data(dashboard: Dashboard, prometheus: Prometheus, values: Mapping[s
         if any(map(math.isinf, numbers)) or (
             "histogram_quantile" not in target["expr"] and any(map(math.isnan, numbers))
         ):
-            yield f"{where}: {sorted(set(map(str, numbers)))[-3:]} are among the data"
+            yield f"{where}: {sorted(set(map(str, numbers)))[-3:]} in the data"
         if _is_ratio(panel, target) and not all(0 <= number <= 1 for number in numbers if not math.isnan(number)):
-            yield f"{where}: {min(numbers)} to {max(numbers)} is no ratio"
+            yield f"{where}: {min(numbers)} to {max(numbers)} is not a ratio"
         for label in promql.legend_labels(target.get("legendFormat", "")):
             if not all(label in one.labels for one in series):
-                yield f"{where}: the legend names {label}, which not all series have"
+                yield f"{where}: the legend has {label}, which not all series have"
 
 
 def unknown_names(dashboard: Dashboard, known: Collection[str]) -> Iterator[str]:
-    """Metrics that a query names and nobody has."""
+    """Yield metrics in queries that do not exist."""
     for panel, target in _queries(dashboard):
         for name in promql.metric_names(parse(target["expr"], dashboard)) - set(known):
             yield f"{panel['title']!r}, query {target['refId']}: there is no metric {name}"
 
 
 def names(dashboard: Dashboard) -> set[str]:
-    """All metrics that its queries name."""
+    """Return all metrics in its queries."""
     return {name for _, target in _queries(dashboard) for name in promql.metric_names(parse(target["expr"], dashboard))}
 
 
@@ -63,7 +63,7 @@ def _queries(dashboard: Dashboard) -> Iterator[tuple[dict[str, Any], dict[str, A
     return ((panel, target) for panel in panels(dashboard) for target in panel["targets"])
 
 
-def _everything(variable: Mapping[str, Any]) -> str:
+def _all_value(variable: Mapping[str, Any]) -> str:
     return str(variable.get("allValue") or variable["query"])
 
 
@@ -75,7 +75,7 @@ def _answer(prometheus: Prometheus, expr: str, *, instant: bool) -> list[Series]
 
 
 def _is_ratio(panel: Mapping[str, Any], target: Mapping[str, Any]) -> bool:
-    """Whether the query's unit says so; what is left of a budget is less than nothing where it is overspent."""
+    """Return whether the query is a ratio by its unit, except budgets, which may be negative."""
     named = {column["matcher"]["options"]: column["properties"] for column in panel["fieldConfig"]["overrides"]}
     renamed = [one["options"]["renameByName"] for one in panel.get("transformations", []) if one["id"] == "organize"]
     column = renamed[0].get(f"Value #{target['refId']}", "") if renamed else ""

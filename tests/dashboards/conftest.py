@@ -1,4 +1,4 @@
-"""A program at work and a Prometheus that scrapes it, once for all tests that look at them."""
+"""A running program and a Prometheus that scrapes it, shared by all tests."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.dashboards.servers import Prometheus, binary, prometheus_config
 
 RULES = Path(__file__).parents[2] / "dashboards" / "prometheus"
 SCRAPES = 10
-"""How many scrapes there are before the first test looks."""
+"""Number of scrapes before the first test."""
 
 
 class Live(NamedTuple):
-    """The program, and the Prometheus that scrapes it every second as the job encore."""
+    """The program, and the Prometheus that scrapes it every second as job encore."""
 
     scenario: Scenario
     prometheus: Prometheus
@@ -25,12 +25,12 @@ class Live(NamedTuple):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have what is live looked at first, so that it is one worker of pytest-xdist that does so."""
+    """Run tests of the fixture `live` first, so that a single worker of pytest-xdist starts it."""
     items.sort(key=lambda item: "live" not in getattr(item, "fixturenames", ()))
 
 
-def hurried(folder: Path) -> list[Path]:
-    """The rules as they are written, for tests: what waits for a minute does not, for two minutes waits 2 seconds."""
+def fast_rules(folder: Path) -> list[Path]:
+    """Write the rules with shorter intervals: 1 minute becomes none, 2 minutes become 2 seconds."""
     rules = [RULES / "encore-recording.yml", RULES / "encore-alerts.yml"]
     for path in rules:
         text = path.read_text(encoding="utf-8").replace("  interval: 1m\n", "").replace("for: 2m\n", "for: 2s\n")
@@ -40,8 +40,8 @@ def hurried(folder: Path) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    binary("prometheus", package="prometheus")  # before anything is started
-    rule_files = hurried(tmp_path_factory.mktemp("rules"))
+    binary("prometheus", package="prometheus")  # skips before anything is started
+    rule_files = fast_rules(tmp_path_factory.mktemp("rules"))
     with (
         Scenario() as scenario,
         Prometheus(prometheus_config({"encore": [scenario.target]}, rule_files=rule_files)) as prometheus,

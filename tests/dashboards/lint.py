@@ -1,7 +1,6 @@
-"""The rules of Grafana's dashboard-linter that apply to dashboards of Prometheus, held for every type of panel.
+"""The rules of Grafana's dashboard-linter for Prometheus, applied to every type of panel.
 
-What a rule asks is what https://github.com/grafana/dashboard-linter asks, or more where that lets pass what it means
-to find.
+See https://github.com/grafana/dashboard-linter; some rules are stricter here.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ UNITS: Final = frozenset(_UNIT_IDS.split())
 
 
 def panels(dashboard: Dashboard) -> Iterator[dict[str, Any]]:
-    """All panels but the rows, those that stand in a collapsed row included."""
+    """Yield all panels except rows, including those in collapsed rows."""
     for panel in dashboard.get("panels") or []:
         if panel.get("type") != "row":
             yield panel
@@ -61,20 +60,20 @@ def panels(dashboard: Dashboard) -> Iterator[dict[str, Any]]:
 
 
 def targets(dashboard: Dashboard) -> Iterator[tuple[str, dict[str, Any]]]:
-    """All queries of all panels, each with the words that say where it stands."""
+    """Yield all queries of all panels, each with its location in words."""
     for panel in panels(dashboard):
         for target in panel.get("targets") or []:
-            yield f"{_called(panel)}, query {target.get('refId')} {target.get('expr')!r}", target
+            yield f"{_title(panel)}, query {target.get('refId')} {target.get('expr')!r}", target
 
 
 def variables(dashboard: Dashboard) -> list[dict[str, Any]]:
-    """The variables that the dashboard defines, in its order."""
+    """Return the variables of the dashboard, in order."""
     found: list[dict[str, Any]] = dashboard.get("templating", {}).get("list", [])
     return found
 
 
 def values(dashboard: Dashboard) -> dict[str, str]:
-    """What its variables stand for outside of strings: the current value, or the name where there is none."""
+    """Return the current values of the variables; a variable without one stands for its name."""
     found = {}
     for variable in variables(dashboard):
         is_constant = variable["type"] == "constant"
@@ -86,7 +85,7 @@ def values(dashboard: Dashboard) -> dict[str, str]:
 
 
 def parse(query: str, dashboard: Dashboard) -> Expr:
-    """The tree of one of its queries; a ValueError says what is wrong with it."""
+    """Parse a query of the dashboard, or raise a ValueError."""
     known = values(dashboard)
     if undefined := promql.variables(query) - known.keys() - promql.STAND_INS.keys():
         raise ValueError(f"the dashboard has no variable {', '.join(sorted(undefined))}")
@@ -94,7 +93,7 @@ def parse(query: str, dashboard: Dashboard) -> Expr:
 
 
 def trees(dashboard: Dashboard) -> Iterator[tuple[str, Expr]]:
-    """The trees of all queries that are valid; those that aren't are left to target-promql."""
+    """Yield the trees of all valid queries; target-promql reports the others."""
     for where, target in targets(dashboard):
         try:
             yield where, parse(target.get("expr") or "", dashboard)
@@ -121,32 +120,32 @@ def template_for(name: str, dashboard: Dashboard) -> Iterator[str]:
 
 
 def template_label_promql(dashboard: Dashboard) -> Iterator[str]:
-    for variable in _asked(dashboard):
+    for variable in _queried(dashboard):
         query = variable.get("query")
         text = query.get("query") if isinstance(query, dict) else query
         try:
-            _check_question(text or "", dashboard)
+            _check_variable_query(text or "", dashboard)
         except (ValueError, re.error) as error:
-            yield f"Variable {variable.get('name')!r} asks {text!r}: {error}."
+            yield f"Variable {variable.get('name')!r} has the query {text!r}: {error}."
 
 
 def template_on_time_change_reload(dashboard: Dashboard) -> Iterator[str]:
-    for variable in _asked(dashboard):
+    for variable in _queried(dashboard):
         yield from _differences(variable, refresh=(ON_TIME_RANGE_CHANGE,))
 
 
 def panel_datasource(dashboard: Dashboard) -> Iterator[str]:
-    asking = [(_called(panel), panel) for panel in panels(dashboard)]
-    for where, asks in [*asking, *targets(dashboard)]:
-        if asks.get("datasource") not in SOURCES:
-            yield f"{where}: its data source should be {SOURCES[0]}, not {asks.get('datasource')}."
+    located = [(_title(panel), panel) for panel in panels(dashboard)]
+    for where, item in [*located, *targets(dashboard)]:
+        if item.get("datasource") not in SOURCES:
+            yield f"{where}: its data source should be {SOURCES[0]}, not {item.get('datasource')}."
 
 
 def panel_title_description(dashboard: Dashboard) -> Iterator[str]:
     for panel in panels(dashboard):
         for key in ("title", "description"):
             if not (panel.get(key) or "").strip():
-                yield f"{_called(panel)} has no {key}."
+                yield f"{_title(panel)} has no {key}."
 
 
 def panel_units(dashboard: Dashboard) -> Iterator[str]:
@@ -157,16 +156,16 @@ def panel_units(dashboard: Dashboard) -> Iterator[str]:
             settings += [(each["id"], each.get("value")) for each in override.get("properties", [])]
         units = [value for key, value in settings if key == "unit" and value]
         reduced = panel.get("options", {}).get("reduceOptions", {})
-        # What is shown as words needs no unit; an empty list of mappings, as Grafana writes it everywhere, shows none.
+        # Values shown as words need no unit. Grafana always writes a list of mappings, so an empty one does not count.
         words = ("mappings", True) in [(key, bool(value)) for key, value in settings]
         words = words or (panel.get("type") == "stat" and bool(reduced.get("fields")))
         if not units and not words:
-            yield f"{_called(panel)} has no unit."
-        yield from (f"{_called(panel)} has the unit {unit!r}, which isn't one." for unit in units if unit not in UNITS)
+            yield f"{_title(panel)} has no unit."
+        yield from (f"{_title(panel)} has the unknown unit {unit!r}." for unit in units if unit not in UNITS)
 
 
 def panel_no_targets(dashboard: Dashboard) -> Iterator[str]:
-    return (f"{_called(panel)} has no queries." for panel in panels(dashboard) if not panel.get("targets"))
+    return (f"{_title(panel)} has no queries." for panel in panels(dashboard) if not panel.get("targets"))
 
 
 def target_promql(dashboard: Dashboard) -> Iterator[str]:
@@ -174,7 +173,7 @@ def target_promql(dashboard: Dashboard) -> Iterator[str]:
         try:
             parse(target.get("expr") or "", dashboard)
         except ValueError as error:
-            yield f"{where} is no valid PromQL: {error}."
+            yield f"{where} is not valid PromQL: {error}."
 
 
 def target_rate_interval(dashboard: Dashboard) -> Iterator[str]:
@@ -182,9 +181,9 @@ def target_rate_interval(dashboard: Dashboard) -> Iterator[str]:
         for node, ancestors in promql.walk(tree):
             caller = ancestors[-1] if ancestors else None
             if isinstance(node, MatrixSelector | SubqueryExpr) and isinstance(caller, Call):
-                told, allowed = RANGES.get(caller.func.name, ("", {node.range}))
+                advice, allowed = RANGES.get(caller.func.name, ("", {node.range}))
                 if node.range not in allowed:
-                    yield f"{where}: the range of {caller.func.name} should be {told}."
+                    yield f"{where}: the range of {caller.func.name} should be {advice}."
 
 
 def target_matcher(label: str, dashboard: Dashboard) -> Iterator[str]:
@@ -197,13 +196,13 @@ def target_matcher(label: str, dashboard: Dashboard) -> Iterator[str]:
 def target_counter_agg(dashboard: Dashboard) -> Iterator[str]:
     for where, tree in trees(dashboard):
         for selector in promql.selectors(tree):
-            names = re.findall(r"[\w:]+", selector.name)  # more than one where the name is a pattern
+            names = re.findall(r"[\w:]+", selector.name)  # several if the name is a pattern
             if any(name.endswith(COUNTER_SUFFIXES) for name in names) and selector.ranged_by not in RANGES:
-                yield f"{where}: the counter {selector.name!r} should stand in rate, irate or increase over a range."
+                yield f"{where}: the counter {selector.name!r} should be in rate, irate or increase over a range."
 
 
 def uneditable_dashboard(dashboard: Dashboard) -> Iterator[str]:
-    if dashboard.get("editable") is not False:  # Grafana takes it as editable where nothing is said
+    if dashboard.get("editable") is not False:  # the default is editable
         yield "The dashboard should say 'editable': false."
 
 
@@ -228,12 +227,12 @@ RULES: Final[Mapping[str, Callable[[Dashboard], Iterator[str]]]] = MappingProxyT
 )
 
 
-def _called(panel: dict[str, Any]) -> str:
+def _title(panel: dict[str, Any]) -> str:
     return f"Panel {panel.get('id')} {panel.get('title')!r}"
 
 
-def _asked(dashboard: Dashboard) -> Iterator[dict[str, Any]]:
-    """The variables whose values come from a query."""
+def _queried(dashboard: Dashboard) -> Iterator[dict[str, Any]]:
+    """Return the variables with a query."""
     return (variable for variable in variables(dashboard) if variable.get("type") == "query")
 
 
@@ -244,8 +243,8 @@ def _differences(variable: dict[str, Any], **allowed: tuple[Any, ...]) -> Iterat
             yield f"Variable {variable.get('name')!r} should have the {key} {wanted}, not {variable.get(key)!r}."
 
 
-def _check_question(text: str, dashboard: Dashboard) -> None:
-    """Raise an error unless the data source for Prometheus answers this query of a variable."""
+def _check_variable_query(text: str, dashboard: Dashboard) -> None:
+    """Raise an error unless the text is a valid query of a variable."""
     found = re.fullmatch(r"(\w+)\((.*)\)", text.strip(), re.DOTALL)
     function, argument = found.groups() if found else ("", "")
     selector: str | None = None

@@ -1,4 +1,4 @@
-"""What tests share about PromQL in dashboards: Grafana's variables, the tree of a query, and what stands in it."""
+"""PromQL in dashboards: Grafana's variables, and the tree of a query."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import promql_parser
 from promql_parser import Call, Expr, MatchOp, MatrixSelector, ParenExpr, VectorSelector
 
-# Ranges that nobody writes: in a tree that has been parsed they still tell which variable stood there.
+# Unusual ranges, so that a parsed tree still shows which variable was there.
 RATE_INTERVAL: Final = timedelta(seconds=7_654_321)
 INTERVAL: Final = timedelta(seconds=7_654_323)
 RANGE: Final = timedelta(seconds=7_654_329)
@@ -40,12 +40,12 @@ STAND_INS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
-# A name begins with a letter or an underscore, so that the $1 of label_replace is none.
+# A name starts with a letter or an underscore, which excludes the $1 of label_replace.
 _VARIABLE = re.compile(r"\$(?P<plain>[A-Za-z_]\w*)|\$\{(?P<braced>[A-Za-z_]\w*)(?:\.[^:}]+)?(?::[^}]+)?\}")
 _UNTOUCHED = r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`|\#[^\n]*"""
 _UNTOUCHED_OR_VARIABLE = re.compile(f"(?P<untouched>{_UNTOUCHED})|{_VARIABLE.pattern}")
 _LEGEND_LABEL = re.compile(r"\{\{\s*(.+?)\s*\}\}")
-# By their words, since they can't be hashed.
+# By their text, since they are not hashable.
 _OPERATORS: Final = {
     str(MatchOp.Equal): "=",
     str(MatchOp.NotEqual): "!=",
@@ -55,7 +55,7 @@ _OPERATORS: Final = {
 
 
 class Matcher(NamedTuple):
-    """One matcher of a selector, as it is written: ``("job", "=~", "$job")``."""
+    """One matcher of a selector, such as ``("job", "=~", "$job")``."""
 
     label: str
     operator: str
@@ -64,9 +64,9 @@ class Matcher(NamedTuple):
 
 @dataclass(frozen=True)
 class Selector:
-    """One vector selector of a query, and the nodes around it, outermost first and without parentheses.
+    """One vector selector of a query, with its enclosing nodes, outermost first and without parentheses.
 
-    Its name is the metric's, or the pattern that the names must match, or empty.
+    Its name is the metric, or the pattern of its name, or empty.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Selector:
 
     @property
     def ranged_by(self) -> str | None:
-        """The function that is called with a range of this selector, or None."""
+        """The function that takes a range of this selector, or None."""
         match self.ancestors[-2:]:
             case (Call() as call, MatrixSelector()):
                 return call.func.name
@@ -83,7 +83,7 @@ class Selector:
 
 
 def variables(query: str) -> frozenset[str]:
-    """The names of Grafana's variables that a query mentions, inside of strings too.
+    """Return the names of Grafana's variables in a query, including its strings.
 
     >>> sorted(variables('sum(rate(a_total{job=~"$job", store=~"${store:regex}"}[$__rate_interval]))'))
     ['__rate_interval', 'job', 'store']
@@ -92,7 +92,7 @@ def variables(query: str) -> frozenset[str]:
 
 
 def parsable(query: str, values: Mapping[str, str] = STAND_INS) -> str:
-    """The query with values for the variables outside of strings; what has no value stays.
+    """Replace the variables outside of strings that have a value.
 
     >>> parsable('rate(a_total{job=~"$job"}[$__rate_interval])')
     'rate(a_total{job=~"$job"}[7654321s])'
@@ -107,7 +107,7 @@ def parsable(query: str, values: Mapping[str, str] = STAND_INS) -> str:
 
 
 def runnable(query: str, values: Mapping[str, str]) -> str:
-    """The query as Prometheus gets it: every variable replaced, a KeyError where one has no value.
+    """Replace every variable, as Grafana does; raise a KeyError for one without a value.
 
     >>> runnable('rate(a_total{job=~"$job"}[$__rate_interval])', {"job": ".+", "__rate_interval": "1m"})
     'rate(a_total{job=~".+"}[1m])'
@@ -116,19 +116,20 @@ def runnable(query: str, values: Mapping[str, str]) -> str:
 
 
 def parse(query: str, values: Mapping[str, str] = MappingProxyType({})) -> Expr:
-    """The tree of a query, the dashboard's variables outside of strings having these values.
+    """Parse a query, with these values for the dashboard's variables outside of strings.
 
-    Raises a ValueError that says what is wrong with the query.
+    Raises:
+        ValueError: the query is invalid.
     """
     tree: Expr = promql_parser.parse(parsable(query, {**STAND_INS, **values}))
     for node, _ in walk(tree):
         if isinstance(node, VectorSelector) and node.matchers.or_matchers:
-            raise ValueError("'or' between matchers is not Prometheus's")  # the parser takes it, for VictoriaMetrics
+            raise ValueError("'or' between matchers is not PromQL")  # the parser accepts it, for VictoriaMetrics
     return tree
 
 
 def walk(tree: Expr) -> Iterator[tuple[Expr, tuple[Expr, ...]]]:
-    """Every node but the parentheses, with the nodes around it, outermost first.
+    """Yield every node except parentheses, with its enclosing nodes, outermost first.
 
     >>> for node, ancestors in walk(parse("sum((rate(a_total[$__rate_interval])))")):
     ...     print(len(ancestors), type(node).__name__)
@@ -154,7 +155,7 @@ def walk(tree: Expr) -> Iterator[tuple[Expr, tuple[Expr, ...]]]:
 
 
 def selectors(tree: Expr) -> Iterator[Selector]:
-    """Every vector selector of a query, from left to right.
+    """Yield every vector selector of a query, from left to right.
 
     >>> [one] = selectors(parse('rate(a_total{job=~"$job"}[5m])'))
     >>> one.name, one.ranged_by, one.matchers
@@ -168,7 +169,7 @@ def selectors(tree: Expr) -> Iterator[Selector]:
 
 
 def metric_names(tree: Expr) -> frozenset[str]:
-    """The metrics that a query reads; where it matches names with a pattern, the pattern.
+    """Return the metrics of a query, or the patterns of their names.
 
     >>> sorted(metric_names(parse('a / on (store) group_left b{c="d"}')))
     ['a', 'b']
@@ -177,7 +178,7 @@ def metric_names(tree: Expr) -> frozenset[str]:
 
 
 def legend_labels(legend: str) -> tuple[str, ...]:
-    """The labels that a legend names, in its order.
+    """Return the labels in a legend, in order.
 
     >>> legend_labels("{{operation}} of {{ store }}")
     ('operation', 'store')

@@ -1,7 +1,7 @@
-"""A program that works with its stores for as long as its stdin is open, and does everything that a dashboard can show.
+"""A program that produces everything a dashboard can show, until its stdin is closed.
 
-It prints where its metrics are. A line tells it what to do from then on, and is printed once that is so: break STORE,
-mend STORE, quiet, busy.
+It prints the address of its metrics. The commands `break STORE`, `mend STORE`, `quiet` and `busy` on stdin change its
+behaviour; each is printed once it takes effect.
 """
 
 from __future__ import annotations
@@ -27,41 +27,41 @@ from encore_storage.metadata import Metadata
 from encore_storage.subscribers import MetricsSubscriber
 
 PAUSE = 0.015
-"""Seconds between two jobs: all of them take less than a second."""
+"""Seconds between two jobs."""
 
 SIZES = (100, 1_000, 20_000, 300_000, 2_000_000, 5_000_000)
-ERRORS = (OSError("it gives up"), PermissionError("not yours"), TimeoutError(), OSError(errno.ENOSPC, "disk full"))
+ERRORS = (OSError("I/O error"), PermissionError("not permitted"), TimeoutError(), OSError(errno.ENOSPC, "disk full"))
 
 
 class BreakableStore(AbstractStore):
-    """A store that can be broken: from then on four operations of five fail."""
+    """A store in which four of five operations fail while it is broken."""
 
     broken = False
-    _luck = itertools.cycle((False, False, True, False, False))
+    _successes = itertools.cycle((False, False, True, False, False))
 
     def _check_key(self, key: str) -> None:
         super()._check_key(key)
-        self._use_hardware()
+        self._fail_if_broken()
 
     def _items(self) -> Iterator[tuple[str, Metadata]]:
-        self._use_hardware()
+        self._fail_if_broken()
         return super()._items()
 
-    def _use_hardware(self) -> None:
-        if self.broken and not next(self._luck):
-            raise OSError(errno.EIO, "the disk gives up")
+    def _fail_if_broken(self) -> None:
+        if self.broken and not next(self._successes):
+            raise OSError(errno.EIO, "broken disk")
 
 
 class Archive(BreakableStore, SqliteStore):
-    """Values in a database."""
+    """A breakable database."""
 
 
 class Reports(BreakableStore, FileSystemStore):
-    """Values in files."""
+    """A breakable directory."""
 
 
 class Memory(BreakableStore, DictMemoryStore):
-    """Values in memory; the next commit or rollback fails if it is told to."""
+    """A breakable memory store; `failing` makes the next commit or rollback fail."""
 
     failing: str | None = None
 
@@ -76,11 +76,11 @@ class Memory(BreakableStore, DictMemoryStore):
     def _fail(self, moment: str) -> None:
         if self.failing == moment:
             self.failing = None
-            raise ConnectionError(f"the {moment} was lost on its way")
+            raise ConnectionError(f"connection lost during the {moment}")
 
 
 class FailingSource(io.BytesIO):
-    """A file that gives a few bytes, and then fails."""
+    """A file that fails after a few bytes."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(bytes(50))
@@ -93,59 +93,59 @@ class FailingSource(io.BytesIO):
 
 
 class SlowSource(io.BytesIO):
-    """A file that gives a few bytes at a time, and lets one wait for each of them."""
+    """A file that returns a few bytes at a time, slowly."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         time.sleep(0.03)
         return super().read(10_000)
 
 
-class Overtaken(BaseEvent):
-    """What nobody has the time for."""
+class Dropped(BaseEvent):
+    """An event that is dropped."""
 
 
-def write(store: AbstractStore, turn: int) -> None:
-    data = io.BytesIO(bytes(SIZES[turn % len(SIZES)]))
-    store.set("daily", (data, {"turn": turn, "kind": "report"}))
-    store.from_bytes(f"hourly/{turn % 24}", bytes(SIZES[turn % 3]))
+def write(store: AbstractStore, number: int) -> None:
+    data = io.BytesIO(bytes(SIZES[number % len(SIZES)]))
+    store.set("daily", (data, {"number": number, "kind": "report"}))
+    store.from_bytes(f"hourly/{number % 24}", bytes(SIZES[number % 3]))
 
 
-def replace(store: AbstractStore, turn: int) -> None:
+def replace(store: AbstractStore, number: int) -> None:
     if store.exists("draft"):
         store.delete("draft")
-    store.from_bytes("draft", bytes(SIZES[turn % 4]))
+    store.from_bytes("draft", bytes(SIZES[number % 4]))
     store.from_bytes("draft", bytes(200))
 
 
-def describe(store: AbstractStore, turn: int) -> None:
-    store.set_metadata(f"note/{turn % 3}", {"turn": turn})
-    store.update_metadata(f"note/{turn % 3}", {"kind": "note"})
+def describe(store: AbstractStore, number: int) -> None:
+    store.set_metadata(f"note/{number % 3}", {"number": number})
+    store.update_metadata(f"note/{number % 3}", {"kind": "note"})
 
 
-def read(store: AbstractStore, turn: int) -> None:
+def read(store: AbstractStore, number: int) -> None:
     store.to_bytes("daily")
     store.get_metadata("daily")
     with store.get_data_range("daily", 10, 90) as data:
         data.read()
 
 
-def look(store: AbstractStore, turn: int) -> None:
+def look(store: AbstractStore, number: int) -> None:
     list(store.query(kind="report"))
 
 
-def wait(store: AbstractStore, turn: int) -> None:
-    """Write what comes slowly, so that it is told in steps."""
+def wait(store: AbstractStore, number: int) -> None:
+    """Write from a slow source, so that step events are emitted."""
     store.set_data("feed", SlowSource(bytes(40_000)))
 
 
-def miss(store: AbstractStore, turn: int) -> None:
+def miss(store: AbstractStore, number: int) -> None:
     for operation in (store.to_bytes, store.get_data_range, store.get_metadata, store.delete):
         with contextlib.suppress(KeyError):
             operation("nowhere")
 
 
-def fail(store: AbstractStore, turn: int) -> None:
-    """Do what is wrong, in several ways."""
+def fail(store: AbstractStore, number: int) -> None:
+    """Cause errors of several kinds."""
     no_key: Any = None
     mistakes: tuple[Callable[[], object], ...] = (
         *(partial(store.set_data, "daily", FailingSource(error)) for error in ERRORS),
@@ -161,53 +161,53 @@ def fail(store: AbstractStore, turn: int) -> None:
             mistake()
 
 
-def cancel(store: AbstractStore, turn: int) -> None:
-    """Forget a stream that was never closed, and interrupt a write."""
+def cancel(store: AbstractStore, number: int) -> None:
+    """Leave a stream unclosed, and interrupt a write."""
     store.get_data("daily")
     with contextlib.suppress(KeyboardInterrupt):
         store.set_data("daily", FailingSource(KeyboardInterrupt()))
 
 
-def commit(store: AbstractStore, turn: int) -> None:
+def commit(store: AbstractStore, number: int) -> None:
     with store.transaction("import"):
-        for number in range(turn % 4 + 1):
-            store.from_bytes(f"import/{number}", b"1")
+        for index in range(number % 4 + 1):
+            store.from_bytes(f"import/{index}", b"1")
 
 
-def lose(ledger: Memory, turn: int) -> None:
-    """Roll back, lose a commit on its way, and then a rollback."""
+def lose(ledger: Memory, number: int) -> None:
+    """Roll back, fail a commit, and fail a rollback."""
     with contextlib.suppress(OSError), ledger.transaction("import"):
         ledger.from_bytes("import/0", b"2")
-        raise OSError("there is no more")
+        raise OSError("end of data")
     with contextlib.suppress(OSError), ledger.transaction("commit"):
         ledger.from_bytes("sum", b"1")
         ledger.failing = "commit"
     with contextlib.suppress(OSError), ledger.transaction("rollback"):
         ledger.from_bytes("sum", b"2")
         ledger.failing = "rollback"
-        raise OSError("there is no more")
+        raise OSError("end of data")
 
 
-def drop_events(turn: int) -> None:
-    """End an event manager before its listener has had the time for what is queued."""
-    manager, time_has_come = EventManager(), threading.Event()
-    manager.connect(Overtaken, lambda event: time_has_come.wait())
+def drop_events(number: int) -> None:
+    """Close an event manager while events are queued."""
+    manager, closed = EventManager(), threading.Event()
+    manager.connect(Dropped, lambda event: closed.wait())
     with MetricsSubscriber().connect(manager):
         for _ in range(3):
-            manager.emit(Overtaken(), block=False)
+            manager.emit(Dropped(), block=False)
         manager.close(timeout=0)
-    time_has_come.set()
+    closed.set()
 
 
-def distrust(event: StoreDeleteEvent) -> None:
-    raise RuntimeError("a listener's own trouble")
+def fail_listener(event: StoreDeleteEvent) -> None:
+    raise RuntimeError("failing listener")
 
 
 class Program:
-    """The stores, what is done with them, and the threads that do it.
+    """The stores, and the threads that use them.
 
-    The archive is well until it is broken, the reports have errors, the cache misses and gives up, the uploads are
-    stuck, and all that there is happens to the ledger.
+    The archive works until it is broken, the reports have errors, the cache has misses and cancelled operations, the
+    uploads are stuck, and everything happens to the ledger.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -224,22 +224,22 @@ class Program:
             *(partial(fail, reports), drop_events),
         ]
         self._is_busy = True
-        self._at_job = threading.Lock()
+        self._lock = threading.Lock()
         self._over = threading.Event()
 
-    def obey(self, command: str) -> None:
-        with self._at_job:
+    def execute(self, command: str) -> None:
+        with self._lock:
             match command.split():
-                case ["quiet" | "busy" as mood]:
-                    self._is_busy = mood == "busy"
-                case ["break" | "mend" as deed, name]:
-                    self.stores[name].broken = deed == "break"
+                case ["quiet" | "busy" as state]:
+                    self._is_busy = state == "busy"
+                case ["break" | "mend" as action, name]:
+                    self.stores[name].broken = action == "break"
                 case _:
-                    raise ValueError(f"{command!r} is no command")
+                    raise ValueError(f"{command!r} is not a command")
 
     @contextlib.contextmanager
-    def at_work(self) -> Iterator[None]:
-        """A block in which the program works, and a stream and a transaction are stuck."""
+    def running(self) -> Iterator[None]:
+        """Run the program for a block, with a stuck stream and a stuck transaction."""
         for store in (*self.stores.values(), self._uploads):
             store.from_bytes("daily", bytes(100))
         begun = threading.Event()
@@ -258,39 +258,39 @@ class Program:
                     store.disconnect()
 
     def _leave_open(self, begun: threading.Event) -> None:
-        """Begin a transaction that ends only when all is over."""
+        """Hold a transaction open until the end."""
         with self._uploads.transaction("left open"):
             self._uploads.from_bytes("hourly", bytes(1_000))
             begun.set()
             self._over.wait()
 
     def _work(self) -> None:
-        """Do one job after the other, until all is over."""
-        jobs = ((job, turn) for turn in itertools.count() for job in self._jobs)
+        """Run one job after another until the end."""
+        jobs = ((job, number) for number in itertools.count() for job in self._jobs)
         while not self._over.wait(PAUSE):
-            with self._at_job, contextlib.suppress(OSError):  # of a store that is broken
+            with self._lock, contextlib.suppress(OSError):  # from a broken store
                 if self._is_busy:
-                    job, turn = next(jobs)
-                    job(turn)
+                    job, number = next(jobs)
+                    job(number)
 
 
-def say(line: str) -> None:
+def write_line(line: str) -> None:
     sys.stdout.write(line)
     sys.stdout.flush()
 
 
 def main() -> None:
-    logging.getLogger("encore_events").disabled = True  # what fails here is meant to
-    get_event_manager().connect(StoreDeleteEvent, distrust, {"store": "ledger"})
+    logging.getLogger("encore_events").disabled = True  # the errors are intended
+    get_event_manager().connect(StoreDeleteEvent, fail_listener, {"store": "ledger"})
     with contextlib.ExitStack() as stack:
         program = Program(Path(stack.enter_context(tempfile.TemporaryDirectory())))
-        metrics = MetricsSubscriber(max_stores=len(program.stores) + 1)  # and the uploads: the tenants are too many
+        metrics = MetricsSubscriber(max_stores=len(program.stores) + 1)  # plus the uploads; the tenants overflow
         observed = stack.enter_context(monitor(logs=False, metrics=metrics, port=0))
-        stack.enter_context(program.at_work())
-        say(f"{observed.address}\n")
+        stack.enter_context(program.running())
+        write_line(f"{observed.address}\n")
         for line in sys.stdin:
-            program.obey(line.strip())
-            say(line)
+            program.execute(line.strip())
+            write_line(line)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The scenario, started in a process of its own."""
+"""The scenario in a separate process."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-from tests.dashboards.servers import LONG
+from tests.dashboards.servers import TIMEOUT
 
 SCRIPT = Path(__file__).with_name("scenario.py")
 
 
 class ScenarioError(Exception):
-    """The scenario went wrong: what it said of that."""
+    """The scenario failed; the message has its standard error."""
 
 
 class Scenario:
-    """The scenario at work, for a block; in its process, warnings are errors.
+    """The scenario, running for a block with warnings as errors.
 
     Attributes:
-        address: where its metrics are.
+        address: of its metrics.
     """
 
     def __enter__(self) -> Self:
-        """Start it, and wait until it is at work."""
+        """Start the process, and wait until it runs."""
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")
         self._process = subprocess.Popen(
             [sys.executable, SCRIPT],
@@ -47,20 +47,20 @@ class Scenario:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End it.
+        """End the process.
 
         Raises:
-            ScenarioError: something went wrong in it.
+            ScenarioError: the scenario failed.
         """
         self._end()
 
     @property
     def target(self) -> str:
-        """Its host and port, for a scraper."""
+        """Its host and port."""
         return urlsplit(self.address).netloc
 
     def send(self, command: str) -> None:
-        """Tell it what to do from now on, and wait until it does: 'break archive', 'mend archive', 'quiet', 'busy'."""
+        """Send a command, such as 'break archive', and wait until it takes effect."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{command}\n")
         self._process.stdin.flush()
@@ -72,9 +72,9 @@ class Scenario:
 
     def _end(self) -> None:
         with self._errors, self._process, contextlib.ExitStack() as ending:
-            ending.callback(self._process.kill)  # if it does not end by itself
-            self._process.communicate(timeout=LONG)
+            ending.callback(self._process.kill)  # unless it has ended by itself
+            self._process.communicate(timeout=TIMEOUT)
             self._errors.seek(0)
-            said = self._errors.read()
-        if said or self._process.returncode:
-            raise ScenarioError(f"it ended with {self._process.returncode}:\n{said}")
+            errors = self._errors.read()
+        if errors or self._process.returncode:
+            raise ScenarioError(f"it ended with {self._process.returncode}:\n{errors}")

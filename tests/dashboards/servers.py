@@ -1,4 +1,4 @@
-"""A real Prometheus and a real Alertmanager, each in a process of its own, and somebody whom the latter can call."""
+"""Real Prometheus and Alertmanager processes, and a webhook for the latter."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from urllib.parse import urlencode
 import pytest
 
 T = TypeVar("T")
-LONG = 60.0
-"""Seconds that a test waits for a server: never spent, unless it fails."""
+TIMEOUT = 60.0
+"""Seconds that a test waits for a server before it fails."""
 
 PAUSE = 0.1
-"""Seconds between two looks at what is being waited for."""
+"""Seconds between two polls."""
 
 Config = Mapping[str, Any] | str
-"""The configuration of a server: YAML, or what becomes JSON, which is YAML."""
+"""The configuration of a server: YAML, or a mapping that is written as JSON."""
 
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _listening = re.compile(r'msg="Listening on".* address=(\S+)')
 
 
 class ServerError(Exception):
-    """What a server has refused, in its own words; or how it died."""
+    """An error message of a server, or its exit status and log."""
 
 
 class Sample(NamedTuple):
-    """One value of one series; a scalar has no labels."""
+    """One value of a series; a scalar has no labels."""
 
     labels: dict[str, str]
     value: float
@@ -55,7 +55,7 @@ class Series(NamedTuple):
 
 
 def binary(*names: str, package: str) -> str:
-    """The path of the first program of these names that is installed; without any, the test is skipped, or fails."""
+    """Return the path of the first installed program; if there is none, skip or fail the test."""
     found = [path for name in names if (path := shutil.which(name))]
     if not found:
         give_up = pytest.fail if os.environ.get("ENCORE_REQUIRE_SERVERS") == "1" else pytest.skip
@@ -64,26 +64,26 @@ def binary(*names: str, package: str) -> str:
 
 
 def fetch(address: str) -> tuple[int, str]:
-    """The status of the answer, and its text, whatever proxies there are for other addresses."""
+    """Return the status and the text of a response, bypassing proxies."""
     try:
-        with _direct.open(address, timeout=LONG) as response:
+        with _direct.open(address, timeout=TIMEOUT) as response:
             return response.status, response.read().decode()
     except HTTPError as error:
         with error:
             return error.code, error.read().decode()
 
 
-def poll(ask: Callable[[], T], until: Callable[[T], object] = bool, timeout: float = LONG) -> T:
-    """The first answer that is as it should be; looks again and again until then."""
+def poll(ask: Callable[[], T], until: Callable[[T], object] = bool, timeout: float = TIMEOUT) -> T:
+    """Call `ask` until its result satisfies `until`, and return it."""
     deadline = time.monotonic() + timeout
     while not until(answer := ask()):
-        assert time.monotonic() < deadline, f"after {timeout} s it still was {answer!r}"
+        assert time.monotonic() < deadline, f"after {timeout} s it was still {answer!r}"
         time.sleep(PAUSE)
     return answer
 
 
 class Server:
-    """A server in a process of its own, with a directory of its own and a free port of 127.0.0.1, for a block.
+    """A server process with its own directory and a free port of 127.0.0.1, for a block.
 
     Attributes:
         target: its host and port.
@@ -95,7 +95,7 @@ class Server:
     api: ClassVar[str]
 
     def __init__(self, config: Config) -> None:
-        """Make a server that is not started."""
+        """Set up without starting."""
         self.target = ""
         self._config = config if isinstance(config, str) else json.dumps(config)
         self._running = ExitStack()
@@ -105,7 +105,7 @@ class Server:
         return f"http://{self.target}"
 
     def __enter__(self) -> Self:
-        """Start it, and wait until it is ready."""
+        """Start the server, and wait until it is ready."""
         program = binary(*self.names, package=self.package)
         with ExitStack() as starting:
             folder = Path(starting.enter_context(tempfile.TemporaryDirectory(prefix=f"{self.names[0]}-")))
@@ -115,7 +115,7 @@ class Server:
             command = [program, "--config.file=config.yml", "--web.listen-address=127.0.0.1:0", *self.options]
             self._process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
             starting.enter_context(self._process)
-            starting.callback(self._process.kill)  # it has nothing that is worth saving
+            starting.callback(self._process.kill)  # it has no state worth saving
             self.target = poll(self._listening_at)
             poll(lambda: fetch(f"{self.address}/-/ready")[0] == 200)
             self._running = starting.pop_all()
@@ -124,18 +124,18 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End it."""
+        """Stop the server."""
         self._running.close()
 
     def log(self) -> str:
-        """What it has logged so far."""
+        """Return its log."""
         return self._log.read_text(encoding="utf-8")
 
     def ask(self, path: str, **parameters: object) -> Any:
-        """What its API answers; a parameter that is None is left out, and `match` stands for `match[]`.
+        """Call its API; parameters that are None are omitted, and `match` stands for `match[]`.
 
         Raises:
-            ServerError: it refuses.
+            ServerError: the server returns an error.
         """
         given = {name: value for name, value in parameters.items() if value is not None}
         query = urlencode({{"match": "match[]"}.get(name, name): given[name] for name in given}, doseq=True)
@@ -155,64 +155,64 @@ class Server:
 
 
 class Prometheus(Server):
-    """A Prometheus; `prometheus_config` makes a configuration."""
+    """A Prometheus, configured by `prometheus_config`."""
 
     names = ("prometheus",)
     package = "prometheus"
     options = (
         *("--storage.tsdb.path=data", "--enable-feature=exemplar-storage", "--web.external-url=http://prometheus/"),
-        "--rules.alert.resend-delay=1s",  # an Alertmanager is found only after 5 s, and misses what was sent before
+        "--rules.alert.resend-delay=1s",  # an Alertmanager is discovered after 5 s, and misses alerts sent before
     )
     api = "/api/v1"
 
     def query(self, expr: str, at: float | None = None) -> list[Sample]:
-        """What the expression is, now or at that time."""
+        """Evaluate the expression now, or at that time."""
         answer = self.ask("query", query=expr, time=at)
         if answer["resultType"] == "scalar":
             return [Sample({}, float(answer["result"][1]))]
         return [Sample(one["metric"], float(one["value"][1])) for one in answer["result"]]
 
     def query_range(self, expr: str, start: float, end: float, step: float = 1) -> list[Series]:
-        """What the expression was, from start to end, every `step` seconds."""
+        """Evaluate the expression from start to end, every `step` seconds."""
         result = self.ask("query_range", query=expr, start=start, end=end, step=step)["result"]
         return [Series(one["metric"], [(float(at), float(value)) for at, value in one["values"]]) for one in result]
 
     def exemplars(self, expr: str, start: float, end: float) -> list[dict[str, Any]]:
-        """The exemplars of the series that the expression is made of: each with seriesLabels and exemplars."""
+        """Return the exemplars of the series in the expression: each with seriesLabels and exemplars."""
         return list(self.ask("query_exemplars", query=expr, start=start, end=end))
 
     def series(self, *matches: str) -> list[dict[str, str]]:
-        """The labels of all series that match one of the selectors."""
+        """Return the labels of all series that match one of the selectors."""
         return list(self.ask("series", match=matches))
 
     def labels(self, *matches: str) -> list[str]:
-        """The names of the labels of all series, or of those that match one of the selectors."""
+        """Return the label names of all series, or of those that match one of the selectors."""
         return list(self.ask("labels", match=matches))
 
     def label_values(self, label: str, *matches: str) -> list[str]:
-        """The values of a label."""
+        """Return the values of a label."""
         return list(self.ask(f"label/{label}/values", match=matches))
 
     def metadata(self, metric: str | None = None) -> dict[str, list[dict[str, str]]]:
-        """Type, help and unit of the metrics that have been scraped."""
+        """Return type, help and unit of the scraped metrics."""
         return dict(self.ask("metadata", metric=metric))
 
     def targets(self) -> list[dict[str, Any]]:
-        """What is being scraped, and how that went."""
+        """Return the active targets and their state."""
         return list(self.ask("targets", state="active")["activeTargets"])
 
     def rules(self) -> list[dict[str, Any]]:
-        """All rules of all groups, each as the API tells it: name, query, health, lastError, state, alerts."""
+        """Return all rules: name, query, health, lastError, state, alerts."""
         return [rule for group in self.ask("rules")["groups"] for rule in group["rules"]]
 
     def alerts(self) -> list[dict[str, Any]]:
-        """The alerts that are pending or firing: labels, annotations, state, activeAt, value."""
+        """Return the pending and firing alerts: labels, annotations, state, activeAt, value."""
         return list(self.ask("alerts")["alerts"])
 
     def wait_for(
-        self, expr: str, until: Callable[[list[Sample]], object] = bool, timeout: float = LONG
+        self, expr: str, until: Callable[[list[Sample]], object] = bool, timeout: float = TIMEOUT
     ) -> list[Sample]:
-        """What the expression is as soon as it is as it should be; by default, anything."""
+        """Wait until the samples satisfy `until` (by default, until there are any), and return them."""
         return poll(lambda: self.query(expr), until, timeout)
 
     def _answer(self, status: int, text: str) -> Any:
@@ -223,7 +223,7 @@ class Prometheus(Server):
 
 
 class Alertmanager(Server):
-    """An Alertmanager by itself, without a cluster."""
+    """An Alertmanager without a cluster."""
 
     names = ("alertmanager", "prometheus-alertmanager")
     package = "prometheus-alertmanager"
@@ -231,19 +231,19 @@ class Alertmanager(Server):
     api = "/api/v2"
 
     def alerts(self) -> list[dict[str, Any]]:
-        """The alerts that it knows of: labels, annotations, status, receivers."""
+        """Return its alerts: labels, annotations, status, receivers."""
         return list(self.ask("alerts"))
 
 
 class Webhook:
-    """Somebody whom an Alertmanager tells of its alerts, for a block.
+    """A webhook that records notifications of an Alertmanager, for a block.
 
     Attributes:
-        posts: what has been told, each as Alertmanager posts it: status, alerts, groupLabels, commonLabels.
+        posts: the notifications: status, alerts, groupLabels, commonLabels.
     """
 
     def __init__(self) -> None:
-        """Take a free port of 127.0.0.1."""
+        """Bind a free port of 127.0.0.1."""
         posts = self.posts = list[dict[str, Any]]()
 
         class Listener(BaseHTTPRequestHandler):
@@ -253,27 +253,27 @@ class Webhook:
                 self.end_headers()
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class's)
-                """Say nothing of it."""
+                """Log nothing."""
 
         self._server = HTTPServer(("127.0.0.1", 0), Listener)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(PAUSE,))
         self.url = f"http://127.0.0.1:{self._server.server_port}/"
 
     def __enter__(self) -> Self:
-        """Listen."""
+        """Start listening."""
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
 
-    def wait_for(self, until: Callable[[dict[str, Any]], object], timeout: float = LONG) -> dict[str, Any]:
-        """The first of all posts that is as it should be, whether it has come or is still to come."""
+    def wait_for(self, until: Callable[[dict[str, Any]], object], timeout: float = TIMEOUT) -> dict[str, Any]:
+        """Wait until a notification satisfies `until`, and return it."""
         poll(lambda: self.posts, lambda posts: any(map(until, posts)), timeout)
         return next(filter(until, self.posts))
 
@@ -285,7 +285,7 @@ def prometheus_config(
     alertmanager: str | None = None,
     interval: str = "1s",
 ) -> dict[str, Any]:
-    """A configuration of Prometheus: the targets of each job, files of rules, and the target of an Alertmanager."""
+    """Return a configuration of Prometheus."""
     scraped = [{"job_name": job, "static_configs": [{"targets": list(targets)}]} for job, targets in jobs.items()]
     managers = [{"static_configs": [{"targets": [alertmanager]}]}] if alertmanager else []
     return {

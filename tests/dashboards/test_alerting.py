@@ -1,4 +1,4 @@
-"""One alert from end to end: a store breaks, Prometheus notices, Alertmanager tells somebody."""
+"""One alert from end to end: a store breaks, Prometheus fires, Alertmanager notifies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from tests.dashboards.conftest import RULES, hurried
+from tests.dashboards.conftest import RULES, fast_rules
 from tests.dashboards.scenario_process import Scenario
 from tests.dashboards.servers import Alertmanager, Prometheus, Webhook, prometheus_config
 
@@ -16,32 +16,32 @@ BURNING = 'ALERTS{alertname="EncoreErrorBudgetBurn", store="archive", window="5m
 
 
 def alertmanager_config(webhook: str) -> dict[str, Any]:
-    """What is shipped, with a receiver, and without the wait for more of the same."""
+    """Return the shipped configuration with a receiver and without the grouping delay."""
     config: dict[str, Any] = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))
     config["receivers"][0]["webhook_configs"] = [{"url": webhook}]
     config["route"] |= {"group_wait": "0s", "group_interval": "1s"}
     return config
 
 
-def is_of_the_archive(post: dict[str, Any]) -> bool:
+def is_about_the_archive(post: dict[str, Any]) -> bool:
     return bool(post["groupLabels"] == {"alertname": "EncoreErrorBudgetBurn", "job": "encore", "store": "archive"})
 
 
-def test_a_store_that_breaks_is_told_to_somebody(tmp_path: Path) -> None:
+def test_broken_store_notifies_the_webhook(tmp_path: Path) -> None:
     with (
         Webhook() as webhook,
         Alertmanager(alertmanager_config(webhook.url)) as alertmanager,
         Scenario() as scenario,
         Prometheus(
             prometheus_config(
-                {"encore": [scenario.target]}, rule_files=hurried(tmp_path), alertmanager=alertmanager.target
+                {"encore": [scenario.target]}, rule_files=fast_rules(tmp_path), alertmanager=alertmanager.target
             )
         ) as prometheus,
     ):
         prometheus.wait_for('job_store:encore_storage_operation_errors:ratio_rate1h{store="archive"} == 0')
         assert prometheus.query(BURNING) == []
         scenario.send("break archive")
-        post = webhook.wait_for(is_of_the_archive)
+        post = webhook.wait_for(is_about_the_archive)
 
     alert = next(one for one in post["alerts"] if one["labels"]["window"] == "5m/1h")
     assert (post["status"], alert["labels"]["severity"], alert["labels"]["instance"]) == ("firing", "critical", "all")

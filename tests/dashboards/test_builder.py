@@ -1,4 +1,4 @@
-"""What is built is what is committed, whole and explained; and the command writes what would be built."""
+"""The builder: the committed files are up to date, and the command writes the same."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ def below(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("path", BUILT)
-def test_what_is_committed_is_what_is_built(path: str) -> None:
+def test_committed_file_is_up_to_date(path: str) -> None:
     assert (ROOT / path).read_text(encoding="utf-8") == BUILT[path], "run: make dashboards"
 
 
-def test_building_writes_each_file_in_its_place(tmp_path: Path) -> None:
+def test_write_creates_all_files(tmp_path: Path) -> None:
     write(tmp_path)
 
     assert below(tmp_path) == dict(sorted(BUILT.items()))
 
 
-def test_nothing_else_is_in_the_folders_of_what_is_built() -> None:
+def test_repository_has_no_other_generated_files() -> None:
     there = {path.relative_to(ROOT).as_posix() for path in (ROOT / "dashboards").rglob("encore-*") if path.is_file()}
 
     assert there == {path for path in BUILT if path.startswith("dashboards/")}
 
 
 @pytest.mark.parametrize("slo", [Slo(99.5, 1), Slo(99.99, 0.0001), Slo(95, 60), Slo()], ids=str)
-def test_the_command_writes_what_the_builder_would_build(slo: Slo, tmp_path: Path) -> None:
+def test_command_writes_the_same_files_as_the_builder(slo: Slo, tmp_path: Path) -> None:
     write_dashboards(tmp_path, slo)
     written, built = below(tmp_path), artefacts(slo)
 
@@ -64,7 +64,7 @@ def test_the_command_writes_what_the_builder_would_build(slo: Slo, tmp_path: Pat
     assert written["docs/runbook.md"] == built["docs/runbook.md"]
 
 
-def test_the_objective_reaches_every_file_that_depends_on_it() -> None:
+def test_objective_changes_dependent_files() -> None:
     one, other = artefacts(Slo(99.5, 1)), artefacts(Slo(95, 60))
 
     changed = {path for path in one if one[path] != other[path]}
@@ -72,7 +72,7 @@ def test_the_objective_reaches_every_file_that_depends_on_it() -> None:
 
 
 @pytest.mark.parametrize("edge", SECONDS)
-def test_each_edge_can_be_the_latency_target(edge: float) -> None:
+def test_bucket_bound_is_a_valid_latency_target(edge: float) -> None:
     assert (
         f'le="{Slo(latency_target=edge).latency_edge}"'
         in artefacts(Slo(latency_target=edge))["dashboards/prometheus/encore-recording.yml"]
@@ -80,21 +80,21 @@ def test_each_edge_can_be_the_latency_target(edge: float) -> None:
 
 
 @pytest.mark.parametrize("panel", PANELS)
-def test_a_panel_says_which_question_it_answers_and_what_to_do(panel: Panel) -> None:
+def test_panel_has_a_question_and_advice(panel: Panel) -> None:
     assert "?" in panel.answers
     assert panel.answers.endswith((".", "?"))
     assert panel.when_bad.endswith(".")
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)
-def test_the_documents_have_every_panel(board: Board) -> None:
+def test_document_lists_all_panels(board: Board) -> None:
     page = BUILT["docs/dashboards.md"]
 
     assert all(f"| {panel.title} | " in page for panel in board.panels)
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)
-def test_no_panel_covers_another_and_all_have_an_id_of_their_own(board: Board) -> None:
+def test_panels_do_not_overlap_and_have_unique_ids(board: Board) -> None:
     placed = json.loads(BUILT[f"dashboards/grafana/{board.uid}.json"])["panels"]
     cells = [
         (x, y)
@@ -109,14 +109,14 @@ def test_no_panel_covers_another_and_all_have_an_id_of_their_own(board: Board) -
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)
-def test_a_legend_is_shown_where_there_is_more_than_one_series(board: Board) -> None:
+def test_legend_is_shown_for_several_series(board: Board) -> None:
     for panel in panels(json.loads(BUILT[f"dashboards/grafana/{board.uid}.json"])):
         if "legend" in panel["options"] and panel["type"] != "heatmap":
             several = len(panel["targets"]) > 1 or any("{{" in one["legendFormat"] for one in panel["targets"])
             assert panel["options"]["legend"]["showLegend"] == several, panel["title"]
 
 
-def test_the_dashboards_lead_to_one_another_with_range_and_variables() -> None:
+def test_dashboards_link_to_each_other() -> None:
     for board in BOARDS:
         built = json.loads(BUILT[f"dashboards/grafana/{board.uid}.json"])
         (link,) = built["links"]
@@ -124,20 +124,20 @@ def test_the_dashboards_lead_to_one_another_with_range_and_variables() -> None:
         assert set(link["tags"]) <= set(built["tags"])
 
 
-def test_the_rows_of_a_store_are_repeated_for_each_operation() -> None:
+def test_store_dashboard_repeats_its_operation_row() -> None:
     rows = json.loads(BUILT["dashboards/grafana/encore-store.json"])["panels"]
 
     assert [row["title"] for row in rows if row.get("repeat") == "operation"] == ["$operation"]
 
 
-def test_all_of_yaml_can_be_read() -> None:
+def test_yaml_files_are_valid() -> None:
     files = [path for kind in ("*.yml", "*.yaml") for path in (ROOT / "dashboards").rglob(kind)]
 
     assert len(files) == 7
     assert all(isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict) for path in files)
 
 
-def test_the_services_share_one_network_and_mount_what_there_is() -> None:
+def test_compose_services_share_a_network_and_mount_existing_paths() -> None:
     folder = ROOT / "dashboards"
     services = yaml.safe_load((folder / "compose.yaml").read_text(encoding="utf-8"))["services"]
     mounts = [volume.split(":")[0] for service in services.values() for volume in service.get("volumes", [])]
@@ -149,7 +149,7 @@ def test_the_services_share_one_network_and_mount_what_there_is() -> None:
     assert f"encore-observability[cli]=={version('encore-observability')}'" in services["demo"]["command"]
 
 
-def test_grafana_is_provisioned_with_the_prometheus_of_the_compose_file_and_the_mounted_dashboards() -> None:
+def test_provisioning_matches_the_compose_file() -> None:
     folder = ROOT / "dashboards"
     source = yaml.safe_load((folder / "grafana/provisioning/datasources/encore.yml").read_text(encoding="utf-8"))
     provider = yaml.safe_load((folder / "grafana/provisioning/dashboards/encore.yml").read_text(encoding="utf-8"))

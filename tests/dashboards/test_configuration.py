@@ -1,4 +1,4 @@
-"""What is written for Prometheus and Alertmanager, checked by their own tools."""
+"""Configuration of Prometheus and Alertmanager, checked by promtool and amtool."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ def written(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def checked(*command: str) -> subprocess.CompletedProcess[str]:
+def run(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_promtool_accepts_the_configuration_and_the_rules_that_it_names(written: Path) -> None:
-    done = checked(binary("promtool", package="prometheus"), "check", "config", f"{written}/prometheus/prometheus.yml")
+def test_promtool_accepts_the_configuration_and_rules(written: Path) -> None:
+    result = run(binary("promtool", package="prometheus"), "check", "config", f"{written}/prometheus/prometheus.yml")
 
-    assert done.returncode == 0, done.stderr
-    assert "2 rule files found" in done.stdout
+    assert result.returncode == 0, result.stderr
+    assert "2 rule files found" in result.stdout
 
 
 def test_amtool_accepts_the_configuration(written: Path) -> None:
     path = f"{written}/alertmanager/alertmanager.yml"
-    done = checked(binary("amtool", package="prometheus-alertmanager"), "check-config", path)
+    result = run(binary("amtool", package="prometheus-alertmanager"), "check-config", path)
 
-    assert done.returncode == 0, done.stderr
-    assert "1 inhibit rules" in done.stdout
+    assert result.returncode == 0, result.stderr
+    assert "1 inhibit rules" in result.stdout

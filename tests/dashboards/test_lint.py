@@ -1,4 +1,4 @@
-"""The dashboards keep the rules of Grafana's linter, and each rule finds what breaks it."""
+"""The dashboards follow the lint rules, and each rule detects its violations."""
 
 from __future__ import annotations
 
@@ -32,44 +32,44 @@ TYPES = [
 
 
 def variable(name: str, **settings: Any) -> dict[str, Any]:
-    """A variable that is asked of Prometheus."""
-    told = {"name": name, "type": "query", "label": name.title(), "datasource": SOURCE.copy(), "multi": True}
-    return {**told, "includeAll": True, "allValue": ".+", "refresh": 2, **settings}
+    """Return a variable with a query."""
+    properties = {"name": name, "type": "query", "label": name.title(), "datasource": SOURCE.copy(), "multi": True}
+    return {**properties, "includeAll": True, "allValue": ".+", "refresh": 2, **settings}
 
 
 def panel(number: int, expr: str, **settings: Any) -> dict[str, Any]:
-    """A panel with one query."""
-    told = {"id": number, "type": "timeseries", "title": f"Panel {number}", "description": "What it shows."}
+    """Return a panel with one query."""
+    properties = {"id": number, "type": "timeseries", "title": f"Panel {number}", "description": "What it shows."}
     target = {"refId": "A", "datasource": SOURCE.copy(), "expr": expr}
     field_config = {"defaults": {"unit": "s", "mappings": []}, "overrides": []}
-    return {**told, "datasource": SOURCE.copy(), "targets": [target], "fieldConfig": field_config, **settings}
+    return {**properties, "datasource": SOURCE.copy(), "targets": [target], "fieldConfig": field_config, **settings}
 
 
 def valid() -> dict[str, Any]:
-    """A small dashboard that breaks no rule."""
+    """Return a small dashboard without violations."""
     buckets = f"sum by (le) (rate(a_bucket{{{MATCHERS}}}[$__rate_interval]))"
     folded = {"type": "row", "title": "More", "collapsed": True, "panels": [panel(3, f"max(up{{{MATCHERS}}})")]}
     source = {"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Data source"}
     quantile = {"name": "quantile", "type": "custom", "query": "0.5,0.99", "current": {"value": ["0.99"]}}
     instance = {"query": 'label_values(up{job=~"$job"}, instance)', "refId": "instance"}
-    asked = [variable("job", query="label_values(up, job)"), variable("instance", query=instance)]
+    queried = [variable("job", query="label_values(up, job)"), variable("instance", query=instance)]
     return {
         "editable": False,
-        "templating": {"list": [source, *asked, quantile]},
+        "templating": {"list": [source, *queried, quantile]},
         "panels": [panel(1, f"up{{{MATCHERS}}}"), panel(2, f"histogram_quantile($quantile, {buckets})"), folded],
     }
 
 
 def key_in(holder: Any, step: str) -> Any:
-    """What one step of a path is to this list or dictionary."""
+    """Convert a step of a path to a list index or a key."""
     return int(step) if isinstance(holder, list) else step
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
-    """The valid dashboard, but for one setting."""
+    """Return the valid dashboard with one setting changed."""
     dashboard = valid()
-    *way, last = path.split(".")
-    holder: Any = reduce(lambda inner, step: inner[key_in(inner, step)], way, dashboard)
+    *parents, last = path.split(".")
+    holder: Any = reduce(lambda inner, step: inner[key_in(inner, step)], parents, dashboard)
     if value == GONE:
         del holder[key_in(holder, last)]
     else:
@@ -77,8 +77,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return dashboard
 
 
-def found_by(dashboard: dict[str, Any]) -> set[str]:
-    """The rules that a dashboard breaks."""
+def violations(dashboard: dict[str, Any]) -> set[str]:
+    """Return the rules that a dashboard violates."""
     return {name for name, rule in RULES.items() if list(rule(dashboard))}
 
 
@@ -191,61 +191,61 @@ def named(path: Path) -> str:
 
 
 @pytest.mark.parametrize("name", ["encore-overview", "encore-slo", "encore-store"])
-def test_the_dashboard_is_there(name: str) -> None:
+def test_dashboard_exists(name: str) -> None:
     assert name in [path.stem for path in DASHBOARDS]
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=named)
 @pytest.mark.parametrize("rule", RULES)
-def test_a_dashboard_keeps_the_rule(rule: str, path: Path) -> None:
+def test_dashboard_follows_the_rule(rule: str, path: Path) -> None:
     assert list(RULES[rule](json.loads(path.read_text(encoding="utf-8")))) == []
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=named)
-def test_a_dashboard_has_something_to_keep_the_rules_with(path: Path) -> None:
+def test_dashboard_has_panels_and_queries(path: Path) -> None:
     dashboard = json.loads(path.read_text(encoding="utf-8"))
 
     assert list(panels(dashboard))
     assert list(trees(dashboard))
 
 
-def test_a_valid_dashboard_breaks_no_rule() -> None:
+def test_valid_dashboard_has_no_violations() -> None:
     assert [sentence for rule in RULES.values() for sentence in rule(valid())] == []
 
 
-@pytest.mark.parametrize(("rules", "path", "value"), CHANGES, ids=lambda told: json.dumps(told).strip('"'))
-def test_one_wrong_setting_is_found_by_its_rule_alone(rules: str, path: str, value: Any) -> None:
-    assert found_by(changed(path, value)) == set(rules.split())
+@pytest.mark.parametrize(("rules", "path", "value"), CHANGES, ids=lambda value: json.dumps(value).strip('"'))
+def test_wrong_setting_violates_only_its_rule(rules: str, path: str, value: Any) -> None:
+    assert violations(changed(path, value)) == set(rules.split())
 
 
 @pytest.mark.parametrize(("rules", "query"), BAD_QUERIES)
-def test_a_bad_query_is_found_by_its_rule_alone(rules: str, query: str) -> None:
-    assert found_by(changed(EXPR, query)) == set(rules.split())
+def test_bad_query_violates_only_its_rule(rules: str, query: str) -> None:
+    assert violations(changed(EXPR, query)) == set(rules.split())
 
 
 @pytest.mark.parametrize("query", GOOD_QUERIES)
-def test_a_good_query_breaks_no_rule(query: str) -> None:
-    assert found_by(changed(EXPR, query)) == set()
+def test_good_query_has_no_violations(query: str) -> None:
+    assert violations(changed(EXPR, query)) == set()
 
 
-def test_every_rule_is_seen_to_fail() -> None:
+def test_every_rule_has_a_failing_case() -> None:
     assert {rule for rules, *_ in [*CHANGES, *BAD_QUERIES] for rule in rules.split()} == set(RULES)
 
 
 @pytest.mark.parametrize("query", ["label_names()", "label_values(job)", "metrics(encore_.+)", "query_result(sum(up))"])
-def test_a_variable_may_ask_all_that_the_data_source_answers(query: str) -> None:
-    assert found_by(changed("templating.list.1.query", query)) == set()
+def test_variable_queries_of_all_kinds_are_valid(query: str) -> None:
+    assert violations(changed("templating.list.1.query", query)) == set()
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_the_rules_hold_for_panels_of_every_type(kind: str) -> None:
+def test_rules_apply_to_panels_of_every_type(kind: str) -> None:
     settings: dict[str, Any] = {"type": kind, "title": "", "datasource": None, "fieldConfig": {}}
     bad = panel(1, "rate(a[5m]) + b_total", **settings)
     expected = {"panel-datasource", "panel-title-description", "panel-units"}
     expected |= {"target-rate-interval", "target-job", "target-instance", "target-counter-agg"}
 
-    assert found_by(changed("panels.0", bad)) == expected
-    assert found_by(changed("panels.0", {**bad, "targets": []})) >= {"panel-no-targets"}
+    assert violations(changed("panels.0", bad)) == expected
+    assert violations(changed("panels.0", {**bad, "targets": []})) >= {"panel-no-targets"}
 
 
 @pytest.mark.parametrize(
@@ -255,26 +255,26 @@ def test_the_rules_hold_for_panels_of_every_type(kind: str) -> None:
         {"fieldConfig": {"overrides": overridden("bytes")}},
         {"type": "stat", "fieldConfig": {}, "options": {"reduceOptions": {"fields": "/^version$/"}}},
     ],
-    ids=["mappings", "an override", "words in a stat"],
+    ids=["mappings", "override", "stat fields"],
 )
-def test_a_panel_may_do_without_a_unit_for_all_fields(settings: dict[str, Any]) -> None:
-    assert found_by(changed("panels.0", panel(1, f"up{{{MATCHERS}}}", **settings))) == set()
+def test_panel_without_a_default_unit_is_valid(settings: dict[str, Any]) -> None:
+    assert violations(changed("panels.0", panel(1, f"up{{{MATCHERS}}}", **settings))) == set()
 
 
-def test_fields_that_are_reduced_need_a_unit_outside_of_a_stat() -> None:
+def test_reduced_fields_need_a_unit_except_in_a_stat() -> None:
     settings: dict[str, Any] = {"fieldConfig": {}, "options": {"reduceOptions": {"fields": "/^version$/"}}}
 
-    assert found_by(changed("panels.0", panel(1, f"up{{{MATCHERS}}}", type="gauge", **settings))) == {"panel-units"}
+    assert violations(changed("panels.0", panel(1, f"up{{{MATCHERS}}}", type="gauge", **settings))) == {"panel-units"}
 
 
 @pytest.mark.parametrize("rule", ["target-rate-interval", "target-job", "target-instance", "target-counter-agg"])
-def test_a_sentence_names_the_panel_and_the_query(rule: str) -> None:
+def test_violation_names_the_panel_and_the_query(rule: str) -> None:
     [sentence, *_] = RULES[rule](changed("panels.2.panels.0.targets.0.expr", "rate(a[5m]) + b_total"))
 
     assert sentence.startswith("Panel 3 'Panel 3', query A 'rate(a[5m]) + b_total': ")
 
 
-def test_a_query_runs_with_values_for_all_of_its_variables() -> None:
+def test_runnable_replaces_all_variables() -> None:
     query = 'label_replace(a{b=~"${b:regex}"}[$__range], "c", "$1", "d", "(.*)")'
 
     assert promql.runnable(query, {"b": ".+", "__range": "1h"}) == (

@@ -1,4 +1,4 @@
-"""Every query of every panel, asked of a real Prometheus that scrapes a program in which everything happens."""
+"""All queries of all panels, evaluated by a real Prometheus that scrapes the scenario."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from encore_storage.subscribers.catalogue import CATALOGUE, Metric
-from tests.dashboards.checks import chosen, everything, names, unknown_names, without_data
+from tests.dashboards.checks import all_selected, names, selected, unknown_names, without_data
 from tests.dashboards.conftest import Live
 from tests.dashboards.lint import Dashboard, panels
 from tests.dashboards.promql import metric_names, parse, runnable
@@ -32,7 +32,7 @@ def text(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def ready(live: Live) -> Live:
-    """Once rules have been evaluated, and an alert of the instance has fired."""
+    """Wait until rules are evaluated and an alert fires."""
     live.prometheus.wait_for("job_instance_store:encore_storage_slow_answers:increase30d")
     live.prometheus.wait_for(f'ALERTS{{instance="{live.scenario.target}", alertstate="firing"}}')
     live.prometheus.wait_for('ALERTS{instance="all"}')
@@ -40,7 +40,7 @@ def ready(live: Live) -> Live:
 
 
 def choices(live: Live) -> dict[str, str]:
-    """One value of each variable; the ledger is the store in which everything happens."""
+    """Return a value for each variable; the ledger is the store with all kinds of events."""
     return {"job": "encore", "instance": live.scenario.target, "store": "ledger", "operation": "get"}
 
 
@@ -49,80 +49,80 @@ def known(live: Live) -> list[str]:
 
 
 @pytest.mark.parametrize("name", BOARDS)
-def test_every_query_gives_finite_data_where_all_is_chosen(name: str, ready: Live) -> None:
+def test_queries_have_finite_data_with_all_selected(name: str, ready: Live) -> None:
     board = dashboard(name)
 
-    assert list(without_data(board, ready.prometheus, everything(board))) == []
+    assert list(without_data(board, ready.prometheus, all_selected(board))) == []
 
 
 @pytest.mark.parametrize("name", BOARDS)
-def test_every_query_gives_finite_data_where_one_of_each_is_chosen(name: str, ready: Live) -> None:
+def test_queries_have_finite_data_with_one_value_selected(name: str, ready: Live) -> None:
     board = dashboard(name)
 
-    assert list(without_data(board, ready.prometheus, chosen(board, choices(ready)))) == []
+    assert list(without_data(board, ready.prometheus, selected(board, choices(ready)))) == []
 
 
 @pytest.mark.parametrize("name", BOARDS)
-def test_every_metric_that_a_query_names_is_there(name: str, ready: Live) -> None:
+def test_metrics_in_queries_exist(name: str, ready: Live) -> None:
     assert list(unknown_names(dashboard(name), known(ready))) == []
 
 
-def test_every_metric_that_a_rule_names_is_there(ready: Live) -> None:
+def test_metrics_in_rules_exist(ready: Live) -> None:
     rules = ready.prometheus.rules()
 
     assert [rule["lastError"] for rule in rules if rule["health"] != "ok"] == []
-    assert unknown_to_rules(rules, known(ready)) == set()
+    assert unknown_in_rules(rules, known(ready)) == set()
     assert len(rules) > 60
 
 
-def unknown_to_rules(rules: list[dict[str, Any]], known: list[str]) -> set[str]:
+def unknown_in_rules(rules: list[dict[str, Any]], known: list[str]) -> set[str]:
     return {name for rule in rules for name in metric_names(parse(rule["query"]))} - set(known)
 
 
 @pytest.mark.parametrize("metric", CATALOGUE, ids=lambda metric: metric.name)
-def test_every_metric_of_the_catalogue_is_on_some_panel(metric: Metric) -> None:
-    asked = set.union(*(names(dashboard(name)) for name in BOARDS))
+def test_metric_of_the_catalogue_is_on_a_panel(metric: Metric) -> None:
+    queried = set.union(*(names(dashboard(name)) for name in BOARDS))
 
-    assert asked & {metric.name + suffix for suffix in SUFFIXES}
+    assert queried & {metric.name + suffix for suffix in SUFFIXES}
 
 
 @pytest.mark.parametrize("metric", CATALOGUE, ids=lambda metric: metric.name)
-def test_a_renamed_metric_is_noticed(metric: Metric, ready: Live) -> None:
+def test_renamed_metric_is_detected(metric: Metric, ready: Live) -> None:
     renamed = [json.loads(text(name).replace(metric.name, f"{metric.name}_renamed")) for name in BOARDS]
     prometheus = ready.prometheus
 
     assert [one for board in renamed for one in unknown_names(board, known(ready))]
-    assert [one for board in renamed for one in without_data(board, prometheus, everything(board))]
+    assert [one for board in renamed for one in without_data(board, prometheus, all_selected(board))]
 
 
-def test_a_metric_that_is_renamed_in_a_rule_is_noticed(ready: Live) -> None:
+def test_metric_renamed_in_a_rule_is_detected(ready: Live) -> None:
     rules = ready.prometheus.rules()
     for metric in {name for rule in rules for name in metric_names(parse(rule["query"]))}:
         renamed = [{**rule, "query": re.sub(rf"\b{metric}\b", f"{metric}_renamed", rule["query"])} for rule in rules]
-        assert unknown_to_rules(renamed, known(ready)) == {f"{metric}_renamed"}
+        assert unknown_in_rules(renamed, known(ready)) == {f"{metric}_renamed"}
 
 
 @pytest.mark.parametrize(
     ("setting", "value", "problem"),
     [
-        ("expr", "vector(2)", "'Error ratio', query A: 2.0 to 2.0 is no ratio"),
+        ("expr", "vector(2)", "'Error ratio', query A: 2.0 to 2.0 is not a ratio"),
         ("expr", "vector(0) / 0", "'Error ratio', query A: no finite data from vector(0) / 0"),
-        ("expr", "vector(1) / 0", "'Error ratio', query A: ['inf'] are among the data"),
-        ("legendFormat", "{{shelf}}", "'Error ratio', query A: the legend names shelf, which not all series have"),
+        ("expr", "vector(1) / 0", "'Error ratio', query A: ['inf'] in the data"),
+        ("legendFormat", "{{shelf}}", "'Error ratio', query A: the legend has shelf, which not all series have"),
     ],
 )
-def test_what_is_wrong_with_data_is_noticed(setting: str, value: str, problem: str, ready: Live) -> None:
+def test_wrong_data_is_detected(setting: str, value: str, problem: str, ready: Live) -> None:
     board = dashboard("encore-store")
     panel = next(panel for panel in panels(board) if panel["title"] == "Error ratio")
     panel["targets"][0][setting] = value
 
-    assert problem in list(without_data(board, ready.prometheus, everything(board)))
+    assert problem in list(without_data(board, ready.prometheus, all_selected(board)))
 
 
 @pytest.mark.parametrize("name", BOARDS)
-def test_what_a_reader_can_choose_is_there(name: str, ready: Live) -> None:
+def test_variables_offer_existing_values(name: str, ready: Live) -> None:
     board = dashboard(name)
-    values = everything(board)
+    values = all_selected(board)
     one = choices(ready)
     for variable in board["templating"]["list"]:
         if variable["type"] == "query":
@@ -130,7 +130,7 @@ def test_what_a_reader_can_choose_is_there(name: str, ready: Live) -> None:
             assert one[variable["name"]] in ready.prometheus.label_values(label, runnable(series, values))
 
 
-def test_the_latency_shows_single_operations(ready: Live) -> None:
+def test_latency_has_exemplars(ready: Live) -> None:
     with_exemplars = [
         (target, board)
         for board in map(dashboard, BOARDS)
@@ -140,18 +140,18 @@ def test_the_latency_shows_single_operations(ready: Live) -> None:
     ]
     now = time.time()
     for target, board in with_exemplars:
-        found = ready.prometheus.exemplars(runnable(target["expr"], everything(board)), now - 60, now)
+        found = ready.prometheus.exemplars(runnable(target["expr"], all_selected(board)), now - 60, now)
         assert found
         assert all("operation_id" in one["labels"] for series in found for one in series["exemplars"])
     assert len(with_exemplars) == 2
 
 
 @pytest.mark.parametrize("name", BOARDS)
-def test_an_annotation_can_be_asked_for(name: str, ready: Live) -> None:
+def test_annotations_have_valid_queries(name: str, ready: Live) -> None:
     board = dashboard(name)
-    asked = {one["name"]: runnable(one["expr"], everything(board)) for one in board["annotations"]["list"]}
+    queries = {one["name"]: runnable(one["expr"], all_selected(board)) for one in board["annotations"]["list"]}
 
-    assert asked.keys() == {"Restarts", "Firing alerts"}
-    assert ready.prometheus.query(asked["Firing alerts"])
-    assert ready.prometheus.query(asked["Restarts"]) == []
-    assert ready.prometheus.query(asked["Restarts"].replace("> 0", ">= 0"))
+    assert queries.keys() == {"Restarts", "Firing alerts"}
+    assert ready.prometheus.query(queries["Firing alerts"])
+    assert ready.prometheus.query(queries["Restarts"]) == []
+    assert ready.prometheus.query(queries["Restarts"].replace("> 0", ">= 0"))

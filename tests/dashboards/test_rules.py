@@ -1,4 +1,4 @@
-"""Each case of rules/*.test.yml holds; each rule has its cases; and what is changed in a rule breaks one of them."""
+"""Rules: all cases of rules/*.test.yml pass, each rule has cases, and each changed rule fails one."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tests.dashboards.servers import binary
 FILES = sorted((Path(__file__).parent / "rules").glob("*.test.yml"))
 RECORDS = [path for path in FILES if path.name.startswith("recording")]
 RUNBOOK = RULES.parents[1] / "docs" / "runbook.md"
-UNCHANGED = "as it is"
-LONG = 60.0
+UNCHANGED = "unchanged"
+TIMEOUT = 60.0
 
 Yaml = dict[str, Any]
 
@@ -36,10 +36,10 @@ def write(path: Path, content: Yaml) -> Path:
 
 
 def promtool(*arguments: str | Path) -> tuple[int, str]:
-    """How promtool ends, and what it says."""
+    """Run promtool, and return its status and output."""
     command = [binary("promtool", package="prometheus"), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONG)
-    return done.returncode, done.stdout + done.stderr
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
+    return result.returncode, result.stdout + result.stderr
 
 
 CASES = {path: read(path) for path in FILES}
@@ -52,7 +52,7 @@ def title(rule: Yaml) -> str:
 
 
 def window(labels: Yaml) -> str | None:
-    """What tells apart the rules of one name, and their alerts."""
+    """Return the label that distinguishes rules, and alerts, of the same name."""
     found: str | None = labels.get("window")
     return found
 
@@ -62,59 +62,62 @@ each_alert = pytest.mark.parametrize("rule", ALERT_RULES, ids=title)
 
 
 def cases(rule: Yaml, document: Yaml) -> Iterator[tuple[Yaml, list[Yaml]]]:
-    """Each group of cases in which the rule fires, and what those about the rule expect of it."""
+    """Yield each group of cases in which the rule fires, with its cases about the rule."""
     for group in document["tests"]:
-        about = [case for case in group.get("alert_rule_test", ()) if case["alertname"] == rule["alert"]]
-        just = [{**case, "exp_alerts": [alert for alert in case["exp_alerts"] if is_of(rule, alert)]} for case in about]
-        if any(case["exp_alerts"] for case in just):
-            yield group, just
+        related = [case for case in group.get("alert_rule_test", ()) if case["alertname"] == rule["alert"]]
+        own = [
+            {**case, "exp_alerts": [alert for alert in case["exp_alerts"] if belongs_to(rule, alert)]}
+            for case in related
+        ]
+        if any(case["exp_alerts"] for case in own):
+            yield group, own
 
 
-def is_of(rule: Yaml, alert: Yaml) -> bool:
+def belongs_to(rule: Yaml, alert: Yaml) -> bool:
     return window(alert["exp_labels"]) == window(rule["labels"])
 
 
 def mutants(rule: Yaml) -> dict[str, Yaml]:
-    """The rule, and what becomes of it by one change each."""
+    """Return the rule and its mutants, each with one change."""
     changed = {UNCHANGED: rule}
     changed |= {name: {**rule, "expr": expr} for name, expr in changed_exprs(rule["expr"]) if expr != rule["expr"]}
     if rule["for"] != "0m":
-        changed |= {"at once": {**rule, "for": "0m"}, "after twice the time": {**rule, "for": scaled(rule["for"], 2)}}
+        changed |= {"at once": {**rule, "for": "0m"}, "after twice as long": {**rule, "for": scaled(rule["for"], 2)}}
     return {name: {**mutant, "alert": name} for name, mutant in changed.items()}
 
 
 def changed_exprs(expr: str) -> Iterator[tuple[str, str]]:
     yield "never", "vector(0) > 0"
-    yield "whatever the figures", re.sub(r"\s>=? .*$", "", expr, flags=re.MULTILINE)
+    yield "without thresholds", re.sub(r"\s>=? .*$", "", expr, flags=re.MULTILINE)
     yield "or instead of unless", expr.replace(" unless ", " or ")
     for operator in ("\nand\n", "\nor\n"):
-        for number, arm in enumerate(expr.split(operator), start=1):
-            yield f"only number {number} of {operator.strip()}", arm
+        for number, operand in enumerate(expr.split(operator), start=1):
+            yield f"only operand {number} of {operator.strip()}", operand
     for span in set(re.findall(r"\[\w+\]|offset \w+", expr)):
         yield f"half of {span}", expr.replace(span, scaled(span, 0.5))
         yield f"twice {span}", expr.replace(span, scaled(span, 2))
     thresholds = [found.end() for found in re.finditer(r">=? (?=[\d.]*[1-9])", expr)]
     for number, place in enumerate(thresholds, start=1):
-        yield f"number {number} higher", factored(expr, [place], 1.2)
-    yield "all numbers lower", factored(expr, thresholds, 0.9)
-    yield "the last number much lower", factored(expr, thresholds[-1:], 0.6)
+        yield f"threshold {number} higher", with_factor(expr, [place], 1.2)
+    yield "all thresholds lower", with_factor(expr, thresholds, 0.9)
+    yield "last threshold much lower", with_factor(expr, thresholds[-1:], 0.6)
 
 
 def scaled(text: str, factor: float) -> str:
-    """The text, with another duration in it."""
+    """Multiply the duration in the text."""
     minutes = {"m": 1, "h": 60, "d": 1440}
     return re.sub(r"(\d+)([mhd])\b", lambda found: f"{int(found[1]) * minutes[found[2]] * factor:.0f}m", text)
 
 
-def factored(expr: str, places: list[int], factor: float) -> str:
-    """The expression, with a factor in some places."""
+def with_factor(expr: str, places: list[int], factor: float) -> str:
+    """Insert a factor at these positions of the expression."""
     for place in reversed(places):
         expr = f"{expr[:place]}{factor} * {expr[place:]}"
     return expr
 
 
-def needed(expr: str) -> list[Yaml]:
-    """What has to be recorded for the expression, in its groups: what it names, and what that names in turn."""
+def needed_records(expr: str) -> list[Yaml]:
+    """Return the recording rules that the expression needs, directly or indirectly, in their groups."""
     names, groups = expr, list[Yaml]()
     for group in reversed(RECORDING):
         rules = list[Yaml]()
@@ -128,38 +131,36 @@ def needed(expr: str) -> list[Yaml]:
 
 
 def cases_of_mutants(rule: Yaml, document: Yaml, folder: Path) -> Yaml:
-    """The cases of the rule for each of its mutants, which all stand in one file, under names of their own."""
+    """Return the cases of the rule for all of its mutants, which are written to one file."""
     changed = mutants(rule)
-    groups = [*needed(rule["expr"]), {"name": "mutants", "rules": list(changed.values())}]
+    groups = [*needed_records(rule["expr"]), {"name": "mutants", "rules": list(changed.values())}]
     return {
         "rule_files": [str(write(folder / "rules.yml", {"groups": groups}))],
         "evaluation_interval": document["evaluation_interval"],
         "group_eval_order": [group["name"] for group in groups],
         "tests": [
-            {**group, "alert_rule_test": [{**case, "alertname": name} for case in about for name in changed]}
-            for group, about in cases(rule, document)
+            {**group, "alert_rule_test": [{**case, "alertname": name} for case in own for name in changed]}
+            for group, own in cases(rule, document)
         ],
     }
 
 
 @each_file
-def test_every_case_turns_out_as_it_says(path: Path) -> None:
-    ended, said = promtool("test", "rules", path)
+def test_cases_pass(path: Path) -> None:
+    status, output = promtool("test", "rules", path)
 
-    assert ended == 0, said
+    assert status == 0, output
 
 
 @each_alert
-def test_an_alert_fires_in_one_case_and_is_silent_in_another(rule: Yaml) -> None:
-    expected = [
-        case["exp_alerts"] for document in CASES.values() for _, about in cases(rule, document) for case in about
-    ]
+def test_alert_has_firing_and_silent_cases(rule: Yaml) -> None:
+    expected = [case["exp_alerts"] for document in CASES.values() for _, own in cases(rule, document) for case in own]
 
     assert {bool(alerts) for alerts in expected} == {True, False}
 
 
 @each_alert
-def test_an_alert_that_is_changed_breaks_a_case(rule: Yaml, tmp_path: Path) -> None:
+def test_changed_alert_fails_a_case(rule: Yaml, tmp_path: Path) -> None:
     broken = set[str]()
     for document in CASES.values():
         if any(cases(rule, document)):
@@ -169,7 +170,7 @@ def test_an_alert_that_is_changed_breaks_a_case(rule: Yaml, tmp_path: Path) -> N
     assert broken == mutants(rule).keys() - {UNCHANGED}
 
 
-def test_every_record_has_a_case_with_its_figure() -> None:
+def test_every_record_has_a_case() -> None:
     samples = [
         sample["labels"]
         for path in RECORDS
@@ -183,8 +184,8 @@ def test_every_record_has_a_case_with_its_figure() -> None:
     }
 
 
-def breaks(name: str, old: str, new: str, windows: Collection[str], folder: Path) -> bool:
-    """Whether a case of the file fails when this is changed in the records of these windows, and no others are made."""
+def fails_a_case(name: str, old: str, new: str, windows: Collection[str], folder: Path) -> bool:
+    """Return whether a case of the file fails with this change to the records of these windows."""
     rules = [rule for group in RECORDING if group["name"].rpartition("-")[2] in windows for rule in group["rules"]]
     assert any(old in rule["expr"] for rule in rules)
     changed = [{**rule, "expr": rule["expr"].replace(old, new)} for rule in rules]
@@ -195,46 +196,46 @@ def breaks(name: str, old: str, new: str, windows: Collection[str], folder: Path
 
 
 @pytest.mark.parametrize("window", WINDOWS)
-def test_a_record_of_another_window_breaks_a_case(window: str, tmp_path: Path) -> None:
-    assert breaks("recording-windows.test.yml", f"[{window}]", f"[{scaled(window, 1.2)}]", WINDOWS, tmp_path)
+def test_record_of_another_window_fails_a_case(window: str, tmp_path: Path) -> None:
+    assert fails_a_case("recording-windows.test.yml", f"[{window}]", f"[{scaled(window, 1.2)}]", WINDOWS, tmp_path)
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        pytest.param('outcome!="cancelled"', 'outcome=~".+"', id="what is cancelled is an operation"),
-        pytest.param('outcome!="cancelled"', 'outcome=~"ok|error"', id="a miss is no operation"),
-        pytest.param('outcome="error"', 'outcome=~"error|miss"', id="a miss is an error"),
-        pytest.param("ok|miss", "ok", id="a miss is no answer"),
-        pytest.param("ok|miss", "ok|miss|error", id="an error is an answer"),
+        pytest.param('outcome!="cancelled"', 'outcome=~".+"', id="cancelled counts as an operation"),
+        pytest.param('outcome!="cancelled"', 'outcome=~"ok|error"', id="miss is not an operation"),
+        pytest.param('outcome="error"', 'outcome=~"error|miss"', id="miss is an error"),
+        pytest.param("ok|miss", "ok", id="miss is not an answer"),
+        pytest.param("ok|miss", "ok|miss|error", id="error is an answer"),
         pytest.param('le="0.5"', 'le="1.0"', id="another latency target"),
-        pytest.param("or\n0 * ", "unless\n", id="nothing instead of 0 errors"),
-        pytest.param(" > 0)", ")", id="NaN where nothing happens"),
-        pytest.param("sum by (job, store) (job_i", "max by (job, store) (job_i", id="one instance for all"),
-        pytest.param("sum by (job, store)", "sum by (store)", id="all jobs together"),
+        pytest.param("or\n0 * ", "unless\n", id="no value instead of 0 errors"),
+        pytest.param(" > 0)", ")", id="NaN without operations"),
+        pytest.param("sum by (job, store) (job_i", "max by (job, store) (job_i", id="only one instance"),
+        pytest.param("sum by (job, store)", "sum by (store)", id="jobs not separated"),
         pytest.param("[30d:5m]", "[30m:5m]", id="another period"),
         pytest.param("[30d:5m]", "[30d:10m]", id="other steps"),
-        pytest.param("or\njob", "unless\njob", id="nothing before the first step"),
+        pytest.param("or\njob", "unless\njob", id="no value before the first step"),
     ],
 )
-def test_a_record_that_is_changed_breaks_a_case(old: str, new: str, tmp_path: Path) -> None:
-    assert breaks("recording.test.yml", old, new, ["5m", "3d", "30d"], tmp_path)
+def test_changed_record_fails_a_case(old: str, new: str, tmp_path: Path) -> None:
+    assert fails_a_case("recording.test.yml", old, new, ["5m", "3d", "30d"], tmp_path)
 
 
 @pytest.mark.parametrize(("name", "windows"), [("recording", ["5m", "3d", "30d"]), ("recording-windows", WINDOWS)])
-def test_a_record_that_is_not_changed_breaks_none(name: str, windows: Collection[str], tmp_path: Path) -> None:
-    assert not breaks(f"{name}.test.yml", "sum", "sum", windows, tmp_path)
+def test_unchanged_record_passes(name: str, windows: Collection[str], tmp_path: Path) -> None:
+    assert not fails_a_case(f"{name}.test.yml", "sum", "sum", windows, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["recording", "alerts"])
-def test_promtool_finds_nothing_to_say_against_the_rules(name: str) -> None:
-    ended, said = promtool("check", "rules", "--lint=all", "--lint-fatal", RULES / f"encore-{name}.yml")
+def test_promtool_lint_accepts_the_rules(name: str) -> None:
+    status, output = promtool("check", "rules", "--lint=all", "--lint-fatal", RULES / f"encore-{name}.yml")
 
-    assert ended == 0, said
+    assert status == 0, output
 
 
 @each_alert
-def test_an_alert_says_how_urgent_it_is_what_it_is_about_and_where_to_read_on(rule: Yaml) -> None:
+def test_alert_has_severity_annotations_and_a_runbook_paragraph(rule: Yaml) -> None:
     page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
     headings = re.findall(r"^## (.+)$", RUNBOOK.read_text(encoding="utf-8"), flags=re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""The program that dashboards and rules are tested with: all that they can show does happen in it."""
+"""The scenario produces everything that dashboards and rules can show."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.dashboards.servers import Sample, binary, fetch, poll
 
 KINDS = ("invalid", "other", "permission_denied", "quota_exceeded", "timeout")
 STORES = ("archive", "cache", "ledger", "reports")
-OF_THE_LEDGER = [
+LEDGER_COUNTERS = [
     ("encore_storage_operation_duration_seconds_count", "outcome", OUTCOMES),
     ("encore_storage_operation_duration_seconds_count", "operation", OPERATIONS),
     ("encore_storage_operation_errors_total", "error_type", KINDS),
@@ -38,7 +38,7 @@ OF_THE_LEDGER = [
     ("encore_storage_transaction_operations_sum", "outcome", TRANSACTION_OUTCOMES),
     ("encore_storage_key_changes_total", "action", ACTIONS),
 ]
-OF_ALL = [
+COUNTERS = [
     ("encore_storage_operation_duration_seconds_count", "store", ("_overflow", *STORES)),
     ("encore_events_listener_errors_total", "event", ("StoreDeleteEvent",)),
     ("encore_events_dropped_total", "reason", ("close",)),
@@ -53,19 +53,19 @@ def scenario() -> Iterator[Scenario]:
 
 
 def operations(scenario: Scenario, outcome: str, store: str = ".*") -> float:
-    """How many operations of the store, or of all, have ended so."""
+    """Return the number of operations of the store, or of all, with this outcome."""
     labels = rf'operation=".*",outcome="{outcome}",store="{store}"'
     text = fetch(scenario.address)[1]
     return sum(map(float, re.findall(rf"encore_storage_operation_duration_seconds_count{{{labels}}} (.*)", text)))
 
 
-def going_on(live: Live, counter: str, label: str, values: tuple[str, ...]) -> bool:
-    """Whether it grew for these values of the label and no others in the last 5 s, or will soon."""
+def grows_for(live: Live, counter: str, label: str, values: tuple[str, ...]) -> bool:
+    """Wait until the counter grows for exactly these values of the label."""
     grows = f"sum by ({label}) (rate({counter}[5s])) > 0"
     return bool(live.prometheus.wait_for(grows, lambda found: {one.labels[label] for one in found} == set(values)))
 
 
-def test_it_is_scraped(live: Live) -> None:
+def test_program_is_scraped(live: Live) -> None:
     labels = {"__name__": "up", "job": "encore", "instance": live.scenario.target}
 
     live.prometheus.wait_for("up", lambda found: found == [Sample(labels, 1)])
@@ -73,25 +73,25 @@ def test_it_is_scraped(live: Live) -> None:
 
 
 @pytest.mark.parametrize("metric", CATALOGUE, ids=lambda metric: metric.name)
-def test_it_has_every_metric_with_all_its_labels(live: Live, metric: Metric) -> None:
+def test_metric_has_all_its_labels(live: Live, metric: Metric) -> None:
     name = f"{metric.name}_count" if metric.type == "histogram" else metric.name
 
     assert set(live.prometheus.labels(name)) == {"__name__", "instance", "job", *metric.labels}
     assert all(len(labels) == 3 + len(metric.labels) for labels in live.prometheus.series(name))
 
 
-@pytest.mark.parametrize(("name", "label", "values"), OF_ALL)
-def test_the_program_has_trouble_again_and_again(live: Live, name: str, label: str, values: tuple[str, ...]) -> None:
-    assert going_on(live, name, label, values)
+@pytest.mark.parametrize(("name", "label", "values"), COUNTERS)
+def test_errors_of_the_program_recur(live: Live, name: str, label: str, values: tuple[str, ...]) -> None:
+    assert grows_for(live, name, label, values)
 
 
-@pytest.mark.parametrize(("name", "label", "values"), OF_THE_LEDGER)
-def test_everything_happens_to_the_ledger(live: Live, name: str, label: str, values: tuple[str, ...]) -> None:
-    assert going_on(live, f'{name}{{store="ledger"}}', label, values)
+@pytest.mark.parametrize(("name", "label", "values"), LEDGER_COUNTERS)
+def test_ledger_has_all_values(live: Live, name: str, label: str, values: tuple[str, ...]) -> None:
+    assert grows_for(live, f'{name}{{store="ledger"}}', label, values)
 
 
-def test_the_archive_is_well(live: Live) -> None:
-    assert going_on(live, 'encore_storage_operation_duration_seconds_count{store="archive"}', "outcome", ("ok",))
+def test_archive_has_only_ok(live: Live) -> None:
+    assert grows_for(live, 'encore_storage_operation_duration_seconds_count{store="archive"}', "outcome", ("ok",))
 
 
 def test_an_operation_is_stuck(live: Live) -> None:
@@ -107,21 +107,21 @@ def test_a_transaction_is_left_open(live: Live) -> None:
     assert sample.value == 1
 
 
-def test_its_metrics_are_described(live: Live) -> None:
+def test_metrics_have_help_texts(live: Live) -> None:
     (description,) = live.prometheus.metadata("encore_storage_store_info")["encore_storage_store_info"]
 
     assert (description["type"], description["help"]) == ("gauge", STORE_INFO.help)
 
 
-def test_its_stores_are_known(live: Live) -> None:
+def test_store_labels(live: Live) -> None:
     assert live.prometheus.label_values("store") == ["_overflow", "archive", "cache", "ledger", "reports", "uploads"]
 
 
-def test_the_process_is_measured_too(live: Live) -> None:
+def test_process_metrics_exist(live: Live) -> None:
     live.prometheus.wait_for("process_resident_memory_bytes > 0")
 
 
-def test_exemplars_name_operations(live: Live) -> None:
+def test_exemplars_have_operation_ids(live: Live) -> None:
     now = time.time()
     found = live.prometheus.exemplars("encore_storage_operation_duration_seconds_bucket", now - 60, now)
 
@@ -129,7 +129,7 @@ def test_exemplars_name_operations(live: Live) -> None:
     assert {tuple(one["labels"]) for series in found for one in series["exemplars"]} == {("operation_id",)}
 
 
-def test_promtool_has_nothing_to_say_against_what_it_exposes(scenario: Scenario) -> None:
+def test_promtool_accepts_the_metrics(scenario: Scenario) -> None:
     promtool = binary("promtool", package="prometheus")
     _, text = fetch(scenario.address)
 
@@ -140,33 +140,33 @@ def test_promtool_has_nothing_to_say_against_what_it_exposes(scenario: Scenario)
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
 
 
-def test_a_store_fails_from_its_breaking_to_its_mending(scenario: Scenario) -> None:
+def test_break_and_mend_switch_errors(scenario: Scenario) -> None:
     assert operations(scenario, "error", "archive") == 0
 
     scenario.send("break archive")
     poll(lambda: operations(scenario, "error", "archive") >= 10)
     scenario.send("mend archive")
-    failed, done = (operations(scenario, outcome, "archive") for outcome in ("error", "ok"))
-    poll(lambda: operations(scenario, "ok", "archive") >= done + 10)
+    failed, succeeded = (operations(scenario, outcome, "archive") for outcome in ("error", "ok"))
+    poll(lambda: operations(scenario, "ok", "archive") >= succeeded + 10)
 
     assert operations(scenario, "error", "archive") == failed
 
 
-def test_nothing_happens_from_quiet_to_busy(scenario: Scenario) -> None:
+def test_quiet_and_busy_switch_the_load(scenario: Scenario) -> None:
     scenario.send("quiet")
-    seen = [operations(scenario, "ok") for _ in range(10)]  # which takes as long as several jobs
+    seen = [operations(scenario, "ok") for _ in range(10)]  # takes longer than several jobs
 
     assert seen == [seen[0]] * 10
     scenario.send("busy")
     poll(lambda: operations(scenario, "ok") > seen[0])
 
 
-def test_a_command_that_there_is_not_ends_it_with_an_error() -> None:
-    with pytest.raises(ScenarioError, match="'dance' is no command"), Scenario() as scenario:
+def test_unknown_command_fails() -> None:
+    with pytest.raises(ScenarioError, match="'dance' is not a command"), Scenario() as scenario:
         scenario.send("dance")
 
 
-def test_a_scenario_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_start_raises_the_standard_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "script.py"
     script.write_text("raise OSError('no stores today')", encoding="utf-8")
     monkeypatch.setattr(scenario_process, "SCRIPT", script)

@@ -1,4 +1,4 @@
-"""The servers that the tests of dashboards and rules ask: that they start, answer, refuse and end as they should."""
+"""The server helpers: start, queries, errors and shutdown."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ groups:
 
 
 class Alerting(NamedTuple):
-    """A Prometheus whose one alert always fires, the Alertmanager that it tells, and whom that one tells."""
+    """A Prometheus with an alert that always fires, its Alertmanager, and the webhook of that."""
 
     prometheus: Prometheus
     alertmanager: Alertmanager
     webhook: Webhook
 
 
-def telling(address: str) -> dict[str, object]:
-    """A configuration of an Alertmanager that tells a webhook at once."""
+def notifying(address: str) -> dict[str, object]:
+    """Return a configuration of an Alertmanager that notifies a webhook at once."""
     receiver = {"name": "webhook", "webhook_configs": [{"url": address}]}
     return {"route": {"receiver": "webhook", "group_wait": "0s", "group_interval": "1s"}, "receivers": [receiver]}
 
@@ -52,13 +52,13 @@ def telling(address: str) -> dict[str, object]:
 def alerting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alerting]:
     rules = tmp_path_factory.mktemp("rules") / "rules.yml"
     rules.write_text(RULES, encoding="utf-8")
-    with Webhook() as webhook, Alertmanager(telling(webhook.url)) as alertmanager:
+    with Webhook() as webhook, Alertmanager(notifying(webhook.url)) as alertmanager:
         config = prometheus_config({}, rule_files=[rules], alertmanager=alertmanager.target)
         with Prometheus(config) as prometheus:
             yield Alerting(prometheus, alertmanager, webhook)
 
 
-def test_an_alert_of_prometheus_reaches_whom_the_alertmanager_tells(alerting: Alerting) -> None:
+def test_alert_reaches_the_webhook(alerting: Alerting) -> None:
     post = alerting.webhook.wait_for(lambda post: post["status"] == "firing")
 
     (alert,) = post["alerts"]
@@ -78,36 +78,36 @@ def test_rules_are_evaluated(alerting: Alerting) -> None:
     ]
 
 
-def test_a_scalar_is_a_sample_without_labels(alerting: Alerting) -> None:
+def test_scalar_is_a_sample_without_labels(alerting: Alerting) -> None:
     assert alerting.prometheus.query("6 * 7") == [Sample({}, 42)]
 
 
-def test_a_range_has_a_point_for_each_step(alerting: Alerting) -> None:
+def test_range_has_a_point_for_each_step(alerting: Alerting) -> None:
     (series,) = alerting.prometheus.query_range("vector(time())", 1000, 1020, 10)
 
     assert series.points == [(1000, 1000), (1010, 1010), (1020, 1020)]
 
 
-def test_an_expression_is_asked_as_of_a_time(alerting: Alerting) -> None:
+def test_query_at_a_given_time(alerting: Alerting) -> None:
     assert alerting.prometheus.query("time()", at=1000) == [Sample({}, 1000)]
 
 
-def test_what_prometheus_refuses_is_an_error_in_its_words(alerting: Alerting) -> None:
+def test_error_of_prometheus_is_raised(alerting: Alerting) -> None:
     with pytest.raises(ServerError, match="1:5: parse error: unclosed left parenthesis"):
         alerting.prometheus.query("sum(")
 
 
-def test_what_the_alertmanager_refuses_is_an_error_in_its_words(alerting: Alerting) -> None:
+def test_error_of_the_alertmanager_is_raised(alerting: Alerting) -> None:
     with pytest.raises(ServerError, match="bad matcher format"):
         alerting.alertmanager.ask("alerts", filter="nonsense")
 
 
-def test_waiting_in_vain_says_what_there_was_instead(alerting: Alerting) -> None:
-    with pytest.raises(AssertionError, match=r"after 0 s it still was \[\]"):
+def test_timeout_shows_the_last_answer(alerting: Alerting) -> None:
+    with pytest.raises(AssertionError, match=r"after 0 s it was still \[\]"):
         alerting.prometheus.wait_for("nowhere", timeout=0)
 
 
-def test_proxies_are_for_other_addresses(alerting: Alerting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_are_bypassed(alerting: Alerting, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
 
@@ -115,12 +115,12 @@ def test_proxies_are_for_other_addresses(alerting: Alerting, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("server", [Prometheus, Alertmanager])
-def test_a_server_that_cannot_start_shows_its_log(server: type[Server]) -> None:
+def test_failed_start_shows_the_log(server: type[Server]) -> None:
     with pytest.raises(ServerError, match=r"(?s)ended with \d+.*yaml: line"), ExitStack() as stack:
         stack.enter_context(server("nonsense: ["))
 
 
-def test_a_server_ends_with_a_test_that_fails() -> None:
+def test_failing_test_stops_the_server() -> None:
     with pytest.raises(ZeroDivisionError), Prometheus({}) as prometheus:
         assert fetch(f"{prometheus.address}/-/healthy")[0] == 200
         raise ZeroDivisionError
@@ -129,18 +129,18 @@ def test_a_server_ends_with_a_test_that_fails() -> None:
         fetch(f"{prometheus.address}/-/healthy")
 
 
-def test_the_first_program_that_is_there_is_taken() -> None:
+def test_first_installed_program_is_used() -> None:
     assert binary("no-such-program", "sh", package="dash").endswith("/sh")
 
 
-def test_a_program_that_is_missing_skips_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_program_skips_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ENCORE_REQUIRE_SERVERS", raising=False)
 
     with pytest.raises(pytest.skip.Exception, match="no one or other is installed: apt-get install numbers"):
         binary("one", "other", package="numbers")
 
 
-def test_a_program_that_is_missing_fails_the_test_where_servers_are_required(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_program_fails_if_servers_are_required(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENCORE_REQUIRE_SERVERS", "1")
 
     with pytest.raises(pytest.fail.Exception, match="apt-get install numbers"):

@@ -1,4 +1,4 @@
-"""What the tests of the bus share."""
+"""Fixtures for the tests of the bus."""
 
 import functools
 import os
@@ -14,13 +14,13 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def child() -> Callable[[str], str]:
-    """Runs a script in a process of its own, where a deadlock is a failure and not a hang; gives what it printed."""
+    """Return a function that runs a script in another process, with a timeout, and returns its output."""
     return functools.partial(run_script, environment=dict(os.environ))
 
 
 @pytest.fixture
 def untraced_child() -> Callable[[str], str]:
-    """The same without coverage, which takes a lock of its own in every thread: a fork would find it taken."""
+    """Do the same without coverage, whose lock in every thread may be held at a fork."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     return functools.partial(run_script, environment=environment)
 

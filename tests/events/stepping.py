@@ -1,4 +1,4 @@
-"""Something else comes between any two steps of a call, or whatever dice say; a step is one of the interpreter's."""
+"""Helpers that interrupt a call at any step of the interpreter, or switch threads at random steps."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ When = Literal["anywhere", "at signals"]
 
 MODULES = ("stream.py", "buffer.py", "drops.py", "gates.py")
 STEPPED = {str(Path(encore_events.__file__).with_name(name)) for name in MODULES}
-LOOKS_FOR_SIGNALS = {code for name, code in dis.opmap.items() if name.startswith(("CALL", "JUMP_BACKWARD", "RESUME"))}
+SIGNAL_CHECKS = {code for name, code in dis.opmap.items() if name.startswith(("CALL", "JUMP_BACKWARD", "RESUME"))}
 SECONDS = 20
 
 
 class Step(Generic[T]):
-    """The n-th step of a call, at which `interrupt` runs, in the same thread; both take what they are about.
+    """The n-th step of a call, at which `interrupt` runs in the same thread. Both take the same subject.
 
     Attributes:
-        came: whether the call had so many steps.
+        came: whether the call had this many steps.
     """
 
     def __init__(self, number: int, interrupt: Callable[[T], object], when: When) -> None:
@@ -40,11 +40,11 @@ class Step(Generic[T]):
         self._before: dict[int, int] = {}
 
     def within(self, call: Callable[[T], object], subject: T) -> None:
-        """Make the call, and collect no garbage meanwhile: what finalizers do would be counted as steps of the call."""
+        """Make the call with the garbage collector off: steps of finalizers would be counted as steps of the call."""
         self._subject = subject
         gc.disable()
         before = sys.gettrace()
-        sys._getframe().f_trace_opcodes = True  # Python 3.12 looks for it here
+        sys._getframe().f_trace_opcodes = True  # Python 3.12 reads it here
         sys.settrace(self._enter)
         try:
             call(subject)
@@ -62,7 +62,7 @@ class Step(Generic[T]):
     def _step(self, frame: FrameType, event: str, argument: object) -> Any:
         if event != "opcode":
             return self._step
-        if self._when == "anywhere" or self._before.get(id(frame)) in LOOKS_FOR_SIGNALS:
+        if self._when == "anywhere" or self._before.get(id(frame)) in SIGNAL_CHECKS:
             self._left -= 1
             if self._left == 0:
                 self.came = True
@@ -72,9 +72,9 @@ class Step(Generic[T]):
 
 
 def steps_of(interrupt: Callable[[T], object], *, at_least: int, when: When = "anywhere") -> Iterator[Step[T]]:
-    """A step for each time that the call is made, the first one first, until the call has no more steps.
+    """Yield a step for each repetition of the call, from the first on, until the call has no more steps.
 
-    What raises must come 'at signals': where the interpreter looks for them.
+    An `interrupt` that raises needs 'at signals': the steps at which the interpreter handles them.
     """
     for number in itertools.count(1):
         step = Step(number, interrupt, when)
@@ -85,31 +85,31 @@ def steps_of(interrupt: Callable[[T], object], *, at_least: int, when: When = "a
 
 
 class Schedule:
-    """Threads of which one runs at a time, and which may change at any step within a stream, as the dice say.
+    """Threads of which one runs at a time. Any step within a stream may switch to another, at random.
 
     Args:
-        dice: say which; the same seed gives the same schedule.
-        works: what each thread does; nothing that waits for another.
-        told: called with the number of the thread that has the turn, at each step.
+        dice: the source of randomness; the same seed gives the same schedule.
+        jobs: one function for each thread, none of which waits for another.
+        on_step: called at each step with the number of the running thread.
     """
 
     def __init__(
         self,
         dice: random.Random,
-        works: Iterable[Callable[[], object]],
-        told: Callable[[int], object] = lambda number: None,
+        jobs: Iterable[Callable[[], object]],
+        on_step: Callable[[int], object] = lambda number: None,
     ) -> None:
         self._dice = dice
-        self._works = list(works)
-        self._told = told
-        self._turns = [threading.Semaphore(0) for _ in self._works]
-        self._left = list(range(len(self._works)))
-        self._restless = dice.choice((0.02, 0.1, 0.3, 0.7))
+        self._jobs = list(jobs)
+        self._on_step = on_step
+        self._turns = [threading.Semaphore(0) for _ in self._jobs]
+        self._left = list(range(len(self._jobs)))
+        self._switch_probability = dice.choice((0.02, 0.1, 0.3, 0.7))
         self._failed: list[BaseException] = []
 
     def run(self) -> None:
-        """Run them all to their ends; raises what one of them raised."""
-        threads = [begin(self._play, number) for number in range(len(self._works))]
+        """Run all jobs to their ends; raise the first error of one."""
+        threads = [begin(self._run_job, number) for number in range(len(self._jobs))]
         gc.disable()
         self._turns[self._dice.choice(self._left)].release()
         for thread in threads:
@@ -118,7 +118,7 @@ class Schedule:
         for error in self._failed:
             raise error
 
-    def _play(self, number: int) -> None:
+    def _run_job(self, number: int) -> None:
         def enter(frame: FrameType, event: str, argument: object) -> Any:
             if frame.f_code.co_filename not in STEPPED:
                 return None
@@ -127,7 +127,7 @@ class Schedule:
 
         def step(frame: FrameType, event: str, argument: object) -> Any:
             if event == "opcode":
-                self._pass_on(number)
+                self._maybe_switch(number)
             return step
 
         self._turns[number].acquire()
@@ -135,7 +135,7 @@ class Schedule:
         sys._getframe().f_trace_opcodes = True
         sys.settrace(enter)
         try:
-            self._works[number]()
+            self._jobs[number]()
         except BaseException as error:
             self._failed.append(error)
         finally:
@@ -144,29 +144,29 @@ class Schedule:
             if self._left:
                 self._turns[self._dice.choice(self._left)].release()
 
-    def _pass_on(self, number: int) -> None:
-        self._told(number)
-        if self._dice.random() < self._restless:
+    def _maybe_switch(self, number: int) -> None:
+        self._on_step(number)
+        if self._dice.random() < self._switch_probability:
             other = self._dice.choice(self._left)
             if other != number:
                 self._turns[other].release()
                 self._turns[number].acquire()
 
 
-def elsewhere(func: Callable[..., object], *arguments: object) -> None:
-    """Run it in another thread, to its end."""
+def run_in_thread(func: Callable[..., object], *arguments: object) -> None:
+    """Call `func` in another thread, and wait for its end."""
     thread = begin(func, *arguments)
     end(thread)
 
 
 def begin(func: Callable[..., object], *arguments: object) -> threading.Thread:
-    """A thread that runs it."""
+    """Start a thread that calls `func`."""
     thread = threading.Thread(target=func, args=arguments, daemon=True)
     thread.start()
     return thread
 
 
 def end(thread: threading.Thread) -> None:
-    """Wait for a thread that must come to its end."""
+    """Wait for the thread to end; fail if it doesn't."""
     thread.join(SECONDS)
     assert not thread.is_alive(), "it waits for ever"

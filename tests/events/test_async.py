@@ -1,4 +1,4 @@
-"""Coroutine listeners: awaited by emit_async, scheduled by emit."""
+"""Coroutine listeners, awaited by emit_async and scheduled by emit."""
 
 import asyncio
 import functools
@@ -28,38 +28,38 @@ class Hooked(Opened):
 
 
 class Box:
-    def __init__(self, heard: list[str]) -> None:
-        self.heard = heard
+    def __init__(self, received: list[str]) -> None:
+        self.received = received
 
-    async def hear(self, event: BaseEvent) -> None:
+    async def receive(self, event: BaseEvent) -> None:
         await asyncio.sleep(0)
-        self.heard.append("method")
+        self.received.append("method")
 
 
-class Judge:
+class CallableObject:
     def __init__(self, *_: object) -> None: ...
 
     async def __call__(self, event: BaseEvent) -> None:
         await asyncio.sleep(0)
-        heard.append("object")
+        received.append("object")
 
 
-heard: list[str] = []
+received: list[str] = []
 
 
 @pytest.fixture(autouse=True)
-def _nothing_heard() -> None:
-    heard.clear()
+def _nothing_received() -> None:
+    received.clear()
 
 
 async def listen(event: BaseEvent) -> None:
     await asyncio.sleep(0)
-    heard.append("function")
+    received.append("function")
 
 
 async def listen_with(extra: str, event: BaseEvent) -> None:
     await asyncio.sleep(0)
-    heard.append(extra)
+    received.append(extra)
 
 
 async def fail(event: BaseEvent) -> None:
@@ -67,58 +67,56 @@ async def fail(event: BaseEvent) -> None:
     raise OSError("fail")
 
 
-BOX = Box(heard)
+BOX = Box(received)
 COROUTINE_LISTENERS = [
     (listen, "function"),
-    (BOX.hear, "method"),
-    (Judge(), "object"),
+    (BOX.receive, "method"),
+    (CallableObject(), "object"),
     (functools.partial(listen_with, "partial"), "partial"),
     (functools.partial(functools.partial(listen_with), "twice partial"), "twice partial"),
-    (functools.partial(Judge()), "object"),
+    (functools.partial(CallableObject()), "object"),
 ]
 NAMES = ["function", "method", "object", "partial", "nested partial", "partial of an object"]
 
 
 async def settle() -> None:
-    """Let all other tasks run to their ends."""
+    """Wait for all other tasks."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     await asyncio.gather(*others, return_exceptions=True)
 
 
 @pytest.mark.parametrize(("listener", "name"), COROUTINE_LISTENERS, ids=NAMES)
-def test_emit_async_awaits_whatever_gives_a_coroutine(
+def test_emit_async_awaits_coroutine_listeners(
     manager: EventManager, listener: Callable[..., object], name: str
 ) -> None:
     manager.connect(Opened, listener)
 
     asyncio.run(manager.emit_async(Opened()))
 
-    assert heard == [name]
+    assert received == [name]
 
 
 @pytest.mark.parametrize(("listener", "name"), COROUTINE_LISTENERS, ids=NAMES)
-def test_emit_schedules_whatever_gives_a_coroutine(
-    manager: EventManager, listener: Callable[..., object], name: str
-) -> None:
+def test_emit_schedules_coroutine_listeners(manager: EventManager, listener: Callable[..., object], name: str) -> None:
     manager.connect(Opened, listener)
 
     async def main() -> None:
         manager.emit(Opened())
-        assert heard == []
+        assert received == []
         await settle()
 
     asyncio.run(main())
-    assert heard == [name]
+    assert received == [name]
 
 
-def test_what_is_scheduled_is_held_though_nobody_else_does(manager: EventManager) -> None:
+def test_scheduled_task_is_held_strongly(manager: EventManager) -> None:
     futures: weakref.WeakSet[asyncio.Future[None]] = weakref.WeakSet()
 
     async def wait(event: BaseEvent) -> None:
         future = asyncio.get_running_loop().create_future()
         futures.add(future)
         await future
-        heard.append("waited")
+        received.append("waited")
 
     manager.connect(Opened, wait)
 
@@ -131,11 +129,11 @@ def test_what_is_scheduled_is_held_though_nobody_else_does(manager: EventManager
         await settle()
 
     asyncio.run(main())
-    assert heard == ["waited"]
+    assert received == ["waited"]
 
 
-def test_a_class_whose_objects_are_coroutine_listeners_is_none_itself(manager: EventManager) -> None:
-    manager.connect(Opened, Judge)
+def test_class_with_async_call_is_no_coroutine_listener(manager: EventManager) -> None:
+    manager.connect(Opened, CallableObject)
 
     with EventRecorder(manager, ListenerErrorEvent) as recorder:
         manager.emit(Opened())
@@ -144,17 +142,17 @@ def test_a_class_whose_objects_are_coroutine_listeners_is_none_itself(manager: E
     assert recorder.events == []
 
 
-def test_emit_async_awaits_one_after_the_other_in_order(manager: EventManager) -> None:
+def test_emit_async_awaits_listeners_in_order(manager: EventManager) -> None:
     manager.connect(Opened, functools.partial(listen_with, "second"))
-    manager.connect(Opened, lambda event: heard.append("third"))
+    manager.connect(Opened, lambda event: received.append("third"))
     manager.connect(Opened, functools.partial(listen_with, "first"), priority=1)
 
     asyncio.run(manager.emit_async(Opened()))
 
-    assert heard == ["first", "second", "third"]
+    assert received == ["first", "second", "third"]
 
 
-def test_an_awaited_listener_can_veto(manager: EventManager) -> None:
+def test_awaited_listener_can_veto(manager: EventManager) -> None:
     async def handle(event: BaseEvent) -> None:
         await asyncio.sleep(0)
         event.mark_as_handled()
@@ -164,25 +162,25 @@ def test_an_awaited_listener_can_veto(manager: EventManager) -> None:
 
     asyncio.run(manager.emit_async(Opened()))
 
-    assert heard == []
+    assert received == []
 
 
-def test_a_scheduled_listener_cannot(manager: EventManager) -> None:
+def test_scheduled_listener_cannot_veto(manager: EventManager) -> None:
     async def handle(event: BaseEvent) -> None:
         event.mark_as_handled()
 
     manager.connect(Opened, handle)
-    manager.connect(Opened, lambda event: heard.append("plain"))
+    manager.connect(Opened, lambda event: received.append("plain"))
 
     async def main() -> None:
         manager.emit(Opened())
         await settle()
 
     asyncio.run(main())
-    assert heard == ["plain"]
+    assert received == ["plain"]
 
 
-def test_a_filter_holds_for_coroutine_listeners_too(manager: EventManager) -> None:
+def test_filter_applies_to_coroutine_listeners(manager: EventManager) -> None:
     manager.connect(Opened, listen, {"colour": "red"})
 
     async def main() -> None:
@@ -192,12 +190,12 @@ def test_a_filter_holds_for_coroutine_listeners_too(manager: EventManager) -> No
         await settle()
 
     asyncio.run(main())
-    assert len(heard) == 2
+    assert len(received) == 2
 
 
-def test_where_no_loop_runs_a_coroutine_listener_is_reported(manager: EventManager) -> None:
+def test_coroutine_listener_without_running_loop_is_reported(manager: EventManager) -> None:
     manager.connect(Opened, listen)
-    manager.connect(Opened, lambda event: heard.append("plain"))
+    manager.connect(Opened, lambda event: received.append("plain"))
 
     with EventRecorder(manager, ListenerErrorEvent) as recorder:
         manager.emit(Opened())
@@ -205,10 +203,10 @@ def test_where_no_loop_runs_a_coroutine_listener_is_reported(manager: EventManag
     error = recorder.one(ListenerErrorEvent).error
     assert isinstance(error, NoRunningLoopError)
     assert error.listener is listen
-    assert heard == ["plain"]
+    assert received == ["plain"]
 
 
-def test_errors_are_isolated_whether_awaited_or_scheduled(manager: EventManager) -> None:
+def test_errors_of_coroutine_listeners_are_isolated(manager: EventManager) -> None:
     manager.connect(Opened, fail)
     manager.connect(Opened, listen)
 
@@ -221,10 +219,10 @@ def test_errors_are_isolated_whether_awaited_or_scheduled(manager: EventManager)
         asyncio.run(main())
 
     assert [event.listener for event in recorder.of(ListenerErrorEvent)] == [fail, fail]
-    assert heard == ["function", "function"]
+    assert received == ["function", "function"]
 
 
-def test_a_strict_manager_raises_what_was_awaited() -> None:
+def test_strict_manager_raises_errors_of_awaited_listeners() -> None:
     manager = EventManager(strict=True)
     manager.connect(Opened, fail)
     manager.connect(Opened, listen)
@@ -233,11 +231,11 @@ def test_a_strict_manager_raises_what_was_awaited() -> None:
         asyncio.run(manager.emit_async(Opened()))
 
     assert str(caught.value.exceptions[0]) == "fail"
-    assert heard == ["function"]
+    assert received == ["function"]
 
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError, RecursionError])
-def test_cancellation_and_recursion_go_through_an_awaiting_emit(
+def test_emit_async_propagates_cancellation_and_recursion_errors(
     manager: EventManager, error: type[BaseException]
 ) -> None:
     async def give_up(event: BaseEvent) -> None:
@@ -250,16 +248,16 @@ def test_cancellation_and_recursion_go_through_an_awaiting_emit(
     with pytest.raises(error):
         asyncio.run(manager.emit_async(event))
 
-    assert heard == []
+    assert received == []
     assert event.diary == ["pre", "post"]
 
 
-def test_cancelling_who_emits_cancels_the_listener_that_is_awaited(manager: EventManager) -> None:
+def test_cancelling_emit_async_cancels_the_awaited_listener(manager: EventManager) -> None:
     async def wait(event: BaseEvent) -> None:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
-            heard.append("cancelled")
+            received.append("cancelled")
             raise
 
     manager.connect(Opened, wait)
@@ -273,29 +271,29 @@ def test_cancelling_who_emits_cancels_the_listener_that_is_awaited(manager: Even
             await task
 
     asyncio.run(main())
-    assert heard == ["cancelled"]
+    assert received == ["cancelled"]
 
 
-def test_a_scheduled_listener_that_never_ends_calling_itself_is_the_loops_to_tell(manager: EventManager) -> None:
+def test_recursion_error_of_scheduled_listener_reaches_the_loop(manager: EventManager) -> None:
     async def recurse(event: BaseEvent) -> None:
         raise RecursionError("too deep")
 
-    told: list[Any] = []
+    reported: list[Any] = []
     manager.connect(Opened, recurse)
 
     async def main() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["exception"]))
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context["exception"]))
         manager.emit(Opened())
         await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
         gc.collect()
 
     asyncio.run(main())
-    assert [str(error) for error in told] == ["too deep"]
+    assert [str(error) for error in reported] == ["too deep"]
 
 
-def test_an_object_that_dies_after_the_emit_still_hears_what_was_scheduled(manager: EventManager) -> None:
-    boxes = [Box(heard)]
-    manager.connect(Opened, boxes[0].hear)
+def test_object_collected_after_emit_still_runs_its_scheduled_listener(manager: EventManager) -> None:
+    boxes = [Box(received)]
+    manager.connect(Opened, boxes[0].receive)
 
     async def main() -> None:
         manager.emit(Opened())
@@ -304,14 +302,14 @@ def test_an_object_that_dies_after_the_emit_still_hears_what_was_scheduled(manag
         await settle()
 
     asyncio.run(main())
-    assert heard == ["method"]
+    assert received == ["method"]
 
 
 @pytest.mark.parametrize("is_awaited", [True, False])
-def test_an_object_that_dies_during_the_emit_does_not_hear_it(manager: EventManager, *, is_awaited: bool) -> None:
-    boxes = [Box(heard)]
+def test_object_collected_during_emit_is_not_called(manager: EventManager, *, is_awaited: bool) -> None:
+    boxes = [Box(received)]
     manager.connect(Opened, lambda event: boxes.clear())
-    manager.connect(Opened, boxes[0].hear)
+    manager.connect(Opened, boxes[0].receive)
 
     async def main() -> None:
         if is_awaited:
@@ -321,10 +319,10 @@ def test_an_object_that_dies_during_the_emit_does_not_hear_it(manager: EventMana
         await settle()
 
     asyncio.run(main())
-    assert heard == []
+    assert received == []
 
 
-def test_the_hooks_of_an_event_run_around_what_is_awaited(manager: EventManager) -> None:
+def test_hooks_run_around_awaited_listeners(manager: EventManager) -> None:
     async def write(event: Any) -> None:
         await asyncio.sleep(0)
         event.diary.append("listener")
@@ -337,24 +335,24 @@ def test_the_hooks_of_an_event_run_around_what_is_awaited(manager: EventManager)
     assert event.diary == ["pre", "listener", "post"]
 
 
-def test_an_event_that_is_disabled_is_not_awaited(manager: EventManager) -> None:
+def test_emit_async_of_disabled_event_does_nothing(manager: EventManager) -> None:
     manager.connect(Opened, listen)
 
     with manager.disabled(BaseEvent):
         asyncio.run(manager.emit_async(Opened()))
 
-    assert heard == []
+    assert received == []
 
 
-def test_an_awaiting_emit_is_held_as_any_other(manager: EventManager) -> None:
+def test_emit_async_event_is_held(manager: EventManager) -> None:
     manager.connect(Opened, listen)
 
     async def main() -> None:
         with manager.hold(Opened) as held:
             await manager.emit_async(Opened())
-            assert heard == []
+            assert received == []
             held.release()
         await settle()
 
     asyncio.run(main())
-    assert heard == ["function"]
+    assert received == ["function"]

@@ -1,4 +1,4 @@
-"""What a garbage collection finds is done elsewhere, in order, and whatever happens to it."""
+"""Work of finalizers, done in the background thread."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.storage.support import LONG
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the hook for the errors of threads was given."""
+    """Return the list of arguments passed to threading.excepthook."""
     shown: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", shown.append)
     return shown
@@ -35,13 +35,13 @@ def started(manager: EventManager) -> StoreProgressManager:
 
 
 def wait_for_all() -> None:
-    """Wait until all is done that waits elsewhere."""
+    """Wait until all background work is done."""
     done = threading.Event()
     run_in_background(done.set)
     assert done.wait(LONG)
 
 
-def test_work_is_done_in_another_thread_and_in_order() -> None:
+def test_work_runs_in_another_thread_in_order() -> None:
     done: list[tuple[int, int]] = []
 
     def work(number: int) -> None:
@@ -55,7 +55,7 @@ def test_work_is_done_in_another_thread_and_in_order() -> None:
     assert threading.get_ident() not in {thread for _, thread in done}
 
 
-def test_work_may_give_more_work_while_it_is_done() -> None:
+def test_work_can_add_more_work() -> None:
     begun, go_on, done = threading.Event(), threading.Event(), threading.Event()
 
     def work() -> None:
@@ -69,7 +69,7 @@ def test_work_may_give_more_work_while_it_is_done() -> None:
     assert done.wait(LONG)
 
 
-def test_work_that_fails_is_shown_and_the_next_is_done(shown: list[Any]) -> None:
+def test_failing_work_is_shown_and_the_rest_runs(shown: list[Any]) -> None:
     run_in_background(lambda: 1 / 0)
     wait_for_all()
 
@@ -77,7 +77,7 @@ def test_work_that_fails_is_shown_and_the_next_is_done(shown: list[Any]) -> None
     assert args.exc_type is ZeroDivisionError
 
 
-def test_where_no_thread_can_be_started_the_work_waits_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_waits_until_a_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(*arguments: object) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -92,25 +92,25 @@ def test_where_no_thread_can_be_started_the_work_waits_for_one(monkeypatch: pyte
     assert done.is_set()
 
 
-def test_what_is_put_while_the_worker_looks_for_the_last_time_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Late(background._Elsewhere):
-        """What waits, and more of it as the last of it seems to be done."""
+def test_work_added_as_the_thread_ends_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Late(background._Queue):
+        """A queue that gets more work just as the thread is about to end."""
 
         def __setattr__(self, name: str, value: object) -> None:
-            if (name, value) == ("is_worked_on", False) and hasattr(self, name) and not done.is_set():
+            if (name, value) == ("is_running", False) and hasattr(self, name) and not done.is_set():
                 self.waiting.put(done.set)
             super().__setattr__(name, value)
 
     wait_for_all()
     done = threading.Event()
-    monkeypatch.setattr(background, "_elsewhere", Late())
+    monkeypatch.setattr(background, "_queue", Late())
     run_in_background(lambda: None)
 
     assert done.wait(LONG)
 
 
 @pytest.mark.parametrize("cls", [ObservedReader, ObservedIterator])
-def test_what_cannot_be_closed_is_told_as_cancelled_nevertheless(
+def test_operation_with_unclosable_source_ends_as_cancelled(
     cls: Any, manager: EventManager, recorder: EventRecorder, shown: list[Any]
 ) -> None:
     def chunks() -> Iterator[bytes]:
@@ -126,7 +126,7 @@ def test_what_cannot_be_closed_is_told_as_cancelled_nevertheless(
     assert [args.exc_type for args in shown] == [OSError]
 
 
-def test_a_strict_event_manager_keeps_nobody_else_from_being_told(shown: list[Any]) -> None:
+def test_error_of_strict_manager_does_not_stop_other_work(shown: list[Any]) -> None:
     manager = EventManager(strict=True)
     recorder = EventRecorder(manager)
     manager.connect(StoreProgressEndEvent, lambda event: 1 / 0)

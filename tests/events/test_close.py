@@ -1,4 +1,4 @@
-"""Closing an event manager: what waits is told, then all is quiet."""
+"""Closing an event manager."""
 
 import _thread
 import asyncio
@@ -21,7 +21,7 @@ class Hooked(Opened):
         self.finished = True
 
 
-def test_closing_flushes_what_waits() -> None:
+def test_close_flushes_queued_events() -> None:
     manager = EventManager()
     recorder = EventRecorder(manager, Opened)
     for number in range(100):
@@ -32,7 +32,7 @@ def test_closing_flushes_what_waits() -> None:
     assert len(recorder.events) == 100
 
 
-def test_closing_disconnects() -> None:
+def test_close_disconnects_listeners() -> None:
     manager = EventManager()
     subscription = manager.connect(Opened, print)
 
@@ -44,7 +44,7 @@ def test_closing_disconnects() -> None:
 
 
 @pytest.mark.parametrize("has_worker", [True, False])
-def test_emitting_afterwards_does_nothing(*, has_worker: bool) -> None:
+def test_emit_after_close_does_nothing(*, has_worker: bool) -> None:
     manager = EventManager()
     recorder = EventRecorder(manager)
     event = Hooked()
@@ -63,7 +63,7 @@ def test_emitting_afterwards_does_nothing(*, has_worker: bool) -> None:
     assert _thread._count() <= before
 
 
-def test_connecting_afterwards_is_refused() -> None:
+def test_connect_after_close_raises() -> None:
     manager = EventManager()
     manager.close()
 
@@ -73,7 +73,7 @@ def test_connecting_afterwards_is_refused() -> None:
     assert caught.value.manager is manager
 
 
-def test_closing_twice_is_nothing() -> None:
+def test_close_twice_does_nothing() -> None:
     manager = EventManager()
     manager.emit(Opened(), block=False)
 
@@ -83,14 +83,14 @@ def test_closing_twice_is_nothing() -> None:
     assert repr(manager) == "<EventManager: 0 listeners, closed>"
 
 
-def test_what_is_not_flushed_in_time_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_close_reports_events_not_flushed_in_time(caplog: pytest.LogCaptureFixture) -> None:
     blocked, running = threading.Event(), threading.Event()
     manager = EventManager()
     recorder = EventRecorder(manager, EventsDroppedEvent)
-    heard: list[BaseEvent] = []
+    received: list[BaseEvent] = []
 
     def block(event: BaseEvent) -> None:
-        heard.append(event)
+        received.append(event)
         running.set()
         blocked.wait(10)
 
@@ -103,12 +103,12 @@ def test_what_is_not_flushed_in_time_is_told(caplog: pytest.LogCaptureFixture) -
 
     dropped = recorder.one(EventsDroppedEvent)
     assert (dropped.source, dropped.queue, dropped.reason, dropped.count) == (manager, "worker", "close", 2)
-    assert [record.getMessage() for record in caplog.records] == ["2 events were dropped by the worker at close"]
+    assert [record.getMessage() for record in caplog.records] == ["the worker dropped 2 events at close"]
     assert all(handle is not None and handle.join(10) for handle in handles)
-    assert len(heard) == 1
+    assert len(received) == 1
 
 
-def test_a_listener_on_the_worker_may_close_the_manager() -> None:
+def test_listener_on_the_worker_can_close_the_manager() -> None:
     manager = EventManager()
     recorder = EventRecorder(manager, Opened)
     blocked = threading.Event()

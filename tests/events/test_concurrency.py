@@ -1,4 +1,4 @@
-"""Many threads, garbage collections and forks at once: exact counts, and never a deadlock."""
+"""Exact counts and no deadlocks under threads, garbage collections and forks."""
 
 import sys
 import threading
@@ -22,7 +22,7 @@ class Closed(Opened):
 
 
 @pytest.fixture(autouse=True)
-def _threads_take_turns_often() -> Iterator[None]:
+def _frequent_thread_switches() -> Iterator[None]:
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     yield
@@ -30,7 +30,7 @@ def _threads_take_turns_often() -> Iterator[None]:
 
 
 def run_together(*funcs: Callable[[], None]) -> None:
-    """Run each in a thread of its own, all beginning at once; what one of them raises fails the test."""
+    """Call each function in its own thread, all at once; raise the errors."""
     together = threading.Barrier(len(funcs))
 
     def run(func: Callable[[], None]) -> None:
@@ -46,77 +46,77 @@ def run_together(*funcs: Callable[[], None]) -> None:
 
 
 class Busy:
-    """Connects, emits and disconnects, and counts what must be heard and what is."""
+    """Connects, emits and disconnects; counts the events received and expected."""
 
     def __init__(self, manager: EventManager, number: int) -> None:
         self.manager = manager
         self.number = number
         self.emitted = 0
         self.expected = 0
-        self.heard: Counter[str] = Counter()
+        self.received: Counter[str] = Counter()
 
-    def hear(self, event: Opened) -> None:
+    def receive(self, event: Opened) -> None:
         if event.owner == self.number:
-            self.heard["method"] += 1
+            self.received["method"] += 1
 
-    def hear_filtered(self, event: Opened) -> None:
+    def receive_filtered(self, event: Opened) -> None:
         assert event.owner == self.number
-        self.heard["filtered"] += 1
+        self.received["filtered"] += 1
 
     def run(self) -> None:
         end = time.monotonic() + SECONDS
         while time.monotonic() < end:
-            self.manager.connect(Opened, self.hear)
-            with self.manager.connect(Closed, self.hear_filtered, {"owner": self.number}, self.number):
+            self.manager.connect(Opened, self.receive)
+            with self.manager.connect(Closed, self.receive_filtered, {"owner": self.number}, self.number):
                 self.emit(Closed(owner=self.number), 1)
-                self.manager.connect(Opened, self.hear)
+                self.manager.connect(Opened, self.receive)
                 self.emit(Closed(owner=self.number), 1)
-            self.manager.disconnect(Opened, self.hear)
+            self.manager.disconnect(Opened, self.receive)
             self.emit(Closed(owner=self.number), 0)
 
     def emit(self, event: Opened, expected: int) -> None:
         self.manager.emit(event)
         self.emitted += 1
         self.expected += expected
-        assert self.heard == Counter(method=self.expected, filtered=self.expected)
+        assert self.received == Counter(method=self.expected, filtered=self.expected)
 
 
-def test_threads_that_connect_disconnect_and_emit_hear_exactly_their_due(manager: EventManager) -> None:
+def test_threads_that_connect_emit_and_disconnect_receive_exact_counts(manager: EventManager) -> None:
     busy = [Busy(manager, number) for number in range(2)]
-    heard: Counter[int] = Counter()
-    manager.connect(Opened, lambda event: heard.update((event.owner,)), {"owner": 0})
-    manager.connect(Opened, lambda event: heard.update((event.owner,)), {"owner": 1})
+    received: Counter[int] = Counter()
+    manager.connect(Opened, lambda event: received.update((event.owner,)), {"owner": 0})
+    manager.connect(Opened, lambda event: received.update((event.owner,)), {"owner": 1})
 
     run_together(*(one.run for one in busy))
 
-    assert heard == {one.number: one.emitted for one in busy}
+    assert received == {one.number: one.emitted for one in busy}
     assert min(one.emitted for one in busy) > 100
     assert repr(manager) == "<EventManager: 2 listeners>"
 
 
-def test_a_listener_that_two_threads_reconnect_hears_every_event_once(manager: EventManager) -> None:
-    heard: list[BaseEvent] = []
-    manager.connect(Opened, heard.append)
+def test_listener_reconnected_by_two_threads_receives_each_event_once(manager: EventManager) -> None:
+    received: list[BaseEvent] = []
+    manager.connect(Opened, received.append)
 
     def reconnect() -> None:
         for _ in range(1000):
-            manager.connect(Opened, heard.append)
+            manager.connect(Opened, received.append)
 
     def emit() -> None:
         for number in range(1000):
             manager.emit(Opened(owner=number))
-            assert len(heard) == number + 1
+            assert len(received) == number + 1
 
     run_together(reconnect, reconnect, emit)
 
-    manager.disconnect(Opened, heard.append)
+    manager.disconnect(Opened, received.append)
     manager.emit(Opened())
-    assert len(heard) == 1000
+    assert len(received) == 1000
 
 
-def test_each_of_many_emitters_is_heard_in_its_own_order(manager: EventManager) -> None:
-    heard: list[Opened] = []
-    manager.connect(Opened, heard.append)
+def test_events_of_each_emitter_arrive_in_its_order(manager: EventManager) -> None:
+    received: list[Opened] = []
+    manager.connect(Opened, received.append)
 
     def emit_as(owner: int) -> Callable[[], None]:
         def emit() -> None:
@@ -129,10 +129,10 @@ def test_each_of_many_emitters_is_heard_in_its_own_order(manager: EventManager) 
     manager.close()
 
     for owner in range(4):
-        assert [vars(event)["number"] for event in heard if event.owner == owner] == list(range(500))
+        assert [vars(event)["number"] for event in received if event.owner == owner] == list(range(500))
 
 
-def test_whoever_emits_while_the_manager_is_closed_is_left_waiting_for_nothing() -> None:
+def test_emit_during_close_leaves_no_handle_waiting() -> None:
     for _ in range(30):
         manager = EventManager()
         handles: list[EmitHandle | None] = []
@@ -145,7 +145,7 @@ def test_whoever_emits_while_the_manager_is_closed_is_left_waiting_for_nothing()
         assert all(handle is not None and handle.join(10) for handle in handles)
 
 
-def test_collections_at_every_allocation_neither_deadlock_nor_lose_an_event(
+def test_garbage_collections_neither_deadlock_nor_lose_events(
     untraced_child: Callable[[str], str],
 ) -> None:
     printed = untraced_child("""
@@ -157,7 +157,7 @@ class Closed(BaseEvent): pass
 
 manager = EventManager()
 foreign = threading.RLock()
-emitted, heard, died = itertools.count(), itertools.count(), itertools.count()
+emitted, received, died = itertools.count(), itertools.count(), itertools.count()
 
 def emit(block=True):
     next(emitted)
@@ -166,9 +166,9 @@ def emit(block=True):
 class Listener:
     def __init__(self):
         self.itself = self
-        manager.connect(Opened, self.hear)
-        self.subscription = manager.connect(Closed, self.hear, {"colour": "red"})
-    def hear(self, event):
+        manager.connect(Opened, self.receive)
+        self.subscription = manager.connect(Closed, self.receive, {"colour": "red"})
+    def receive(self, event):
         pass
     def __del__(self):
         next(died)
@@ -177,14 +177,14 @@ class Listener:
             emit(block=False)
             self.subscription.disconnect()
             with contextlib.suppress(KeyError):
-                manager.disconnect(Opened, self.hear)
+                manager.disconnect(Opened, self.receive)
 
 def connect_under_the_foreign_lock():
     while time.monotonic() < end:
         with foreign, manager.connect(Opened, lambda event: None):
             Listener()
 
-def be_busy():
+def work():
     while time.monotonic() < end:
         Listener()
         manager.emit(Opened())
@@ -195,31 +195,31 @@ def be_busy():
             manager.has_listeners(Opened)
         emit(block=False)
 
-manager.connect(Closed, lambda event: next(heard))
+manager.connect(Closed, lambda event: next(received))
 end = time.monotonic() + 1
-threads = [threading.Thread(target=work) for work in (connect_under_the_foreign_lock, be_busy, be_busy)]
+threads = [threading.Thread(target=work) for work in (connect_under_the_foreign_lock, work, work)]
 gc.set_threshold(1)
 for thread in threads: thread.start()
 for thread in threads: thread.join()
 gc.disable()
-manager.emit(Opened(), block=False).join()  # after it, no collection goes on in the worker
+manager.emit(Opened(), block=False).join()  # after it, no garbage collection runs in the worker
 gc.collect()
 print(manager)
 manager.close()
 assert next(died) > 20
-print(next(emitted) - next(heard))
+print(next(emitted) - next(received))
 """)
 
     assert printed == "<EventManager: 1 listener>\n0\n"
 
 
-def test_a_child_that_is_forked_while_a_thread_connects_can_use_the_manager(
+def test_child_forked_during_connect_can_use_the_manager(
     untraced_child: Callable[[str], str],
 ) -> None:
     printed = untraced_child("""
 import os, signal, threading, warnings
 from encore_events import *
-warnings.simplefilter("ignore", DeprecationWarning)  # of forking where there are threads: what is tested
+warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads is what is tested
 
 class Pausing(type):
     step = None
@@ -235,14 +235,14 @@ connecting = None
 class Opened(BaseEvent, metaclass=Pausing): pass
 
 def use():
-    heard = []
-    manager.connect(Opened, heard.append, priority=1)
+    received = []
+    manager.connect(Opened, received.append, priority=1)
     manager.emit(Opened())
     manager.emit(Opened(), block=False).join()
     manager.connect(Opened, unpaused)
-    manager.disconnect(Opened, heard.append)
+    manager.disconnect(Opened, received.append)
     manager.emit(Opened())
-    assert len(heard) == 2, heard
+    assert len(received) == 2, received
     manager.disconnect(Opened, unpaused)
 
 def unpaused(event): pass
@@ -271,7 +271,7 @@ for step in range(1, 9):
     assert printed.split() == ["0"] * 8
 
 
-def test_a_child_that_is_forked_at_any_moment_can_use_the_manager(untraced_child: Callable[[str], str]) -> None:
+def test_child_forked_at_any_moment_can_use_the_manager(untraced_child: Callable[[str], str]) -> None:
     printed = untraced_child("""
 import os, signal, sys, threading, warnings
 from encore_events import *
@@ -280,23 +280,23 @@ sys.setswitchinterval(1e-5)
 manager = EventManager()
 done = threading.Event()
 
-def be_busy():
+def work():
     while not done.is_set():
         with manager.connect(BaseEvent, lambda event: None):
             manager.emit(BaseEvent(), block=False)
 
-threads = [threading.Thread(target=be_busy) for _ in range(2)]
+threads = [threading.Thread(target=work) for _ in range(2)]
 for thread in threads: thread.start()
 for _ in range(30):
     pid = os.fork()
     if pid == 0:
         signal.alarm(10)
-        heard = []
-        with manager.connect(BaseEvent, heard.append):
+        received = []
+        with manager.connect(BaseEvent, received.append):
             manager.emit(BaseEvent())
             manager.emit(BaseEvent(), block=False).join()
         manager.emit(BaseEvent())
-        os._exit(len(heard) != 2)
+        os._exit(len(received) != 2)
     print(os.waitpid(pid, 0)[1])
 done.set()
 for thread in threads: thread.join()

@@ -1,4 +1,4 @@
-"""Who is connected: connecting, replacing, disconnecting, and what makes two listeners the same one."""
+"""Connecting, replacing and disconnecting listeners, and their identity."""
 
 import functools
 import gc
@@ -25,16 +25,16 @@ class Closed(BaseEvent):
 
 
 class Box:
-    """Something with methods that listen."""
+    """An object whose methods are listeners."""
 
     def __init__(self) -> None:
-        self.heard: list[BaseEvent] = []
+        self.received: list[BaseEvent] = []
 
-    def hear(self, event: BaseEvent) -> None:
-        self.heard.append(event)
+    def receive(self, event: BaseEvent) -> None:
+        self.received.append(event)
 
-    def hear_too(self, event: BaseEvent) -> None:
-        self.heard.append(event)
+    def receive_too(self, event: BaseEvent) -> None:
+        self.received.append(event)
 
 
 class EqualBox(Box):
@@ -46,94 +46,92 @@ class EqualBox(Box):
 
 
 class UnhashableBox(Box):
-    __hash__ = None  # type: ignore[assignment]  # that is what makes it unhashable
+    __hash__ = None  # type: ignore[assignment]  # makes it unhashable
 
 
 class SlottedBox:
-    __slots__ = ("heard",)
+    __slots__ = ("received",)
 
     def __init__(self) -> None:
-        self.heard: list[BaseEvent] = []
+        self.received: list[BaseEvent] = []
 
-    def hear(self, event: BaseEvent) -> None:
-        self.heard.append(event)
+    def receive(self, event: BaseEvent) -> None:
+        self.received.append(event)
 
 
-class Judge:
-    """A listener that is no function."""
+class CallableObject:
+    """A callable object as a listener."""
 
     def __init__(self) -> None:
-        self.heard: list[BaseEvent] = []
+        self.received: list[BaseEvent] = []
 
     def __call__(self, event: BaseEvent) -> None:
-        self.heard.append(event)
+        self.received.append(event)
 
 
-def test_a_listener_hears_its_class_and_the_subclasses(manager: EventManager) -> None:
-    heard: list[str] = []
-    manager.connect(Opened, lambda event: heard.append(type(event).__name__))
+def test_listener_receives_its_class_and_subclasses(manager: EventManager) -> None:
+    received: list[str] = []
+    manager.connect(Opened, lambda event: received.append(type(event).__name__))
 
     for event in (BaseEvent(), Opened(), Closed(), Reopened()):
         manager.emit(event)
 
-    assert heard == ["Opened", "Reopened"]
+    assert received == ["Opened", "Reopened"]
 
 
-def test_connecting_again_replaces_and_moves_last(manager: EventManager) -> None:
-    heard: list[str] = []
+def test_reconnect_replaces_and_moves_last(manager: EventManager) -> None:
+    received: list[str] = []
 
     def first(event: BaseEvent) -> None:
-        heard.append("first")
+        received.append("first")
 
     manager.connect(Opened, first)
-    manager.connect(Opened, lambda event: heard.append("second"))
+    manager.connect(Opened, lambda event: received.append("second"))
     manager.connect(Opened, first)
     manager.emit(Opened())
 
-    assert heard == ["second", "first"]
+    assert received == ["second", "first"]
 
 
-def test_connecting_again_replaces_filter_predicate_and_priority(manager: EventManager) -> None:
-    heard: list[str] = []
+def test_reconnect_replaces_filter_predicate_and_priority(manager: EventManager) -> None:
+    received: list[str] = []
 
     def first(event: BaseEvent) -> None:
-        heard.append("first")
+        received.append("first")
 
     manager.connect(Opened, first, {"never": 1}, -1, where=lambda event: False)
-    manager.connect(Opened, lambda event: heard.append("second"))
+    manager.connect(Opened, lambda event: received.append("second"))
     manager.connect(Opened, first, priority=1)
     manager.emit(Opened())
 
-    assert heard == ["first", "second"]
+    assert received == ["first", "second"]
 
 
-def test_one_function_may_listen_to_several_classes(manager: EventManager) -> None:
-    heard: list[BaseEvent] = []
-    manager.connect(Opened, heard.append)
-    manager.connect(Reopened, heard.append)
+def test_function_can_listen_to_several_classes(manager: EventManager) -> None:
+    received: list[BaseEvent] = []
+    manager.connect(Opened, received.append)
+    manager.connect(Reopened, received.append)
 
     manager.emit(Reopened())
-    manager.disconnect(Reopened, heard.append)
+    manager.disconnect(Reopened, received.append)
     manager.emit(Reopened())
 
-    assert len(heard) == 3
+    assert len(received) == 3
 
 
-def test_who_is_disconnected_hears_no_more(manager: EventManager) -> None:
-    heard: list[BaseEvent] = []
-    manager.connect(Opened, heard.append)
+def test_disconnected_listener_is_not_called(manager: EventManager) -> None:
+    received: list[BaseEvent] = []
+    manager.connect(Opened, received.append)
     manager.emit(Opened())
 
-    manager.disconnect(Opened, heard.append)
+    manager.disconnect(Opened, received.append)
     manager.emit(Opened())
 
-    assert len(heard) == 1
+    assert len(received) == 1
 
 
 @pytest.mark.parametrize("cls", [BaseEvent, Reopened, Closed])
-def test_disconnecting_what_is_not_connected_to_that_class_is_a_key_error(
-    manager: EventManager, cls: type[BaseEvent]
-) -> None:
+def test_disconnect_of_unconnected_listener_raises_key_error(manager: EventManager, cls: type[BaseEvent]) -> None:
     manager.connect(Opened, print)
 
     with pytest.raises(KeyError) as caught:
@@ -143,65 +141,65 @@ def test_disconnecting_what_is_not_connected_to_that_class_is_a_key_error(
     assert str(caught.value) == f"<built-in function print> is not connected to {cls.__name__}"
 
 
-def test_a_method_is_the_same_listener_each_time_it_is_looked_up(manager: EventManager) -> None:
+def test_method_is_the_same_listener_at_each_lookup(manager: EventManager) -> None:
     box = Box()
-    manager.connect(Opened, box.hear)
-    manager.connect(Opened, box.hear)
-    manager.connect(Opened, box.hear_too)
+    manager.connect(Opened, box.receive)
+    manager.connect(Opened, box.receive)
+    manager.connect(Opened, box.receive_too)
 
     manager.emit(Opened())
-    manager.disconnect(Opened, box.hear)
-    manager.disconnect(Opened, box.hear_too)
+    manager.disconnect(Opened, box.receive)
+    manager.disconnect(Opened, box.receive_too)
     manager.emit(Opened())
 
-    assert len(box.heard) == 2
+    assert len(box.received) == 2
 
 
 @pytest.mark.parametrize("kind", [EqualBox, UnhashableBox])
-def test_equal_or_unhashable_objects_are_listeners_of_their_own(manager: EventManager, kind: type[Box]) -> None:
+def test_methods_of_equal_or_unhashable_objects_are_distinct_listeners(manager: EventManager, kind: type[Box]) -> None:
     boxes = [kind(), kind(), kind()]
     assert kind is UnhashableBox or len(set(boxes)) == 1
     for box in boxes:
-        manager.connect(Opened, box.hear)
+        manager.connect(Opened, box.receive)
 
-    manager.disconnect(Opened, boxes[1].hear)
+    manager.disconnect(Opened, boxes[1].receive)
     manager.emit(Opened())
 
-    assert [len(box.heard) for box in boxes] == [1, 0, 1]
+    assert [len(box.received) for box in boxes] == [1, 0, 1]
 
 
-def test_equal_listener_objects_are_listeners_of_their_own(manager: EventManager) -> None:
-    class EqualJudge(Judge):
+def test_equal_callable_objects_are_distinct_listeners(manager: EventManager) -> None:
+    class EqualObject(CallableObject):
         def __eq__(self, other: object) -> bool:
             return True
 
         __hash__ = None  # type: ignore[assignment]  # unhashable too
 
-    judges = [EqualJudge(), EqualJudge()]
-    assert judges[0] == judges[1]
-    for judge in judges:
-        manager.connect(Opened, judge)
+    objects = [EqualObject(), EqualObject()]
+    assert objects[0] == objects[1]
+    for listener in objects:
+        manager.connect(Opened, listener)
 
     manager.emit(Opened())
 
-    assert [len(judge.heard) for judge in judges] == [1, 1]
+    assert [len(listener.received) for listener in objects] == [1, 1]
 
 
-def test_a_builtin_method_is_known_by_its_name_and_its_object(manager: EventManager) -> None:
-    heard: list[BaseEvent] = []
+def test_builtin_method_is_identified_by_name_and_object(manager: EventManager) -> None:
+    received: list[BaseEvent] = []
     others: list[BaseEvent] = []
     for _ in range(2):
-        manager.connect(Opened, heard.append)
+        manager.connect(Opened, received.append)
         manager.connect(Opened, others.append)
 
     manager.emit(Opened())
     manager.disconnect(Opened, others.append)
     manager.emit(Opened())
 
-    assert (len(heard), len(others)) == (2, 1)
+    assert (len(received), len(others)) == (2, 1)
 
 
-def test_so_is_a_method_wrapper(manager: EventManager) -> None:
+def test_method_wrapper_is_identified_by_name_and_object(manager: EventManager) -> None:
     number = 1000
     manager.connect(Opened, number.__eq__)
     manager.connect(Opened, number.__eq__)
@@ -212,9 +210,9 @@ def test_so_is_a_method_wrapper(manager: EventManager) -> None:
     assert repr(manager) == "<EventManager: 1 listener>"
 
 
-def test_a_method_is_held_weakly(manager: EventManager) -> None:
+def test_method_is_held_weakly(manager: EventManager) -> None:
     box = Box()
-    manager.connect(Opened, box.hear)
+    manager.connect(Opened, box.receive)
     assert manager.has_listeners(Opened)
 
     del box
@@ -223,11 +221,11 @@ def test_a_method_is_held_weakly(manager: EventManager) -> None:
     assert repr(manager) == "<EventManager: 0 listeners>"
 
 
-def test_its_subscription_does_not_hold_it_either(manager: EventManager) -> None:
+def test_subscription_does_not_hold_a_method(manager: EventManager) -> None:
     box = Box()
-    subscription = manager.connect(Opened, box.hear)
+    subscription = manager.connect(Opened, box.receive)
     held = subscription.listener
-    assert held == box.hear
+    assert held == box.receive
 
     del box, held
 
@@ -236,23 +234,23 @@ def test_its_subscription_does_not_hold_it_either(manager: EventManager) -> None
     subscription.disconnect()
 
 
-def test_a_method_may_be_held(manager: EventManager) -> None:
+def test_method_can_be_held_strongly(manager: EventManager) -> None:
     box = Box()
-    heard = box.heard
-    manager.connect(Opened, box.hear, weak=False)
+    received = box.received
+    manager.connect(Opened, box.receive, weak=False)
 
     del box
     manager.emit(Opened())
 
-    assert len(heard) == 1
+    assert len(received) == 1
 
 
-def test_a_function_is_held(manager: EventManager) -> None:
-    heard: list[BaseEvent] = []
+def test_function_is_held_strongly(manager: EventManager) -> None:
+    received: list[BaseEvent] = []
 
     def connect() -> None:
         def listen(event: BaseEvent) -> None:
-            heard.append(event)
+            received.append(event)
 
         manager.connect(Opened, listen)
 
@@ -260,26 +258,26 @@ def test_a_function_is_held(manager: EventManager) -> None:
     gc.collect()
     manager.emit(Opened())
 
-    assert len(heard) == 1
+    assert len(received) == 1
 
 
-def test_a_function_may_be_held_weakly(manager: EventManager) -> None:
-    judge = Judge()
-    heard = judge.heard
-    manager.connect(Opened, judge, weak=True)
+def test_function_can_be_held_weakly(manager: EventManager) -> None:
+    listener = CallableObject()
+    received = listener.received
+    manager.connect(Opened, listener, weak=True)
     manager.emit(Opened())
 
-    del judge
+    del listener
     manager.emit(Opened())
 
-    assert len(heard) == 1
+    assert len(received) == 1
     assert not manager.has_listeners(Opened)
 
 
-def test_an_object_in_a_cycle_is_gone_once_it_is_collected(manager: EventManager) -> None:
+def test_object_in_a_cycle_is_disconnected_when_collected(manager: EventManager) -> None:
     box: Any = Box()
     box.itself = box
-    manager.connect(Opened, box.hear)
+    manager.connect(Opened, box.receive)
 
     del box
     gc.collect()
@@ -287,50 +285,52 @@ def test_an_object_in_a_cycle_is_gone_once_it_is_collected(manager: EventManager
     assert not manager.has_listeners(Opened)
 
 
-@pytest.mark.parametrize("listener", [SlottedBox().hear, deque[BaseEvent]().append, (1).__eq__])
-def test_what_cannot_be_referred_to_weakly_is_refused(manager: EventManager, listener: Callable[..., object]) -> None:
+@pytest.mark.parametrize("listener", [SlottedBox().receive, deque[BaseEvent]().append, (1).__eq__])
+def test_weak_connect_without_weak_reference_support_is_refused(
+    manager: EventManager, listener: Callable[..., object]
+) -> None:
     with pytest.raises(InvalidListenerError, match="pass weak=False to hold it strongly"):
         manager.connect(Opened, listener, weak=True)
 
 
-def test_a_method_of_a_slotted_object_must_be_held(manager: EventManager) -> None:
+def test_method_of_slotted_object_must_be_held_strongly(manager: EventManager) -> None:
     box = SlottedBox()
-    with pytest.raises(InvalidListenerError, match="cannot be referred to weakly"):
-        manager.connect(Opened, box.hear)
+    with pytest.raises(InvalidListenerError, match="does not support weak references"):
+        manager.connect(Opened, box.receive)
 
-    manager.connect(Opened, box.hear, weak=False)
+    manager.connect(Opened, box.receive, weak=False)
     manager.emit(Opened())
 
-    assert len(box.heard) == 1
+    assert len(box.received) == 1
 
 
-def test_the_death_of_a_replaced_connection_leaves_the_new_one(manager: EventManager) -> None:
-    judge = Judge()
-    heard = judge.heard
-    manager.connect(Opened, judge, weak=True)
-    manager.connect(Opened, judge, weak=False)
+def test_collecting_a_replaced_listener_keeps_the_new_connection(manager: EventManager) -> None:
+    listener = CallableObject()
+    received = listener.received
+    manager.connect(Opened, listener, weak=True)
+    manager.connect(Opened, listener, weak=False)
 
-    del judge
+    del listener
     gc.collect()
     manager.emit(Opened())
 
-    assert len(heard) == 1
+    assert len(received) == 1
 
 
-def test_the_death_of_a_disconnected_listener_is_nothing(manager: EventManager) -> None:
+def test_collecting_a_disconnected_listener_does_nothing(manager: EventManager) -> None:
     box = Box()
-    subscription = manager.connect(Opened, box.hear)
-    manager.disconnect(Opened, box.hear)
+    subscription = manager.connect(Opened, box.receive)
+    manager.disconnect(Opened, box.receive)
 
     del box
 
     assert subscription.listener is None
 
 
-def test_a_manager_that_nobody_needs_is_collected() -> None:
+def test_unreferenced_manager_is_collected() -> None:
     manager = EventManager()
     box = Box()
-    manager.connect(Opened, box.hear)
+    manager.connect(Opened, box.receive)
     manager.connect(Opened, print)
     gone = weakref.ref(manager)
 
@@ -340,17 +340,17 @@ def test_a_manager_that_nobody_needs_is_collected() -> None:
     assert gone() is None
 
 
-@pytest.mark.parametrize("listener", [vars, str, Judge().__call__, functools.partial(print, "heard"), lambda *_: 0])
-def test_whatever_can_be_called_with_the_event_may_listen(
-    manager: EventManager, listener: Callable[..., object]
-) -> None:
+@pytest.mark.parametrize(
+    "listener", [vars, str, CallableObject().__call__, functools.partial(print, "received"), lambda *_: 0]
+)
+def test_any_callable_of_one_argument_can_listen(manager: EventManager, listener: Callable[..., object]) -> None:
     manager.connect(Opened, listener)
 
     assert manager.get_listeners(Opened) == [listener]
 
 
 async def generating(event: BaseEvent) -> AsyncIterator[int]:
-    yield 1  # pragma: no cover (calling it runs nothing, and that is why it is refused)
+    yield 1  # pragma: no cover (never run: calling a generator function runs nothing)
 
 
 async def awaiting(event: BaseEvent) -> None: ...
@@ -374,7 +374,7 @@ async def awaiting(event: BaseEvent) -> None: ...
         ({"priority": float("nan")}, "priority must be a number, not nan"),
     ],
 )
-def test_a_mistake_is_refused_where_it_is_made(manager: EventManager, arguments: dict[str, Any], reason: str) -> None:
+def test_connect_refuses_invalid_arguments(manager: EventManager, arguments: dict[str, Any], reason: str) -> None:
     with pytest.raises(InvalidListenerError, match=reason):
         manager.connect(Opened, **{"func": print, **arguments})
 
@@ -382,18 +382,18 @@ def test_a_mistake_is_refused_where_it_is_made(manager: EventManager, arguments:
 
 
 @pytest.mark.parametrize("cls", [int, 5, "Opened", Opened()])
-def test_only_classes_of_events_can_be_listened_to(manager: EventManager, cls: Any) -> None:
+def test_connect_refuses_non_event_classes(manager: EventManager, cls: Any) -> None:
     with pytest.raises(EventError, match="is not an event class: derive it from BaseEvent"):
         manager.connect(cls, print)
 
 
-def test_an_invalid_listener_error_keeps_what_was_refused() -> None:
+def test_invalid_listener_error_has_listener_and_reason() -> None:
     error = InvalidListenerError(5, "it is not callable")
 
     assert (error.listener, error.reason) == (5, "it is not callable")
 
 
-def test_a_subscription_ends_its_connection(manager: EventManager) -> None:
+def test_subscription_disconnect_ends_the_connection(manager: EventManager) -> None:
     subscription = manager.connect(Opened, print)
 
     subscription.disconnect()
@@ -402,18 +402,18 @@ def test_a_subscription_ends_its_connection(manager: EventManager) -> None:
     assert not manager.has_listeners(Opened)
 
 
-def test_a_subscription_lasts_as_long_as_its_block(manager: EventManager) -> None:
-    heard: list[BaseEvent] = []
+def test_subscription_block_ends_the_connection(manager: EventManager) -> None:
+    received: list[BaseEvent] = []
 
-    with manager.connect(Opened, heard.append) as subscription:
+    with manager.connect(Opened, received.append) as subscription:
         manager.emit(Opened())
     manager.emit(Opened())
 
-    assert len(heard) == 1
+    assert len(received) == 1
     assert subscription.cls is Opened
 
 
-def test_the_subscription_of_a_replaced_connection_does_nothing(manager: EventManager) -> None:
+def test_subscription_of_replaced_connection_does_nothing(manager: EventManager) -> None:
     replaced = manager.connect(Opened, print)
     manager.connect(Opened, print)
 
@@ -422,33 +422,33 @@ def test_the_subscription_of_a_replaced_connection_does_nothing(manager: EventMa
     assert manager.get_listeners(Opened) == [print]
 
 
-def test_a_subscription_says_who_listens_to_what(manager: EventManager) -> None:
+def test_subscription_repr_names_listener_and_class(manager: EventManager) -> None:
     assert repr(manager.connect(Opened, print)) == "<Subscription: <built-in function print> to Opened>"
 
 
-def test_a_decorator_connects_and_leaves_the_function_as_it_is(manager: EventManager) -> None:
-    heard: list[str] = []
+def test_decorator_connects_and_returns_the_function(manager: EventManager) -> None:
+    received: list[str] = []
 
     @manager.on(Opened, {"colour": "red"}, 1, where=lambda event: event.size > 1)
     def listen(event: BaseEvent) -> None:
-        heard.append("listen")
+        received.append("listen")
 
-    manager.connect(Opened, lambda event: heard.append("other"))
+    manager.connect(Opened, lambda event: received.append("other"))
     for colour, size in (("red", 2), ("red", 1), ("blue", 2)):
         manager.emit(Opened(colour=colour, size=size))
 
-    assert heard == ["listen", "other", "other", "other"]
+    assert received == ["listen", "other", "other", "other"]
     assert listen.__name__ == "listen"
 
 
-def test_an_abstract_event_manager_cannot_be_made() -> None:
+def test_abstract_event_manager_cannot_be_instantiated() -> None:
     with pytest.raises(TypeError, match="abstract"):
-        BaseEventManager()  # type: ignore[abstract]  # as it should be
+        BaseEventManager()  # type: ignore[abstract]  # the error under test
 
 
-def test_the_decorator_needs_its_class(manager: EventManager) -> None:
+def test_decorator_without_class_is_refused(manager: EventManager) -> None:
     with pytest.raises(EventError, match="is not an event class"):
 
-        @manager.on  # type: ignore[arg-type]  # that is what is tested
+        @manager.on  # type: ignore[arg-type]  # the error under test
         def listener(event: BaseEvent) -> None:
             pass

@@ -1,4 +1,4 @@
-"""The event manager that is used where none is given."""
+"""The default event manager."""
 
 import threading
 
@@ -8,25 +8,25 @@ from encore_events import DefaultManagerError, EventManager, get_event_manager, 
 
 
 @pytest.fixture(autouse=True)
-def _nobody_asked_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_default_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("encore_events.default._default", {})
 
 
-def test_the_default_is_made_on_first_use_and_stays() -> None:
+def test_default_is_made_on_first_use() -> None:
     default = get_event_manager()
 
     assert isinstance(default, EventManager)
     assert get_event_manager() is default
 
 
-def test_a_program_may_bring_its_own() -> None:
+def test_default_can_be_set() -> None:
     mine = EventManager()
     set_event_manager(mine)
 
     assert get_event_manager() is mine
 
 
-def test_setting_the_same_again_is_refused_too() -> None:
+def test_setting_the_same_default_twice_is_refused() -> None:
     mine = EventManager()
     set_event_manager(mine)
 
@@ -36,7 +36,7 @@ def test_setting_the_same_again_is_refused_too() -> None:
     assert get_event_manager() is mine
 
 
-def test_a_second_default_is_refused() -> None:
+def test_second_default_is_refused() -> None:
     mine = EventManager()
     set_event_manager(mine)
 
@@ -48,19 +48,19 @@ def test_a_second_default_is_refused() -> None:
     assert get_event_manager() is mine
 
 
-def test_the_default_that_was_made_on_first_use_counts_as_set() -> None:
+def test_default_made_on_first_use_counts_as_set() -> None:
     get_event_manager()
 
     with pytest.raises(DefaultManagerError):
         set_event_manager(EventManager())
 
 
-def test_what_is_no_event_manager_is_refused() -> None:
+def test_setting_a_non_manager_is_refused() -> None:
     with pytest.raises(TypeError, match="an event manager was expected, such as EventManager\\(\\), not 'me'"):
-        set_event_manager("me")  # type: ignore[arg-type]  # as it should be
+        set_event_manager("me")  # type: ignore[arg-type]  # the error under test
 
 
-def test_threads_that_ask_at_once_get_the_same() -> None:
+def test_concurrent_threads_get_the_same_default() -> None:
     together = threading.Barrier(8)
     got: list[object] = []
 

@@ -1,4 +1,4 @@
-"""Events that say how something ended: they reach all listeners, whatever interrupts one of them."""
+"""Delivery of events to all listeners in spite of interrupts."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ def raising(error: BaseException) -> Callable[[BaseEvent], None]:
 
 
 @pytest.fixture
-def heard(manager: EventManager) -> list[str]:
-    """The names of the listeners that were called."""
+def received(manager: EventManager) -> list[str]:
+    """Return a list for the names of called listeners."""
     return []
 
 
-def listener(heard: list[str], name: str) -> Callable[[BaseEvent], None]:
+def listener(received: list[str], name: str) -> Callable[[BaseEvent], None]:
     def note(event: BaseEvent) -> None:
-        heard.append(name)
+        received.append(name)
 
     return note
 
 
 def interrupted_at_its_start(function: Callable[..., Any], call: Callable[[], object]) -> None:
-    """Make the call, and raise an interrupt before the first line of the function, where Python looks for signals."""
+    """Make the call, and interrupt `function` before its first line, where Python handles signals."""
 
     def trace(frame: FrameType, event: str, arg: object) -> None:
         if frame.f_code is function.__code__:
@@ -64,133 +64,131 @@ def interrupted_at_its_start(function: Callable[..., Any], call: Callable[[], ob
 
 
 @pytest.mark.parametrize("interrupt", INTERRUPTS)
-def test_an_interrupt_in_a_listener_reaches_the_others_first(
-    manager: EventManager, heard: list[str], interrupt: type[BaseException]
+def test_interrupt_is_raised_after_the_last_listener(
+    manager: EventManager, received: list[str], interrupt: type[BaseException]
 ) -> None:
-    manager.connect(Ended, listener(heard, "before"))
+    manager.connect(Ended, listener(received, "before"))
     manager.connect(Ended, raising(interrupt("now")))
-    manager.connect(Ended, listener(heard, "after"))
+    manager.connect(Ended, listener(received, "after"))
 
     with pytest.raises(interrupt, match="now"):
         manager.deliver(Ended())
 
-    assert heard == ["before", "after"]
+    assert received == ["before", "after"]
 
 
-def test_the_first_of_several_interrupts_is_raised(manager: EventManager, heard: list[str]) -> None:
+def test_first_of_several_interrupts_is_raised(manager: EventManager, received: list[str]) -> None:
     manager.connect(Ended, raising(KeyboardInterrupt("first")))
     manager.connect(Ended, raising(SystemExit("second")))
-    manager.connect(Ended, listener(heard, "after"))
+    manager.connect(Ended, listener(received, "after"))
 
     with pytest.raises(KeyboardInterrupt, match="first"):
         manager.deliver(Ended())
 
-    assert heard == ["after"]
+    assert received == ["after"]
 
 
-def test_a_listener_that_was_interrupted_before_its_first_line_is_called_once(
-    manager: EventManager, heard: list[str]
-) -> None:
-    function = listener(heard, "late")
-    manager.connect(Ended, listener(heard, "before"))
+def test_listener_interrupted_before_its_first_line_is_called_once(manager: EventManager, received: list[str]) -> None:
+    function = listener(received, "late")
+    manager.connect(Ended, listener(received, "before"))
     manager.connect(Ended, function)
 
     with pytest.raises(KeyboardInterrupt):
         interrupted_at_its_start(function, lambda: manager.deliver(Ended()))
 
-    assert heard == ["before", "late"]
+    assert received == ["before", "late"]
 
 
-def test_a_weakly_held_method_that_was_interrupted_before_its_first_line_is_called_once(manager: EventManager) -> None:
+def test_weak_method_interrupted_before_its_first_line_is_called_once(manager: EventManager) -> None:
     class Listener:
         count = 0
 
-        def hear(self, event: BaseEvent) -> None:
+        def receive(self, event: BaseEvent) -> None:
             self.count += 1
 
     object_ = Listener()
-    manager.connect(Ended, object_.hear)
+    manager.connect(Ended, object_.receive)
 
     with pytest.raises(KeyboardInterrupt):
-        interrupted_at_its_start(Listener.hear, lambda: manager.deliver(Ended()))
+        interrupted_at_its_start(Listener.receive, lambda: manager.deliver(Ended()))
 
     assert object_.count == 1
 
 
-def test_an_event_is_delivered_once(manager: EventManager, heard: list[str]) -> None:
-    manager.connect(Ended, listener(heard, "one"))
+def test_event_is_delivered_once(manager: EventManager, received: list[str]) -> None:
+    manager.connect(Ended, listener(received, "one"))
     event = Ended()
 
     manager.deliver(event)
     manager.deliver(event)
 
-    assert heard == ["one"]
+    assert received == ["one"]
 
 
-def test_errors_are_isolated_and_reported_with_their_listener(heard: list[str]) -> None:
+def test_deliver_isolates_and_reports_errors(received: list[str]) -> None:
     reported: list[tuple[object, str]] = []
     manager = EventManager(on_error=lambda event, listener, error: reported.append((listener, str(error))))
     failing = [raising(OSError(str(number))) for number in range(3)]
     for each in failing:
         manager.connect(Ended, each)
-    manager.connect(Ended, listener(heard, "last"))
+    manager.connect(Ended, listener(received, "last"))
 
     manager.deliver(Ended())
 
     assert reported == [(each, str(number)) for number, each in enumerate(failing)]
-    assert heard == ["last"]
+    assert received == ["last"]
 
 
-def test_where_no_stack_is_left_whoever_has_some_goes_on(manager: EventManager, heard: list[str]) -> None:
-    manager.connect(Ended, listener(heard, "one"))
-    manager.connect(Ended, listener(heard, "two"))
+def test_delivery_without_stack_is_resumed_by_a_caller_with_some(manager: EventManager, received: list[str]) -> None:
+    manager.connect(Ended, listener(received, "one"))
+    manager.connect(Ended, listener(received, "two"))
     event = Ended()
 
     def deep() -> None:
         try:
             deep()
         except RecursionError:
-            manager.deliver(event)  # which fails, too, until the stack is short enough
+            manager.deliver(event)  # fails, too, until the stack is short enough
 
     deep()
 
-    assert heard == ["one", "two"]
+    assert received == ["one", "two"]
 
 
-def test_filters_priorities_and_handled_events_count_as_in_an_emit(manager: EventManager, heard: list[str]) -> None:
-    manager.connect(Ended, listener(heard, "low"), priority=-1)
-    manager.connect(Ended, listener(heard, "filtered"), {"colour": "red"})
+def test_deliver_respects_filters_priorities_and_handled(manager: EventManager, received: list[str]) -> None:
+    manager.connect(Ended, listener(received, "low"), priority=-1)
+    manager.connect(Ended, listener(received, "filtered"), {"colour": "red"})
     manager.connect(Ended, lambda event: event.mark_as_handled(), {"colour": "blue"}, priority=5)
 
     manager.deliver(Ended(colour="red"))
     manager.deliver(Ended(colour="blue"))
 
-    assert heard == ["filtered", "low"]
+    assert received == ["filtered", "low"]
 
 
-def test_hooks_run(manager: EventManager, heard: list[str]) -> None:
-    manager.connect(Ended, listener(heard, "one"))
+def test_deliver_runs_hooks(manager: EventManager, received: list[str]) -> None:
+    manager.connect(Ended, listener(received, "one"))
     event = Hooked()
 
     manager.deliver(event)
     manager.deliver(event)
 
     assert event.is_over
-    assert heard == ["one"]
+    assert received == ["one"]
 
 
-def test_a_strict_manager_raises_after_all_have_run(heard: list[str]) -> None:
+def test_deliver_of_strict_manager_raises_after_all_listeners(received: list[str]) -> None:
     manager = EventManager(strict=True)
     manager.connect(Ended, raising(OSError("no")))
-    manager.connect(Ended, listener(heard, "after"))
+    manager.connect(Ended, listener(received, "after"))
 
     with pytest.raises(ExceptionGroup):
         manager.deliver(Ended())
 
-    assert heard == ["after"]
+    assert received == ["after"]
 
 
-def test_a_held_event_is_queued_once_and_released_once(manager: EventManager, recorder: EventRecorder) -> None:
+def test_delivered_event_is_held_and_released_once(manager: EventManager, recorder: EventRecorder) -> None:
     event = Ended()
     with manager.hold(Ended) as held:
         manager.deliver(event)
@@ -201,7 +199,7 @@ def test_a_held_event_is_queued_once_and_released_once(manager: EventManager, re
     assert recorder.events == [event]
 
 
-def test_a_release_that_was_interrupted_goes_on_where_it_was(manager: EventManager, recorder: EventRecorder) -> None:
+def test_interrupted_release_resumes(manager: EventManager, recorder: EventRecorder) -> None:
     stop = manager.connect(Ended, raising(KeyboardInterrupt()), {"number": 1})
     with manager.hold(Ended) as held:
         for number in range(3):
@@ -214,8 +212,8 @@ def test_a_release_that_was_interrupted_goes_on_where_it_was(manager: EventManag
     assert [vars(event)["number"] for event in recorder.events] == [0, 1, 2]
 
 
-def test_it_is_known_if_any_listener_was_reached(manager: EventManager, heard: list[str]) -> None:
-    function = listener(heard, "one")
+def test_has_reached_any_is_true_after_first_listener(manager: EventManager, received: list[str]) -> None:
+    function = listener(received, "one")
     manager.connect(Ended, function)
     event = Ended()
 
@@ -225,20 +223,20 @@ def test_it_is_known_if_any_listener_was_reached(manager: EventManager, heard: l
 
 
 @pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
-def test_what_is_raised_at_any_instruction_of_a_delivery_keeps_no_listener_from_the_event(
+def test_interrupt_at_any_instruction_skips_no_listener(
     error: type[BaseException],
 ) -> None:
     class Made:
         def __init__(self) -> None:
             self.manager, self.event = EventManager(), Ended()
-            self.heard: list[str] = []
+            self.received: list[str] = []
             for name in ("one", "two"):
-                self.manager.connect(Ended, listener(self.heard, name))
-            self.manager.has_listeners(Ended)  # its plan is made
+                self.manager.connect(Ended, listener(self.received, name))
+            self.manager.has_listeners(Ended)  # makes its plan
 
     def check(made: Any, raised: BaseException | None) -> None:
         made.manager.deliver(made.event)
-        assert made.heard == ["one", "two"]
+        assert made.received == ["one", "two"]
 
     def call(made: Any) -> None:
         made.manager.deliver(made.event)

@@ -1,4 +1,4 @@
-"""How an event reaches its listeners: order, veto, snapshot, hooks."""
+"""Emitting events: order, veto, snapshot, hooks."""
 
 import asyncio
 from typing import Any
@@ -21,7 +21,7 @@ class Reopened(Opened, Timed):
 
 
 class Hooked(Opened):
-    """An event that keeps a diary of its own emission."""
+    """An event that records the calls of its hooks."""
 
     def __init__(self, *diary: str) -> None:
         super().__init__(diary=list(diary))
@@ -34,74 +34,74 @@ class Hooked(Opened):
 
 
 class Box:
-    def __init__(self, heard: list[str]) -> None:
-        self.heard = heard
+    def __init__(self, received: list[str]) -> None:
+        self.received = received
 
-    def hear(self, event: BaseEvent) -> None:
-        self.heard.append("box")
+    def receive(self, event: BaseEvent) -> None:
+        self.received.append("box")
 
     def __call__(self, event: BaseEvent) -> None:
-        self.heard.append("box")
+        self.received.append("box")
 
 
-def named(name: str, heard: list[str]) -> Any:
-    return lambda event: heard.append(name)
+def named(name: str, received: list[str]) -> Any:
+    return lambda event: received.append(name)
 
 
-def test_emit_gives_nothing(manager: EventManager) -> None:
+def test_emit_returns_none(manager: EventManager) -> None:
     assert manager.emit(Opened()) is None
 
 
-def test_higher_priorities_come_first_and_equals_in_the_order_of_their_connects(manager: EventManager) -> None:
-    heard: list[str] = []
+def test_listeners_run_by_priority_then_connect_order(manager: EventManager) -> None:
+    received: list[str] = []
     for name, priority in (("a", 0), ("b", 5), ("c", -0.5), ("d", 0), ("e", 5)):
-        manager.connect(Opened, named(name, heard), priority=priority)
+        manager.connect(Opened, named(name, received), priority=priority)
 
     manager.emit(Opened())
 
-    assert heard == ["b", "e", "a", "d", "c"]
+    assert received == ["b", "e", "a", "d", "c"]
 
 
-def test_the_order_holds_over_the_whole_hierarchy(manager: EventManager) -> None:
-    heard: list[str] = []
-    manager.connect(BaseEvent, named("base", heard))
-    manager.connect(Reopened, named("reopened", heard))
-    manager.connect(Timed, named("timed", heard), priority=1)
-    manager.connect(Opened, named("opened", heard))
+def test_order_covers_the_whole_hierarchy(manager: EventManager) -> None:
+    received: list[str] = []
+    manager.connect(BaseEvent, named("base", received))
+    manager.connect(Reopened, named("reopened", received))
+    manager.connect(Timed, named("timed", received), priority=1)
+    manager.connect(Opened, named("opened", received))
 
     manager.emit(Reopened())
 
-    assert heard == ["timed", "base", "reopened", "opened"]
+    assert received == ["timed", "base", "reopened", "opened"]
 
 
-def test_who_handles_an_event_keeps_it_from_those_that_come_after(manager: EventManager) -> None:
-    heard: list[str] = []
-    manager.connect(Opened, named("before", heard))
+def test_handled_event_skips_later_listeners(manager: EventManager) -> None:
+    received: list[str] = []
+    manager.connect(Opened, named("before", received))
     manager.connect(Opened, BaseEvent.mark_as_handled)
-    manager.connect(Opened, named("after", heard))
+    manager.connect(Opened, named("after", received))
     event = Opened()
 
     manager.emit(event)
 
-    assert heard == ["before"]
+    assert received == ["before"]
     assert event.handled
 
 
-def test_so_it_does_where_there_is_more_than_a_plain_loop(manager: EventManager) -> None:
-    heard: list[str] = []
-    manager.connect(Opened, named("before", heard), {"colour": "red"})
+def test_handled_event_with_filters_skips_later_listeners(manager: EventManager) -> None:
+    received: list[str] = []
+    manager.connect(Opened, named("before", received), {"colour": "red"})
     manager.connect(Opened, BaseEvent.mark_as_handled, {"colour": "red"})
-    manager.connect(Opened, named("after", heard), {"colour": "red"})
+    manager.connect(Opened, named("after", received), {"colour": "red"})
 
     manager.emit(Opened(colour="red"))
 
-    assert heard == ["before"]
+    assert received == ["before"]
 
 
 @pytest.mark.parametrize("event", [Opened(), Hooked()])
-def test_an_event_that_is_already_handled_reaches_nobody(manager: EventManager, event: BaseEvent) -> None:
-    heard: list[str] = []
-    manager.connect(Opened, named("listener", heard))
+def test_already_handled_event_reaches_no_listener(manager: EventManager, event: BaseEvent) -> None:
+    received: list[str] = []
+    manager.connect(Opened, named("listener", received))
     event.mark_as_handled()
 
     manager.emit(event)
@@ -110,24 +110,24 @@ def test_an_event_that_is_already_handled_reaches_nobody(manager: EventManager, 
 
     assert handle is not None
     assert handle.join(10)
-    assert heard == []
+    assert received == []
 
 
-def test_who_connects_during_an_emit_is_called_by_the_next_one_only(manager: EventManager) -> None:
-    heard: list[str] = []
-    late = named("late", heard)
+def test_connect_during_emit_takes_effect_at_the_next_emit(manager: EventManager) -> None:
+    received: list[str] = []
+    late = named("late", received)
     manager.connect(Opened, lambda event: manager.connect(Opened, late, priority=-1))
 
     manager.emit(Opened())
-    assert heard == []
+    assert received == []
 
     manager.emit(Opened())
-    assert heard == ["late"]
+    assert received == ["late"]
 
 
-def test_who_disconnects_during_an_emit_is_still_called_by_it(manager: EventManager) -> None:
-    heard: list[str] = []
-    last = named("last", heard)
+def test_disconnect_during_emit_takes_effect_at_the_next_emit(manager: EventManager) -> None:
+    received: list[str] = []
+    last = named("last", received)
     leaving = manager.connect(Opened, lambda event: manager.disconnect(Opened, last))
     manager.connect(Opened, last)
 
@@ -135,12 +135,12 @@ def test_who_disconnects_during_an_emit_is_still_called_by_it(manager: EventMana
     leaving.disconnect()
     manager.emit(Opened())
 
-    assert heard == ["last"]
+    assert received == ["last"]
 
 
-def test_an_emit_that_begins_after_a_connect_sees_it_even_within_another_emit(manager: EventManager) -> None:
-    heard: list[str] = []
-    inner = named("inner", heard)
+def test_nested_emit_sees_an_earlier_connect(manager: EventManager) -> None:
+    received: list[str] = []
+    inner = named("inner", received)
 
     def connect_and_emit(event: BaseEvent) -> None:
         manager.connect(Timed, inner)
@@ -152,26 +152,26 @@ def test_an_emit_that_begins_after_a_connect_sees_it_even_within_another_emit(ma
     manager.connect(Opened, connect_and_emit)
     manager.emit(Opened())
 
-    assert heard == ["inner"]
+    assert received == ["inner"]
 
 
 @pytest.mark.parametrize("is_method", [True, False])
 @pytest.mark.parametrize("kind", [Opened, Hooked])
-def test_a_listener_that_dies_during_an_emit_is_not_called(
+def test_listener_collected_during_emit_is_not_called(
     manager: EventManager, kind: type[Opened], *, is_method: bool
 ) -> None:
-    heard: list[str] = []
-    boxes = [Box(heard)]
-    manager.connect(Opened, boxes[0].hear if is_method else boxes[0], weak=True)
+    received: list[str] = []
+    boxes = [Box(received)]
+    manager.connect(Opened, boxes[0].receive if is_method else boxes[0], weak=True)
     manager.emit(kind())
 
     manager.connect(Opened, lambda event: boxes.clear(), priority=1)
     manager.emit(kind())
 
-    assert heard == ["box"]
+    assert received == ["box"]
 
 
-def test_the_hooks_of_an_event_run_around_its_listeners(manager: EventManager) -> None:
+def test_hooks_run_around_listeners(manager: EventManager) -> None:
     event = Hooked()
     manager.connect(Opened, lambda event: event.diary.append("listener"))  # type: ignore[attr-defined]  # Hooked has it
 
@@ -180,45 +180,45 @@ def test_the_hooks_of_an_event_run_around_its_listeners(manager: EventManager) -
     assert event.diary == ["pre", "listener", "post"]
 
 
-def test_what_pre_emit_sets_is_there_for_the_filters(manager: EventManager) -> None:
+def test_attribute_set_by_pre_emit_is_seen_by_filters(manager: EventManager) -> None:
     event = Hooked()
-    manager.connect(Opened, lambda event: event.diary.append("heard"), {"diary": ["pre"]})  # type: ignore[attr-defined]  # as above
+    manager.connect(Opened, lambda event: event.diary.append("received"), {"diary": ["pre"]})  # type: ignore[attr-defined]  # as above
 
     manager.emit(event)
 
-    assert event.diary == ["pre", "heard", "post"]
+    assert event.diary == ["pre", "received", "post"]
 
 
-def test_an_event_that_handles_itself_before_its_emit_reaches_nobody(manager: EventManager) -> None:
+def test_event_handled_in_pre_emit_reaches_no_listener(manager: EventManager) -> None:
     class Shy(BaseEvent):
         def pre_emit(self) -> None:
             self.mark_as_handled()
 
-    heard: list[str] = []
-    manager.connect(Shy, named("listener", heard))
+    received: list[str] = []
+    manager.connect(Shy, named("listener", received))
 
     manager.emit(Shy())
 
-    assert heard == []
+    assert received == []
 
 
 @pytest.mark.parametrize("error", [OSError, AttributeError])
-def test_what_pre_emit_raises_is_the_emitters(manager: EventManager, error: type[Exception]) -> None:
+def test_error_in_pre_emit_reaches_the_emitter(manager: EventManager, error: type[Exception]) -> None:
     class Broken(BaseEvent):
         def pre_emit(self) -> None:
             raise error("not ready")
 
-    heard: list[str] = []
-    manager.connect(Broken, named("listener", heard))
+    received: list[str] = []
+    manager.connect(Broken, named("listener", received))
 
     with pytest.raises(error, match="not ready"):
         manager.emit(Broken())
 
-    assert heard == []
+    assert received == []
 
 
 @pytest.mark.parametrize("block", [True, False])
-def test_an_event_that_was_not_wholly_made_says_what_is_missing(manager: EventManager, *, block: bool) -> None:
+def test_emit_without_super_init_raises(manager: EventManager, *, block: bool) -> None:
     class Forgetful(BaseEvent):
         def __init__(self) -> None:
             self.colour = "red"
@@ -230,7 +230,7 @@ def test_an_event_that_was_not_wholly_made_says_what_is_missing(manager: EventMa
 
 
 @pytest.mark.parametrize("filter", [None, {"colour": "red"}, {"colour": "blue"}, {"size": 1}, {"colour": ["red"]}])
-def test_so_it_says_whoever_listens(manager: EventManager, filter: dict[str, Any] | None) -> None:  # noqa: A002
+def test_emit_without_super_init_raises_for_any_filter(manager: EventManager, filter: dict[str, Any] | None) -> None:  # noqa: A002
     class Forgetful(BaseEvent):
         def __init__(self) -> None:
             self.colour = "red"
@@ -244,14 +244,14 @@ def test_so_it_says_whoever_listens(manager: EventManager, filter: dict[str, Any
 
 
 @pytest.mark.parametrize("block", [True, False])
-def test_what_is_no_event_cannot_be_emitted(manager: EventManager, *, block: bool) -> None:
+def test_emit_of_non_event_raises(manager: EventManager, *, block: bool) -> None:
     not_an_event: Any = "opened"
 
     with pytest.raises(EventError, match="derive"):
         manager.emit(not_an_event, block)
 
 
-def test_has_listeners_is_what_an_emitter_asks_before_it_builds_an_event(manager: EventManager) -> None:
+def test_has_listeners_covers_base_classes(manager: EventManager) -> None:
     assert not manager.has_listeners(Reopened)
 
     with manager.connect(Timed, print):
@@ -261,7 +261,7 @@ def test_has_listeners_is_what_an_emitter_asks_before_it_builds_an_event(manager
     assert not manager.has_listeners(Reopened)
 
 
-def test_has_listeners_refuses_what_is_no_class_of_events(manager: EventManager) -> None:
+def test_has_listeners_refuses_non_event_class(manager: EventManager) -> None:
     not_an_event: Any = int
 
     with pytest.raises(EventError, match="is not an event class"):

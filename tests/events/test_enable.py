@@ -1,4 +1,4 @@
-"""Silencing classes of events, and letting them be heard again."""
+"""Disabling and enabling event classes."""
 
 from typing import Any
 
@@ -32,12 +32,12 @@ def recorder(manager: EventManager) -> EventRecorder:
     return EventRecorder(manager)
 
 
-def test_everything_is_enabled_at_first(manager: EventManager) -> None:
+def test_events_are_enabled_by_default(manager: EventManager) -> None:
     assert manager.is_enabled(BaseEvent)
     assert manager.is_enabled(Opened)
 
 
-def test_disabling_silences_the_subclasses_too(manager: EventManager, recorder: EventRecorder) -> None:
+def test_disable_silences_subclasses(manager: EventManager, recorder: EventRecorder) -> None:
     manager.disable(Opened)
 
     for event in (Opened(), Reopened(), Closed()):
@@ -47,13 +47,13 @@ def test_disabling_silences_the_subclasses_too(manager: EventManager, recorder: 
     assert [manager.is_enabled(cls) for cls in (BaseEvent, Opened, Reopened, Closed)] == [True, False, False, True]
 
 
-def test_a_silenced_event_is_not_worth_building(manager: EventManager, recorder: EventRecorder) -> None:
+def test_has_listeners_is_false_for_disabled_class(manager: EventManager, recorder: EventRecorder) -> None:
     manager.disable(Opened)
 
     assert not manager.has_listeners(Reopened)
 
 
-def test_a_silenced_event_does_not_even_run_its_hooks(manager: EventManager, recorder: EventRecorder) -> None:
+def test_disabled_event_runs_no_hooks(manager: EventManager, recorder: EventRecorder) -> None:
     event = Hooked()
 
     with manager.disabled(Opened):
@@ -64,7 +64,7 @@ def test_a_silenced_event_does_not_even_run_its_hooks(manager: EventManager, rec
     assert event.finished
 
 
-def test_enabling_undoes_any_number_of_disables(manager: EventManager, recorder: EventRecorder) -> None:
+def test_enable_undoes_any_number_of_disables(manager: EventManager, recorder: EventRecorder) -> None:
     for _ in range(3):
         manager.disable(Opened)
 
@@ -74,7 +74,7 @@ def test_enabling_undoes_any_number_of_disables(manager: EventManager, recorder:
     assert recorder.names() == ["Reopened"]
 
 
-def test_enabling_a_subclass_leaves_it_silenced_by_its_base(manager: EventManager, recorder: EventRecorder) -> None:
+def test_enable_of_subclass_keeps_base_class_disabled(manager: EventManager, recorder: EventRecorder) -> None:
     manager.disable(Opened)
     manager.disable(Reopened)
 
@@ -84,13 +84,13 @@ def test_enabling_a_subclass_leaves_it_silenced_by_its_base(manager: EventManage
     assert recorder.events == []
 
 
-def test_enabling_what_is_enabled_is_nothing(manager: EventManager) -> None:
+def test_enable_of_enabled_class_does_nothing(manager: EventManager) -> None:
     manager.enable(Opened)
 
     assert manager.is_enabled(Opened)
 
 
-def test_a_disabled_block_is_silent_to_its_end(manager: EventManager, recorder: EventRecorder) -> None:
+def test_disabled_block_is_unaffected_by_enable(manager: EventManager, recorder: EventRecorder) -> None:
     with manager.disabled(Opened):
         manager.emit(Opened())
         manager.enable(Opened)
@@ -111,14 +111,14 @@ def test_disabled_blocks_nest(manager: EventManager, recorder: EventRecorder) ->
     assert recorder.names() == ["Closed", "Opened"]
 
 
-def test_a_block_that_raises_ends_as_well(manager: EventManager) -> None:
+def test_disabled_block_ends_on_error(manager: EventManager) -> None:
     with pytest.raises(OSError, match="failed"), manager.disabled(Opened):
         raise OSError("failed")
 
     assert manager.is_enabled(Opened)
 
 
-def test_what_was_disabled_before_a_block_still_is_after_it(manager: EventManager) -> None:
+def test_class_disabled_before_block_stays_disabled(manager: EventManager) -> None:
     manager.disable(Opened)
 
     with manager.disabled(Opened):
@@ -127,7 +127,7 @@ def test_what_was_disabled_before_a_block_still_is_after_it(manager: EventManage
     assert not manager.is_enabled(Opened)
 
 
-def test_only_classes_of_events_can_be_silenced(manager: EventManager) -> None:
+def test_disable_refuses_non_event_classes(manager: EventManager) -> None:
     not_an_event: Any = int
 
     with pytest.raises(EventError, match="is not an event class"):

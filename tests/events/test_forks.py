@@ -1,4 +1,4 @@
-"""Forked children: what the fork copied is the parent's, and nobody hangs, lies or writes because of it."""
+"""The bus in forked children."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(program: str, *arguments: object) -> list[str]:
     return run_forking(BEGIN + program, *arguments)
 
 
-def test_hooks_run_in_their_order_whatever_one_of_them_raises() -> None:
+def test_fork_hooks_run_in_order_despite_errors() -> None:
     printed = run("""
 logging.basicConfig(stream=sys.stdout, format="%(message)s: %(exc_info)s", level="ERROR")
 calls = []
@@ -50,7 +50,7 @@ forks.renew_in_child(kept[0], note(0))
 forks.renew_in_child(kept[1], fail(ZeroDivisionError))
 forks.renew_in_child(kept[2], fail(SystemExit))
 forks.renew_in_child(kept[3], note(3))
-forks.renew_in_child(kept.pop(), note(4))  # which nobody keeps
+forks.renew_in_child(kept.pop(), note(4))  # not kept
 def work():
     sys.stdout.flush()
     return calls, forks.current.pid == os.getpid(), forks.current is forks.this_process()
@@ -79,7 +79,7 @@ print(calls)
     assert printed == ["[('before', 1), ('before', 0)]", "[('before', 1), ('before', 0), ('after', 0), ('after', 1)]"]
 
 
-def test_what_hooks_return_is_freed_when_all_is_renewed() -> None:
+def test_return_values_of_hooks_are_freed_after_the_last_hook() -> None:
     printed = run("""
 calls = []
 class Freed:
@@ -95,7 +95,7 @@ print(forked(lambda: calls))
     assert printed == ["['renewed', 'freed']"]
 
 
-def test_no_signal_is_handled_before_all_is_renewed() -> None:
+def test_signals_are_blocked_until_all_hooks_ran() -> None:
     printed = run("""
 calls = []
 class Kept: pass
@@ -112,7 +112,7 @@ print(signal.pthread_sigmask(signal.SIG_BLOCK, []))
     assert printed == ["['renewed', 'handled']", "set()"]
 
 
-def test_a_fork_within_a_hook_is_one_more_fork() -> None:
+def test_fork_within_a_hook_runs_the_hooks() -> None:
     printed = run("""
 calls, pids = [], []
 class Kept: pass
@@ -130,14 +130,14 @@ print(forked(lambda: (calls, pids[1])))
     assert printed == ["""(['first', 'second'], "(['first', 'first', 'second'], True, True)")"""]
 
 
-def test_a_fork_without_hooks_is_noticed_once_by_all_threads() -> None:
+def test_fork_without_hooks_is_detected_once() -> None:
     printed = run("""
 calls = []
 class Kept: pass
 kept, started, may_end = Kept(), threading.Barrier(8), threading.Event()
 def renew(one):
     calls.append(forks.current.pid == os.getpid())
-    may_end.wait(0.05)  # the others come meanwhile
+    may_end.wait(0.05)  # the other threads detect the fork meanwhile
 forks.renew_in_child(kept, renew)
 def notice(seen):
     started.wait()
@@ -157,14 +157,14 @@ print(forked(work))
     assert printed == ["([True], {1}, True, True)", "([True], {1}, True, False)"]
 
 
-def test_the_process_shows_its_id() -> None:
+def test_process_repr_shows_its_pid() -> None:
     assert repr(forks.this_process()) == f"<Process {forks.current.pid}>"
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("read", READING.values(), ids=READING)
-def test_reading_the_parents_stream_is_an_error(policy: str, read: str, kind: str) -> None:
+def test_reading_an_inherited_stream_raises(policy: str, read: str, kind: str) -> None:
     printed = run(
         f"""
 manager = EventManager()
@@ -188,13 +188,13 @@ print(stream.get().number)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_what_waited_is_gone_and_nothing_is_added(policy: str) -> None:
+def test_inherited_stream_is_empty_and_stays_empty(policy: str) -> None:
     printed = run(
         f"""
 manager = EventManager()
 stream = manager.stream(Opened, policy={policy!r}, capacity=2)
-elsewhere = threading.Thread(target=stream.wait, args=(0,))  # so that a full stream has this thread wait
-elsewhere.start(), elsewhere.join()
+other_thread = threading.Thread(target=stream.wait, args=(0,))  # so that this thread waits when the stream is full
+other_thread.start(), other_thread.join()
 events = [Opened(number=number) for number in range(2)]
 living = weakref.WeakSet(events)
 for event in events: manager.emit(event)
@@ -215,7 +215,7 @@ print([event.number for _, event in stream.drain()])
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("reader", ["another thread", "nobody"])
-def test_an_emitter_never_waits_for_a_reader_of_the_parent(reader: str, kind: str) -> None:
+def test_emitter_in_child_does_not_wait_for_readers_of_the_parent(reader: str, kind: str) -> None:
     printed = run(
         f"""
 manager = EventManager()
@@ -246,29 +246,29 @@ ends.set()
 
 @pytest.mark.parametrize("ending", ["stream.close()", "globals().pop('stream'), gc.collect()", "manager.close()"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_ending_the_parents_stream_does_nothing_to_it(ending: str, kind: str) -> None:
+def test_ending_an_inherited_stream_does_not_affect_the_parent(ending: str, kind: str) -> None:
     printed = run(
         f"""
-manager, told = EventManager(), []
-manager.connect(EventsDroppedEvent, lambda event: told.append(event.count))
+manager, reported = EventManager(), []
+manager.connect(EventsDroppedEvent, lambda event: reported.append(event.count))
 clock = iter(range(0, 1000)).__next__
 stream = EventStream(manager, Opened, capacity=1, clock=lambda: 0.0)
 for number in range(5):
     manager.emit(Opened(number=number))
-before = list(told)
+before = list(reported)
 def work():
     {ending}
     {ending if "stream" in ending and "pop" not in ending else "pass"}
-    return told == before
+    return reported == before
 print(before, forked(work, FORKS[{kind!r}]))
-print([getattr(event, "count", None) for _, event in stream.drain()], stream.closed, told)
+print([getattr(event, "count", None) for _, event in stream.drain()], stream.closed, reported)
 """
     )
 
     assert printed == ["[1] True", "[4, None] False [1, 3]"]
 
 
-def test_a_loop_of_the_parent_is_not_woken() -> None:
+def test_event_loop_of_the_parent_is_not_woken() -> None:
     printed = run("""
 manager = EventManager()
 async def main():
@@ -288,7 +288,7 @@ print(asyncio.run(main()))
     assert printed == ["('None', [], 1)"]
 
 
-def test_a_task_that_waited_in_a_loop_that_goes_on_in_the_child_is_refused() -> None:
+def test_task_waiting_at_the_fork_raises_in_the_child() -> None:
     printed = run("""
 manager = EventManager()
 async def main():
@@ -309,7 +309,7 @@ print(asyncio.run(main()))
     assert printed == ["7"]
 
 
-def test_a_stream_that_was_closed_before_the_fork_is_as_good_as_a_list() -> None:
+def test_stream_closed_before_the_fork_can_be_read_in_the_child() -> None:
     printed = run("""
 manager = EventManager()
 with manager.stream(Opened) as stream:
@@ -323,7 +323,7 @@ print([event.number for event in stream])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_child_has_streams_of_its_own_and_so_has_its_child(kind: str) -> None:
+def test_children_and_grandchildren_have_their_own_streams(kind: str) -> None:
     printed = run(
         f"""
 manager = EventManager()
@@ -363,14 +363,14 @@ print(forked(work, FORKS[{kind!r}]))
         ("manager.close", "worker._joins.handles", "None"),
     ],
 )
-def test_a_fork_in_a_signal_handler_lets_go_who_waits(work: str, is_waiting: str, expected: str) -> None:
+def test_fork_in_a_signal_handler_unblocks_waiters_in_the_child(work: str, is_waiting: str, expected: str) -> None:
     printed = run(
         f"""
 from encore_events import worker
 worker.Worker.__init__.__kwdefaults__["capacity"] = 2
-parent, gate, crowded, told = os.getpid(), threading.Event(), [], []
+parent, gate, crowded, reported = os.getpid(), threading.Event(), [], []
 manager = EventManager()
-manager.connect(EventsDroppedEvent, told.append)
+manager.connect(EventsDroppedEvent, reported.append)
 manager.connect(BaseEvent, lambda event: os.getpid() != parent or gate.wait(), {{"name": "slow"}})
 stream = manager.stream(Opened, {{"name": "never"}})
 full = manager.stream(Opened, policy="block", capacity=2)
@@ -378,11 +378,11 @@ reader = threading.Thread(target=full.wait, args=(0,))
 reader.start(), reader.join()
 handle = manager.emit(BaseEvent(name="slow"), block=False)
 def crowd(manager):
-    for _ in range(3):  # one more than there are places, since the worker waits for the gate
+    for _ in range(3):  # one more than the capacity, since the worker waits for the gate
         crowded.append(None)
         done = manager.emit(BaseEvent(name="quick"), block=False)
     return done
-print(forked_in_a_handler({work}, lambda: {is_waiting}), told)
+print(forked_in_a_handler({work}, lambda: {is_waiting}), reported)
 gate.set()
 full.close()
 """
@@ -392,7 +392,7 @@ full.close()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_handle_of_the_parent_is_not_waited_for(kind: str) -> None:
+def test_join_of_inherited_handle_returns_at_once(kind: str) -> None:
     printed = run(
         f"""
 gate, manager = threading.Event(), EventManager()
@@ -411,12 +411,12 @@ print(queued.join(), slow.done())
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_parents_jobs_are_left_to_it_and_the_child_has_a_worker(kind: str) -> None:
+def test_child_has_its_own_worker_and_no_jobs_of_the_parent(kind: str) -> None:
     printed = run(
         f"""
-gate, manager, heard = threading.Event(), EventManager(), []
+gate, manager, received = threading.Event(), EventManager(), []
 manager.connect(BaseEvent, lambda event: gate.wait(), {{"name": "slow"}})
-manager.connect(Opened, lambda event: heard.append((event.number, os.getpid() == parent)))
+manager.connect(Opened, lambda event: received.append((event.number, os.getpid() == parent)))
 parent = os.getpid()
 manager.emit(BaseEvent(name="slow"), block=False)
 for number in range(3):
@@ -425,18 +425,18 @@ def work():
     handles = [manager.emit(Opened(number=number), block=False) for number in range(10, 13)]
     joined = [handle.join() for handle in handles]
     manager.close()
-    return all(joined), heard
+    return all(joined), received
 print(forked(work, FORKS[{kind!r}]))
 gate.set()
 manager.close()
-print(heard)
+print(received)
 """
     )
 
     assert printed == ["(True, [(10, False), (11, False), (12, False)])", "[(0, True), (1, True), (2, True)]"]
 
 
-def test_a_child_forked_on_the_worker_runs_none_of_its_jobs_and_ends() -> None:
+def test_child_forked_on_the_worker_runs_no_inherited_job() -> None:
     printed = run("""
 manager, read, write = EventManager(), *os.pipe()
 parent, children = os.getpid(), []
@@ -457,7 +457,7 @@ print(sorted(os.read(read, 1000).decode().split()))
     assert printed == ["0", "['child', 'parent', 'parent']"]
 
 
-def test_a_child_that_exits_runs_nothing_of_the_parent() -> None:
+def test_exit_of_child_runs_no_inherited_job() -> None:
     printed = run("""
 gate, manager, read, write = threading.Event(), EventManager(), *os.pipe()
 parent = os.getpid()
@@ -480,7 +480,7 @@ print(os.read(read, 1000).decode())
 
 
 @pytest.mark.parametrize("name", ["a listener", "a filter", "a finalizer", "pre_emit"])
-def test_a_fork_from_within_the_bus_leaves_both_processes_usable(name: str) -> None:
+def test_fork_within_the_bus_leaves_both_processes_usable(name: str) -> None:
     printed = run(
         f"""
 manager, answers = EventManager(), []

@@ -1,4 +1,4 @@
-"""Holding events back until it is known whether they are true."""
+"""Holding, releasing and discarding events."""
 
 import asyncio
 import threading
@@ -52,15 +52,13 @@ def another_thread_has_listeners(manager: EventManager, cls: type[BaseEvent]) ->
     return answers[0]
 
 
-def emitted_aside(manager: EventManager, event: BaseEvent) -> EmitHandle:
+def emit_on_worker(manager: EventManager, event: BaseEvent) -> EmitHandle:
     handle = manager.emit(event, block=False)
     assert handle is not None
     return handle
 
 
-def test_held_events_are_emitted_in_order_when_they_are_released(
-    manager: EventManager, recorder: EventRecorder
-) -> None:
+def test_release_emits_held_events_in_order(manager: EventManager, recorder: EventRecorder) -> None:
     with manager.hold(Changed) as held:
         manager.emit(Changed(number=1))
         manager.emit(Deleted(number=2))
@@ -74,7 +72,7 @@ def test_held_events_are_emitted_in_order_when_they_are_released(
     assert [event.number for event in recorder.of(Changed)] == [1, 2, 3]
 
 
-def test_discarded_events_are_forgotten(manager: EventManager, recorder: EventRecorder) -> None:
+def test_discard_discards_held_events(manager: EventManager, recorder: EventRecorder) -> None:
     with manager.hold(Changed) as held:
         manager.emit(Changed())
         held.discard()
@@ -83,7 +81,7 @@ def test_discarded_events_are_forgotten(manager: EventManager, recorder: EventRe
     assert recorder.events == []
 
 
-def test_leaving_the_block_otherwise_discards(manager: EventManager, recorder: EventRecorder) -> None:
+def test_leaving_the_block_discards_held_events(manager: EventManager, recorder: EventRecorder) -> None:
     with manager.hold(Changed):
         manager.emit(Changed())
 
@@ -95,7 +93,7 @@ def test_leaving_the_block_otherwise_discards(manager: EventManager, recorder: E
 
 
 @pytest.mark.parametrize("end", ["release", "discard"])
-def test_either_ends_the_hold(manager: EventManager, recorder: EventRecorder, end: str) -> None:
+def test_release_and_discard_end_the_hold(manager: EventManager, recorder: EventRecorder, end: str) -> None:
     with manager.hold(Changed) as held:
         getattr(held, end)()
         manager.emit(Changed())
@@ -103,7 +101,7 @@ def test_either_ends_the_hold(manager: EventManager, recorder: EventRecorder, en
     assert recorder.names() == ["Changed"]
 
 
-def test_only_what_the_filter_lets_pass_is_held(manager: EventManager, recorder: EventRecorder) -> None:
+def test_hold_filter_limits_held_events(manager: EventManager, recorder: EventRecorder) -> None:
     with manager.hold(Changed, {"source": "store", "owner.name": "me"}):
         manager.emit(Changed("store"))
         manager.emit(Changed("other"))
@@ -116,7 +114,7 @@ def test_only_what_the_filter_lets_pass_is_held(manager: EventManager, recorder:
     assert len(recorder.events) == 2
 
 
-def test_a_filter_that_fails_holds_nothing_and_is_told(manager: EventManager, recorder: EventRecorder) -> None:
+def test_failing_hold_filter_holds_nothing_and_is_reported(manager: EventManager, recorder: EventRecorder) -> None:
     with manager.hold(Changed, {"broken": 1}):
         manager.emit(Changed())
 
@@ -124,33 +122,31 @@ def test_a_filter_that_fails_holds_nothing_and_is_told(manager: EventManager, re
     assert isinstance(recorder.one(ListenerErrorEvent).error, OSError)
 
 
-def test_an_endless_filter_goes_through(manager: EventManager) -> None:
+def test_recursion_error_in_hold_filter_propagates(manager: EventManager) -> None:
     with manager.hold(Changed, {"endless": 1}), pytest.raises(RecursionError):
         manager.emit(Changed())
 
 
-def test_what_could_not_be_asked_for_want_of_memory_is_not_emitted(
-    manager: EventManager, recorder: EventRecorder
-) -> None:
+def test_memory_error_in_hold_filter_propagates(manager: EventManager, recorder: EventRecorder) -> None:
     with manager.hold(Changed, {"full": 1}), pytest.raises(MemoryError):
         manager.emit(Changed())
 
     assert recorder.names() == []
 
 
-def test_a_filter_that_can_never_match_is_refused(manager: EventManager) -> None:
+def test_invalid_hold_filter_is_refused(manager: EventManager) -> None:
     with pytest.raises(InvalidListenerError, match="filter must map"):
         manager.hold(Changed, {"not a name": 1})
 
 
-def test_the_events_of_another_thread_pass(manager: EventManager, recorder: EventRecorder) -> None:
+def test_events_of_other_threads_are_not_held(manager: EventManager, recorder: EventRecorder) -> None:
     with manager.hold(Changed):
         in_another_thread(lambda: manager.emit(Changed()))
 
     assert recorder.names() == ["Changed"]
 
 
-def test_the_events_of_another_task_pass(manager: EventManager, recorder: EventRecorder) -> None:
+def test_events_of_other_tasks_are_not_held(manager: EventManager, recorder: EventRecorder) -> None:
     async def other() -> None:
         manager.emit(Changed())
 
@@ -164,7 +160,7 @@ def test_the_events_of_another_task_pass(manager: EventManager, recorder: EventR
     assert recorder.names() == ["Changed"]
 
 
-def test_a_task_holds_across_its_awaits(manager: EventManager, recorder: EventRecorder) -> None:
+def test_hold_spans_awaits_of_its_task(manager: EventManager, recorder: EventRecorder) -> None:
     async def hold_and_release(number: int) -> None:
         with manager.hold(Changed) as held:
             for _ in range(3):
@@ -179,9 +175,7 @@ def test_a_task_holds_across_its_awaits(manager: EventManager, recorder: EventRe
     assert [event.number for event in recorder.of(Changed)] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
-def test_the_innermost_hold_takes_an_event_and_releases_it_into_the_outer(
-    manager: EventManager, recorder: EventRecorder
-) -> None:
+def test_inner_hold_releases_into_the_outer_hold(manager: EventManager, recorder: EventRecorder) -> None:
     with manager.hold(Changed) as outer:
         manager.emit(Changed())
         with manager.hold(Deleted) as inner:
@@ -195,14 +189,12 @@ def test_the_innermost_hold_takes_an_event_and_releases_it_into_the_outer(
     assert recorder.names() == ["Changed", "Deleted"]
 
 
-def test_whether_an_event_is_held_is_decided_when_emit_is_called(
-    manager: EventManager, recorder: EventRecorder
-) -> None:
+def test_hold_is_decided_at_the_call_of_emit(manager: EventManager, recorder: EventRecorder) -> None:
     blocked = threading.Event()
     with manager.connect(Opened, lambda event: blocked.wait(10)):
-        waiting = [emitted_aside(manager, Opened()), emitted_aside(manager, Changed(number=1))]
+        waiting = [emit_on_worker(manager, Opened()), emit_on_worker(manager, Changed(number=1))]
         with manager.hold(Changed) as held:
-            kept = emitted_aside(manager, Changed(number=2))
+            kept = emit_on_worker(manager, Changed(number=2))
             blocked.set()
             assert all(handle.join(10) for handle in waiting)
             assert not kept.done()
@@ -213,36 +205,34 @@ def test_whether_an_event_is_held_is_decided_when_emit_is_called(
     assert [event.number for event in recorder.of(Changed)] == [1, 2]
 
 
-def test_nobody_waits_for_an_event_that_was_discarded(manager: EventManager, recorder: EventRecorder) -> None:
+def test_join_of_discarded_event_returns(manager: EventManager, recorder: EventRecorder) -> None:
     with manager.hold(Changed):
-        handle = emitted_aside(manager, Changed())
+        handle = emit_on_worker(manager, Changed())
 
     assert handle.done()
     assert recorder.events == []
 
 
-def test_listeners_filters_and_disable_apply_at_the_release(manager: EventManager) -> None:
-    heard: list[str] = []
-    with manager.connect(Changed, lambda event: heard.append("early")), manager.hold(Changed) as held:
+def test_listeners_filters_and_disable_apply_at_release(manager: EventManager) -> None:
+    received: list[str] = []
+    with manager.connect(Changed, lambda event: received.append("early")), manager.hold(Changed) as held:
         event = Changed(colour="red")
         manager.emit(event)
         with manager.disabled(Deleted):
             manager.emit(Deleted())
         vars(event)["colour"] = "blue"
-        manager.connect(Changed, lambda event: heard.append("late"), {"colour": "blue"})
+        manager.connect(Changed, lambda event: received.append("late"), {"colour": "blue"})
         held.release()
-    assert heard == ["early", "late", "early"]
+    assert received == ["early", "late", "early"]
 
     with manager.hold(Changed) as held:
         manager.emit(Changed(colour="blue"))
         manager.disable(BaseEvent)
         held.release()
-    assert heard == ["early", "late", "early"]
+    assert received == ["early", "late", "early"]
 
 
-def test_an_event_that_was_handled_while_it_was_held_reaches_nobody(
-    manager: EventManager, recorder: EventRecorder
-) -> None:
+def test_event_handled_while_held_reaches_no_listener(manager: EventManager, recorder: EventRecorder) -> None:
     with manager.hold(Changed) as held:
         event = Changed()
         manager.emit(event)
@@ -252,7 +242,7 @@ def test_an_event_that_was_handled_while_it_was_held_reaches_nobody(
     assert recorder.events == []
 
 
-def test_an_event_that_would_be_held_is_worth_building(manager: EventManager) -> None:
+def test_has_listeners_is_true_for_held_class(manager: EventManager) -> None:
     with manager.hold(Changed) as held:
         assert manager.has_listeners(Changed)
         assert manager.has_listeners(Deleted)
@@ -262,7 +252,7 @@ def test_an_event_that_would_be_held_is_worth_building(manager: EventManager) ->
         assert not manager.has_listeners(Changed)
 
 
-def test_what_a_listener_emits_during_the_release_is_not_held(manager: EventManager, recorder: EventRecorder) -> None:
+def test_events_emitted_during_release_are_not_held(manager: EventManager, recorder: EventRecorder) -> None:
     manager.connect(Deleted, lambda event: manager.emit(Changed()))
 
     with manager.hold(Changed) as held:
@@ -273,7 +263,7 @@ def test_what_a_listener_emits_during_the_release_is_not_held(manager: EventMana
     assert recorder.names() == ["Deleted", "Changed", "Deleted", "Changed"]
 
 
-def test_a_strict_manager_raises_after_all_were_released() -> None:
+def test_release_of_strict_manager_raises_after_all_events() -> None:
     def fail(event: BaseEvent) -> None:
         raise OSError(str(event))
 
@@ -289,7 +279,7 @@ def test_a_strict_manager_raises_after_all_were_released() -> None:
     assert [str(error) for error in caught.value.exceptions] == ["Changed(number=1)", "Changed(number=2)"]
 
 
-def test_an_interrupt_of_the_release_leaves_nobody_waiting(manager: EventManager, recorder: EventRecorder) -> None:
+def test_interrupted_release_leaves_no_handle_waiting(manager: EventManager, recorder: EventRecorder) -> None:
     def interrupt(event: BaseEvent) -> None:
         raise KeyboardInterrupt
 
@@ -297,7 +287,7 @@ def test_an_interrupt_of_the_release_leaves_nobody_waiting(manager: EventManager
 
     with manager.hold(Changed) as held:
         manager.emit(Deleted())
-        handle = emitted_aside(manager, Changed())
+        handle = emit_on_worker(manager, Changed())
         with pytest.raises(KeyboardInterrupt):
             held.release()
 
@@ -305,7 +295,7 @@ def test_an_interrupt_of_the_release_leaves_nobody_waiting(manager: EventManager
     assert recorder.names() == ["Deleted"]
 
 
-def test_a_hold_may_be_used_again(manager: EventManager, recorder: EventRecorder) -> None:
+def test_hold_can_be_reused(manager: EventManager, recorder: EventRecorder) -> None:
     held = manager.hold(Changed)
     for _ in range(2):
         with held:
@@ -315,7 +305,7 @@ def test_a_hold_may_be_used_again(manager: EventManager, recorder: EventRecorder
     assert recorder.names() == ["Changed", "Changed"]
 
 
-def test_a_hold_says_what_it_holds_and_is_true_though_empty(manager: EventManager) -> None:
+def test_hold_repr_and_truth_value(manager: EventManager) -> None:
     with manager.hold(Changed) as held:
         assert held
         manager.emit(Changed())

@@ -1,4 +1,4 @@
-"""Ids that no other operation has."""
+"""Unique ids."""
 
 import random
 import threading
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from encore_events.ids import new_id
 
 
-def test_an_id_is_64_bits_in_hexadecimal_digits() -> None:
+def test_id_is_64_bits_in_hexadecimal() -> None:
     ids = [new_id() for _ in range(1000)]
 
     assert {len(one) for one in ids} == {16}
@@ -15,7 +15,7 @@ def test_an_id_is_64_bits_in_hexadecimal_digits() -> None:
     assert len(set(ids)) == 1000
 
 
-def test_the_seed_of_the_program_has_no_part_in_them() -> None:
+def test_random_seed_does_not_affect_ids() -> None:
     state = random.getstate()
     ids = []
     for _ in range(2):
@@ -26,7 +26,7 @@ def test_the_seed_of_the_program_has_no_part_in_them() -> None:
     assert ids[0] != ids[1]
 
 
-def test_nor_do_they_change_what_the_program_draws() -> None:
+def test_ids_do_not_affect_the_random_module() -> None:
     before = random.getstate()
 
     new_id()
@@ -34,7 +34,7 @@ def test_nor_do_they_change_what_the_program_draws() -> None:
     assert random.getstate() == before
 
 
-def test_threads_have_no_ids_in_common() -> None:
+def test_threads_share_no_ids() -> None:
     ids: list[str] = []
     threads = [threading.Thread(target=lambda: ids.extend([new_id() for _ in range(500)])) for _ in range(4)]
 
@@ -46,7 +46,7 @@ def test_threads_have_no_ids_in_common() -> None:
     assert len(set(ids)) == 2000
 
 
-def test_a_forked_child_has_ids_of_its_own(untraced_child: Callable[[str], str]) -> None:
+def test_forked_child_repeats_no_ids(untraced_child: Callable[[str], str]) -> None:
     printed = untraced_child("""
 import os
 from encore_events.ids import new_id

@@ -1,7 +1,7 @@
-"""Whatever comes between two steps of a connect or a disconnect, nothing is left wrong.
+"""Calls between the steps of a connect or a disconnect.
 
-The hash of an event class is asked at each of these steps, so a class with a hash of its own can let
-another call come between, as a thread, a garbage collection or a signal does.
+Each of these steps hashes the event class, so a class with its own hash can make another call between
+two steps, as a thread, a garbage collection or a signal does.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ STEPS = range(1, 9)
 
 
 class Interrupted(type):
-    """The class of an event class whose n-th hash runs what was put down for n."""
+    """A metaclass whose n-th hash calls `interrupts[n]`."""
 
     interrupts: dict[int, Callable[[], object]]
     hashes: int
@@ -37,84 +37,84 @@ class Opened(BaseEvent, metaclass=Interrupted):
 
 
 @pytest.fixture(autouse=True)
-def _nothing_comes_between() -> Iterator[None]:
+def _no_interrupts() -> Iterator[None]:
     Opened.interrupts = {}
     yield
     Opened.interrupts = {}
 
 
 def interrupted(interrupts: dict[int, Callable[[], object]], call: Callable[[], Any]) -> Any:
-    """What `call` gives, when each interrupt came at its step."""
+    """Return the result of `call`, after each interrupt came at its step."""
     Opened.hashes, Opened.interrupts = 0, interrupts
     result = call()
     Opened.interrupts = {}
     return result
 
 
-def calls_of(manager: EventManager, heard: list[BaseEvent]) -> int:
-    """How often an event is heard, once that was seen to agree with what the manager says of itself."""
-    heard.clear()
+def calls_of(manager: EventManager, received: list[BaseEvent]) -> int:
+    """Return how often an event is received; check that the manager's listing agrees."""
+    received.clear()
     manager.emit(Opened())
-    assert repr(manager).startswith(f"<EventManager: {len(heard)} listener")
-    assert manager.get_listeners(Opened) == [heard.append] * len(heard)
-    return len(heard)
+    assert repr(manager).startswith(f"<EventManager: {len(received)} listener")
+    assert manager.get_listeners(Opened) == [received.append] * len(received)
+    return len(received)
 
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("is_connected", [True, False])
-def test_a_connect_within_a_connect_leaves_one_connection(
-    manager: EventManager, step: int, *, is_connected: bool
-) -> None:
-    heard: list[BaseEvent] = []
+def test_nested_connect_leaves_one_connection(manager: EventManager, step: int, *, is_connected: bool) -> None:
+    received: list[BaseEvent] = []
     if is_connected:
-        manager.connect(Opened, heard.append)
+        manager.connect(Opened, received.append)
 
-    interrupted({step: lambda: manager.connect(Opened, heard.append)}, lambda: manager.connect(Opened, heard.append))
+    interrupted(
+        {step: lambda: manager.connect(Opened, received.append)}, lambda: manager.connect(Opened, received.append)
+    )
 
-    assert calls_of(manager, heard) == 1
-    manager.disconnect(Opened, heard.append)
-    assert calls_of(manager, heard) == 0
+    assert calls_of(manager, received) == 1
+    manager.disconnect(Opened, received.append)
+    assert calls_of(manager, received) == 0
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_disconnect_within_a_connect_leaves_one_connection_or_none(manager: EventManager, step: int) -> None:
-    heard: list[BaseEvent] = []
-    manager.connect(Opened, heard.append)
+def test_disconnect_during_connect_leaves_one_connection_or_none(manager: EventManager, step: int) -> None:
+    received: list[BaseEvent] = []
+    manager.connect(Opened, received.append)
 
-    interrupted({step: lambda: manager.disconnect(Opened, heard.append)}, lambda: manager.connect(Opened, heard.append))
+    interrupted(
+        {step: lambda: manager.disconnect(Opened, received.append)}, lambda: manager.connect(Opened, received.append)
+    )
 
-    assert calls_of(manager, heard) in (0, 1)
-    manager.connect(Opened, heard.append)
-    assert calls_of(manager, heard) == 1
+    assert calls_of(manager, received) in (0, 1)
+    manager.connect(Opened, received.append)
+    assert calls_of(manager, received) == 1
 
 
 @pytest.mark.parametrize(("first", "second"), list(itertools.combinations(STEPS, 2)))
-def test_connects_within_the_end_of_a_subscription_leave_one_connection(
-    manager: EventManager, first: int, second: int
-) -> None:
-    heard: list[BaseEvent] = []
-    subscription = manager.connect(Opened, heard.append)
+def test_connects_during_unsubscribe_leave_one_connection(manager: EventManager, first: int, second: int) -> None:
+    received: list[BaseEvent] = []
+    subscription = manager.connect(Opened, received.append)
 
     def connect() -> None:
-        manager.connect(Opened, heard.append)
+        manager.connect(Opened, received.append)
 
     interrupts: dict[int, Callable[[], object]] = {first: connect}
     interrupted(interrupts, subscription.disconnect)
     came = not interrupts
 
-    assert calls_of(manager, heard) == came
-    subscription = manager.connect(Opened, heard.append)
+    assert calls_of(manager, received) == came
+    subscription = manager.connect(Opened, received.append)
     interrupted({first: connect, second: connect}, subscription.disconnect)
-    assert calls_of(manager, heard) == came
+    assert calls_of(manager, received) == came
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_an_emit_within_a_reconnect_is_heard_once(manager: EventManager, step: int) -> None:
-    heard: list[BaseEvent] = []
-    manager.connect(Opened, heard.append)
+def test_emit_during_reconnect_is_received_once(manager: EventManager, step: int) -> None:
+    received: list[BaseEvent] = []
+    manager.connect(Opened, received.append)
     interrupts: dict[int, Callable[[], object]] = {step: lambda: manager.emit(Opened())}
 
-    interrupted(interrupts, lambda: manager.connect(Opened, heard.append))
+    interrupted(interrupts, lambda: manager.connect(Opened, received.append))
 
-    assert len(heard) == (not interrupts)
-    assert calls_of(manager, heard) == 1
+    assert len(received) == (not interrupts)
+    assert calls_of(manager, received) == 1

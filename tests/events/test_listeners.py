@@ -1,4 +1,4 @@
-"""The record of one connection, by itself."""
+"""The record of one connection."""
 
 from collections.abc import Callable
 
@@ -8,43 +8,43 @@ from encore_events.listeners import Listener
 
 class Box:
     def __init__(self) -> None:
-        self.heard: list[BaseEvent] = []
+        self.received: list[BaseEvent] = []
 
-    def hear(self, event: BaseEvent) -> None:
-        self.heard.append(event)
+    def receive(self, event: BaseEvent) -> None:
+        self.received.append(event)
 
 
 def recorded(func: Callable[..., object], collected: Callable[[Listener], None]) -> Listener:
     return Listener(BaseEvent, func, filter=None, where=None, priority=2, weak=None, sequence=0, collected=collected)
 
 
-def test_a_record_is_a_receiver_that_can_be_called() -> None:
+def test_listener_record_is_callable() -> None:
     box = Box()
-    record = recorded(box.hear, print)
+    record = recorded(box.receive, print)
 
     record(BaseEvent())
 
-    assert len(box.heard) == 1
-    assert repr(record) == f"<Listener: {box.hear!r} to BaseEvent, priority 2>"
+    assert len(box.received) == 1
+    assert repr(record) == f"<Listener: {box.receive!r} to BaseEvent, priority 2>"
 
 
-def test_a_record_tells_of_the_death_of_what_it_holds_weakly() -> None:
-    told: list[Listener] = []
+def test_collected_callback_gets_the_record() -> None:
+    collected_records: list[Listener] = []
     box = Box()
-    record = recorded(box.hear, told.append)
+    record = recorded(box.receive, collected_records.append)
 
     del box
 
-    assert told == [record]
+    assert collected_records == [record]
     assert record.func is None
 
 
-def test_a_record_that_is_gone_itself_tells_nothing() -> None:
-    told: list[Listener] = []
+def test_collected_record_calls_no_callback() -> None:
+    collected_records: list[Listener] = []
     box = Box()
-    call = recorded(box.hear, told.append).call
+    call = recorded(box.receive, collected_records.append).call
 
     del box
 
-    assert told == []
+    assert collected_records == []
     assert call(BaseEvent()) is None

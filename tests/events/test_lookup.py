@@ -1,4 +1,4 @@
-"""What an event manager says of itself: its listeners, hierarchy and known event classes."""
+"""An event manager's listeners, hierarchy and known event classes."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ class Opened(BaseEvent):
 
 
 class Timed:
-    """No event, but a base class of one."""
+    """A base class of an event, but no event class."""
 
 
 class Reopened(Timed, Opened):
@@ -29,10 +29,10 @@ def three(event: BaseEvent) -> None: ...
 
 
 class Box:
-    def hear(self, event: BaseEvent) -> None: ...
+    def receive(self, event: BaseEvent) -> None: ...
 
 
-def test_the_listeners_of_a_class_are_all_who_may_hear_it_in_order(manager: EventManager) -> None:
+def test_get_listeners_of_class_returns_all_in_order(manager: EventManager) -> None:
     manager.connect(Opened, one)
     manager.connect(Reopened, two, {"colour": "red"})
     manager.connect(BaseEvent, three, priority=1)
@@ -41,7 +41,7 @@ def test_the_listeners_of_a_class_are_all_who_may_hear_it_in_order(manager: Even
     assert manager.get_listeners(Opened) == [three, one]
 
 
-def test_the_listeners_of_an_event_are_those_it_would_reach(manager: EventManager) -> None:
+def test_get_listeners_of_event_applies_filters(manager: EventManager) -> None:
     manager.connect(Opened, one, {"colour": "red"})
     manager.connect(Opened, two, {"colour": "blue"})
     manager.connect(Opened, three, where=lambda event: True)
@@ -49,44 +49,44 @@ def test_the_listeners_of_an_event_are_those_it_would_reach(manager: EventManage
     assert manager.get_listeners(Opened(colour="blue")) == [two, three]
 
 
-def test_a_method_is_listed_as_it_was_connected(manager: EventManager) -> None:
+def test_get_listeners_returns_methods_as_connected(manager: EventManager) -> None:
     box = Box()
-    manager.connect(Opened, box.hear)
+    manager.connect(Opened, box.receive)
 
-    assert manager.get_listeners(Opened) == [box.hear]
+    assert manager.get_listeners(Opened) == [box.receive]
 
 
-def test_the_hierarchy_of_an_event_has_only_classes_of_events(manager: EventManager) -> None:
+def test_hierarchy_has_event_classes_only(manager: EventManager) -> None:
     assert manager.get_event_hierarchy(Reopened) == (Reopened, Opened, BaseEvent)
 
 
-def test_only_classes_of_events_have_a_hierarchy(manager: EventManager) -> None:
+def test_hierarchy_of_non_event_class_is_refused(manager: EventManager) -> None:
     not_an_event: Any = Timed
 
     with pytest.raises(EventError, match="Timed'> is not an event class"):
         manager.get_event_hierarchy(not_an_event)
 
 
-def test_a_class_is_known_once_something_connected_to_it(manager: EventManager) -> None:
+def test_connected_class_is_known(manager: EventManager) -> None:
     manager.connect(Opened, one)
     manager.connect(BaseEvent, three)
 
     assert manager.get_event(Opened) == EventInfo(Opened, (one,), enabled=True)
 
 
-def test_a_class_is_known_once_it_is_registered(manager: EventManager) -> None:
+def test_registered_class_is_known(manager: EventManager) -> None:
     manager.register(Opened)
     manager.disable(BaseEvent)
 
     assert manager.get_event(Opened) == EventInfo(Opened, (), enabled=False)
 
 
-def test_an_unknown_class_is_a_key_error(manager: EventManager) -> None:
+def test_get_event_of_unknown_class_raises_key_error(manager: EventManager) -> None:
     with pytest.raises(KeyError):
         manager.get_event(Opened)
 
 
-def test_all_known_classes_come_as_a_mapping(manager: EventManager) -> None:
+def test_get_event_without_class_returns_all_known_classes(manager: EventManager) -> None:
     manager.register(Opened)
     manager.connect(Reopened, two)
 
@@ -96,7 +96,7 @@ def test_all_known_classes_come_as_a_mapping(manager: EventManager) -> None:
     }
 
 
-def test_a_manager_shows_how_many_listen(manager: EventManager) -> None:
+def test_manager_repr_counts_listeners(manager: EventManager) -> None:
     manager.connect(Opened, one)
     assert repr(manager) == "<EventManager: 1 listener>"
 

@@ -1,4 +1,4 @@
-"""The bus against a model of it in the fewest words, over random calls."""
+"""Random calls of the bus, compared with a minimal model."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -31,18 +31,18 @@ class Swung(Reopened, Closed):
 CLASSES = st.sampled_from([BaseEvent, Opened, Reopened, Closed, Swung])
 NAMES = st.sampled_from(["a", "b", "c", "veto"])
 FILTERS = st.dictionaries(st.sampled_from(["colour", "size"]), st.sampled_from(["red", 1, True, 2.0, [1]]), max_size=2)
-Heard = list[tuple[str, BaseEvent]]
+Received = list[tuple[str, BaseEvent]]
 
 
 class Box:
-    """A listener that writes down what it hears; the one named 'veto' handles it."""
+    """A listener that records its events; the one named 'veto' marks them as handled."""
 
-    def __init__(self, name: str, heard: Heard) -> None:
+    def __init__(self, name: str, received: Received) -> None:
         self.name = name
-        self.heard = heard
+        self.received = received
 
-    def hear(self, event: BaseEvent) -> None:
-        self.heard.append((self.name, event))
+    def receive(self, event: BaseEvent) -> None:
+        self.received.append((self.name, event))
         if self.name == "veto":
             event.mark_as_handled()
 
@@ -62,7 +62,7 @@ class Connection:
 
 @dataclass
 class Model:
-    """Who is connected in the order of their connects, what is silenced, what is held: all that there is."""
+    """The connections in order, the disabled classes and the holds."""
 
     connections: list[Connection] = field(default_factory=list)
     disabled: list[type[BaseEvent]] = field(default_factory=list)
@@ -79,7 +79,7 @@ class Model:
         self.connections = [one for one in self.connections if (one.cls, one.name) != (cls, name)]
         return len(self.connections) < before
 
-    def emit(self, event: BaseEvent) -> Heard:
+    def emit(self, event: BaseEvent) -> Received:
         for hold, queue in reversed(self.holds):
             if hold.wants(event):
                 queue.append(event)
@@ -92,45 +92,45 @@ class Model:
             names = names[: names.index("veto") + 1]
         return [(name, event) for name in names]
 
-    def release(self, number: int) -> Heard:
+    def release(self, number: int) -> Received:
         _, queue = self.holds.pop(number)
-        return [heard for event in queue for heard in self.emit(event)]
+        return [received for event in queue for received in self.emit(event)]
 
     def has_listeners(self, cls: type[BaseEvent]) -> bool:
         silent = issubclass(cls, tuple(self.disabled + self.blocks))
-        heard = not silent and any(issubclass(cls, one.cls) for one in self.connections)
-        return heard or any(issubclass(cls, hold.cls) for hold, _ in self.holds)
+        received = not silent and any(issubclass(cls, one.cls) for one in self.connections)
+        return received or any(issubclass(cls, hold.cls) for hold, _ in self.holds)
 
 
 class Bus(RuleBasedStateMachine):
-    """Each rule does the same to the bus and to the model, and what is heard must be the same."""
+    """Applies each rule to both the bus and the model, and compares the received events."""
 
     @initialize()
     def begin(self) -> None:
         self.manager = EventManager()
         self.model = Model()
-        self.heard: Heard = []
-        self.boxes = {name: Box(name, self.heard) for name in ("a", "b", "c", "veto")}
+        self.received: Received = []
+        self.boxes = {name: Box(name, self.received) for name in ("a", "b", "c", "veto")}
         self.held: list[Hold] = []
         self.blocks = ExitStack()
         self.emitted: list[BaseEvent] = []
 
     @rule(cls=CLASSES, name=NAMES, wanted=FILTERS, priority=st.integers(-1, 1))
     def connect(self, cls: type[BaseEvent], name: str, wanted: dict[str, Any], priority: int) -> None:
-        self.manager.connect(cls, self.boxes[name].hear, wanted, priority)
+        self.manager.connect(cls, self.boxes[name].receive, wanted, priority)
         self.model.connect(Connection(cls, name, wanted, priority))
 
     @rule(cls=CLASSES, name=NAMES)
     def disconnect(self, cls: type[BaseEvent], name: str) -> None:
         if self.model.disconnect(cls, name):
-            self.manager.disconnect(cls, self.boxes[name].hear)
+            self.manager.disconnect(cls, self.boxes[name].receive)
             return
         with pytest.raises(KeyError):
-            self.manager.disconnect(cls, self.boxes[name].hear)
+            self.manager.disconnect(cls, self.boxes[name].receive)
 
     @rule(name=NAMES)
     def collect(self, name: str) -> None:
-        self.boxes[name] = Box(name, self.heard)
+        self.boxes[name] = Box(name, self.received)
         self.model.connections = [one for one in self.model.connections if one.name != name]
 
     @rule(cls=CLASSES, attributes=FILTERS)
@@ -186,9 +186,9 @@ class Bus(RuleBasedStateMachine):
         self.held.pop(number).discard()
         self.model.holds.pop(number)
 
-    def check(self, expected: Heard) -> None:
-        assert self.heard == expected
-        self.heard.clear()
+    def check(self, expected: Received) -> None:
+        assert self.received == expected
+        self.received.clear()
 
     @invariant()
     def the_bus_says_of_itself_what_the_model_does(self) -> None:
@@ -196,7 +196,7 @@ class Bus(RuleBasedStateMachine):
             assert self.manager.has_listeners(cls) == self.model.has_listeners(cls)
             ordered = sorted(self.model.connections, key=lambda one: -one.priority)
             names = [one.name for one in ordered if issubclass(cls, one.cls)]
-            assert self.manager.get_listeners(cls) == [self.boxes[name].hear for name in names]
+            assert self.manager.get_listeners(cls) == [self.boxes[name].receive for name in names]
 
 
 TestBus = Bus.TestCase

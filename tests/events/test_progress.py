@@ -1,4 +1,4 @@
-"""ProgressManager: an operation as a start, any number of steps, and one end."""
+"""ProgressManager."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def steps(recorder: EventRecorder) -> list[tuple[str, int]]:
     return [(event.message, event.step) for event in recorder.of(ProgressStepEvent)]
 
 
-def test_a_block_is_one_start_its_steps_and_one_end(manager: EventManager, recorder: EventRecorder) -> None:
+def test_block_emits_start_steps_and_end(manager: EventManager, recorder: EventRecorder) -> None:
     with ProgressManager(manager) as progress:
         progress(1)
         progress(2)
@@ -35,17 +35,17 @@ def test_a_block_is_one_start_its_steps_and_one_end(manager: EventManager, recor
     assert recorder.names() == ["ProgressStartEvent", "ProgressStepEvent", "ProgressStepEvent", "ProgressEndEvent"]
 
 
-def test_every_event_says_which_operation_it_is_of(manager: EventManager, recorder: EventRecorder) -> None:
+def test_every_event_identifies_the_operation(manager: EventManager, recorder: EventRecorder) -> None:
     with ProgressManager(manager, source="me", operation_id=7, message="copying", owner="you") as progress:
         progress(1)
 
-    told: list[Any] = recorder.of(ProgressEvent)
-    assert [(event.source, event.operation_id, event.message, event.owner) for event in told] == [
+    expected: list[Any] = recorder.of(ProgressEvent)
+    assert [(event.source, event.operation_id, event.message, event.owner) for event in expected] == [
         ("me", 7, "copying", "you")
     ] * 3
 
 
-def test_what_is_not_said_has_defaults(manager: EventManager, recorder: EventRecorder) -> None:
+def test_omitted_arguments_have_defaults(manager: EventManager, recorder: EventRecorder) -> None:
     progress = ProgressManager(manager)
     with progress:
         progress()
@@ -56,17 +56,17 @@ def test_what_is_not_said_has_defaults(manager: EventManager, recorder: EventRec
     assert recorder.one(ProgressEndEvent).exit_state == "normal"
 
 
-def test_operations_have_ids_of_their_own(manager: EventManager) -> None:
+def test_operation_ids_are_unique(manager: EventManager) -> None:
     assert ProgressManager(manager).operation_id != ProgressManager(manager).operation_id
 
 
-def test_an_id_or_a_source_that_is_nothing_much_is_kept(manager: EventManager) -> None:
+def test_falsy_id_and_source_are_kept(manager: EventManager) -> None:
     progress = ProgressManager(manager, source=0, operation_id=0)
 
     assert (progress.source, progress.operation_id) == (0, 0)
 
 
-def test_progress_is_told_on_the_given_manager_and_not_on_the_default(
+def test_progress_is_emitted_on_the_given_manager_only(
     manager: EventManager, recorder: EventRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("encore_events.default._default", {})
@@ -78,7 +78,7 @@ def test_progress_is_told_on_the_given_manager_and_not_on_the_default(
     assert default.events == []
 
 
-def test_without_a_manager_it_is_told_on_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_emitted_on_the_default_manager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("encore_events.default._default", {})
 
     with EventRecorder(get_event_manager()) as default, ProgressManager():
@@ -88,7 +88,7 @@ def test_without_a_manager_it_is_told_on_the_default(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("arguments", "keywords", "told"),
+    ("arguments", "keywords", "expected"),
     [
         ((3,), {}, ("working", 3)),
         ((), {"step": 3}, ("working", 3)),
@@ -101,20 +101,20 @@ def test_without_a_manager_it_is_told_on_the_default(monkeypatch: pytest.MonkeyP
     ],
     ids=repr,
 )
-def test_a_step_is_the_total_so_far_however_it_is_said(
+def test_step_is_the_total_in_every_call_form(
     manager: EventManager,
     recorder: EventRecorder,
     arguments: tuple[Any, ...],
     keywords: dict[str, Any],
-    told: tuple[str, int],
+    expected: tuple[str, int],
 ) -> None:
     with ProgressManager(manager, message="working") as progress:
         progress(*arguments, **keywords)
 
-    assert steps(recorder) == [told]
+    assert steps(recorder) == [expected]
 
 
-def test_a_step_without_a_number_is_one_more_than_before(manager: EventManager, recorder: EventRecorder) -> None:
+def test_step_without_number_adds_one(manager: EventManager, recorder: EventRecorder) -> None:
     with ProgressManager(manager, message="m") as progress:
         progress.step()
         progress.step()
@@ -124,7 +124,7 @@ def test_a_step_without_a_number_is_one_more_than_before(manager: EventManager, 
     assert steps(recorder) == [("m", 1), ("m", 2), ("m", 10), ("last", 11)]
 
 
-def test_every_step_is_told(manager: EventManager, recorder: EventRecorder) -> None:
+def test_every_step_is_emitted(manager: EventManager, recorder: EventRecorder) -> None:
     with ProgressManager(manager, steps=100) as progress:
         for number in range(1, 101):
             progress(number)
@@ -132,7 +132,7 @@ def test_every_step_is_told(manager: EventManager, recorder: EventRecorder) -> N
     assert [step for _, step in steps(recorder)] == list(range(1, 101))
 
 
-def test_the_expected_steps_may_become_known(manager: EventManager, recorder: EventRecorder) -> None:
+def test_expected_steps_can_be_set_later(manager: EventManager, recorder: EventRecorder) -> None:
     with ProgressManager(manager) as progress:
         progress(1)
         progress.steps = 5
@@ -141,7 +141,7 @@ def test_the_expected_steps_may_become_known(manager: EventManager, recorder: Ev
     assert [event.steps for event in recorder.of(ProgressStepEvent)] == [-1, 5]
 
 
-def test_a_step_outside_of_a_block_starts_the_operation(manager: EventManager, recorder: EventRecorder) -> None:
+def test_call_outside_a_block_starts_the_operation(manager: EventManager, recorder: EventRecorder) -> None:
     progress = ProgressManager(manager)
 
     progress(1)
@@ -150,7 +150,7 @@ def test_a_step_outside_of_a_block_starts_the_operation(manager: EventManager, r
     assert recorder.names() == ["ProgressStartEvent", "ProgressStepEvent", "ProgressEndEvent"]
 
 
-def test_what_was_started_or_ended_by_hand_is_not_told_twice(manager: EventManager, recorder: EventRecorder) -> None:
+def test_block_does_not_repeat_manual_start_or_end(manager: EventManager, recorder: EventRecorder) -> None:
     progress = ProgressManager(manager)
     progress.start()
     with progress:
@@ -164,7 +164,7 @@ def test_what_was_started_or_ended_by_hand_is_not_told_twice(manager: EventManag
 @pytest.mark.parametrize(
     ("error", "message"), [(OSError("disk full"), "disk full"), (KeyboardInterrupt(), "KeyboardInterrupt")], ids=repr
 )
-def test_a_block_that_raises_ends_with_the_exception(
+def test_failing_block_ends_with_the_exception(
     manager: EventManager, recorder: EventRecorder, error: BaseException, message: str
 ) -> None:
     with pytest.raises(type(error)), ProgressManager(manager):
@@ -174,30 +174,32 @@ def test_a_block_that_raises_ends_with_the_exception(
     assert (end.message, end.exit_state) == (message, "exception")
 
 
-@pytest.mark.parametrize(("method", "told"), [("step", "step"), ("end", "end"), ("__call__", "step")])
-def test_a_step_or_an_end_out_of_turn_is_an_error(
-    manager: EventManager, recorder: EventRecorder, method: str, told: str
+@pytest.mark.parametrize(("method", "expected"), [("step", "step"), ("end", "end"), ("__call__", "step")])
+def test_step_or_end_out_of_order_raises(
+    manager: EventManager, recorder: EventRecorder, method: str, expected: str
 ) -> None:
     progress = ProgressManager(manager, message="copying")
     with progress:
         pass
 
-    with pytest.raises(ProgressError, match=rf"{told}\(\) of 'copying' outside of its start\(\) and end\(\)") as caught:
+    with pytest.raises(
+        ProgressError, match=rf"{expected}\(\) of 'copying' outside of its start\(\) and end\(\)"
+    ) as caught:
         getattr(progress, method)()
 
-    assert caught.value.method == told
+    assert caught.value.method == expected
     assert len(recorder.events) == 2
 
 
 @pytest.mark.parametrize(
     ("method", "keyword"), [("start", "mesage"), ("step", "steps"), ("end", "end_state"), ("__call__", "stpe")]
 )
-def test_a_misspelt_keyword_is_an_error(manager: EventManager, method: str, keyword: str) -> None:
+def test_misspelt_keyword_raises(manager: EventManager, method: str, keyword: str) -> None:
     with ProgressManager(manager) as progress, pytest.raises(TypeError, match=keyword):
         getattr(progress, method)(**{keyword: "error"})
 
 
-def test_progress_that_nobody_watches_counts_all_the_same(manager: EventManager) -> None:
+def test_progress_without_listeners_counts(manager: EventManager) -> None:
     with ProgressManager(manager, message="copying", steps=9) as progress:
         progress()
         progress()
@@ -205,7 +207,7 @@ def test_progress_that_nobody_watches_counts_all_the_same(manager: EventManager)
         assert repr(progress) == "<ProgressManager: 'copying', 2 of 9>"
 
 
-def test_attributes_of_the_event_win_over_those_of_the_program(manager: EventManager, recorder: EventRecorder) -> None:
+def test_event_attributes_override_custom_attributes(manager: EventManager, recorder: EventRecorder) -> None:
     with ProgressManager(manager, step="first", exit_state="unknown") as progress:
         progress(4)
 
@@ -213,7 +215,7 @@ def test_attributes_of_the_event_win_over_those_of_the_program(manager: EventMan
     assert recorder.one(ProgressEndEvent).exit_state == "normal"
 
 
-def test_a_subclass_may_tell_events_of_its_own(manager: EventManager, recorder: EventRecorder) -> None:
+def test_subclass_can_emit_its_own_events(manager: EventManager, recorder: EventRecorder) -> None:
     class CopyStartEvent(ProgressStartEvent):
         pass
 
@@ -226,7 +228,7 @@ def test_a_subclass_may_tell_events_of_its_own(manager: EventManager, recorder: 
     assert recorder.names() == ["CopyStartEvent", "ProgressEndEvent"]
 
 
-def test_an_operation_starts_once(manager: EventManager) -> None:
+def test_operation_starts_once(manager: EventManager) -> None:
     progress = ProgressManager(manager, message="moving")
     progress.start()
 
@@ -234,7 +236,7 @@ def test_an_operation_starts_once(manager: EventManager) -> None:
         progress.start()
 
 
-def test_a_start_that_is_refused_has_its_end() -> None:
+def test_failed_start_emits_the_end() -> None:
     strict = EventManager(strict=True)
     recorder = EventRecorder(strict)
 
@@ -248,6 +250,6 @@ def test_a_start_that_is_refused_has_its_end() -> None:
     assert recorder.names() == ["ProgressStartEvent", "ListenerErrorEvent", "ProgressEndEvent"]
 
 
-def test_an_attribute_that_shadows_a_method_is_refused_at_once(manager: EventManager) -> None:
+def test_attribute_shadowing_a_method_is_refused(manager: EventManager) -> None:
     with pytest.raises(EventError, match="'handled'"):
         ProgressManager(manager, handled=1)

@@ -1,4 +1,4 @@
-"""What the tests of a program need to assert on its events."""
+"""EventRecorder."""
 
 import gc
 
@@ -24,7 +24,7 @@ class Lost(BaseEvent):
     pass
 
 
-def test_a_recorder_keeps_every_event_in_order(manager: EventManager) -> None:
+def test_recorder_keeps_events_in_order(manager: EventManager) -> None:
     recorder = EventRecorder(manager)
     events = [Opened(), Closed(), Reopened()]
 
@@ -35,7 +35,7 @@ def test_a_recorder_keeps_every_event_in_order(manager: EventManager) -> None:
     assert recorder.names() == ["Opened", "Closed", "Reopened"]
 
 
-def test_a_recorder_of_a_class_keeps_it_and_its_subclasses(manager: EventManager) -> None:
+def test_recorder_of_a_class_keeps_subclasses(manager: EventManager) -> None:
     recorder = EventRecorder(manager, Opened)
 
     for event in (Opened(), Closed(), Reopened()):
@@ -44,7 +44,7 @@ def test_a_recorder_of_a_class_keeps_it_and_its_subclasses(manager: EventManager
     assert recorder.names() == ["Opened", "Reopened"]
 
 
-def test_of_gives_the_events_of_a_class(manager: EventManager) -> None:
+def test_of_returns_events_of_a_class(manager: EventManager) -> None:
     recorder = EventRecorder(manager)
 
     for event in (Opened(), Closed(), Reopened()):
@@ -54,7 +54,7 @@ def test_of_gives_the_events_of_a_class(manager: EventManager) -> None:
     assert recorder.of(Lost) == []
 
 
-def test_one_gives_the_only_event_of_a_class(manager: EventManager) -> None:
+def test_one_returns_the_only_event(manager: EventManager) -> None:
     recorder = EventRecorder(manager)
     closed = Closed()
 
@@ -64,7 +64,7 @@ def test_one_gives_the_only_event_of_a_class(manager: EventManager) -> None:
     assert recorder.one(Closed) is closed
 
 
-def test_one_of_none_and_one_of_many_are_failures_that_show_what_there_is(manager: EventManager) -> None:
+def test_one_fails_for_none_or_many_and_lists_events(manager: EventManager) -> None:
     recorder = EventRecorder(manager)
     manager.emit(Opened(number=1))
     manager.emit(Reopened(number=2))
@@ -75,7 +75,7 @@ def test_one_of_none_and_one_of_many_are_failures_that_show_what_there_is(manage
         recorder.one(Opened)
 
 
-def test_clear_forgets_and_goes_on(manager: EventManager) -> None:
+def test_clear_forgets_and_keeps_recording(manager: EventManager) -> None:
     recorder = EventRecorder(manager)
     manager.emit(Opened())
 
@@ -85,7 +85,7 @@ def test_clear_forgets_and_goes_on(manager: EventManager) -> None:
     assert recorder.names() == ["Closed"]
 
 
-def test_a_recorder_records_as_long_as_its_block(manager: EventManager) -> None:
+def test_recorder_block_ends_recording(manager: EventManager) -> None:
     with EventRecorder(manager) as recorder:
         manager.emit(Opened())
     manager.emit(Closed())
@@ -93,7 +93,7 @@ def test_a_recorder_records_as_long_as_its_block(manager: EventManager) -> None:
     assert recorder.names() == ["Opened"]
 
 
-def test_a_recorder_sees_an_event_before_it_can_be_vetoed(manager: EventManager) -> None:
+def test_recorder_sees_vetoed_events(manager: EventManager) -> None:
     manager.connect(BaseEvent, BaseEvent.mark_as_handled, priority=1_000_000)
     recorder = EventRecorder(manager)
 
@@ -102,18 +102,18 @@ def test_a_recorder_sees_an_event_before_it_can_be_vetoed(manager: EventManager)
     assert recorder.names() == ["Opened"]
 
 
-def test_first_is_before_every_priority_and_in_the_order_of_connects(manager: EventManager) -> None:
-    heard: list[str] = []
-    manager.connect(Opened, lambda event: heard.append("huge"), priority=10**300)
-    manager.connect(Opened, lambda event: heard.append("first"), priority=FIRST)
-    manager.connect(Opened, lambda event: heard.append("second"), priority=FIRST)
+def test_first_precedes_every_priority(manager: EventManager) -> None:
+    received: list[str] = []
+    manager.connect(Opened, lambda event: received.append("huge"), priority=10**300)
+    manager.connect(Opened, lambda event: received.append("first"), priority=FIRST)
+    manager.connect(Opened, lambda event: received.append("second"), priority=FIRST)
 
     manager.emit(Opened())
 
-    assert heard == ["first", "second", "huge"]
+    assert received == ["first", "second", "huge"]
 
 
-def test_a_recorder_records_though_nobody_keeps_it(manager: EventManager) -> None:
+def test_unreferenced_recorder_keeps_recording(manager: EventManager) -> None:
     events = EventRecorder(manager).events
     gc.collect()
 
@@ -122,7 +122,7 @@ def test_a_recorder_records_though_nobody_keeps_it(manager: EventManager) -> Non
     assert len(events) == 1
 
 
-def test_a_recorder_shows_how_much_it_has(manager: EventManager) -> None:
+def test_recorder_repr_counts_events(manager: EventManager) -> None:
     recorder = EventRecorder(manager)
     manager.emit(Opened())
     manager.emit(Opened())

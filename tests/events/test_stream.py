@@ -1,4 +1,4 @@
-"""Events to be iterated over: what a stream gives, how it ends, and who can read it."""
+"""Reading and closing streams."""
 
 import gc
 import threading
@@ -43,7 +43,7 @@ def emit_some(manager: EventManager, *some: int) -> None:
         manager.emit(Opened(number=number))
 
 
-def test_a_stream_gives_the_events_of_its_class_and_subclasses_in_order(manager: EventManager) -> None:
+def test_stream_yields_events_of_class_and_subclasses_in_order(manager: EventManager) -> None:
     stream = manager.stream(Opened)
     first, second = Opened(), Reopened()
 
@@ -54,7 +54,7 @@ def test_a_stream_gives_the_events_of_its_class_and_subclasses_in_order(manager:
     assert list(stream) == [first, second]
 
 
-def test_a_stream_gives_only_what_filter_and_where_let_pass(manager: EventManager) -> None:
+def test_stream_applies_filter_and_where(manager: EventManager) -> None:
     stream = manager.stream(Opened, {"colour": "red"}, where=lambda event: event.number > 1)
 
     for number, colour in enumerate(["red", "blue", "red", "blue", "red"]):
@@ -64,7 +64,7 @@ def test_a_stream_gives_only_what_filter_and_where_let_pass(manager: EventManage
     assert numbers(stream) == [2, 4]
 
 
-def test_a_stream_sees_what_a_listener_vetoes(manager: EventManager) -> None:
+def test_stream_yields_vetoed_events(manager: EventManager) -> None:
     manager.connect(Opened, Opened.mark_as_handled, priority=1000)
     stream = manager.stream(Opened)
 
@@ -73,7 +73,7 @@ def test_a_stream_sees_what_a_listener_vetoes(manager: EventManager) -> None:
     assert stream.get(0) is not None
 
 
-def test_two_streams_each_have_every_event(manager: EventManager) -> None:
+def test_each_stream_gets_every_event(manager: EventManager) -> None:
     streams = manager.stream(Opened), manager.stream(BaseEvent)
 
     emit_some(manager, 1, 2)
@@ -82,7 +82,7 @@ def test_two_streams_each_have_every_event(manager: EventManager) -> None:
     assert [numbers(stream) for stream in streams] == [[1, 2], [1, 2]]
 
 
-def test_a_type_checker_knows_what_a_stream_gives(manager: EventManager) -> None:
+def test_stream_item_type_is_inferred(manager: EventManager) -> None:
     stream = manager.stream(Reopened)
     manager.emit(Reopened())
     stream.close()
@@ -107,14 +107,14 @@ def test_get_waits_for_an_event_of_another_thread(manager: EventManager) -> None
 
 
 @pytest.mark.parametrize("timeout", [-1, 0, 0.001])
-def test_get_gives_none_when_nothing_comes_in_time(manager: EventManager, timeout: float) -> None:
+def test_get_returns_none_after_the_timeout(manager: EventManager, timeout: float) -> None:
     stream = manager.stream(Opened)
 
     assert stream.get(timeout) is None
     assert not stream.wait(timeout)
 
 
-def test_a_timeout_may_be_as_long_as_one_likes(manager: EventManager) -> None:
+def test_timeout_can_be_arbitrarily_long(manager: EventManager) -> None:
     stream = manager.stream(Opened)
     got: list[object] = []
     reader = begin(lambda: got.append(stream.get(float("inf"))))
@@ -125,22 +125,22 @@ def test_a_timeout_may_be_as_long_as_one_likes(manager: EventManager) -> None:
     assert len(got) == 1
 
 
-def test_wait_tells_whether_something_can_be_read(manager: EventManager) -> None:
+def test_wait_returns_whether_an_event_is_unread(manager: EventManager) -> None:
     stream = manager.stream(Opened)
-    told: list[bool] = []
-    reader = begin(lambda: told.append(stream.wait()))
+    results: list[bool] = []
+    reader = begin(lambda: results.append(stream.wait()))
 
     emit_some(manager, 1)
     end(reader)
     stream.close()
 
-    assert told == [True]
+    assert results == [True]
     assert stream.wait()
     assert numbers(stream) == [1]
     assert not stream.wait()
 
 
-def test_drain_gives_all_that_waits_with_the_time_of_its_emit(manager: EventManager) -> None:
+def test_drain_returns_unread_events_with_their_times(manager: EventManager) -> None:
     stream = manager.stream(Opened)
 
     before = time.time()
@@ -153,7 +153,7 @@ def test_drain_gives_all_that_waits_with_the_time_of_its_emit(manager: EventMana
     assert stream.drain() == []
 
 
-def test_breaking_out_of_a_loop_leaves_the_rest(manager: EventManager) -> None:
+def test_break_leaves_the_remaining_events(manager: EventManager) -> None:
     stream = manager.stream(Opened)
     emit_some(manager, 1, 2, 3)
 
@@ -164,7 +164,7 @@ def test_breaking_out_of_a_loop_leaves_the_rest(manager: EventManager) -> None:
     assert numbers(stream) == [2, 3]
 
 
-def test_a_closed_stream_gives_what_waited_and_then_ends(manager: EventManager) -> None:
+def test_closed_stream_yields_unread_events_then_ends(manager: EventManager) -> None:
     with manager.stream(Opened) as stream:
         emit_some(manager, 1, 2)
     emit_some(manager, 3)
@@ -176,7 +176,7 @@ def test_a_closed_stream_gives_what_waited_and_then_ends(manager: EventManager) 
     assert manager.get_listeners(Opened) == []
 
 
-def test_a_stream_may_be_closed_again(manager: EventManager) -> None:
+def test_stream_can_be_closed_twice(manager: EventManager) -> None:
     stream = manager.stream(Opened)
 
     stream.close()
@@ -185,7 +185,7 @@ def test_a_stream_may_be_closed_again(manager: EventManager) -> None:
     assert stream.closed
 
 
-def test_closing_wakes_every_reader(manager: EventManager) -> None:
+def test_close_wakes_every_reader(manager: EventManager) -> None:
     stream = manager.stream(Opened)
     got: list[object] = []
     readers = [begin(lambda: got.append(stream.get())) for _ in range(3)]
@@ -199,7 +199,7 @@ def test_closing_wakes_every_reader(manager: EventManager) -> None:
     assert got.count(False) == 1
 
 
-def test_closing_the_manager_ends_its_streams(manager: EventManager) -> None:
+def test_manager_close_ends_its_streams(manager: EventManager) -> None:
     streams: list[EventStream[Any]]
     streams = [manager.stream(Opened), manager.stream(Closed), manager.stream(BaseEvent, policy="block")]
     emit_some(manager, 1)
@@ -212,7 +212,7 @@ def test_closing_the_manager_ends_its_streams(manager: EventManager) -> None:
     assert numbers(streams[0]) == numbers(streams[2]) == [1]
 
 
-def test_closing_the_manager_lets_its_worker_finish_first() -> None:
+def test_manager_close_flushes_the_worker_before_ending_streams() -> None:
     manager = EventManager()
     stream = manager.stream(Opened)
     for number in range(100):
@@ -223,7 +223,7 @@ def test_closing_the_manager_lets_its_worker_finish_first() -> None:
     assert numbers(stream) == list(range(100))
 
 
-def test_an_emit_on_its_way_when_the_stream_is_closed_is_not_taken(manager: EventManager) -> None:
+def test_event_put_after_close_is_ignored(manager: EventManager) -> None:
     closing = manager.connect(Opened, lambda event: stream.close(), priority=float("inf"))
     stream = manager.stream(Opened)
 
@@ -233,7 +233,7 @@ def test_an_emit_on_its_way_when_the_stream_is_closed_is_not_taken(manager: Even
     assert list(stream) == []
 
 
-def test_several_readers_share_the_events(manager: EventManager) -> None:
+def test_readers_share_the_events(manager: EventManager) -> None:
     stream = manager.stream(Opened)
     got: list[list[int]] = [[], [], []]
 
@@ -253,7 +253,7 @@ def test_several_readers_share_the_events(manager: EventManager) -> None:
     assert all(some == sorted(some) for some in got)
 
 
-def test_a_stream_that_nobody_keeps_is_disconnected(manager: EventManager) -> None:
+def test_unreferenced_stream_is_disconnected(manager: EventManager) -> None:
     stream = manager.stream(Opened)
     emit_some(manager, 1)
 
@@ -262,7 +262,7 @@ def test_a_stream_that_nobody_keeps_is_disconnected(manager: EventManager) -> No
     assert repr(manager) == "<EventManager: 0 listeners>"
 
 
-def test_a_loop_keeps_its_stream(manager: EventManager) -> None:
+def test_loop_keeps_its_stream_alive(manager: EventManager) -> None:
     def begun(stream: EventStream[Opened]) -> EventStream[Opened]:
         emit_some(manager, 1)
         return stream
@@ -279,7 +279,7 @@ def test_a_loop_keeps_its_stream(manager: EventManager) -> None:
     assert repr(manager) == "<EventManager: 0 listeners>"
 
 
-def test_a_stream_in_a_cycle_of_references_is_collected(manager: EventManager) -> None:
+def test_stream_in_a_reference_cycle_is_collected(manager: EventManager) -> None:
     stream: Any = manager.stream(Opened)
     stream.itself = stream
 
@@ -289,7 +289,7 @@ def test_a_stream_in_a_cycle_of_references_is_collected(manager: EventManager) -
     assert repr(manager) == "<EventManager: 0 listeners>"
 
 
-def test_a_stream_keeps_nothing_that_was_read(manager: EventManager) -> None:
+def test_stream_does_not_keep_read_events_alive(manager: EventManager) -> None:
     died = []
 
     class Finalized(Opened):
@@ -305,7 +305,7 @@ def test_a_stream_keeps_nothing_that_was_read(manager: EventManager) -> None:
     assert sorted(died) == [0, 1, 2, 3]
 
 
-def test_a_stream_that_the_tracer_vetoes_is_inert(manager: EventManager) -> None:
+def test_stream_vetoed_by_the_tracer_is_inert(manager: EventManager) -> None:
     manager.set_trace(lambda name, method, args: name == "connect")
     stream = manager.stream(Opened)
 
@@ -315,7 +315,7 @@ def test_a_stream_that_the_tracer_vetoes_is_inert(manager: EventManager) -> None
     assert list(stream) == []
 
 
-def test_a_stream_says_what_one_would_ask_first(manager: EventManager) -> None:
+def test_stream_repr_shows_class_counts_and_state(manager: EventManager) -> None:
     stream = manager.stream(Opened, capacity=3)
     assert repr(stream) == "<EventStream of Opened: 0 waiting, 0 dropped>"
     assert stream
@@ -340,7 +340,7 @@ def test_a_stream_says_what_one_would_ask_first(manager: EventManager) -> None:
         ({"policy": []}, "cannot make a stream with policy=[]: it must be 'block', 'drop_oldest' or 'drop_newest'"),
     ],
 )
-def test_a_stream_that_cannot_be_is_refused(manager: EventManager, arguments: dict[str, Any], sentence: str) -> None:
+def test_invalid_stream_arguments_are_refused(manager: EventManager, arguments: dict[str, Any], sentence: str) -> None:
     with pytest.raises(StreamError) as caught:
         manager.stream(Opened, **arguments)
 
@@ -349,13 +349,13 @@ def test_a_stream_that_cannot_be_is_refused(manager: EventManager, arguments: di
     assert {caught.value.argument: caught.value.value} == arguments
 
 
-def test_what_cannot_be_listened_to_is_refused_where_the_stream_is_made(manager: EventManager) -> None:
+def test_stream_refuses_invalid_class_filter_and_where(manager: EventManager) -> None:
     with pytest.raises(EventError):
-        manager.stream(int)  # type: ignore[type-var]  # what is tested
+        manager.stream(int)  # type: ignore[type-var]  # the error under test
     with pytest.raises(InvalidListenerError, match="cannot connect <EventStream of"):
         manager.stream(Opened, {"not a name": 1})
     with pytest.raises(InvalidListenerError):
-        manager.stream(Opened, where=1)  # type: ignore[arg-type]  # what is tested
+        manager.stream(Opened, where=1)  # type: ignore[arg-type]  # the error under test
     manager.close()
     with pytest.raises(ManagerClosedError):
         manager.stream(Opened)

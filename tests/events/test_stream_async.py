@@ -1,4 +1,4 @@
-"""Streams that are read in event loops, whichever thread emits."""
+"""Streams read in event loops."""
 
 import asyncio
 import threading
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from encore_events import BaseEvent, EventManager, EventsDroppedEvent, EventStream
-from tests.events.stepping import begin, elsewhere, end
+from tests.events.stepping import begin, end, run_in_thread
 
 
 class Opened(BaseEvent):
@@ -25,12 +25,12 @@ async def numbers(stream: EventStream[Opened]) -> list[int]:
 
 
 async def waiting(stream: EventStream[Any], how_many: int) -> None:
-    """Have so many readers wait. Nobody else runs meanwhile, so they stay there."""
-    while len(stream._buffer._readers) < how_many:  # noqa: ASYNC110 (nothing else is to come between)
+    """Let tasks run until `how_many` readers wait."""
+    while len(stream._buffer._readers) < how_many:  # noqa: ASYNC110 (an event would let other tasks run between)
         await asyncio.sleep(0)
 
 
-def test_a_task_reads_what_its_own_loop_emits(manager: EventManager) -> None:
+def test_task_reads_events_of_its_own_loop(manager: EventManager) -> None:
     async def run() -> list[int]:
         stream = manager.stream(Opened)
         reader = asyncio.create_task(numbers(stream))
@@ -43,7 +43,7 @@ def test_a_task_reads_what_its_own_loop_emits(manager: EventManager) -> None:
     assert asyncio.run(run()) == [0, 1, 2]
 
 
-def test_a_task_reads_what_another_thread_emits(manager: EventManager) -> None:
+def test_task_reads_events_of_another_thread(manager: EventManager) -> None:
     async def run() -> list[int]:
         stream = manager.stream(Opened)
         reader = asyncio.create_task(numbers(stream))
@@ -56,7 +56,7 @@ def test_a_task_reads_what_another_thread_emits(manager: EventManager) -> None:
     assert asyncio.run(run()) == [0, 1, 2]
 
 
-def test_two_loops_in_two_threads_share_a_stream(manager: EventManager) -> None:
+def test_two_loops_share_a_stream(manager: EventManager) -> None:
     stream = manager.stream(Opened)
     got: list[list[int]] = []
     readers = [begin(lambda: got.append(asyncio.run(numbers(stream)))) for _ in range(2)]
@@ -70,7 +70,7 @@ def test_two_loops_in_two_threads_share_a_stream(manager: EventManager) -> None:
     assert all(some == sorted(some) for some in got)
 
 
-def test_two_loops_in_two_threads_each_read_a_stream_of_their_own(manager: EventManager) -> None:
+def test_two_loops_read_separate_streams(manager: EventManager) -> None:
     streams = [manager.stream(Opened) for _ in range(2)]
     got: list[list[int]] = []
 
@@ -86,12 +86,12 @@ def test_two_loops_in_two_threads_each_read_a_stream_of_their_own(manager: Event
     assert got == [list(range(2000))] * 2
 
 
-def test_a_cancelled_reader_loses_no_event(manager: EventManager) -> None:
+def test_cancelled_reader_loses_no_event(manager: EventManager) -> None:
     async def run() -> object:
         stream = manager.stream(Opened)
         reader = asyncio.ensure_future(anext(stream))
         await waiting(stream, 1)
-        emit_some(manager, 1)  # the reader is on its way, when
+        emit_some(manager, 1)  # wakes the reader, which is then cancelled
         reader.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reader
@@ -104,7 +104,7 @@ def test_a_cancelled_reader_loses_no_event(manager: EventManager) -> None:
     assert event.number == 1
 
 
-def test_a_cancelled_reader_leaves_the_event_to_one_that_waits(manager: EventManager) -> None:
+def test_cancelled_reader_leaves_the_event_to_another(manager: EventManager) -> None:
     async def run() -> BaseEvent:
         stream = manager.stream(Opened)
         readers = [asyncio.ensure_future(anext(stream)) for _ in range(2)]
@@ -116,7 +116,7 @@ def test_a_cancelled_reader_leaves_the_event_to_one_that_waits(manager: EventMan
     assert isinstance(asyncio.run(run()), Opened)
 
 
-def test_a_reader_can_be_given_a_time(manager: EventManager) -> None:
+def test_async_read_can_time_out(manager: EventManager) -> None:
     async def run() -> None:
         stream = manager.stream(Opened)
         with pytest.raises(TimeoutError):
@@ -127,7 +127,7 @@ def test_a_reader_can_be_given_a_time(manager: EventManager) -> None:
     asyncio.run(run())
 
 
-def test_a_reader_that_always_finds_an_event_lets_other_tasks_run(manager: EventManager) -> None:
+def test_busy_reader_lets_other_tasks_run(manager: EventManager) -> None:
     async def run() -> int:
         stream = manager.stream(Opened)
         emit_some(manager, 0)
@@ -140,7 +140,7 @@ def test_a_reader_that_always_finds_an_event_lets_other_tasks_run(manager: Event
                 emit_some(manager, 0)
 
         reader = asyncio.create_task(read())
-        await asyncio.sleep(0)  # the reader's turn, and back
+        await asyncio.sleep(0)  # let the reader run once
         reader.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reader
@@ -150,7 +150,7 @@ def test_a_reader_that_always_finds_an_event_lets_other_tasks_run(manager: Event
     assert asyncio.run(run()) < 1000
 
 
-def test_what_was_dropped_is_told_in_a_loop_too(manager: EventManager) -> None:
+def test_async_reader_gets_notices_of_drops(manager: EventManager) -> None:
     async def run() -> list[BaseEvent]:
         stream = manager.stream(Opened, capacity=1)
         emit_some(manager, 1, 2, 3)
@@ -164,7 +164,7 @@ def test_what_was_dropped_is_told_in_a_loop_too(manager: EventManager) -> None:
 
 
 @pytest.mark.parametrize("is_closed", [True, False])
-def test_a_loop_that_ended_while_a_task_waited_hinders_nobody(manager: EventManager, *, is_closed: bool) -> None:
+def test_ended_loop_with_waiting_task_blocks_nobody(manager: EventManager, *, is_closed: bool) -> None:
     stream = manager.stream(Opened)
     loop = asyncio.new_event_loop()
     reader = loop.create_task(numbers(stream))
@@ -183,11 +183,11 @@ def test_a_loop_that_ended_while_a_task_waited_hinders_nobody(manager: EventMana
         loop.run_until_complete(asyncio.wait([reader]))
         loop.close()
     else:
-        reader._log_destroy_pending = False  # type: ignore[attr-defined]  # it is what is tested
+        reader._log_destroy_pending = False  # type: ignore[attr-defined]  # the pending reader is intended
         reader.get_coro().close()
 
 
-def test_a_loop_and_a_thread_share_a_stream(manager: EventManager) -> None:
+def test_loop_and_thread_share_a_stream(manager: EventManager) -> None:
     stream = manager.stream(Opened)
     got: list[int] = []
     readers: list[Callable[[], object]] = [
@@ -197,14 +197,14 @@ def test_a_loop_and_a_thread_share_a_stream(manager: EventManager) -> None:
     threads = [begin(reader) for reader in readers]
 
     emit_some(manager, *range(1000))
-    elsewhere(stream.close)
+    run_in_thread(stream.close)
     for thread in threads:
         end(thread)
 
     assert sorted(got) == list(range(1000))
 
 
-def test_awaiting_emitters_reach_a_stream(manager: EventManager) -> None:
+def test_emit_async_reaches_a_stream(manager: EventManager) -> None:
     async def run() -> list[int]:
         stream = manager.stream(Opened)
         emits: list[Awaitable[None]] = [manager.emit_async(Opened(number=number)) for number in range(3)]

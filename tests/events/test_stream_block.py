@@ -1,4 +1,4 @@
-"""The policy 'block': an emitter waits for a place, unless it is the one who would have to make it."""
+"""The policy 'block', with which emitters wait for a free place."""
 
 import asyncio
 import threading
@@ -8,7 +8,7 @@ import pytest
 
 from encore_events import BaseEvent, EventManager, EventStream
 from encore_events.gates import Gates, ThreadGate, open_one
-from tests.events.stepping import begin, elsewhere, end
+from tests.events.stepping import begin, end, run_in_thread
 
 
 class Opened(BaseEvent):
@@ -26,19 +26,19 @@ def numbers(events: Any) -> list[int]:
 
 @pytest.fixture
 def blocked(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
-    """Let through once for each thread that begins to wait at a gate; nothing that comes from then on escapes it."""
+    """Return a semaphore that is released each time a thread begins to wait at a gate."""
     begun = threading.Semaphore(0)
 
-    class Told(ThreadGate):
+    class SignallingGate(ThreadGate):
         def wait(self, timeout: float = float("inf")) -> None:
             begun.release()
             super().wait(timeout)
 
-    monkeypatch.setattr("encore_events.buffer.ThreadGate", Told)
+    monkeypatch.setattr("encore_events.buffer.ThreadGate", SignallingGate)
     return begun
 
 
-def test_an_emitter_waits_for_a_place(manager: EventManager, blocked: threading.Semaphore) -> None:
+def test_emitter_waits_for_a_free_place(manager: EventManager, blocked: threading.Semaphore) -> None:
     stream = manager.stream(Opened, capacity=2, policy="block")
     emitter = begin(lambda: emit_some(manager, *range(5)))
     got = []
@@ -55,11 +55,11 @@ def test_an_emitter_waits_for_a_place(manager: EventManager, blocked: threading.
     assert stream.dropped == 0
 
 
-def test_closing_lets_every_blocked_emitter_go(manager: EventManager, blocked: threading.Semaphore) -> None:
+def test_close_unblocks_every_emitter(manager: EventManager, blocked: threading.Semaphore) -> None:
     stream = manager.stream(Opened, capacity=1, policy="block")
-    heard: list[BaseEvent] = []
-    manager.connect(Opened, heard.append)
-    elsewhere(lambda: emit_some(manager, 0))
+    received: list[BaseEvent] = []
+    manager.connect(Opened, received.append)
+    run_in_thread(lambda: emit_some(manager, 0))
     emitters = [begin(lambda: emit_some(manager, 1)) for _ in range(3)]
     for _ in emitters:
         assert blocked.acquire(timeout=20)
@@ -69,12 +69,10 @@ def test_closing_lets_every_blocked_emitter_go(manager: EventManager, blocked: t
         end(emitter)
 
     assert numbers(stream) == [0]
-    assert len(heard) == 4
+    assert len(received) == 4
 
 
-def test_a_stream_that_nobody_keeps_lets_a_blocked_emitter_go(
-    manager: EventManager, blocked: threading.Semaphore
-) -> None:
+def test_collected_stream_unblocks_its_emitter(manager: EventManager, blocked: threading.Semaphore) -> None:
     stream = manager.stream(Opened, capacity=1, policy="block")
     emitter = begin(lambda: emit_some(manager, 1, 2, 3))
     assert blocked.acquire(timeout=20)
@@ -85,7 +83,7 @@ def test_a_stream_that_nobody_keeps_lets_a_blocked_emitter_go(
     assert repr(manager) == "<EventManager: 0 listeners>"
 
 
-def test_an_emitter_holds_up_nobody_else(manager: EventManager, blocked: threading.Semaphore) -> None:
+def test_blocked_emitter_blocks_no_other_listener(manager: EventManager, blocked: threading.Semaphore) -> None:
     stream = manager.stream(Opened, capacity=1, policy="block")
     emitter = begin(lambda: emit_some(manager, 1, 2))
     assert blocked.acquire(timeout=20)
@@ -98,9 +96,9 @@ def test_an_emitter_holds_up_nobody_else(manager: EventManager, blocked: threadi
     end(emitter)
 
 
-def test_the_thread_that_reads_does_not_wait_for_itself(manager: EventManager) -> None:
+def test_reading_thread_does_not_wait_for_itself(manager: EventManager) -> None:
     stream = manager.stream(Opened, capacity=1, policy="block")
-    elsewhere(lambda: emit_some(manager, 0))
+    run_in_thread(lambda: emit_some(manager, 0))
     got = []
 
     for event in stream:
@@ -113,7 +111,7 @@ def test_the_thread_that_reads_does_not_wait_for_itself(manager: EventManager) -
     assert len(stream) == 2
 
 
-def test_whoever_made_the_stream_does_not_wait_before_anyone_reads(manager: EventManager) -> None:
+def test_maker_of_the_stream_does_not_wait_before_the_first_read(manager: EventManager) -> None:
     stream = manager.stream(Opened, capacity=1, policy="block")
 
     emit_some(manager, 1, 2, 3)
@@ -121,11 +119,11 @@ def test_whoever_made_the_stream_does_not_wait_before_anyone_reads(manager: Even
     assert len(stream) == 3
 
 
-def test_once_another_thread_reads_whoever_made_the_stream_waits(
+def test_maker_of_the_stream_waits_once_another_thread_reads(
     manager: EventManager, blocked: threading.Semaphore
 ) -> None:
     stream = manager.stream(Opened, capacity=1, policy="block")
-    elsewhere(lambda: stream.wait(0))
+    run_in_thread(lambda: stream.wait(0))
     emit_some(manager, 1)
 
     def make_place() -> None:
@@ -139,11 +137,11 @@ def test_once_another_thread_reads_whoever_made_the_stream_waits(
     assert numbers(event for _, event in stream.drain()) == [2]
 
 
-def test_a_thread_that_reads_no_more_has_no_heir(manager: EventManager, blocked: threading.Semaphore) -> None:
+def test_new_thread_does_not_inherit_the_reader_role(manager: EventManager, blocked: threading.Semaphore) -> None:
     stream = manager.stream(Opened, capacity=1, policy="block")
-    elsewhere(lambda: stream.wait(0))
+    run_in_thread(lambda: stream.wait(0))
 
-    emitter = begin(lambda: emit_some(manager, 1, 2))  # most often with the ident of the thread that is gone
+    emitter = begin(lambda: emit_some(manager, 1, 2))  # usually gets the ident of the ended thread
     assert blocked.acquire(timeout=20)
     stream.close()
     end(emitter)
@@ -151,7 +149,7 @@ def test_a_thread_that_reads_no_more_has_no_heir(manager: EventManager, blocked:
     assert numbers(stream) == [1]
 
 
-def test_a_loop_that_reads_does_not_wait_for_itself(manager: EventManager) -> None:
+def test_reading_loop_does_not_wait_for_itself(manager: EventManager) -> None:
     async def run() -> list[BaseEvent]:
         stream = manager.stream(Opened, capacity=1, policy="block")
         reader = asyncio.create_task(collect(stream))
@@ -167,9 +165,7 @@ def test_a_loop_that_reads_does_not_wait_for_itself(manager: EventManager) -> No
     assert numbers(asyncio.run(run())) == [1, 2, 3, 4, 5, 6]
 
 
-def test_an_interrupted_emitter_leaves_the_stream_usable(
-    manager: EventManager, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_emitter_leaves_the_stream_usable(manager: EventManager, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = manager.stream(Opened, capacity=1, policy="block")
     interrupted: list[str] = []
 
@@ -184,7 +180,7 @@ def test_an_interrupted_emitter_leaves_the_stream_usable(
 
     with monkeypatch.context() as patched:
         patched.setattr("encore_events.gates.ThreadGate.wait", interrupt)
-        elsewhere(emit)
+        run_in_thread(emit)
     emitter = begin(lambda: emit_some(manager, 3))
     got = [stream.get(), stream.get()]
     end(emitter)
@@ -193,7 +189,7 @@ def test_an_interrupted_emitter_leaves_the_stream_usable(
     assert interrupted == ["yes"]
 
 
-def test_many_blocked_emitters_all_get_their_turn(manager: EventManager) -> None:
+def test_all_blocked_emitters_get_their_turn(manager: EventManager) -> None:
     stream = manager.stream(Opened, capacity=2, policy="block")
 
     def emitter(first: int) -> threading.Thread:
@@ -208,7 +204,7 @@ def test_many_blocked_emitters_all_get_their_turn(manager: EventManager) -> None
     assert stream.get(0) is None
 
 
-def test_the_worker_waits_for_a_place_too(manager: EventManager, blocked: threading.Semaphore) -> None:
+def test_worker_waits_for_a_free_place(manager: EventManager, blocked: threading.Semaphore) -> None:
     stream = manager.stream(Opened, capacity=1, policy="block")
     for number in range(3):
         manager.emit(Opened(number=number), block=False)
@@ -219,7 +215,7 @@ def test_the_worker_waits_for_a_place_too(manager: EventManager, blocked: thread
     assert numbers(got) == [0, 1, 2]
 
 
-def test_a_place_goes_to_one_who_is_not_on_its_way_already() -> None:
+def test_open_one_skips_gates_already_open() -> None:
     first, second, third = ThreadGate(), ThreadGate(), ThreadGate()
     gates: Gates = dict.fromkeys([first, second, third])
     first.open()

@@ -1,4 +1,4 @@
-"""Streams among many threads, garbage collections and forks: exact counts, and never a deadlock."""
+"""Exact counts and no deadlocks of streams under threads, garbage collections and forks."""
 
 import asyncio
 import sys
@@ -26,7 +26,7 @@ class Opened(BaseEvent):
 
 
 @pytest.fixture(autouse=True)
-def _threads_take_turns_often() -> Iterator[None]:
+def _frequent_thread_switches() -> Iterator[None]:
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     yield
@@ -51,7 +51,7 @@ def read(stream: EventStream[Any], into: list[BaseEvent]) -> None:
 def read_in_a_loop(stream: EventStream[Any], into: list[BaseEvent]) -> None:
     async def run() -> None:
         async for event in stream:
-            into.append(event)  # noqa: PERF401 (what was read is kept if the rest fails)
+            into.append(event)  # noqa: PERF401 (keeps what was read if the rest fails)
 
     asyncio.run(run())
 
@@ -67,7 +67,7 @@ READERS: list[Callable[[EventStream[Any], list[BaseEvent]], None]] = [read, read
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("readers", [[read], [read_in_a_loop], [read_in_batches], READERS])
 @pytest.mark.parametrize("capacity", [1, 20])
-def test_every_event_of_many_emitters_is_read_once_or_counted_as_dropped(
+def test_every_event_is_read_once_or_counted_as_dropped(
     manager: EventManager,
     policy: Policy,
     readers: list[Callable[[EventStream[Any], list[BaseEvent]], None]],
@@ -88,13 +88,13 @@ def test_every_event_of_many_emitters_is_read_once_or_counted_as_dropped(
     opened = Counter((event.emitter, event.number) for event in events if isinstance(event, Opened))
     assert max(opened.values()) == 1
     assert len(opened) + stream.dropped == EMITTERS * EACH
-    assert told_by(stream, events) == told_by(stream, recorder.events) == stream.dropped
+    assert reported_by(stream, events) == reported_by(stream, recorder.events) == stream.dropped
     assert policy != "block" or stream.dropped == 0
     assert all(in_order(into) for into in got)
 
 
 def in_order(events: list[BaseEvent]) -> bool:
-    """Whether the events of each emitter are in its order."""
+    """Return whether the events of each emitter are in order."""
     latest: dict[int, int] = {}
     for event in events:
         if isinstance(event, Opened):
@@ -105,7 +105,7 @@ def in_order(events: list[BaseEvent]) -> bool:
 
 
 @pytest.mark.parametrize("policy", POLICIES[1:])
-def test_a_stream_that_nobody_reads_holds_no_more_than_its_capacity(manager: EventManager, policy: Policy) -> None:
+def test_unread_stream_never_exceeds_its_capacity(manager: EventManager, policy: Policy) -> None:
     stream = manager.stream(Opened, capacity=10, policy=policy)
 
     for emitter in emitters(manager):
@@ -115,7 +115,7 @@ def test_a_stream_that_nobody_reads_holds_no_more_than_its_capacity(manager: Eve
     assert stream.dropped == EMITTERS * EACH - 10
 
 
-def test_two_full_streams_of_everything_tell_of_each_other_exactly(manager: EventManager) -> None:
+def test_two_full_streams_of_all_events_report_each_other_exactly(manager: EventManager) -> None:
     recorder = EventRecorder(manager)
     streams = [manager.stream(BaseEvent, capacity=5, name=name) for name in "ab"]
     got: list[list[BaseEvent]] = [[], []]
@@ -128,17 +128,17 @@ def test_two_full_streams_of_everything_tell_of_each_other_exactly(manager: Even
         end(thread)
 
     for stream, into in zip(streams, got, strict=True):
-        assert told_by(stream, into) == told_by(stream, recorder.events) == stream.dropped
+        assert reported_by(stream, into) == reported_by(stream, recorder.events) == stream.dropped
         assert len([event for event in into if isinstance(event, Opened)]) + stream.dropped >= EMITTERS * EACH
 
 
-def told_by(stream: EventStream[Any], events: list[BaseEvent]) -> int:
-    """How many the stream tells to be missing."""
+def reported_by(stream: EventStream[Any], events: list[BaseEvent]) -> int:
+    """Return the number of drops that the stream reports."""
     return sum(event.count for event in events if isinstance(event, EventsDroppedEvent) and event.source is stream)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_collections_at_every_allocation_neither_deadlock_nor_lose_a_count(
+def test_garbage_collections_neither_deadlock_nor_lose_counts(
     untraced_child: Callable[[str], str], policy: str
 ) -> None:
     printed = untraced_child(f"""
@@ -160,7 +160,7 @@ read = []
 def emit():
     next(emitted)
     manager.emit(Opened())
-    stream.closed and next(late)  # it may have come too late
+    stream.closed and next(late)  # it may have been too late
 
 class Finalized:
     def __init__(self):
@@ -174,7 +174,7 @@ class Finalized:
             read.append(stream.get(0))
             next(died) % 2 and self.stream.close()
 
-def be_busy():
+def work():
     while time.monotonic() < end:
         Finalized()
         with foreign:
@@ -182,14 +182,14 @@ def be_busy():
         emit()
         read.append(stream.get(0))
 
-def be_waiting():
+def wait_often():
     for event in stream:
         Finalized()
         read.append(event)
 
 end = time.monotonic() + 1
-threads = [threading.Thread(target=work) for work in (be_busy, be_busy)]
-reader = threading.Thread(target=be_waiting)
+threads = [threading.Thread(target=work) for work in (work, work)]
+reader = threading.Thread(target=wait_often)
 reader.start()
 gc.set_threshold(1)
 for thread in threads: thread.start()
@@ -212,21 +212,19 @@ print(dropped - stream.dropped, sum(event.count for event in recorded) - dropped
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_a_child_that_is_forked_at_any_moment_can_use_the_stream(
-    untraced_child: Callable[[str], str], policy: str
-) -> None:
+def test_child_forked_at_any_moment_can_use_streams(untraced_child: Callable[[str], str], policy: str) -> None:
     printed = untraced_child(f"""
 policy = {policy!r}
 import asyncio, os, signal, sys, threading, warnings
 from encore_events import *
 from encore_events.errors import ForkedError
-warnings.simplefilter("ignore", DeprecationWarning)  # of forking where there are threads: what is tested
+warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads is what is tested
 sys.setswitchinterval(1e-5)
 manager = EventManager()
 stream = manager.stream(BaseEvent, capacity=3, policy=policy)
 done, running = threading.Event(), threading.Event()
 
-def be_busy():
+def work():
     while not done.is_set():
         manager.emit(BaseEvent())
 
@@ -235,7 +233,7 @@ def read():
         pass
 
 async def read_in_a_loop():
-    running.set()  # asyncio takes a lock of its own when it makes its first loop, and a fork would find it taken
+    running.set()  # asyncio holds a lock while it makes its first loop; a fork would copy it held
     async for event in stream:
         pass
 
@@ -260,7 +258,7 @@ def use():
         asyncio.run(asyncio.wait_for(anext(own), 5))
     return len(own) + len(stream)
 
-threads = [threading.Thread(target=be_busy) for _ in range(2)]
+threads = [threading.Thread(target=work) for _ in range(2)]
 threads += [threading.Thread(target=read), threading.Thread(target=lambda: asyncio.run(read_in_a_loop()))]
 for thread in threads: thread.start()
 running.wait()
@@ -279,7 +277,7 @@ for thread in threads: thread.join()
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_a_program_that_ends_while_a_stream_is_read_ends(child: Callable[[str], str], policy: str) -> None:
+def test_program_exits_while_a_stream_is_read(child: Callable[[str], str], policy: str) -> None:
     printed = child(f"""
 import threading
 from encore_events import *

@@ -1,4 +1,4 @@
-"""What a stream drops is told where it is missing, and counted exactly."""
+"""Dropped events: exact counts and reports in their place."""
 
 import itertools
 import logging
@@ -24,7 +24,7 @@ POLICIES: tuple[Dropping, ...] = ("drop_oldest", "drop_newest")
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """A clock that a test sets."""
 
     def __init__(self, step: float = 0.0) -> None:
         self.now = 100.0
@@ -40,39 +40,39 @@ def emit_some(manager: EventManager, *some: int) -> None:
         manager.emit(Opened(number=number))
 
 
-def told(stream: EventStream[Any], events: Iterable[Any]) -> list[int | str]:
-    """The numbers of the events, and in words how many are missing between them."""
-    return [f"{event.count} missing" if is_told_by(stream, event) else event.number for event in events]
+def described(stream: EventStream[Any], events: Iterable[Any]) -> list[int | str]:
+    """Return the numbers of the events, and 'n missing' for each notice."""
+    return [f"{event.count} missing" if is_notice_of(stream, event) else event.number for event in events]
 
 
-def is_told_by(stream: EventStream[Any], event: BaseEvent) -> bool:
+def is_notice_of(stream: EventStream[Any], event: BaseEvent) -> bool:
     return isinstance(event, EventsDroppedEvent) and event.source is stream
 
 
 def drained(stream: EventStream[Any]) -> list[int | str]:
-    return told(stream, (event for _, event in stream.drain()))
+    return described(stream, (event for _, event in stream.drain()))
 
 
 def notices(recorder: EventRecorder, stream: EventStream[Any]) -> list[int]:
     return [event.count for event in recorder.of(EventsDroppedEvent) if event.source is stream]
 
 
-def test_the_oldest_that_were_dropped_are_told_before_those_that_are_left(manager: EventManager) -> None:
+def test_drop_oldest_reports_drops_before_the_remaining_events(manager: EventManager) -> None:
     stream = manager.stream(Opened, capacity=3)
 
     emit_some(manager, *range(5))
-    assert told(stream, (stream.get(0),)) == ["2 missing"]
+    assert described(stream, (stream.get(0),)) == ["2 missing"]
     emit_some(manager, *range(5, 8))
 
     assert drained(stream) == [2, "2 missing", 5, 6, 7]
     assert stream.dropped == 4
 
 
-def test_the_newest_that_were_dropped_are_told_where_they_would_have_been(manager: EventManager) -> None:
+def test_drop_newest_reports_drops_in_their_place(manager: EventManager) -> None:
     stream = manager.stream(Opened, capacity=3, policy="drop_newest")
 
     emit_some(manager, *range(5))
-    assert told(stream, (stream.get(0),)) == [0]
+    assert described(stream, (stream.get(0),)) == [0]
     emit_some(manager, *range(5, 8))
 
     assert drained(stream) == [1, 2, "2 missing", 5, "2 missing"]
@@ -81,7 +81,7 @@ def test_the_newest_that_were_dropped_are_told_where_they_would_have_been(manage
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_what_was_dropped_says_where_it_was_and_why(manager: EventManager, policy: Dropping) -> None:
+def test_notice_names_queue_reason_and_source(manager: EventManager, policy: Dropping) -> None:
     stream = manager.stream(Opened, capacity=1, policy=policy, name="page")
     emit_some(manager, 1, 2, 3)
 
@@ -90,7 +90,7 @@ def test_what_was_dropped_says_where_it_was_and_why(manager: EventManager, polic
     assert (event.source, event.queue, event.reason, event.count) == (stream, "page", "full", 2)
 
 
-def test_a_reader_that_is_always_too_slow_still_reads_events(manager: EventManager) -> None:
+def test_slow_reader_still_reads_events(manager: EventManager) -> None:
     stream = manager.stream(Opened, capacity=2)
     emit_some(manager, 0, 1)
 
@@ -99,21 +99,21 @@ def test_a_reader_that_is_always_too_slow_still_reads_events(manager: EventManag
         emit_some(manager, number)
         got.append(stream.get(0))
 
-    assert told(stream, got) == ["1 missing", 1, "1 missing", 3, "1 missing", 5]
+    assert described(stream, got) == ["1 missing", 1, "1 missing", 3, "1 missing", 5]
 
 
-def test_what_is_dropped_last_is_waited_for_as_an_event_is(manager: EventManager) -> None:
+def test_wait_returns_for_trailing_drops(manager: EventManager) -> None:
     stream = manager.stream(Opened, capacity=1, policy="drop_newest")
     emit_some(manager, 1, 2)
     stream.close()
 
     assert stream.get() is not None
     assert stream.wait()
-    assert told(stream, stream) == ["1 missing"]
+    assert described(stream, stream) == ["1 missing"]
     assert not stream.wait()
 
 
-def test_a_slow_reader_takes_nothing_from_another(manager: EventManager) -> None:
+def test_slow_reader_does_not_affect_another_stream(manager: EventManager) -> None:
     slow, quick = manager.stream(Opened, capacity=2), manager.stream(Opened, capacity=2)
     got: list[int | str] = []
 
@@ -130,7 +130,7 @@ ACTIONS = st.lists(st.one_of(st.integers(1, 6), st.sampled_from(["get", "drain",
 
 @pytest.mark.parametrize("policy", POLICIES)
 @given(actions=ACTIONS, capacity=st.integers(1, 4))
-def test_every_event_is_read_or_told_as_missing_in_its_place(
+def test_every_event_is_read_or_reported_in_its_place(
     policy: Dropping, actions: list[int | str], capacity: int
 ) -> None:
     manager, clock, number = EventManager(), Clock(), itertools.count()
@@ -147,7 +147,7 @@ def test_every_event_is_read_or_told_as_missing_in_its_place(
             read += [event for _, event in stream.drain()]
         else:
             clock.now += 1
-        assert len(stream) <= capacity + 1  # one may have been taken out for the reader, who is told of drops first
+        assert len(stream) <= capacity + 1  # one may be aside, while the reader gets a notice first
     manager.close()
     read += stream
 
@@ -156,10 +156,10 @@ def test_every_event_is_read_or_told_as_missing_in_its_place(
 
 
 def in_place(stream: EventStream[Any], events: Iterable[Any]) -> int:
-    """How many there were in all, once that was seen to be so in each place: numbers go up, but for what is missing."""
+    """Return the number of events, drops included; check that the numbers rise by one except for reported drops."""
     expected = 0
     for event in events:
-        if is_told_by(stream, event):
+        if is_notice_of(stream, event):
             assert event.count > 0
             expected += event.count
         else:
@@ -169,7 +169,7 @@ def in_place(stream: EventStream[Any], events: Iterable[Any]) -> int:
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_the_manager_is_told_at_once_and_then_once_a_second(manager: EventManager, policy: Dropping) -> None:
+def test_drops_are_reported_at_once_then_once_a_second(manager: EventManager, policy: Dropping) -> None:
     clock, recorder = Clock(), EventRecorder(manager, EventsDroppedEvent)
     stream = EventStream(manager, Opened, capacity=1, policy=policy, name="page", clock=clock)
 
@@ -187,7 +187,7 @@ def test_the_manager_is_told_at_once_and_then_once_a_second(manager: EventManage
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_the_manager_is_told_the_rest_at_the_next_read(manager: EventManager, policy: Dropping) -> None:
+def test_remaining_drops_are_reported_at_the_next_read(manager: EventManager, policy: Dropping) -> None:
     recorder = EventRecorder(manager, EventsDroppedEvent)
     stream = manager.stream(Opened, capacity=1, policy=policy)
     emit_some(manager, *range(10))
@@ -201,7 +201,7 @@ def test_the_manager_is_told_the_rest_at_the_next_read(manager: EventManager, po
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("is_closed_itself", [True, False])
-def test_the_manager_is_told_the_rest_at_the_end(
+def test_remaining_drops_are_reported_at_the_end(
     manager: EventManager, policy: Dropping, *, is_closed_itself: bool
 ) -> None:
     recorder = EventRecorder(manager, EventsDroppedEvent)
@@ -226,16 +226,16 @@ def test_drops_are_counted_by_the_metrics(manager: EventManager) -> None:
     assert registry.get_sample_value("encore_events_dropped_total", {"queue": "page", "reason": "full"}) == 8
 
 
-def test_a_stream_of_everything_has_no_word_of_its_own_drops_among_its_events(manager: EventManager) -> None:
+def test_stream_of_all_events_does_not_queue_its_own_notices(manager: EventManager) -> None:
     stream = EventStream(manager, BaseEvent, capacity=2, clock=Clock(step=10))
 
     emit_some(manager, *range(5))
     stream.close()
 
-    assert told(stream, stream) == ["3 missing", 3, 4]
+    assert described(stream, stream) == ["3 missing", 3, 4]
 
 
-def test_a_stream_of_drops_tells_those_of_another(manager: EventManager) -> None:
+def test_stream_of_notices_gets_notices_of_another_stream(manager: EventManager) -> None:
     full = manager.stream(Opened, capacity=1)
     of_drops = manager.stream(EventsDroppedEvent)
 
@@ -244,7 +244,7 @@ def test_a_stream_of_drops_tells_those_of_another(manager: EventManager) -> None
     assert [(event.source, event.count) for _, event in of_drops.drain()] == [(full, 1)]
 
 
-def test_two_full_streams_of_everything_do_not_tell_each_other_for_ever(manager: EventManager) -> None:
+def test_two_full_streams_of_all_events_do_not_report_endlessly(manager: EventManager) -> None:
     clock, recorder = Clock(step=10), EventRecorder(manager, EventsDroppedEvent)
     streams = [EventStream(manager, BaseEvent, capacity=1, name=name, clock=clock) for name in "ab"]
 
@@ -260,7 +260,7 @@ def test_two_full_streams_of_everything_do_not_tell_each_other_for_ever(manager:
         assert sum(notices(recorder, stream)) == stream.dropped
 
 
-def test_a_listener_that_emits_at_each_notice_is_not_called_for_ever(manager: EventManager) -> None:
+def test_listener_that_emits_at_each_notice_does_not_loop(manager: EventManager) -> None:
     recorder = EventRecorder(manager, EventsDroppedEvent)
     stream = EventStream(manager, Opened, capacity=1, clock=Clock(step=10))
     manager.connect(EventsDroppedEvent, lambda event: emit_some(manager, 7, 8))
@@ -274,7 +274,7 @@ def test_a_listener_that_emits_at_each_notice_is_not_called_for_ever(manager: Ev
 
 
 @pytest.mark.parametrize("end", [EventStream.get, EventStream.close])
-def test_a_listener_of_notices_may_read_and_close_the_stream(manager: EventManager, end: Any) -> None:
+def test_notice_listener_can_read_and_close_the_stream(manager: EventManager, end: Any) -> None:
     recorder = EventRecorder(manager, EventsDroppedEvent)
     stream = EventStream(manager, Opened, capacity=1, clock=Clock(step=10))
     manager.connect(EventsDroppedEvent, lambda event: end(stream))
@@ -292,7 +292,7 @@ def strict() -> Iterator[EventManager]:
     manager.close()
 
 
-def test_what_goes_wrong_in_telling_of_drops_reaches_neither_emitter_nor_reader(
+def test_error_in_notice_listener_reaches_neither_emitter_nor_reader(
     strict: EventManager, caplog: pytest.LogCaptureFixture
 ) -> None:
     stream = strict.stream(Opened, capacity=1)
@@ -305,11 +305,11 @@ def test_what_goes_wrong_in_telling_of_drops_reaches_neither_emitter_nor_reader(
     emit_some(strict, 1, 2, 3)
     assert drained(stream) == ["2 missing", 3]
 
-    failed = [record for record in caplog.records if record.getMessage() == "telling of 1 dropped events failed"]
+    failed = [record for record in caplog.records if record.getMessage() == "could not report 1 dropped events"]
     assert [record.levelno for record in failed] == [logging.ERROR] * 2
 
 
-def test_a_stream_that_dies_while_events_are_dropped_tells_nothing(manager: EventManager) -> None:
+def test_stream_collected_during_a_drop_reports_nothing(manager: EventManager) -> None:
     recorder = EventRecorder(manager, EventsDroppedEvent)
     stream = manager.stream(Opened, capacity=1)
     emit_some(manager, 1)

@@ -1,4 +1,4 @@
-"""Whatever comes between two steps of an emit, a read or a close: no wake-up is lost, and every drop is told."""
+"""Calls between the steps of an emit, a read or a close: no lost wake-ups, no unreported drops."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ import pytest
 from encore_events import BaseEvent, EventManager, EventsDroppedEvent, EventStream
 from encore_events.gates import LoopGate, ThreadGate
 from encore_events.testing import EventRecorder
-from tests.events.stepping import Step, begin, elsewhere, end, steps_of
+from tests.events.stepping import Step, begin, end, run_in_thread, steps_of
 
 pytestmark = pytest.mark.skipif(sys.version_info >= (3, 13), reason="Python 3.13 does not trace every step")
 
@@ -32,7 +32,7 @@ def numbers_of(events: list[Any]) -> list[int]:
 
 
 class Scene:
-    """A stream, and what was emitted to it and read from it."""
+    """A stream with the events emitted and read."""
 
     def __init__(self, policy: Policy = "drop_oldest", *, capacity: int = 2) -> None:
         self.manager = EventManager()
@@ -72,7 +72,7 @@ class Scene:
 
         asyncio.run(get())
 
-    def get_what_waits(self) -> None:
+    def get_unread(self) -> None:
         self.get(0)
 
     def wait(self) -> None:
@@ -87,18 +87,18 @@ class Scene:
     def missing(self) -> int:
         return sum(event.count for event in self.read if isinstance(event, EventsDroppedEvent))
 
-    def told(self) -> int:
+    def reported(self) -> int:
         return sum(event.count for event in self.recorder.of(EventsDroppedEvent))
 
     def finish(self) -> None:
-        """Close, read the rest, and see that whatever was dropped was told to all."""
+        """Close, read the rest, and check that all drops were reported to reader and manager."""
         self.manager.close()
         self.read += self.stream
         assert self.missing() == self.stream.dropped
-        assert self.told() == self.stream.dropped
+        assert self.reported() == self.stream.dropped
 
     def is_in_place(self) -> bool:
-        """Whether numbers go up by one, but for what is told as missing just there."""
+        """Return whether the numbers rise by one except for drops reported in their place."""
         expected = 0
         for event in self.read:
             if isinstance(event, EventsDroppedEvent):
@@ -112,38 +112,36 @@ class Scene:
 
 @pytest.fixture
 def asleep(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Set when somebody begins to wait at a gate; only what comes from then on can end the wait."""
+    """Return an event that is set when a thread or task begins to wait at a gate."""
     begun = threading.Event()
 
-    class Told(ThreadGate):
+    class SignallingGate(ThreadGate):
         def wait(self, timeout: float = math.inf) -> None:
             begun.set()
             self._lock.acquire()
 
-    class ToldLoop(LoopGate):
+    class SignallingLoopGate(LoopGate):
         async def wait(self) -> None:
             begun.set()
             await self._opened
 
-    monkeypatch.setattr("encore_events.buffer.ThreadGate", Told)
-    monkeypatch.setattr("encore_events.buffer.LoopGate", ToldLoop)
+    monkeypatch.setattr("encore_events.buffer.ThreadGate", SignallingGate)
+    monkeypatch.setattr("encore_events.buffer.LoopGate", SignallingLoopGate)
     return begun
 
 
 def also(asleep: threading.Event, func: Callable[[Scene], object]) -> Callable[[Scene], None]:
-    """What runs `func` in another thread, and then has the test go on."""
+    """Return a function that calls `func` in another thread, then sets `asleep`."""
 
     def interrupt(scene: Scene) -> None:
-        elsewhere(func, scene)
+        run_in_thread(func, scene)
         asleep.set()
 
     return interrupt
 
 
 @pytest.mark.parametrize("read", [Scene.get, Scene.get_in_a_loop, Scene.wait])
-def test_no_reader_sleeps_beside_an_event_that_came_at_any_step(
-    read: Callable[[Scene], None], asleep: threading.Event
-) -> None:
+def test_reader_wakes_for_an_event_put_at_any_step(read: Callable[[Scene], None], asleep: threading.Event) -> None:
     for step in steps_of(also(asleep, Scene.emit), at_least=60):
         scene = Scene()
         asleep.clear()
@@ -157,9 +155,7 @@ def test_no_reader_sleeps_beside_an_event_that_came_at_any_step(
 
 
 @pytest.mark.parametrize("read", [Scene.get, Scene.wait])
-def test_no_reader_sleeps_in_a_stream_that_was_closed_at_any_step(
-    read: Callable[[Scene], None], asleep: threading.Event
-) -> None:
+def test_reader_wakes_for_a_close_at_any_step(read: Callable[[Scene], None], asleep: threading.Event) -> None:
     for step in steps_of(also(asleep, Scene.close), at_least=60):
         scene = Scene()
         asleep.clear()
@@ -177,9 +173,7 @@ def emit_and_close(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("read", [Scene.get, Scene.get_in_a_loop])
-def test_what_was_emitted_just_before_a_close_at_any_step_is_read(
-    read: Callable[[Scene], None], asleep: threading.Event
-) -> None:
+def test_event_before_a_close_at_any_step_is_read(read: Callable[[Scene], None], asleep: threading.Event) -> None:
     for step in steps_of(also(asleep, emit_and_close), at_least=60):
         scene = Scene()
         asleep.clear()
@@ -193,8 +187,8 @@ def test_what_was_emitted_just_before_a_close_at_any_step_is_read(
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("filled", range(5))
-@pytest.mark.parametrize("interrupt", [Scene.get_what_waits, Scene.drain])
-def test_whatever_is_read_between_the_steps_of_an_emit_every_event_is_given_or_told(
+@pytest.mark.parametrize("interrupt", [Scene.get_unread, Scene.drain])
+def test_read_between_steps_of_emit_loses_no_event(
     policy: Dropping, filled: int, interrupt: Callable[[Scene], None]
 ) -> None:
     for step in steps_of(interrupt, at_least=20):
@@ -207,25 +201,25 @@ def test_whatever_is_read_between_the_steps_of_an_emit_every_event_is_given_or_t
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("filled", range(5))
-@pytest.mark.parametrize("read", [Scene.get_what_waits, Scene.drain])
+@pytest.mark.parametrize("read", [Scene.get_unread, Scene.drain])
 @pytest.mark.parametrize("interrupt", [Scene.emit, Scene.emit_three])
-def test_whatever_is_emitted_between_the_steps_of_a_read_is_told_in_its_place(
+def test_emit_between_steps_of_read_loses_no_event(
     policy: Dropping, filled: int, read: Callable[[Scene], None], interrupt: Callable[[Scene], None]
 ) -> None:
     for step in steps_of(interrupt, at_least=20):
         scene = Scene(policy).filled(filled)
         step.within(read, scene)
         scene.drain()
-        assert scene.told() == scene.stream.dropped
+        assert scene.reported() == scene.stream.dropped
         scene.emit()
         scene.finish()
         assert scene.is_in_place()
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("call", [Scene.get_what_waits, Scene.drain, Scene.emit, Scene.close])
-@pytest.mark.parametrize("interrupt", [Scene.get_what_waits, Scene.drain, Scene.emit_three, Scene.close])
-def test_two_that_do_anything_at_once_lose_no_count(
+@pytest.mark.parametrize("call", [Scene.get_unread, Scene.drain, Scene.emit, Scene.close])
+@pytest.mark.parametrize("interrupt", [Scene.get_unread, Scene.drain, Scene.emit_three, Scene.close])
+def test_concurrent_calls_lose_no_count(
     policy: Dropping, call: Callable[[Scene], None], interrupt: Callable[[Scene], None]
 ) -> None:
     for step in steps_of(interrupt, at_least=20):
@@ -238,7 +232,7 @@ def test_two_that_do_anything_at_once_lose_no_count(
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("interrupt", [Scene.another_gets_one, Scene.another_gets_two])
-def test_what_two_read_by_turns_is_in_order_for_each(policy: Dropping, interrupt: Callable[[Scene], None]) -> None:
+def test_interleaved_readers_each_read_in_order(policy: Dropping, interrupt: Callable[[Scene], None]) -> None:
     for step in steps_of(interrupt, at_least=40):
         scene = Scene(policy, capacity=3).filled(4)
         scene.get()
@@ -253,18 +247,18 @@ def test_what_two_read_by_turns_is_in_order_for_each(policy: Dropping, interrupt
         assert len(numbers_of(scene.read + scene.read_by_another)) + scene.stream.dropped == next(scene.number)
 
 
-def test_the_newest_event_is_never_dropped_to_make_room() -> None:
-    for step in steps_of(Scene.get_what_waits, at_least=20):
+def test_drop_oldest_never_drops_the_newest() -> None:
+    for step in steps_of(Scene.get_unread, at_least=20):
         scene = Scene(capacity=1).filled(1)
         step.within(Scene.emit, scene)
         scene.finish()
         assert scene.numbers()[-1] == 1
 
 
-def test_no_emitter_sleeps_beside_a_place_that_was_made_at_any_step(asleep: threading.Event) -> None:
-    for step in steps_of(also(asleep, Scene.get_what_waits), at_least=30):
+def test_emitter_wakes_for_a_place_freed_at_any_step(asleep: threading.Event) -> None:
+    for step in steps_of(also(asleep, Scene.get_unread), at_least=30):
         scene = Scene("block", capacity=1)
-        elsewhere(scene.emit)
+        run_in_thread(scene.emit)
         asleep.clear()
         emitter = begin(step.within, Scene.emit, scene)
         assert asleep.wait(20)
@@ -275,10 +269,10 @@ def test_no_emitter_sleeps_beside_a_place_that_was_made_at_any_step(asleep: thre
         assert scene.is_in_place()
 
 
-def test_no_emitter_sleeps_at_a_stream_that_was_closed_at_any_step(asleep: threading.Event) -> None:
+def test_emitter_wakes_for_a_close_at_any_step(asleep: threading.Event) -> None:
     for step in steps_of(also(asleep, Scene.close), at_least=30):
         scene = Scene("block", capacity=1)
-        elsewhere(scene.emit)
+        run_in_thread(scene.emit)
         asleep.clear()
         emitter = begin(step.within, Scene.emit, scene)
         assert asleep.wait(20)
@@ -299,13 +293,11 @@ def interrupted(step: Step[Scene], call: Callable[[Scene], None], scene: Scene) 
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("call", [Scene.get_what_waits, Scene.drain, Scene.emit, Scene.close])
-def test_a_keyboard_interrupt_at_any_step_leaves_the_stream_usable(
-    policy: Dropping, call: Callable[[Scene], None]
-) -> None:
+@pytest.mark.parametrize("call", [Scene.get_unread, Scene.drain, Scene.emit, Scene.close])
+def test_interrupt_at_any_step_leaves_the_stream_usable(policy: Dropping, call: Callable[[Scene], None]) -> None:
     for step in steps_of(stop, at_least=3, when="at signals"):
         scene = Scene(policy).filled(4)
-        elsewhere(interrupted, step, call, scene)
+        run_in_thread(interrupted, step, call, scene)
 
         scene.drain()
         scene.emit()
@@ -315,28 +307,28 @@ def test_a_keyboard_interrupt_at_any_step_leaves_the_stream_usable(
         assert not scene.stream.wait()
 
 
-def test_an_emitter_that_is_interrupted_at_any_step_leaves_no_reader_beside_its_event(asleep: threading.Event) -> None:
+def test_emitter_interrupted_at_any_step_wakes_the_reader(asleep: threading.Event) -> None:
     for step in steps_of(stop, at_least=5, when="at signals"):
         scene = Scene()
         asleep.clear()
         reader = begin(scene.get)
         assert asleep.wait(20)
 
-        elsewhere(interrupted, step, Scene.emit, scene)
+        run_in_thread(interrupted, step, Scene.emit, scene)
         if not len(scene.stream):
-            scene.emit()  # it was interrupted before its event was there; or the reader has it
+            scene.emit()  # in case the emitter was interrupted before it put the event
         end(reader)
         assert scene.numbers() in ([0], [1])
 
 
-def test_an_emitter_that_is_interrupted_at_any_step_keeps_no_other_waiting(asleep: threading.Event) -> None:
+def test_emitter_interrupted_at_any_step_blocks_no_other_emitter(asleep: threading.Event) -> None:
     def interrupt(_: Scene) -> None:
         asleep.set()
         raise KeyboardInterrupt
 
     for step in steps_of(interrupt, at_least=10, when="at signals"):
         scene = Scene("block", capacity=1)
-        elsewhere(scene.emit)
+        run_in_thread(scene.emit)
         asleep.clear()
         emitters = [begin(interrupted, step, Scene.emit, scene)]
         assert asleep.wait(20)
@@ -346,7 +338,7 @@ def test_an_emitter_that_is_interrupted_at_any_step_keeps_no_other_waiting(aslee
         scene.get()
         scene.get()
         for emitter in emitters:
-            scene.get_what_waits()
+            scene.get_unread()
             end(emitter)
         scene.finish()
         assert sorted(scene.numbers()) in ([0, 2], [0, 1, 2])

@@ -1,4 +1,4 @@
-"""Keyboard interrupts: what they leave behind can still be read, and nobody waits for ever."""
+"""Keyboard interrupts of readers and emitters."""
 
 import gc
 import math
@@ -10,7 +10,7 @@ import pytest
 
 from encore_events import BaseEvent, EventManager, EventStream
 from encore_events.gates import Gates, ThreadGate, open_all
-from tests.events.stepping import begin, elsewhere, end
+from tests.events.stepping import begin, end, run_in_thread
 
 
 class Opened(BaseEvent):
@@ -19,7 +19,7 @@ class Opened(BaseEvent):
 
 @pytest.fixture(autouse=True)
 def _no_other_stream_is_collected_meanwhile() -> Iterator[None]:
-    gc.collect()  # or an older one would be closed where an interrupt is meant for this one
+    gc.collect()  # or an older stream might be closed where the interrupt is meant for this one
     gc.disable()
     yield
     gc.enable()
@@ -35,7 +35,7 @@ def emit_some(manager: EventManager, *some: int) -> None:
 
 
 @pytest.mark.parametrize("read", [EventStream[Any].get, EventStream[Any].wait, lambda stream: next(iter(stream))])
-def test_an_interrupt_leaves_a_waiting_reader_usable(
+def test_interrupted_reader_leaves_the_stream_usable(
     manager: EventManager, read: Callable[[EventStream[Any]], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stream = manager.stream(Opened)
@@ -47,18 +47,16 @@ def test_an_interrupt_leaves_a_waiting_reader_usable(
         patched.setattr("encore_events.gates.ThreadGate.wait", interrupt)
         read(stream)
 
-    elsewhere(lambda: emit_some(manager, 1))
+    run_in_thread(lambda: emit_some(manager, 1))
     stream.close()
     assert numbers(stream) == [1]
 
 
-def test_an_interrupted_emitter_leaves_no_reader_asleep_beside_its_event(
-    manager: EventManager, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_emitter_wakes_the_reader(manager: EventManager, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = manager.stream(Opened)
     begun = threading.Event()
 
-    class Told(ThreadGate):
+    class SignallingGate(ThreadGate):
         def wait(self, timeout: float = math.inf) -> None:
             begun.set()
             super().wait(timeout)
@@ -67,7 +65,7 @@ def test_an_interrupted_emitter_leaves_no_reader_asleep_beside_its_event(
         monkeypatch.setattr("encore_events.buffer.open_all", open_all)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("encore_events.buffer.ThreadGate", Told)
+    monkeypatch.setattr("encore_events.buffer.ThreadGate", SignallingGate)
     got: list[BaseEvent | None] = []
     reader = begin(lambda: got.append(stream.get()))
     assert begun.wait(20)

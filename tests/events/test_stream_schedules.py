@@ -1,4 +1,4 @@
-"""Threads that take turns at any step, as dice say: emitters and readers of one stream, and what each was given."""
+"""Emitters and readers of one stream, with thread switches at random steps."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Opened(BaseEvent):
     number: int
 
 
-class Play:
-    """One stream, some emitters and some readers, and what they do; the same for the same seed."""
+class Scenario:
+    """One stream with emitters and readers that make random calls, determined by the seed."""
 
     def __init__(self, seed: int, policy: Dropping, *, emitters: int, readers: int) -> None:
         self.dice = random.Random(seed)
@@ -40,8 +40,8 @@ class Play:
         self.emitted = Counter[int]()
         self.read: list[list[Any]] = [[] for _ in range(readers)]
         self.emit(0, self.dice.randint(0, 6))
-        works = [*self._emitting(emitters), *self._reading()]
-        Schedule(self.dice, works).run()
+        jobs = [*self._emitting(emitters), *self._reading()]
+        Schedule(self.dice, jobs).run()
         self.stream.close()
         self.rest = list(self.stream)
 
@@ -60,9 +60,9 @@ class Play:
     def _reading(self) -> Iterator[Callable[[], None]]:
         for into in self.read:
             calls = self.dice.choices((self._get, self._drain, self._measure), (4, 2, 1), k=self.dice.randint(1, 6))
-            yield partial(self._make, calls, into)
+            yield partial(self._call_all, calls, into)
 
-    def _make(self, calls: Sequence[Callable[[list[Any]], None]], into: list[Any]) -> None:
+    def _call_all(self, calls: Sequence[Callable[[list[Any]], None]], into: list[Any]) -> None:
         for call in calls:
             call(into)
 
@@ -86,44 +86,46 @@ def missing(events: list[Any]) -> int:
 
 @pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest"])
 @pytest.mark.parametrize(("emitters", "readers"), [(1, 2), (2, 3)])
-def test_whoever_has_a_turn_each_event_is_given_once_and_in_order_or_counted(
+def test_random_schedule_yields_each_event_once_in_order_or_counts_it(
     policy: Dropping, emitters: int, readers: int
 ) -> None:
     for seed in range(SCHEDULES):
-        play = Play(seed, policy, emitters=emitters, readers=readers)
+        scenario = Scenario(seed, policy, emitters=emitters, readers=readers)
 
-        given = Counter((event.emitter, event.number) for event in opened(play.all_read()))
-        assert max(given.values()) == 1, f"schedule {seed}"
-        assert len(given) + play.stream.dropped == play.emitted.total(), f"schedule {seed}"
-        assert missing(play.all_read()) == missing(play.recorder.events) == play.stream.dropped, f"schedule {seed}"
-        for read in (*play.read, play.rest):
+        counts = Counter((event.emitter, event.number) for event in opened(scenario.all_read()))
+        assert max(counts.values()) == 1, f"schedule {seed}"
+        assert len(counts) + scenario.stream.dropped == scenario.emitted.total(), f"schedule {seed}"
+        assert missing(scenario.all_read()) == missing(scenario.recorder.events) == scenario.stream.dropped, (
+            f"schedule {seed}"
+        )
+        for read in (*scenario.read, scenario.rest):
             for emitter in range(emitters):
                 numbers = [event.number for event in opened(read) if event.emitter == emitter]
                 assert numbers == sorted(numbers), f"schedule {seed}"
 
 
 @pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest"])
-def test_whoever_has_a_turn_one_reader_is_told_of_drops_in_their_place(policy: Dropping) -> None:
+def test_random_schedule_reports_drops_in_their_place(policy: Dropping) -> None:
     for seed in range(SCHEDULES):
-        play = Play(seed, policy, emitters=1, readers=1)
+        scenario = Scenario(seed, policy, emitters=1, readers=1)
 
         expected = 0
-        for event in play.all_read():
+        for event in scenario.all_read():
             if isinstance(event, EventsDroppedEvent):
                 expected += event.count
             else:
                 assert event.number == expected, f"schedule {seed}"
                 expected += 1
-        assert expected == play.emitted.total(), f"schedule {seed}"
+        assert expected == scenario.emitted.total(), f"schedule {seed}"
 
 
-def test_the_dice_reach_every_thread_at_many_steps() -> None:
+def test_schedule_switches_threads_at_many_steps() -> None:
     turns: list[int] = []
     manager = EventManager()
     stream = manager.stream(BaseEvent, capacity=1)
     threads = [lambda: manager.emit(BaseEvent()), lambda: stream.get(0), lambda: stream.get(0)]
 
-    Schedule(random.Random(1), threads, told=turns.append).run()
+    Schedule(random.Random(1), threads, on_step=turns.append).run()
 
     assert set(turns) == {0, 1, 2}
     assert sum(one != other for one, other in itertools.pairwise(turns)) > 10

@@ -1,4 +1,4 @@
-"""A tracer hears of everything before it happens, and may say no."""
+"""Tracers and their vetoes."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,10 +18,10 @@ class Opened(BaseEvent):
 
 class Box:
     def __init__(self) -> None:
-        self.heard: list[BaseEvent] = []
+        self.received: list[BaseEvent] = []
 
-    def hear(self, event: BaseEvent) -> None:
-        self.heard.append(event)
+    def receive(self, event: BaseEvent) -> None:
+        self.received.append(event)
 
 
 class Tracer:
@@ -40,24 +40,24 @@ class Tracer:
 async def listen(event: BaseEvent) -> None: ...
 
 
-def test_a_tracer_hears_what_is_about_to_be_called(manager: EventManager) -> None:
+def test_tracer_is_called_before_each_call(manager: EventManager) -> None:
     box, tracer, event = Box(), Tracer(), Opened()
     manager.set_trace(tracer)
 
-    manager.connect(Opened, box.hear, {"source": None}, 2)
+    manager.connect(Opened, box.receive, {"source": None}, 2)
     manager.emit(event)
-    manager.disconnect(Opened, box.hear)
+    manager.disconnect(Opened, box.receive)
 
     assert tracer.traced == [
-        ("connect", manager.connect, (Opened, box.hear, {"source": None}, 2)),
+        ("connect", manager.connect, (Opened, box.receive, {"source": None}, 2)),
         ("emit", manager.emit, (event,)),
-        ("listen", box.hear, (event,)),
-        ("disconnect", manager.disconnect, (Opened, box.hear)),
+        ("listen", box.receive, (event,)),
+        ("disconnect", manager.disconnect, (Opened, box.receive)),
     ]
-    assert box.heard == [event]
+    assert box.received == [event]
 
 
-def test_a_tracer_hears_of_awaiting_emits(manager: EventManager) -> None:
+def test_tracer_is_called_for_emit_async(manager: EventManager) -> None:
     tracer, event = Tracer(), Opened()
     manager.connect(Opened, listen)
     manager.set_trace(tracer)
@@ -67,9 +67,9 @@ def test_a_tracer_hears_of_awaiting_emits(manager: EventManager) -> None:
     assert tracer.traced == [("emit", manager.emit_async, (event,)), ("listen", listen, (event,))]
 
 
-def test_a_tracer_hears_of_emits_that_the_worker_makes(manager: EventManager) -> None:
+def test_tracer_is_called_for_emits_on_the_worker(manager: EventManager) -> None:
     box, tracer = Box(), Tracer()
-    manager.connect(Opened, box.hear)
+    manager.connect(Opened, box.receive)
     manager.set_trace(tracer)
 
     handle = manager.emit(Opened(), block=False)
@@ -79,72 +79,72 @@ def test_a_tracer_hears_of_emits_that_the_worker_makes(manager: EventManager) ->
     assert tracer.names() == ["emit", "listen"]
 
 
-def test_a_vetoed_connect_gives_an_inert_subscription(manager: EventManager) -> None:
+def test_vetoed_connect_returns_an_inert_subscription(manager: EventManager) -> None:
     box = Box()
     manager.set_trace(Tracer("connect"))
 
-    with manager.connect(Opened, box.hear) as subscription:
+    with manager.connect(Opened, box.receive) as subscription:
         manager.emit(Opened())
         assert subscription.cls is Opened
 
-    assert box.heard == []
+    assert box.received == []
     with pytest.raises(KeyError):
-        manager.disconnect(Opened, box.hear)
+        manager.disconnect(Opened, box.receive)
 
 
-def test_a_vetoed_disconnect_leaves_the_listener_connected(manager: EventManager) -> None:
+def test_vetoed_disconnect_keeps_the_listener_connected(manager: EventManager) -> None:
     box = Box()
-    subscription = manager.connect(Opened, box.hear)
+    subscription = manager.connect(Opened, box.receive)
     manager.set_trace(Tracer("disconnect"))
 
-    manager.disconnect(Opened, box.hear)
+    manager.disconnect(Opened, box.receive)
     subscription.disconnect()
     manager.emit(Opened())
-    assert len(box.heard) == 1
+    assert len(box.received) == 1
 
     manager.set_trace(None)
     subscription.disconnect()
     manager.emit(Opened())
-    assert len(box.heard) == 1
+    assert len(box.received) == 1
 
 
-def test_a_subscription_that_has_ended_is_traced_no_more(manager: EventManager) -> None:
+def test_ended_subscription_is_not_traced(manager: EventManager) -> None:
     box, tracer = Box(), Tracer()
     manager.set_trace(tracer)
 
-    with manager.connect(Opened, box.hear) as subscription:
+    with manager.connect(Opened, box.receive) as subscription:
         pass
     subscription.disconnect()
 
     assert tracer.names() == ["connect", "disconnect"]
 
 
-def test_a_vetoed_emit_reaches_nobody(manager: EventManager) -> None:
+def test_vetoed_emit_reaches_no_listener(manager: EventManager) -> None:
     box = Box()
-    manager.connect(Opened, box.hear)
+    manager.connect(Opened, box.receive)
     manager.set_trace(Tracer("emit"))
 
     manager.emit(Opened())
     asyncio.run(manager.emit_async(Opened()))
 
-    assert box.heard == []
+    assert box.received == []
 
 
-def test_a_vetoed_call_spares_that_listener_alone(manager: EventManager) -> None:
+def test_vetoed_listen_skips_that_listener_only(manager: EventManager) -> None:
     box, other = Box(), Box()
-    manager.connect(Opened, box.hear)
-    manager.connect(Opened, other.hear)
-    manager.set_trace(lambda name, method, args: method == box.hear)
+    manager.connect(Opened, box.receive)
+    manager.connect(Opened, other.receive)
+    manager.set_trace(lambda name, method, args: method == box.receive)
 
     manager.emit(Opened())
 
-    assert (len(box.heard), len(other.heard)) == (0, 1)
+    assert (len(box.received), len(other.received)) == (0, 1)
 
 
-def test_a_listener_that_dies_during_the_emit_is_not_traced(manager: EventManager) -> None:
+def test_listener_collected_during_emit_is_not_traced(manager: EventManager) -> None:
     boxes, tracer = [Box()], Tracer()
     manager.connect(Opened, lambda event: boxes.clear())
-    manager.connect(Opened, boxes[0].hear)
+    manager.connect(Opened, boxes[0].receive)
     manager.set_trace(tracer)
 
     manager.emit(Opened())
@@ -152,7 +152,7 @@ def test_a_listener_that_dies_during_the_emit_is_not_traced(manager: EventManage
     assert tracer.names() == ["emit", "listen"]
 
 
-def test_an_event_that_is_traced_is_worth_building(manager: EventManager) -> None:
+def test_has_listeners_is_true_with_a_tracer(manager: EventManager) -> None:
     manager.set_trace(Tracer())
     assert manager.has_listeners(Opened)
 
@@ -160,44 +160,42 @@ def test_an_event_that_is_traced_is_worth_building(manager: EventManager) -> Non
     assert not manager.has_listeners(Opened)
 
 
-def test_without_a_tracer_all_is_as_before(manager: EventManager) -> None:
+def test_removed_tracer_is_not_called(manager: EventManager) -> None:
     box, tracer = Box(), Tracer("connect", "emit", "listen")
     manager.set_trace(tracer)
     manager.set_trace(None)
 
-    manager.connect(Opened, box.hear)
+    manager.connect(Opened, box.receive)
     manager.emit(Opened())
 
-    assert len(box.heard) == 1
+    assert len(box.received) == 1
     assert tracer.traced == []
 
 
-def test_a_tracer_that_fails_is_logged_and_vetoes_nothing(
-    manager: EventManager, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_failing_tracer_is_logged_and_vetoes_nothing(manager: EventManager, caplog: pytest.LogCaptureFixture) -> None:
     def trace(name: str, method: object, args: tuple[Any, ...]) -> bool:
         raise OSError(name)
 
     box = Box()
     manager.set_trace(trace)
 
-    manager.connect(Opened, box.hear)
+    manager.connect(Opened, box.receive)
     manager.emit(Opened())
 
-    assert len(box.heard) == 1
+    assert len(box.received) == 1
     assert [record.getMessage() for record in caplog.records] == [
         f"tracer {trace!r} failed at {name!r}" for name in ("connect", "emit", "listen")
     ]
 
 
-def test_a_tracer_that_emits_for_ever_ends_in_a_recursion_error(manager: EventManager) -> None:
+def test_endlessly_emitting_tracer_raises_recursion_error(manager: EventManager) -> None:
     manager.set_trace(lambda name, method, args: manager.emit(Opened()))
 
     with pytest.raises(RecursionError):
         manager.emit(Opened())
 
 
-def test_a_failing_listener_is_told_as_it_was_connected_though_traced(manager: EventManager) -> None:
+def test_traced_failing_listener_is_reported_as_connected(manager: EventManager) -> None:
     def fail(event: BaseEvent) -> None:
         raise OSError
 

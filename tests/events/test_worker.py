@@ -1,4 +1,4 @@
-"""emit(block=False): one thread for each manager, in order, to the end."""
+"""The worker behind emit(block=False)."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ class Closed(BaseEvent):
 
 
 class Gate:
-    """A listener that lets its caller wait, and says that it has come."""
+    """A listener that signals its call and blocks until opened."""
 
     def __init__(self) -> None:
         self.came = threading.Event()
@@ -54,7 +54,7 @@ def _stack_too_large() -> Iterator[None]:
 
 @contextlib.contextmanager
 def collecting_in(func: Any, interrupt: Callable[[], object]) -> Iterator[None]:
-    """Has `interrupt` called once, by a garbage collection, while `func` runs."""
+    """Call `interrupt` once, in a garbage collection, while `func` runs."""
     interrupts = [interrupt]
 
     def collect(phase: str, info: dict[str, int]) -> None:
@@ -75,7 +75,7 @@ def collecting_in(func: Any, interrupt: Callable[[], object]) -> Iterator[None]:
 
 
 def working() -> int:
-    """How many workers there are that were not told to stop."""
+    """Return the number of workers that were not stopped."""
     gc.collect()
     return sum(isinstance(one, Worker) and not one._stopped for one in gc.get_objects())
 
@@ -86,20 +86,20 @@ def emitted(manager: EventManager, event: BaseEvent) -> EmitHandle:
     return handle
 
 
-def test_events_come_in_the_order_of_their_emits_and_in_one_thread(manager: EventManager) -> None:
-    heard: list[int] = []
+def test_events_arrive_in_emit_order_in_one_thread(manager: EventManager) -> None:
+    received: list[int] = []
     threads: set[int] = set()
-    manager.connect(Opened, lambda event: heard.append(event.number))
+    manager.connect(Opened, lambda event: received.append(event.number))
     manager.connect(Opened, lambda event: threads.add(threading.get_ident()))
 
     handles = [emitted(manager, Opened(number=number)) for number in range(200)]
 
     assert handles[-1].join(10)
-    assert heard == list(range(200))
+    assert received == list(range(200))
     assert len(threads - {threading.get_ident()}) == len(threads) == 1
 
 
-def test_the_emitter_does_not_wait_and_its_handle_tells_when_it_is_done(manager: EventManager, gate: Gate) -> None:
+def test_emitter_does_not_wait_and_handle_reports_completion(manager: EventManager, gate: Gate) -> None:
     manager.connect(Opened, gate)
 
     handle = emitted(manager, Opened())
@@ -116,7 +116,7 @@ def test_the_emitter_does_not_wait_and_its_handle_tells_when_it_is_done(manager:
     assert repr(handle) == "<EmitHandle: done>"
 
 
-def test_many_may_wait_for_one_event(manager: EventManager, gate: Gate) -> None:
+def test_several_threads_can_join_one_handle(manager: EventManager, gate: Gate) -> None:
     manager.connect(Opened, gate)
     handle = emitted(manager, Opened())
     joined: list[bool] = []
@@ -131,9 +131,9 @@ def test_many_may_wait_for_one_event(manager: EventManager, gate: Gate) -> None:
     assert joined == [True] * 4
 
 
-def test_the_context_of_the_emitter_goes_along(manager: EventManager) -> None:
-    heard: list[str] = []
-    manager.connect(Opened, lambda event: heard.append(who.get()))
+def test_context_of_the_emitter_is_used(manager: EventManager) -> None:
+    received: list[str] = []
+    manager.connect(Opened, lambda event: received.append(who.get()))
     manager.connect(Opened, lambda event: who.set("a listener"))
 
     def emit_as(name: str) -> EmitHandle:
@@ -145,13 +145,13 @@ def test_the_context_of_the_emitter_goes_along(manager: EventManager) -> None:
     handle = emitted(manager, Opened())
 
     assert handle.join(10)
-    assert heard == ["me", "you", "nobody"]
+    assert received == ["me", "you", "nobody"]
 
 
-def test_a_full_queue_makes_the_emitter_wait_and_drops_nothing(manager: EventManager, gate: Gate) -> None:
-    heard: list[BaseEvent] = []
+def test_full_queue_blocks_the_emitter_and_drops_nothing(manager: EventManager, gate: Gate) -> None:
+    received: list[BaseEvent] = []
     manager.connect(Closed, gate)
-    manager.connect(Opened, heard.append)
+    manager.connect(Opened, received.append)
     emitted(manager, Closed())
     assert gate.came.wait(10)
     for _ in range(CAPACITY):
@@ -170,31 +170,31 @@ def test_a_full_queue_makes_the_emitter_wait_and_drops_nothing(manager: EventMan
     assert through.wait(10)
     emitter.join(10)
     manager.close()
-    assert len(heard) == CAPACITY + 1
+    assert len(received) == CAPACITY + 1
 
 
-def test_on_the_worker_itself_an_event_is_dispatched_at_once(manager: EventManager) -> None:
-    heard: list[str] = []
+def test_emit_on_the_worker_dispatches_at_once(manager: EventManager) -> None:
+    received: list[str] = []
 
     def reopen(event: Opened) -> None:
-        heard.append("before")
+        received.append("before")
         assert emitted(manager, Closed()).done()
-        heard.append("after")
+        received.append("after")
 
     manager.connect(Opened, reopen)
-    manager.connect(Closed, lambda event: heard.append("closed"))
+    manager.connect(Closed, lambda event: received.append("closed"))
 
     handles = [emitted(manager, Opened()), emitted(manager, Closed())]
 
     assert handles[-1].join(10)
-    assert heard == ["before", "closed", "after", "closed"]
+    assert received == ["before", "closed", "after", "closed"]
 
 
-def test_so_a_full_queue_cannot_block_the_worker(manager: EventManager, gate: Gate) -> None:
-    heard: list[BaseEvent] = []
+def test_full_queue_cannot_block_the_worker(manager: EventManager, gate: Gate) -> None:
+    received: list[BaseEvent] = []
     manager.connect(Closed, gate)
     manager.connect(Closed, lambda event: manager.emit(Opened(), block=False))
-    manager.connect(Opened, heard.append)
+    manager.connect(Opened, received.append)
     first = emitted(manager, Closed())
     assert gate.came.wait(10)
     for _ in range(CAPACITY):
@@ -205,12 +205,12 @@ def test_so_a_full_queue_cannot_block_the_worker(manager: EventManager, gate: Ga
     assert first.join(10)
 
 
-def test_coroutine_listeners_are_run_to_their_end(manager: EventManager) -> None:
-    heard: list[str] = []
+def test_coroutine_listeners_run_to_their_end(manager: EventManager) -> None:
+    received: list[str] = []
 
     async def listen(event: BaseEvent) -> None:
         await asyncio.sleep(0.001)
-        heard.append(f"listen as {who.get()}")
+        received.append(f"listen as {who.get()}")
 
     async def emit_more(event: BaseEvent) -> None:
         manager.emit(Closed())
@@ -218,36 +218,36 @@ def test_coroutine_listeners_are_run_to_their_end(manager: EventManager) -> None
 
     manager.connect(Opened, listen)
     manager.connect(Opened, emit_more)
-    manager.connect(Opened, lambda event: heard.append("plain"))
+    manager.connect(Opened, lambda event: received.append("plain"))
     manager.connect(Closed, listen)
     who.set("me")
 
     handle = emitted(manager, Opened())
 
     assert handle.join(10)
-    assert heard == ["listen as me", "plain", "listen as me", "listen as me"]
+    assert received == ["listen as me", "plain", "listen as me", "listen as me"]
     who.set("nobody")
 
 
-def test_a_listener_that_fails_is_isolated_on_the_worker_too() -> None:
-    told: list[object] = []
-    heard: list[BaseEvent] = []
-    manager = EventManager(on_error=lambda event, listener, error: told.append(error))
+def test_failing_listener_is_isolated_on_the_worker() -> None:
+    reported: list[object] = []
+    received: list[BaseEvent] = []
+    manager = EventManager(on_error=lambda event, listener, error: reported.append(error))
 
     def fail(event: BaseEvent) -> None:
         raise OSError("fail")
 
     manager.connect(Opened, fail)
-    manager.connect(Opened, heard.append)
+    manager.connect(Opened, received.append)
     manager.emit(Opened(), block=False)
     manager.close()
 
-    assert [str(error) for error in told] == ["fail"]
-    assert len(heard) == 1
+    assert [str(error) for error in reported] == ["fail"]
+    assert len(received) == 1
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt("stop"), RecursionError("deep")], ids=repr)
-def test_what_goes_through_ends_at_the_hook_of_threads_and_the_worker_goes_on(
+def test_unisolated_error_reaches_excepthook_and_worker_continues(
     manager: EventManager, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     shown: list[tuple[str | None, BaseException | None]] = []
@@ -259,22 +259,22 @@ def test_what_goes_through_ends_at_the_hook_of_threads_and_the_worker_goes_on(
     def give_up(event: BaseEvent) -> None:
         raise error
 
-    heard: list[BaseEvent] = []
+    received: list[BaseEvent] = []
     monkeypatch.setattr(threading, "excepthook", show)
     manager.connect(Opened, give_up)
-    manager.connect(Closed, heard.append)
+    manager.connect(Closed, received.append)
 
     handles = [emitted(manager, Opened()), emitted(manager, Closed())]
 
     assert all(handle.join(10) for handle in handles)
-    assert len(heard) == 1
+    assert len(received) == 1
     assert shown == [("encore-events", error)]
 
 
-def test_disabling_counts_when_the_event_is_dispatched(manager: EventManager, gate: Gate) -> None:
-    heard: list[BaseEvent] = []
+def test_disable_applies_at_dispatch(manager: EventManager, gate: Gate) -> None:
+    received: list[BaseEvent] = []
     manager.connect(Closed, gate)
-    manager.connect(Opened, heard.append)
+    manager.connect(Opened, received.append)
     emitted(manager, Closed())
 
     handle = emitted(manager, Opened())
@@ -282,10 +282,10 @@ def test_disabling_counts_when_the_event_is_dispatched(manager: EventManager, ga
     gate.open.set()
 
     assert handle.join(10)
-    assert heard == []
+    assert received == []
 
 
-def test_the_thread_ends_with_its_manager() -> None:
+def test_thread_ends_with_its_manager() -> None:
     manager = EventManager()
     assert emitted(manager, Opened()).join(10)
     (worker,) = manager._workers.values()
@@ -298,7 +298,7 @@ def test_the_thread_ends_with_its_manager() -> None:
     assert ended.wait(10)
 
 
-def test_a_worker_that_waits_keeps_no_event_alive(manager: EventManager) -> None:
+def test_idle_worker_keeps_no_event_alive(manager: EventManager) -> None:
     freed = threading.Event()
     event = Opened()
     weakref.finalize(event, freed.set)
@@ -309,7 +309,7 @@ def test_a_worker_that_waits_keeps_no_event_alive(manager: EventManager) -> None
     assert freed.wait(10)
 
 
-def test_what_comes_after_the_end_of_a_worker_is_done_all_the_same() -> None:
+def test_job_after_stop_is_still_done() -> None:
     done: list[int] = []
     worker = Worker(lambda reason, count: None, capacity=2)
     worker.run(lambda: done.append(1))
@@ -322,7 +322,7 @@ def test_what_comes_after_the_end_of_a_worker_is_done_all_the_same() -> None:
     assert done == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_thread_that_was_to_end_does_though_an_emitter_did_the_rest(gate: Gate) -> None:
+def test_stopped_thread_ends_even_if_an_emitter_ran_its_jobs(gate: Gate) -> None:
     done: list[str] = []
     ended = threading.Event()
     worker = Worker(lambda reason, count: None)
@@ -340,7 +340,7 @@ def test_a_thread_that_was_to_end_does_though_an_emitter_did_the_rest(gate: Gate
 
 
 @pytest.mark.usefixtures("_stack_too_large")
-def test_where_no_thread_can_be_started_the_emitter_does_the_work(manager: EventManager) -> None:
+def test_emitter_runs_the_job_if_no_thread_can_be_started(manager: EventManager) -> None:
     threads: list[int] = []
     manager.connect(Opened, lambda event: threads.append(threading.get_ident()))
 
@@ -350,10 +350,10 @@ def test_where_no_thread_can_be_started_the_emitter_does_the_work(manager: Event
     assert threads == [threading.get_ident()] * 2
 
 
-def test_a_collection_that_emits_while_the_worker_is_made_gets_the_same_worker(manager: EventManager) -> None:
-    heard: list[int] = []
+def test_garbage_collection_emitting_meanwhile_gets_the_same_worker(manager: EventManager) -> None:
+    received: list[int] = []
     handles: list[EmitHandle] = []
-    manager.connect(Opened, lambda event: heard.append(threading.get_ident()))
+    manager.connect(Opened, lambda event: received.append(threading.get_ident()))
 
     before = working()
 
@@ -363,11 +363,11 @@ def test_a_collection_that_emits_while_the_worker_is_made_gets_the_same_worker(m
     assert working() == before + 1
     assert len(handles) == 2
     assert all(handle.join(10) for handle in handles)
-    assert len(heard) == 2
-    assert len(set(heard)) == 1
+    assert len(received) == 2
+    assert len(set(received)) == 1
 
 
-def test_the_exit_of_the_interpreter_flushes(child: Callable[[str], str]) -> None:
+def test_interpreter_exit_flushes(child: Callable[[str], str]) -> None:
     printed = child("""
 from encore_events import *
 manager = EventManager()
@@ -379,7 +379,7 @@ for number in range(1000):
     assert printed.split() == [str(number) for number in range(1000)]
 
 
-def test_what_is_emitted_after_the_flush_at_exit_is_told_too(child: Callable[[str], str]) -> None:
+def test_event_emitted_after_the_exit_flush_is_dispatched(child: Callable[[str], str]) -> None:
     printed = child("""
 import atexit
 from encore_events import *
@@ -392,7 +392,7 @@ manager.emit(BaseEvent(number=1), block=False)
     assert printed.split() == ["1", "2"]
 
 
-def test_an_exit_that_cannot_flush_in_time_says_what_is_lost(child: Callable[[str], str]) -> None:
+def test_exit_timeout_reports_lost_events(child: Callable[[str], str]) -> None:
     printed = child("""
 import threading
 import encore_events.worker
@@ -414,7 +414,7 @@ came.wait()
     assert printed == "worker exit 3\n"
 
 
-def test_what_is_lost_of_a_manager_that_is_gone_is_logged(caplog: pytest.LogCaptureFixture, gate: Gate) -> None:
+def test_lost_events_of_a_collected_manager_are_logged(caplog: pytest.LogCaptureFixture, gate: Gate) -> None:
     manager = EventManager()
     emitted(manager, Opened()).join(10)
     (worker,) = manager._workers.values()
@@ -423,14 +423,14 @@ def test_what_is_lost_of_a_manager_that_is_gone_is_logged(caplog: pytest.LogCapt
 
     worker._dropped("exit", 3)
 
-    assert [record.getMessage() for record in caplog.records] == ["3 events were dropped by the worker at exit"]
+    assert [record.getMessage() for record in caplog.records] == ["the worker dropped 3 events at exit"]
 
 
-def test_a_forked_child_has_a_worker_of_its_own(untraced_child: Callable[[str], str]) -> None:
+def test_forked_child_has_its_own_worker(untraced_child: Callable[[str], str]) -> None:
     printed = untraced_child("""
 import os, sys, warnings
 from encore_events import *
-warnings.simplefilter("ignore", DeprecationWarning)  # of forking where there are threads: what is tested
+warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads is what is tested
 manager = EventManager()
 manager.connect(BaseEvent, lambda event: print(event.name, flush=True))
 manager.emit(BaseEvent(name="parent"), block=False).join(10)
@@ -446,7 +446,7 @@ manager.emit(BaseEvent(name="parent again"), block=False).join(10)
     assert printed.splitlines() == ["parent", "child", "flushed", "parent again"]
 
 
-def test_a_child_forked_by_a_listener_on_the_worker_can_emit(untraced_child: Callable[[str], str]) -> None:
+def test_child_forked_on_the_worker_can_emit(untraced_child: Callable[[str], str]) -> None:
     printed = untraced_child("""
 import os, warnings
 from encore_events import *
@@ -467,7 +467,7 @@ assert manager.emit(BaseEvent(name="fork"), block=False).join(10)
     assert printed.splitlines() == ["child", "0"]
 
 
-def test_a_child_leaves_what_the_parent_queued_to_the_parent(child: Callable[[str], str]) -> None:
+def test_child_does_not_run_jobs_queued_by_the_parent(child: Callable[[str], str]) -> None:
     printed = child("""
 import os, sys, threading, warnings
 from encore_events import *

@@ -1,4 +1,4 @@
-"""A browser, stores at work, and the page that shows them."""
+"""Fixtures of the page tests: a browser, its tabs and the URL of the page."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ Open = Callable[..., Screen]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One for each module: its driver is a loop in this thread, where other tests run loops of their own."""
+    """Yield a browser for one module. Its driver runs an event loop in this thread, which other tests use."""
     with chromium() as browser:
         yield browser
 
 
 @pytest.fixture
 def new_screen(browser: Browser) -> Iterator[Open]:
-    """Opens tabs; at the end, the browser must not have complained."""
+    """Yield a function that opens tabs, and assert afterwards that the browser logged no problem."""
     screens: list[Screen] = []
 
-    def open_one(**options: object) -> Screen:
-        screens.append(Screen(browser, **options))  # type: ignore[arg-type]  # as Screen takes them
+    def open_screen(**options: object) -> Screen:
+        screens.append(Screen(browser, **options))  # type: ignore[arg-type]  # the options of Screen
         return screens[-1]
 
-    yield open_one
-    complaints = [complaint for screen in screens for complaint in screen.serious_complaints()]
+    yield open_screen
+    problems = [problem for screen in screens for problem in screen.unexpected_problems()]
     for screen in screens:
         screen.close()
-    assert complaints == []
+    assert problems == []
 
 
 @pytest.fixture
 def screen(new_screen: Open) -> Screen:
-    """A tab."""
+    """Return a tab."""
     return new_screen()
 
 
 @pytest.fixture
 def address(page: str) -> str:
-    """Where the page is; a browser calls other things a page."""
+    """Return the URL of the page. Playwright calls its tabs pages."""
     return page

@@ -1,4 +1,4 @@
-"""What the tests of the page share: a real browser that looks, and what its user sees."""
+"""Helpers of the page tests: a real browser and what its user sees."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it has no types
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
 
-from tests.dashboards.servers import LONG, binary, fetch
+from tests.dashboards.servers import TIMEOUT, binary, fetch
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ ARGUMENTS = (
 )
 
 SIZES = ((400, 800), (2000, 1125))
-"""Width and height of a telephone, and of a screen on a wall."""
+"""The width and height of a phone and of a wall display, in pixels."""
 
 _OUTAGE = re.compile(r"^Failed to load resource: (net::ERR_|the server responded with a status of (401|503))")
 
@@ -48,8 +48,8 @@ _PIXELS = """([chart, name]) => {
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A browser, for a block; without the program, the test is skipped, or fails."""
-    expect.set_options(timeout=LONG * 1000)
+    """Yield a browser. Without the program, skip or fail the test."""
+    expect.set_options(timeout=TIMEOUT * 1000)
     program = binary("chromium", "chromium-browser", package="chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
@@ -60,91 +60,91 @@ def chromium() -> Iterator[Browser]:
 
 
 class Screen:
-    """The page in a tab of its own, and what the browser has complained of.
+    """The page in a tab of its own, and the problems that the browser logs.
 
     Attributes:
         page: the tab.
-        complaints: errors and warnings of the console, and errors that nobody caught.
+        problems: errors and warnings of the console, and uncaught errors.
     """
 
     def __init__(self, browser: Browser, *, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
         """Open an empty tab."""
         context = browser.new_context(viewport={"width": width, "height": height})
-        context.set_default_timeout(LONG * 1000)
+        context.set_default_timeout(TIMEOUT * 1000)
         self.page: Page = context.new_page()
         self.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        self.complaints: list[str] = []
-        self.page.on("console", self._said)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.problems: list[str] = []
+        self.page.on("console", self._on_console)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
 
     def open(self, address: str) -> None:
-        """Go there, and wait until something is shown."""
+        """Open the URL, and wait until the page is painted."""
         self.page.goto(address)
-        self.becomes("live")
-        self.until(self.painted)
+        self.wait_for_connection("live")
+        self.wait_until(self.paint_count)
 
-    def becomes(self, connection: str) -> None:
+    def wait_for_connection(self, connection: str) -> None:
         """Wait until the connection is 'live' or 'lost'."""
         expect(self.page.locator("html")).to_have_attribute("data-connection", connection)
 
-    def painted(self) -> int:
-        """How often it has been painted."""
+    def paint_count(self) -> int:
+        """Return the number of times that the page has been painted."""
         return int(self.page.locator("html").get_attribute("data-painted") or 0)
 
-    def painted_again(self) -> None:
-        """Wait until it has been painted once more."""
-        before = self.painted()
-        self.until(self.painted, lambda now: now > before)
+    def wait_for_paint(self) -> None:
+        """Wait until the page is painted again."""
+        before = self.paint_count()
+        self.wait_until(self.paint_count, lambda now: now > before)
 
-    def until(self, ask: Callable[[], T], good: Callable[[T], object] = bool) -> T:
-        """The first answer that is as it should be; Playwright's own way to wait needs eval, which the page forbids."""
-        deadline = time.monotonic() + LONG
+    def wait_until(self, ask: Callable[[], T], good: Callable[[T], object] = bool) -> T:
+        """Return the first good answer. Playwright's own waiting needs eval, which the page forbids."""
+        deadline = time.monotonic() + TIMEOUT
         while not good(answer := ask()):
-            assert time.monotonic() < deadline, f"after {LONG} s it still was {answer!r}"
+            assert time.monotonic() < deadline, f"after {TIMEOUT} s it still was {answer!r}"
             self.page.wait_for_timeout(20)
         return answer
 
     def chart(self, name: str) -> Locator:
-        """The card of a chart."""
+        """Return the card of a chart."""
         return self.page.locator(f'[data-chart="{name}"]')
 
     def figure(self, name: str) -> Locator:
-        """The large number of that name."""
+        """Return the large number of that name."""
         return self.page.locator(f'[data-figure="{name}"] .number')
 
     def total(self, name: str) -> Locator:
-        """What was counted since the start."""
+        """Return the total of that name since the start."""
         return self.page.locator(f'[data-total="{name}"]')
 
     def rows(self, panel: str) -> Locator:
-        """The rows of a list: 'in-flight', 'failures' or 'recent'."""
+        """Return the rows of a list: 'in-flight', 'failures' or 'recent'."""
         return self.page.locator(f"#{panel} tbody tr")
 
     def pixels(self, chart: str, colour: str) -> int:
-        """How many pixels of a chart have that colour of the stylesheet."""
+        """Return the number of pixels of a chart in a named colour of the stylesheet."""
         return int(self.page.evaluate(_PIXELS, [chart, colour]))
 
     def picture(self, chart: str) -> str:
-        """What a chart has drawn."""
+        """Return the image of a chart as a data URL."""
         drawn = 'chart => document.querySelector(`[data-chart="${chart}"] canvas`).toDataURL()'
         return str(self.page.evaluate(drawn, chart))
 
-    def shows(self, totals: dict[str, int]) -> None:
-        """Wait until these are the totals on the page."""
+    def wait_for_totals(self, totals: dict[str, int]) -> None:
+        """Wait until the page shows these totals."""
         for name in ("operations", "errors", "read", "written", "commits", "rollbacks"):
             expect(self.total(name)).to_have_attribute("value", str(totals[name]))
 
     def overflow(self) -> int:
-        """How many pixels the page is wider than its window."""
+        """Return by how many pixels the page is wider than its window."""
         return int(self.page.evaluate("document.documentElement.scrollWidth - innerWidth"))
 
     def violations(self) -> str:
-        """What axe-core has to say, if anything."""
+        """Return the report of axe-core, or an empty string if it found no violation."""
         results = Axe().run(self.page)
         return str(results.generate_report()) if results.violations_count else ""
 
     def check(self, *schemes: str) -> None:
-        """No violation and no overflow, in any size."""
+        """Assert that axe-core finds no violation and nothing overflows, in each size and colour scheme."""
         for width, height in SIZES:
             self.page.set_viewport_size({"width": width, "height": height})
             for scheme in schemes:
@@ -152,22 +152,22 @@ class Screen:
                 assert self.violations() == ""
             assert self.overflow() <= 0
 
-    def serious_complaints(self) -> list[str]:
-        """The complaints, but for those that a server was not there, or wanted a login."""
-        return [complaint for complaint in self.complaints if not _OUTAGE.match(complaint)]
+    def unexpected_problems(self) -> list[str]:
+        """Return the problems except failed requests to a server that was down or required a login."""
+        return [problem for problem in self.problems if not _OUTAGE.match(problem)]
 
     def close(self) -> None:
         """Close the tab."""
         self.page.context.close()
 
-    def _said(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:
-            self.complaints.append(message.text)
+            self.problems.append(message.text)
 
 
 def operations(address: str, query: str = "") -> dict[str, Any]:
-    """What the API says of the operations."""
+    """Return the operations from the API."""
     status, text = fetch(f"{address}api/operations{query}")
     assert status == 200, text
-    answer: dict[str, Any] = json.loads(text)
-    return answer
+    found: dict[str, Any] = json.loads(text)
+    return found

@@ -1,4 +1,4 @@
-"""The connection is lost, and comes back: the page says so, says what was missed, and lacks nothing else."""
+"""The page reports a lost connection, reconnects, and reports the number of missed events."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from tests.page.support import Screen, operations
 
 
 class Program:
-    """Serves the page of an event manager, and can stop doing so and begin again on the same port."""
+    """A server of the page that can be stopped, and started again on the same port."""
 
     def __init__(self, manager: EventManager) -> None:
         self.address = ""
         self.port = 0
         self._manager = manager
-        self._served = ExitStack()
+        self._resources = ExitStack()
 
     def start(self, feed: EventFeed) -> None:
-        served = app.create_app(feed=feed, registry=CollectorRegistry())
-        server = Server(served, "127.0.0.1", self.port)
+        application = app.create_app(feed=feed, registry=CollectorRegistry())
+        server = Server(application, "127.0.0.1", self.port)
         self.address, self.port = server.address, server.port
-        self._served.callback(server.close)
-        self._served.callback(served.state.close)
+        self._resources.callback(server.close)
+        self._resources.callback(application.state.close)
 
     def stop(self) -> None:
-        self._served.close()
+        self._resources.close()
 
 
 @pytest.fixture
@@ -49,35 +49,35 @@ def program(manager: EventManager) -> Iterator[Program]:
 
 
 class OpenConnections:
-    """Accepts what comes to a socket, and says nothing."""
+    """Accepts the connections to a socket, and sends nothing."""
 
     def __init__(self, server: socket.socket) -> None:
-        self._come = 0
+        self._accepted = 0
         self._server = server
         self._open = list[socket.socket]()
 
-    def have_come(self, count: int) -> bool:
-        """Whether that many have come by now."""
+    def reached(self, count: int) -> bool:
+        """Return whether at least `count` connections were accepted."""
         self.count()
-        return self._come >= count
+        return self._accepted >= count
 
     def count(self) -> int:
-        """How many have come and are still there."""
+        """Return the number of connections that are still open."""
         with suppress(BlockingIOError):
             while True:
                 connection, _ = self._server.accept()
                 connection.setblocking(False)
                 self._open.append(connection)
-                self._come += 1
+                self._accepted += 1
         self._open = [one for one in self._open if _is_open(one)]
         return len(self._open)
 
-    def answer_the_oldest(self, answer: bytes) -> None:
-        """Answer the one that has waited longest of those that are still there."""
+    def respond_to_oldest(self, response: bytes) -> None:
+        """Send a response to the oldest open connection."""
         self.count()
         for one in self._open[:1]:
             with suppress(ConnectionError):
-                one.sendall(answer)
+                one.sendall(response)
 
     def close(self) -> None:
         for one in self._open:
@@ -97,146 +97,145 @@ def _is_open(connection: socket.socket) -> bool:
 
 
 def fail(store: DictMemoryStore, name: str) -> None:
+    """Roll back a transaction."""
     with suppress(OSError), store.transaction(name):
         store.from_bytes(name, b"1")
         raise OSError(f"{name} failed")
 
 
-def banner(screen: Screen, kind: str) -> None:
+def expect_banner(screen: Screen, kind: str) -> None:
+    """Wait until the banner is of the kind 'lost', 'back', 'missed' or 'none'."""
     expect(screen.page.locator("#connection")).to_have_attribute("data-kind", kind)
 
 
-def test_a_server_that_comes_back_fills_the_gap(
-    screen: Screen, program: Program, feed: EventFeed, store: DictMemoryStore
-) -> None:
+def test_reconnection_fills_the_gap(screen: Screen, program: Program, feed: EventFeed, store: DictMemoryStore) -> None:
     program.start(feed)
     fail(store, "before")
     screen.open(program.address)
     expect(screen.rows("failures")).to_have_count(1)
 
     program.stop()
-    banner(screen, "lost")
+    expect_banner(screen, "lost")
     status = screen.page.locator("#connection [role=status]")
     expect(status).to_contain_text("Connection lost")
-    expect(status).to_contain_text("Nobody answers")
+    expect(status).to_contain_text("The server does not respond")
     expect(screen.page.locator("#connection-clock")).to_have_text(re.compile(r"^[1-9]\d*\u202fs$"))
     expect(screen.page).to_have_title("Connection lost \u2013 Encore")
     for number in range(30):
         fail(store, f"meanwhile {number}")
 
     program.start(feed)
-    banner(screen, "back")
-    expect(status).to_contain_text(re.compile("Connected again after .*Nothing was missed", re.DOTALL))
+    expect_banner(screen, "back")
+    expect(status).to_contain_text(re.compile("Reconnected after .*No events were missed", re.DOTALL))
     expect(screen.rows("failures")).to_have_count(31)
     expect(screen.figure("rollbacks")).to_have_text("31")
-    screen.shows(operations(program.address)["totals"])
+    screen.wait_for_totals(operations(program.address)["totals"])
     expect(screen.page).to_have_title("Encore")
 
 
-def test_what_the_buffer_has_lost_is_counted(
+def test_events_evicted_from_buffer_are_counted_as_missed(
     screen: Screen, program: Program, store: DictMemoryStore, manager: EventManager
 ) -> None:
     with EventFeed(capacity=10).connect(manager) as feed:
         program.start(feed)
         screen.open(program.address)
         program.stop()
-        screen.becomes("lost")
+        screen.wait_for_connection("lost")
         for _ in range(50):
-            store.exists("a")  # each is told twice: its start and its end
-        screen.until(lambda: feed.ring.last == 100)
+            store.exists("a")  # emits a start and an end event
+        screen.wait_until(lambda: feed.ring.last == 100)
         program.start(feed)
-        banner(screen, "missed")
+        expect_banner(screen, "missed")
         expect(screen.page.locator("#connection-text")).to_contain_text("90 events were missed")
         expect(screen.total("operations")).to_have_attribute("value", "50")
         screen.page.get_by_role("button", name="Dismiss").click()
-        banner(screen, "none")
+        expect_banner(screen, "none")
 
 
-def test_another_run_of_the_program_is_told_as_such(
+def test_restarted_program_is_reported(
     screen: Screen, program: Program, feed: EventFeed, store: DictMemoryStore, manager: EventManager
 ) -> None:
     program.start(feed)
-    fail(store, "in the first run")
+    fail(store, "first run")
     screen.open(program.address)
     expect(screen.total("rollbacks")).to_have_attribute("value", "1")
     program.stop()
-    screen.becomes("lost")
+    screen.wait_for_connection("lost")
     with EventFeed().connect(manager) as other:
         program.start(other)
-        fail(store, "in the second run")
-        fail(store, "in the second run again")
-        banner(screen, "missed")
+        fail(store, "second run")
+        fail(store, "second run again")
+        expect_banner(screen, "missed")
         expect(screen.page.locator("#connection-text")).to_contain_text("unknown: the program was restarted")
         expect(screen.total("rollbacks")).to_have_attribute("value", "2")
-        expect(screen.rows("failures")).to_have_count(3)  # what is known of the first run stays
+        expect(screen.rows("failures")).to_have_count(3)  # the failure of the first run is kept
 
 
-def test_silence_counts_as_a_lost_connection(
+def test_silent_connection_counts_as_lost(
     screen: Screen, program: Program, store: DictMemoryStore, manager: EventManager
 ) -> None:
-    with EventFeed(clock=lambda: 1_790_000_000.0).connect(manager) as feed:  # no second ever ends, so none is told
+    feed = EventFeed(clock=lambda: 1_790_000_000.0)  # no second ever ends, so no summary is sent
+    with feed.connect(manager):
         program.start(feed)
         screen.page.clock.install()
         screen.page.goto(program.address)
-        screen.becomes("live")
+        screen.wait_for_connection("live")
         screen.page.clock.fast_forward(9_000)
         expect(screen.page.locator("html")).to_have_attribute("data-connection", "live")
         screen.page.clock.fast_forward(2_000)
-        screen.becomes("lost")
+        screen.wait_for_connection("lost")
         screen.page.clock.run_for(2_000)
-        screen.becomes("live")
+        screen.wait_for_connection("live")
 
 
-def test_a_machine_that_says_nothing_keeps_no_connection_for_each_try(
-    screen: Screen, program: Program, feed: EventFeed
-) -> None:
+def test_silent_server_does_not_accumulate_connections(screen: Screen, program: Program, feed: EventFeed) -> None:
     program.start(feed)
     screen.page.clock.install()
     screen.page.goto(program.address)
-    screen.becomes("live")
+    screen.wait_for_connection("live")
     program.stop()
-    with socket.create_server(("127.0.0.1", program.port)) as silent:  # it accepts, and never answers
+    with socket.create_server(("127.0.0.1", program.port)) as silent:  # accepts connections and never responds
         silent.setblocking(False)
-        open_ones = OpenConnections(silent)
-        for tries in range(1, 9):
-            screen.becomes("lost")
-            screen.page.clock.run_for(4_000)  # the next try
-            screen.until(partial(open_ones.have_come, tries))
-            screen.page.clock.run_for(11_000)  # which counts as lost
-        screen.until(open_ones.count, lambda count: count <= 2)  # with more than six, a browser opens no other
-    open_ones.close()
+        connections = OpenConnections(silent)
+        for attempts in range(1, 9):
+            screen.wait_for_connection("lost")
+            screen.page.clock.run_for(4_000)  # the next attempt
+            screen.wait_until(partial(connections.reached, attempts))
+            screen.page.clock.run_for(11_000)  # counts as lost
+        screen.wait_until(connections.count, lambda count: count <= 2)  # a browser opens at most six per host
+    connections.close()
     program.start(feed)
     screen.page.clock.run_for(4_000)
-    screen.becomes("live")
+    screen.wait_for_connection("live")
 
 
-def test_a_slow_refusal_is_told_nevertheless(screen: Screen, program: Program, feed: EventFeed) -> None:
+def test_slow_refusal_is_reported(screen: Screen, program: Program, feed: EventFeed) -> None:
     program.start(feed)
     screen.page.clock.install()
     screen.page.goto(program.address)
-    screen.becomes("live")
+    screen.wait_for_connection("live")
     program.stop()
     with socket.create_server(("127.0.0.1", program.port)) as slow:
         slow.setblocking(False)
-        open_ones = OpenConnections(slow)
-        screen.becomes("lost")
+        connections = OpenConnections(slow)
+        screen.wait_for_connection("lost")
         screen.page.clock.run_for(4_000)
-        screen.until(partial(open_ones.have_come, 1))  # it tries again
+        screen.wait_until(partial(connections.reached, 1))  # reconnects
         screen.page.clock.run_for(11_000)
-        screen.until(partial(open_ones.have_come, 2))  # lost again: it asks why
+        screen.wait_until(partial(connections.reached, 2))  # lost again: requests the reason
         screen.page.clock.run_for(4_000)
-        screen.until(partial(open_ones.have_come, 3))  # and tries again, before it is told
+        screen.wait_until(partial(connections.reached, 3))  # reconnects before the response
         refusal = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 
-        def told() -> str | None:
-            open_ones.answer_the_oldest(refusal)
+        def title() -> str | None:
+            connections.respond_to_oldest(refusal)
             return screen.page.locator("#connection-title").text_content()
 
-        screen.until(told, lambda title: title == "Login needed")
-    open_ones.close()
+        screen.wait_until(title, lambda text: text == "Login required")
+    connections.close()
 
 
-def test_a_page_that_may_not_look_any_more_says_how_to_log_in(
+def test_unauthorized_page_explains_how_to_log_in(
     new_screen: Open, program: Program, feed: EventFeed, store: DictMemoryStore, manager: EventManager
 ) -> None:
     screen = new_screen()
@@ -250,15 +249,15 @@ def test_a_page_that_may_not_look_any_more_says_how_to_log_in(
         port=program.port,
         token="x" * 32,
     ) as observed:
-        expect(screen.page.locator("#connection-title")).to_have_text("Login needed")
+        expect(screen.page.locator("#connection-title")).to_have_text("Login required")
         expect(screen.page.locator("#connection-text")).to_contain_text("/login?code=")
         link = observed.new_login()
         assert link is not None
         screen.page.context.new_page().goto(link)
-        screen.becomes("live")
+        screen.wait_for_connection("live")
 
 
-def test_a_server_that_refuses_the_stream_is_quoted(
+def test_refusal_of_stream_is_quoted(
     screen: Screen, program: Program, feed: EventFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program.start(feed)
@@ -268,6 +267,6 @@ def test_a_server_that_refuses_the_stream_is_quoted(
     program.start(feed)
     text = screen.page.locator("#connection-text")
     expect(text).to_contain_text("refuses the stream")
-    expect(text).to_contain_text("there are 0 clients already: try again later")
+    expect(text).to_contain_text("0 clients are connected: try again later")
     monkeypatch.undo()
-    screen.becomes("live")
+    screen.wait_for_connection("live")

@@ -1,4 +1,4 @@
-"""What the page shows of stores at work is what happened."""
+"""The figures, charts and lists of the page match the operations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.page.support import Screen, operations
 
 
 def work(store: DictMemoryStore, count: int = 20) -> None:
-    """Commits of a few writes and reads each."""
+    """Commit transactions with one write and one read each."""
     for number in range(count):
         with store.transaction("work"):
             store.from_bytes(f"reports/{number}", bytes(1000))
@@ -29,13 +29,13 @@ def work(store: DictMemoryStore, count: int = 20) -> None:
 
 
 def fail(store: DictMemoryStore, message: str = "disk full") -> None:
-    """A transaction that is rolled back."""
+    """Roll back a transaction."""
     with pytest.raises(OSError, match=re.escape(message)), store.transaction("nightly import"):
         store.from_bytes("half", b"1")
         raise OSError(message)
 
 
-def test_the_charts_are_drawn_and_move(screen: Screen, address: str, store: DictMemoryStore) -> None:
+def test_charts_are_drawn_and_updated(screen: Screen, address: str, store: DictMemoryStore) -> None:
     screen.open(address)
     assert screen.pixels("bytes", "read") == 0
     work(store)
@@ -46,27 +46,25 @@ def test_the_charts_are_drawn_and_move(screen: Screen, address: str, store: Dict
         ("transactions", "commit"),
         ("transactions", "rollback"),
     ):
-        screen.until(lambda chart=chart, colour=colour: screen.pixels(chart, colour))  # type: ignore[misc]  # bound now
+        screen.wait_until(lambda chart=chart, colour=colour: screen.pixels(chart, colour))  # type: ignore[misc]  # mypy cannot infer it
     before = {chart: screen.picture(chart) for chart in ("operations", "bytes", "latency", "transactions")}
     work(store, count=50)
     for chart, picture in before.items():
-        screen.until(lambda chart=chart: screen.picture(chart), lambda now, picture=picture: now != picture)  # type: ignore[misc]
+        screen.wait_until(lambda chart=chart: screen.picture(chart), lambda now, picture=picture: now != picture)  # type: ignore[misc]
 
 
-def test_the_totals_are_those_of_the_api(
-    screen: Screen, address: str, store: DictMemoryStore, recorder: EventRecorder
-) -> None:
+def test_totals_match_api(screen: Screen, address: str, store: DictMemoryStore, recorder: EventRecorder) -> None:
     screen.open(address)
     work(store)
     fail(store)
     ended = len(recorder.of(StoreProgressEndEvent))
-    told = screen.until(lambda: operations(address)["totals"], lambda totals: totals["operations"] == ended)
-    assert (told["written"], told["commits"], told["rollbacks"]) == (20_001, 20, 1)
-    screen.shows(told)
+    totals = screen.wait_until(lambda: operations(address)["totals"], lambda totals: totals["operations"] == ended)
+    assert (totals["written"], totals["commits"], totals["rollbacks"]) == (20_001, 20, 1)
+    screen.wait_for_totals(totals)
     expect(screen.total("written")).to_have_text("20\u202fkB")
 
 
-def test_a_rollback_appears_with_its_error(screen: Screen, address: str, store: DictMemoryStore) -> None:
+def test_rollback_is_listed_with_its_error(screen: Screen, address: str, store: DictMemoryStore) -> None:
     screen.open(address)
     expect(screen.page.locator("#failures .empty")).to_be_visible()
     fail(store)
@@ -79,7 +77,7 @@ def test_a_rollback_appears_with_its_error(screen: Screen, address: str, store: 
     expect(screen.page.locator("#failures .empty")).to_be_hidden()
 
 
-def test_a_transfer_in_flight_has_a_bar_and_an_age(
+def test_transfer_in_flight_has_bar_and_age(
     screen: Screen, address: str, store: DictMemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(StoreProgressManager, "min_interval", 0)
@@ -99,7 +97,7 @@ def test_a_transfer_in_flight_has_a_bar_and_an_age(
     expect(screen.page.locator("#in-flight .empty")).to_be_visible()
 
 
-def test_what_ended_last_comes_first(screen: Screen, address: str, store: DictMemoryStore) -> None:
+def test_recent_operations_are_listed_latest_first(screen: Screen, address: str, store: DictMemoryStore) -> None:
     screen.open(address)
     work(store, count=60)
     store.from_bytes("the last one", b"12345")
@@ -110,7 +108,7 @@ def test_what_ended_last_comes_first(screen: Screen, address: str, store: DictMe
     assert screen.rows("recent").count() <= 50
 
 
-def test_the_error_ratio_counts_errors_among_operations(screen: Screen, address: str, store: DictMemoryStore) -> None:
+def test_error_ratio_is_errors_per_operation(screen: Screen, address: str, store: DictMemoryStore) -> None:
     screen.open(address)
     for _ in range(3):
         store.exists("a")
@@ -127,12 +125,10 @@ def test_the_error_ratio_counts_errors_among_operations(screen: Screen, address:
     expect(screen.figure("error-ratio")).to_have_text("25")
     expect(screen.figure("failed")).to_have_text("1")
     expect(screen.rows("failures")).to_contain_text("ConnectionResetError: reset by peer")
-    assert screen.until(lambda: screen.pixels("errors", "error"))
+    assert screen.wait_until(lambda: screen.pixels("errors", "error"))
 
 
-def test_one_store_can_be_looked_at(
-    screen: Screen, address: str, store: DictMemoryStore, manager: EventManager
-) -> None:
+def test_store_can_be_selected(screen: Screen, address: str, store: DictMemoryStore, manager: EventManager) -> None:
     other = DictMemoryStore(name="a & b=c", event_manager=manager)
     work(store, count=3)
     work(other, count=5)
@@ -143,7 +139,7 @@ def test_one_store_can_be_looked_at(
 
     select.select_option("a & b=c")
     expect(screen.total("commits")).to_have_attribute("value", "5")
-    screen.shows(operations(address, "?store=a%20%26%20b%3Dc")["totals"])
+    screen.wait_for_totals(operations(address, "?store=a%20%26%20b%3Dc")["totals"])
     expect(screen.rows("recent").filter(has_text="archive")).to_have_count(0)
 
     screen.page.reload()
@@ -153,33 +149,31 @@ def test_one_store_can_be_looked_at(
     expect(screen.total("commits")).to_have_attribute("value", "8")
 
 
-def test_pausing_freezes_what_is_shown_and_not_what_is_known(
-    screen: Screen, address: str, store: DictMemoryStore
-) -> None:
+def test_pause_freezes_the_page_only(screen: Screen, address: str, store: DictMemoryStore) -> None:
     work(store, count=2)
     screen.open(address)
     expect(screen.total("commits")).to_have_attribute("value", "2")
     screen.page.get_by_role("button", name="Pause").click()
-    painted = screen.painted()
+    painted = screen.paint_count()
     work(store, count=3)
     expect(screen.page.locator("#state")).to_have_text(re.compile(r"^Paused, [1-9]\d*\u202fs behind$"))
-    assert (screen.painted(), screen.total("commits").get_attribute("value")) == (painted, "2")
+    assert (screen.paint_count(), screen.total("commits").get_attribute("value")) == (painted, "2")
     assert operations(address)["totals"]["commits"] == 5
     screen.page.get_by_role("button", name="Resume").click()
     expect(screen.total("commits")).to_have_attribute("value", "5")
     expect(screen.page.locator("#state")).to_have_text("Live")
 
 
-def test_it_can_be_mounted_in_another_application(
+def test_page_can_be_mounted_in_another_application(
     screen: Screen, manager: EventManager, store: DictMemoryStore
 ) -> None:
-    shown = create_app(manager, registry=CollectorRegistry())
-    server = Server(Starlette(routes=[Mount("/tools/encore", shown)]), "127.0.0.1", 0)
+    application = create_app(manager, registry=CollectorRegistry())
+    server = Server(Starlette(routes=[Mount("/tools/encore", application)]), "127.0.0.1", 0)
     try:
         work(store, count=2)
         screen.open(f"{server.address}tools/encore/")
         expect(screen.total("commits")).to_have_attribute("value", "2")
     finally:
-        shown.state.close()
+        application.state.close()
         server.close()
-        shown.state.feed.disconnect()
+        application.state.feed.disconnect()

@@ -1,4 +1,4 @@
-"""Keys, names and messages come from anywhere; on the page they are text."""
+"""Untrusted keys, names and messages are shown as text."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ HOSTILE = (
 )
 
 
-def test_hostile_words_stay_text(screen: Screen, address: str, manager: EventManager) -> None:
+def test_hostile_text_is_shown_as_text(screen: Screen, address: str, manager: EventManager) -> None:
     store = DictMemoryStore(name="<b onclick=window.hacked=1>store</b>", event_manager=manager)
     screen.page.on("dialog", lambda dialog: pytest.fail(dialog.message))
     screen.open(address)
-    for words in HOSTILE:
-        store.from_bytes(words, b"1")
-        with suppress(OSError), store.transaction(words):
-            raise OSError(words)
+    for text in HOSTILE:
+        store.from_bytes(text, b"1")
+        with suppress(OSError), store.transaction(text):
+            raise OSError(text)
     expect(screen.rows("failures")).to_have_count(len(HOSTILE))
-    for words in HOSTILE[:5]:
-        assert words in screen.page.locator("#failures").inner_text()
-        assert words in screen.page.locator("#recent").inner_text()
+    for text in HOSTILE[:5]:
+        assert text in screen.page.locator("#failures").inner_text()
+        assert text in screen.page.locator("#recent").inner_text()
     expect(screen.page.get_by_label("Store").locator("option").last).to_have_text(store.name)
     assert screen.page.locator("#lists :is(img, svg, script, h1, a)").count() == 0
     assert screen.page.evaluate("window.hacked") is None
     assert screen.overflow() <= 0
 
 
-def test_what_is_injected_does_not_run(screen: Screen, address: str) -> None:
-    answer = screen.page.goto(address)
-    assert answer is not None
-    policy = answer.headers["content-security-policy"]
+def test_injected_code_does_not_run(screen: Screen, address: str) -> None:
+    response = screen.page.goto(address)
+    assert response is not None
+    policy = response.headers["content-security-policy"]
     assert policy == "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'"
-    screen.becomes("live")
-    assert screen.complaints == []
+    screen.wait_for_connection("live")
+    assert screen.problems == []
     screen.page.evaluate("""() => {
         const script = document.createElement("script");
         script.textContent = "window.hacked = 1";
@@ -55,7 +55,7 @@ def test_what_is_injected_does_not_run(screen: Screen, address: str) -> None:
         document.body.insertAdjacentHTML("beforeend", "<img src=x onerror='window.hacked = 1'>");
         document.body.setAttribute("style", "display: none");
     }""")
-    screen.until(lambda: len([said for said in screen.complaints if "Content Security Policy" in said]) >= 3)
+    screen.wait_until(lambda: len([text for text in screen.problems if "Content Security Policy" in text]) >= 3)
     assert screen.page.evaluate("window.hacked") is None
     assert screen.page.locator("body").is_visible()
-    screen.complaints.clear()
+    screen.problems.clear()

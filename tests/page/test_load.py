@@ -1,4 +1,4 @@
-"""However much happens, the page has little to do."""
+"""The work of the page does not grow with the number of events."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ def test_many_operations_do_not_freeze_the_page(screen: Screen, address: str, st
     before = screen.page.evaluate(_PAINTED)
     busy = threading.Thread(target=lambda: [store.exists(f"key {number}") for number in range(OPERATIONS)])
     busy.start()
-    screen.painted_again()
+    screen.wait_for_paint()
     assert screen.page.evaluate(_FRAMES) == 20
     screen.page.get_by_role("button", name="Pause").click()
     screen.page.get_by_role("button", name="Resume").click()
     busy.join()
-    told = screen.until(
+    last = screen.wait_until(
         lambda: operations(address),
-        lambda told: told["last_event_id"].endswith(f"-{2 * OPERATIONS}"),  # of each, the start and the end
+        lambda found: found["last_event_id"].endswith(f"-{2 * OPERATIONS}"),  # a start and an end event each
     )
-    screen.shows(told["totals"])
+    screen.wait_for_totals(last["totals"])
     expect(screen.page.locator("#state")).to_have_text("Live")
     assert screen.page.locator("#lists tbody tr").count() <= 50 + 100 + 100
     painted, seconds = (now - then for now, then in zip(screen.page.evaluate(_PAINTED), before, strict=True))
     assert painted <= seconds + 1
 
 
-def test_nothing_moves_between_two_messages(
+def test_page_has_no_animations(
     screen: Screen, address: str, store: DictMemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(StoreProgressManager, "min_interval", 0)
@@ -52,4 +52,4 @@ def test_nothing_moves_between_two_messages(
     with store.get_data("big") as data:
         data.read(1000)
         expect(screen.page.get_by_role("progressbar")).to_have_count(1)
-        assert screen.page.evaluate("document.getAnimations().length") == 0  # each would be painted all the time
+        assert screen.page.evaluate("document.getAnimations().length") == 0  # an animation is painted continuously

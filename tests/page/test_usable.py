@@ -1,4 +1,4 @@
-"""Whoever looks, with whatever: a keyboard, a screen reader, a telephone, a wall."""
+"""The page is usable with a keyboard, a screen reader, a phone and a wall display."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONG_NAME = "reports/" * 40
 
 
 def fill(store: DictMemoryStore) -> None:
-    """Something for each list."""
+    """Add an item to each list."""
     store.from_bytes(LONG_NAME, bytes(100_000))
     store.exists("no such key")
     with suppress(OSError), store.transaction(LONG_NAME):
@@ -29,7 +29,7 @@ def fill(store: DictMemoryStore) -> None:
         store.to_bytes("no such key")
 
 
-def test_axe_finds_nothing_wrong_with_data_and_paused(
+def test_axe_finds_no_violation_with_data_or_paused(
     screen: Screen, address: str, store: DictMemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(StoreProgressManager, "min_interval", 0)
@@ -43,19 +43,19 @@ def test_axe_finds_nothing_wrong_with_data_and_paused(
         screen.check("light", "dark")
 
 
-def test_axe_finds_nothing_wrong_without_a_connection(
+def test_axe_finds_no_violation_without_connection(
     screen: Screen, manager: EventManager, store: DictMemoryStore
 ) -> None:
     with monitor(manager, logs=False, registry=CollectorRegistry(), port=0) as observed:
         assert observed.page is not None
         fill(store)
         screen.open(observed.page)
-    screen.becomes("lost")
-    expect(screen.page.locator("#connection-text")).to_contain_text("Nobody answers")
+    screen.wait_for_connection("lost")
+    expect(screen.page.locator("#connection-text")).to_contain_text("The server does not respond")
     screen.check("light", "dark")
 
 
-def test_all_can_be_reached_and_done_with_the_keyboard(screen: Screen, address: str, store: DictMemoryStore) -> None:
+def test_every_control_works_with_keyboard(screen: Screen, address: str, store: DictMemoryStore) -> None:
     fill(store)
     screen.open(address)
     expect(screen.rows("failures")).to_have_count(1)
@@ -84,7 +84,7 @@ def test_all_can_be_reached_and_done_with_the_keyboard(screen: Screen, address: 
     expect(screen.page).to_have_url(re.compile("#store=archive$"))
 
 
-def test_the_keyboard_points_at_seconds_as_the_mouse_does(screen: Screen, address: str, store: DictMemoryStore) -> None:
+def test_keyboard_moves_cursor_as_mouse_does(screen: Screen, address: str, store: DictMemoryStore) -> None:
     screen.open(address)
     for _ in range(7):
         store.exists("a")
@@ -101,31 +101,31 @@ def test_the_keyboard_points_at_seconds_as_the_mouse_does(screen: Screen, addres
     expect(aside).to_have_text(re.compile(r"^at \d\d:\d\d:\d\d$"))
 
 
-def test_charts_say_in_words_what_they_show(screen: Screen, address: str, store: DictMemoryStore) -> None:
+def test_charts_are_described_in_words(screen: Screen, address: str, store: DictMemoryStore) -> None:
     screen.page.clock.install()
     screen.open(address)
     for _ in range(2):
         with suppress(OSError), store.transaction():
             raise OSError
     expect(screen.figure("rollbacks")).to_have_text("2")
-    screen.page.clock.fast_forward(30_000)  # told seldom
+    screen.page.clock.fast_forward(30_000)  # labels change every 30 s
     chart = screen.page.get_by_role(
         "img", name=re.compile("^Transactions over the last ten minutes: 0 commits, 2 rollbacks")
     )
     expect(chart).to_be_visible()
 
 
-def test_both_schemes_draw_in_their_own_colours(new_screen: Open, address: str, store: DictMemoryStore) -> None:
+def test_charts_use_colours_of_scheme(new_screen: Open, address: str, store: DictMemoryStore) -> None:
     screen = new_screen(scheme="dark")
     store.from_bytes("a", bytes(1000))
     screen.open(address)
-    screen.until(lambda: screen.pixels("bytes", "write"))
+    screen.wait_until(lambda: screen.pixels("bytes", "write"))
     screen.page.emulate_media(color_scheme="light")
-    screen.until(lambda: screen.pixels("bytes", "write"))
+    screen.wait_until(lambda: screen.pixels("bytes", "write"))
 
 
 @pytest.mark.parametrize(("width", "height"), [(2000, 1125), (1600, 900)])
-def test_on_a_wall_all_is_seen_at_once(
+def test_wall_display_shows_everything_without_scrolling(
     new_screen: Open, address: str, store: DictMemoryStore, monitored: Monitor, width: int, height: int
 ) -> None:
     fill(store)
@@ -133,12 +133,12 @@ def test_on_a_wall_all_is_seen_at_once(
     screen.open(address)
     assert screen.page.evaluate("document.documentElement.scrollHeight - innerHeight") <= 0
     monitored.close()
-    screen.becomes("lost")
+    screen.wait_for_connection("lost")
     expect(screen.page.locator("#connection")).to_be_visible()
     assert screen.page.evaluate("document.documentElement.scrollHeight - innerHeight") <= 0
 
 
-def test_a_long_key_is_broken_after_a_slash(new_screen: Open, address: str, store: DictMemoryStore) -> None:
+def test_long_key_breaks_after_slash(new_screen: Open, address: str, store: DictMemoryStore) -> None:
     keys = ["a/" * 3000, "ctypes/test/test_python_api.py", "/", "plain"]
     for key in keys:
         store.from_bytes(key, bytes(2770))

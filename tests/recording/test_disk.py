@@ -1,4 +1,4 @@
-"""Disks that are full, and come back."""
+"""Recording to a disk that is full and recovers."""
 
 from __future__ import annotations
 
@@ -32,8 +32,11 @@ from tests.recording import support
 from tests.recording.support import until
 
 limit, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-manager, told, heard = EventManager(), [], threading.Event()
-manager.connect(EventsDroppedEvent, lambda event: (told.append([event.queue, event.reason, event.count]), heard.set()))
+manager, drops, reported = EventManager(), [], threading.Event()
+def on_drop(event):
+    drops.append([event.queue, event.reason, event.count])
+    reported.set()
+manager.connect(EventsDroppedEvent, on_drop)
 recorder = Recorder(sys.argv[1]).connect(manager)
 emit = functools.partial(support.emit, manager)
 emit(10, 0)
@@ -41,20 +44,20 @@ until(lambda: recorder.recorded == 10)
 room = os.stat(sys.argv[1]).st_size + 100
 resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))  # as if the disk were full
 emit(100, 10)
-assert heard.wait(30)
+assert reported.wait(30)
 until(lambda: recorder.lost == 100)
 emit(5, 110)
 until(lambda: recorder.lost == 105)
-heard.clear()
+reported.clear()
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
 emit(5, 115)
-assert heard.wait(30)
+assert reported.wait(30)
 recorder.disconnect()
-json.dump({"told": told, "recorded": recorder.recorded, "lost": recorder.lost}, sys.stdout)
+json.dump({"drops": drops, "recorded": recorder.recorded, "lost": recorder.lost}, sys.stdout)
 """
 
 
-def test_a_full_disk_is_told_once_and_recording_goes_on_when_there_is_room(tmp_path: Path) -> None:
+def test_full_disk_is_reported_and_recording_resumes_when_there_is_room(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
 
     done = subprocess.run(
@@ -63,8 +66,8 @@ def test_a_full_disk_is_told_once_and_recording_goes_on_when_there_is_room(tmp_p
 
     assert done.returncode == 0, done.stderr
     seen: dict[str, Any] = json.loads(done.stdout)
-    assert [told[:2] for told in seen["told"]] == [["recorder", "disk"], ["recorder", "disk"]]
-    assert sum(told[2] for told in seen["told"]) == seen["lost"] == 105
+    assert [drop[:2] for drop in seen["drops"]] == [["recorder", "disk"], ["recorder", "disk"]]
+    assert sum(drop[2] for drop in seen["drops"]) == seen["lost"] == 105
     numbers = [*range(10), *range(115, 120)]
     assert keys(path) == [f"{number:04}" for number in numbers]
     assert seen["recorded"] == 15
@@ -74,36 +77,36 @@ def test_a_full_disk_is_told_once_and_recording_goes_on_when_there_is_room(tmp_p
 
 
 @pytest.fixture
-def read_only(tmp_path: Path) -> Path:
-    """A directory where nothing can be made or moved, since a file stands in the way of the backup."""
+def unrotatable(tmp_path: Path) -> Path:
+    """A file that can't be rotated, because a directory has the name of its backup."""
     (tmp_path / "events.jsonl.1").mkdir()
     return tmp_path / "events.jsonl"
 
 
-def test_trouble_with_moving_aside_is_trouble_with_the_disk(
-    manager: EventManager, recorder: EventRecorder, read_only: Path, caplog: pytest.LogCaptureFixture
+def test_failed_rotation_drops_events_until_it_succeeds(
+    manager: EventManager, recorder: EventRecorder, unrotatable: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with (
         caplog.at_level(logging.WARNING, "encore_events"),
-        Recorder(read_only, max_bytes=1, backups=1).connect(manager) as recording,
+        Recorder(unrotatable, max_bytes=1, backups=1).connect(manager) as recording,
     ):
         emit(manager, 1)
         until(lambda: recording.recorded == 1)
         emit(manager, 3, 1)
         until(lambda: recording.lost == 3)
-        (read_only.parent / "events.jsonl.1").rmdir()
+        (unrotatable.parent / "events.jsonl.1").rmdir()
         emit(manager, 1, 4)
 
-    assert [keys(file) for file in Recording(read_only).files] == [[], ["0004"]]
+    assert [keys(file) for file in Recording(unrotatable).files] == [[], ["0004"]]
     assert sum(event.count for event in recorder.of(EventsDroppedEvent)) == recording.lost == 3
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
     assert "Is a directory" in caplog.text
 
 
-def test_what_is_missing_at_the_end_is_told_at_the_end(
-    manager: EventManager, recorder: EventRecorder, read_only: Path
+def test_drops_at_the_end_are_reported_at_the_end(
+    manager: EventManager, recorder: EventRecorder, unrotatable: Path
 ) -> None:
-    with Recorder(read_only, max_bytes=1, backups=1).connect(manager) as recording:
+    with Recorder(unrotatable, max_bytes=1, backups=1).connect(manager) as recording:
         emit(manager, 1)
         until(lambda: recording.recorded == 1)
         emit(manager, 1, 1)
@@ -112,10 +115,10 @@ def test_what_is_missing_at_the_end_is_told_at_the_end(
         until(lambda: recording.lost == 2)
 
     assert sum(event.count for event in recorder.of(EventsDroppedEvent)) == 2
-    assert keys(read_only) == ["0000"]
+    assert keys(unrotatable) == ["0000"]
 
 
-def test_who_hears_of_it_may_end_the_recording(
+def test_listener_of_the_drop_may_end_the_recording(
     manager: EventManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, write = tmp_path / "events.jsonl", os.write
@@ -126,7 +129,7 @@ def test_who_hears_of_it_may_end_the_recording(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     def end(_event: EventsDroppedEvent) -> None:
-        emit(manager, 1, 1)  # which is still written
+        emit(manager, 1, 1)  # is still written
         recording.disconnect()
         ended.set()
 
@@ -143,7 +146,7 @@ def test_who_hears_of_it_may_end_the_recording(
     assert keys(path) == ["0001", "0002"]
 
 
-def test_what_is_missing_is_written_by_the_process_that_has_the_file(
+def test_drop_notice_is_written_by_the_recording_process_only(
     manager: EventManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "events.jsonl"
@@ -157,7 +160,7 @@ def test_what_is_missing_is_written_by_the_process_that_has_the_file(
         emit(manager, 3)
         until(lambda: recording.lost == 3)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of forking where there are threads
+            warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads is intended
             child = os.fork()
     if child == 0:
         try:
@@ -165,14 +168,16 @@ def test_what_is_missing_is_written_by_the_process_that_has_the_file(
             recording.disconnect()
             os._exit(0)
         finally:
-            os._exit(1)  # or the tests would go on in the child, too
+            os._exit(1)  # otherwise the child would run the remaining tests, too
     assert os.waitpid(child, 0)[1] == 0
     recording.disconnect()
 
     assert [message["data"]["count"] for message in lines(path)] == [3]
 
 
-def test_nobody_needs_to_hear_of_it_nor_has_it_to_go_well(read_only: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_drop_is_harmless_without_listeners_and_with_failing_ones(
+    unrotatable: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     def failing(_event: EventsDroppedEvent) -> None:
         raise ZeroDivisionError
 
@@ -180,14 +185,14 @@ def test_nobody_needs_to_hear_of_it_nor_has_it_to_go_well(read_only: Path, caplo
         manager = EventManager(strict=True)
         if connected:
             manager.connect(EventsDroppedEvent, failing)
-        with Recorder(read_only, max_bytes=1, backups=1).connect(manager) as recording:
+        with Recorder(unrotatable, max_bytes=1, backups=1).connect(manager) as recording:
             manager.emit(StoreSetEvent(store="a", key="first"))
             manager.emit(StoreSetEvent(store="a", key="second"))
         assert recording.lost >= 1
-    assert "telling of" in caplog.text
+    assert "could not report" in caplog.text
 
 
-def test_half_a_line_is_taken_back_even_if_that_fails_at_first(
+def test_incomplete_line_is_removed_even_if_that_fails_at_first(
     manager: EventManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, write = tmp_path / "events.jsonl", os.write

@@ -1,4 +1,4 @@
-"""What subscribers make of a recording is what they made of what was recorded."""
+"""The output of subscribers for a replay equals that for the original events."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from encore_storage.subscribers.summary import SummarySubscriber
 from encore_storage.utils import StoreProgressManager
 from tests.codec import workload
 
-OF_NOW = {
+RELATIVE_TO_NOW = {
     "encore_storage_last_success_timestamp_seconds",
     "encore_storage_operation_oldest_in_progress_seconds",
 }
 
 
-class Told(NamedTuple):
-    """What subscribers have told."""
+class Output(NamedTuple):
+    """The output of all subscribers."""
 
     metrics: dict[tuple[str, Any], float]
     lines: list[dict[str, Any]]
@@ -35,7 +35,7 @@ class Told(NamedTuple):
 
 
 class Observer:
-    """All subscribers that there are, on an event manager of their own."""
+    """Metrics, logs and summary of an event manager."""
 
     def __init__(self, *, keys: bool = True) -> None:
         self.manager = EventManager()
@@ -46,36 +46,36 @@ class Observer:
         with open_logger(self._written, level="debug") as logger:
             self._logs = LogSubscriber(logger=logger, keys=keys).connect(self.manager)
 
-    def told(self) -> Told:
-        families = [family for family in self._registry.collect() if family.name not in OF_NOW]
+    def output(self) -> Output:
+        families = [family for family in self._registry.collect() if family.name not in RELATIVE_TO_NOW]
         samples = [sample for family in families for sample in family.samples if not sample.name.endswith("_created")]
         metrics = {(one.name, tuple(sorted(one.labels.items()))): one.value for one in samples}
         lines = [json.loads(line) for line in self._written.getvalue().splitlines()]
         for line in lines:
             line.pop("timestamp")
-            if "exception" in line:  # a traceback is not recorded, only what it ends with
+            if "exception" in line:  # only the last line of a traceback is recorded
                 line["exception"] = line["exception"].rpartition("\n")[2].rpartition(".errors.")[2]
         rows = [(row.store, row.operation, row.count, row.bytes, row.outcomes) for row in self._summary.operations]
-        return Told(metrics, lines, rows)
+        return Output(metrics, lines, rows)
 
 
 @pytest.fixture(params=[True, False], ids=["with keys", "without keys"])
-def both(
+def outputs(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[Told, Told]]:
-    """What is told of a workload, and of its recording."""
+) -> Iterator[tuple[Output, Output]]:
+    """The outputs for a workload and for the replay of its recording."""
     monkeypatch.setattr(StoreProgressManager, "min_interval", 0)
     original, again = Observer(keys=request.param), Observer(keys=request.param)
     with Recorder(tmp_path / "events.jsonl").connect(original.manager):
         workload.run(original.manager, tmp_path)
     replay(tmp_path / "events.jsonl", again.manager, math.inf)
-    yield original.told(), again.told()
+    yield original.output(), again.output()
     original.manager.close()
     again.manager.close()
 
 
-def test_metrics_logs_and_summary_are_the_same(both: tuple[Told, Told]) -> None:
-    original, again = both
+def test_replay_has_the_same_metrics_logs_and_summary(outputs: tuple[Output, Output]) -> None:
+    original, again = outputs
 
     assert again.metrics == original.metrics
     assert again.lines == original.lines

@@ -1,4 +1,4 @@
-"""Forked children of a program that records: the file is the parent's, and the child neither keeps nor touches it."""
+"""Recording in a program that forks: the file belongs to the parent."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run(program: str, path: Path) -> list[str]:
 
 @pytest.mark.parametrize("kind", FORKS)
 @pytest.mark.parametrize("ending", ["recorder.disconnect()", "manager.close()", "recorder._file.close()", "None"])
-def test_the_file_is_the_parents(tmp_path: Path, ending: str, kind: str) -> None:
+def test_file_stays_the_parents(tmp_path: Path, ending: str, kind: str) -> None:
     printed = run(
         f"""
 recorder = Recorder(path, interval=0.5, max_bytes=2000, backups=1).connect(manager)
@@ -68,7 +68,7 @@ print(keys(), is_free())
     assert printed == ["(['before'], False)", "False", "['before', 'waits', 'after'] True"]
 
 
-def test_the_exit_of_a_child_writes_nothing(tmp_path: Path) -> None:
+def test_exit_of_a_child_writes_nothing(tmp_path: Path) -> None:
     printed = run(
         """
 recorder = Recorder(path, interval=1).connect(manager)
@@ -87,7 +87,7 @@ print(keys())
     assert printed == ["0 False", "['first']"]
 
 
-def test_a_child_that_outlives_a_killed_parent_does_not_keep_the_file(tmp_path: Path) -> None:
+def test_child_that_outlives_its_parent_does_not_lock_the_file(tmp_path: Path) -> None:
     printed = run(
         """
 ready, ends = os.pipe(), os.pipe()
@@ -112,7 +112,7 @@ os.close(ends[1])
     assert printed == ["True"]
 
 
-def test_a_child_records_to_a_file_of_its_own_with_the_same_recorder_or_another(tmp_path: Path) -> None:
+def test_child_may_record_to_its_own_file(tmp_path: Path) -> None:
     printed = run(
         """
 recorder = Recorder(path).connect(manager)
@@ -136,13 +136,13 @@ print(forked(work_again))
     assert printed == ["(['child'], ['child'])", "['later']"]
 
 
-def test_a_number_that_a_child_has_given_to_another_file_is_not_closed(tmp_path: Path) -> None:
+def test_reused_descriptor_of_a_child_is_not_closed(tmp_path: Path) -> None:
     printed = run(
         """
 recorder = Recorder(path).connect(manager)
 number = recorder._file._fd
 def work():
-    os.close(number)  # as a daemon does with all of them, before anybody has noticed the fork
+    os.close(number)  # as daemons do with all descriptors, before the fork is detected
     own = os.open(path.with_name("own"), os.O_RDWR | os.O_CREAT)
     os.dup2(own, number)
     recorder.disconnect()
@@ -156,7 +156,7 @@ recorder.disconnect()
     assert printed == ["3"]
 
 
-def test_a_redaction_that_forks_has_each_event_recorded_once(tmp_path: Path) -> None:
+def test_redaction_that_forks_records_each_event_once(tmp_path: Path) -> None:
     printed = run(
         """
 children = []

@@ -1,4 +1,4 @@
-"""Programs that are killed while they record."""
+"""Programs killed while they record."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ for number in itertools.count():
 
 @pytest.fixture
 def programs(tmp_path: Path) -> Iterator[list[tuple[Path, subprocess.Popen[str]]]]:
-    """Programs that record, and say what."""
+    """Programs that record, and print the number and time of each event."""
     started = []
     for number in range(PROGRAMS):
         path = tmp_path / f"{number}.jsonl"
@@ -47,15 +47,15 @@ def programs(tmp_path: Path) -> Iterator[list[tuple[Path, subprocess.Popen[str]]
         process.communicate()
 
 
-def test_a_kill_loses_at_most_the_last_second(programs: list[tuple[Path, subprocess.Popen[str]]]) -> None:
+def test_kill_loses_at_most_the_last_second(programs: list[tuple[Path, subprocess.Popen[str]]]) -> None:
     for place, (path, process) in enumerate(programs):
         assert process.stdout is not None
-        told, until = list[tuple[int, float]](), math.inf
+        printed, until = list[tuple[int, float]](), math.inf
         for line in process.stdout:
             number, at = line.split()
-            told.append((int(number), float(at)))
-            until = min(until, told[0][1] + 1.2 + place / 10)
-            if told[-1][1] > until:
+            printed.append((int(number), float(at)))
+            until = min(until, printed[0][1] + 1.2 + place / 10)
+            if printed[-1][1] > until:
                 break
         killed = time.time()
         process.kill()
@@ -64,11 +64,11 @@ def test_a_kill_loses_at_most_the_last_second(programs: list[tuple[Path, subproc
         recorded = [int(vars(message.event)["key"]) for message in Recording(path)]
 
         assert recorded == list(range(len(recorded)))
-        assert len(recorded) > max((number for number, at in told if at < killed - 1), default=0)
+        assert len(recorded) > max((number for number, at in printed if at < killed - 1), default=0)
         assert replay(path, EventManager(), math.inf).events == len(recorded)
 
 
-def test_recording_goes_on_after_a_kill(
+def test_recording_resumes_after_a_kill(
     programs: list[tuple[Path, subprocess.Popen[str]]], manager: EventManager
 ) -> None:
     path, process = programs[0]
@@ -84,7 +84,7 @@ def test_recording_goes_on_after_a_kill(
     assert [vars(message.event)["key"] for message in Recording(path)][-1] == "0000"
 
 
-def test_a_program_that_just_ends_loses_nothing(tmp_path: Path) -> None:
+def test_program_that_exits_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     program = BUSY.replace("itertools.count()", "range(100)")
 

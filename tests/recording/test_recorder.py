@@ -1,4 +1,4 @@
-"""What a recorder writes, where, and what becomes of full files."""
+"""The recorder: lines, files, rotation, errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "events.jsonl"
 
 
-def test_every_event_is_a_line(manager: EventManager, path: Path) -> None:
+def test_each_event_is_a_line(manager: EventManager, path: Path) -> None:
     with Recorder(path).connect(manager) as recorder:
         DictMemoryStore(name="archive", event_manager=manager).from_bytes("a", b"x")
         manager.emit(BaseEvent(word="hello"))
@@ -47,7 +47,7 @@ def test_every_event_is_a_line(manager: EventManager, path: Path) -> None:
     assert repr(recorder) == f"<Recorder of {str(path)!r}: 4 events, 0 lost>"
 
 
-def test_lines_are_there_while_it_goes_on(manager: EventManager, path: Path) -> None:
+def test_lines_are_written_while_connected(manager: EventManager, path: Path) -> None:
     with Recorder(path).connect(manager):
         emit(manager, 1)
         until(path.read_bytes)
@@ -55,7 +55,7 @@ def test_lines_are_there_while_it_goes_on(manager: EventManager, path: Path) -> 
         assert keys(path) == ["0000"]
 
 
-def test_only_the_user_can_read_it(manager: EventManager, path: Path) -> None:
+def test_file_is_private_to_the_user(manager: EventManager, path: Path) -> None:
     before = os.umask(0)
     try:
         Recorder(path).connect(manager).disconnect()
@@ -65,7 +65,7 @@ def test_only_the_user_can_read_it(manager: EventManager, path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_events_are_added_to_what_is_there(manager: EventManager, path: Path) -> None:
+def test_events_are_appended_to_an_existing_file(manager: EventManager, path: Path) -> None:
     for first in (0, 1):
         with Recorder(path).connect(manager):
             emit(manager, 1, first)
@@ -73,14 +73,14 @@ def test_events_are_added_to_what_is_there(manager: EventManager, path: Path) ->
     assert keys(path) == ["0000", "0001"]
 
 
-def test_what_is_told_is_up_to_the_codec(manager: EventManager, path: Path) -> None:
+def test_codec_is_used(manager: EventManager, path: Path) -> None:
     with Recorder(path, codec=EventCodec(keys=False)).connect(manager):
         emit(manager, 1)
 
     assert keys(path) == []
 
 
-def test_nothing_is_heard_after_the_end(manager: EventManager, path: Path) -> None:
+def test_nothing_is_recorded_after_disconnect(manager: EventManager, path: Path) -> None:
     recorder = Recorder(path).connect(manager)
     recorder.disconnect()
     recorder.disconnect()
@@ -90,7 +90,7 @@ def test_nothing_is_heard_after_the_end(manager: EventManager, path: Path) -> No
     assert not manager.has_listeners(BaseEvent)
 
 
-def test_a_recorder_can_be_connected_again(manager: EventManager, path: Path) -> None:
+def test_recorder_can_be_reconnected(manager: EventManager, path: Path) -> None:
     recorder = Recorder(path)
     for first in (0, 1):
         with recorder.connect(manager):
@@ -99,7 +99,7 @@ def test_a_recorder_can_be_connected_again(manager: EventManager, path: Path) ->
     assert keys(path) == ["0000", "0001"]
 
 
-def test_the_end_of_the_event_manager_loses_nothing(path: Path) -> None:
+def test_close_of_the_event_manager_loses_nothing(path: Path) -> None:
     manager = EventManager()
     with Recorder(path).connect(manager):
         emit(manager, 100)
@@ -107,7 +107,7 @@ def test_the_end_of_the_event_manager_loses_nothing(path: Path) -> None:
         until(lambda: len(lines(path)) == 100)
 
 
-def test_a_full_file_is_moved_aside_and_no_line_is_divided(manager: EventManager, path: Path) -> None:
+def test_full_file_is_rotated_between_lines(manager: EventManager, path: Path) -> None:
     with Recorder(path, max_bytes=1000, backups=3).connect(manager):
         emit(manager, 20)
 
@@ -119,7 +119,7 @@ def test_a_full_file_is_moved_aside_and_no_line_is_divided(manager: EventManager
     assert numbers[0] > 0
 
 
-def test_files_are_moved_aside_in_the_same_way_from_run_to_run(manager: EventManager, path: Path) -> None:
+def test_files_are_rotated_across_runs(manager: EventManager, path: Path) -> None:
     for number in range(4):
         with Recorder(path, max_bytes=1, backups=2).connect(manager):
             emit(manager, 1, number)
@@ -127,7 +127,7 @@ def test_files_are_moved_aside_in_the_same_way_from_run_to_run(manager: EventMan
     assert [keys(file) for file in Recording(path).files] == [["0001"], ["0002"], ["0003"]]
 
 
-def test_a_backup_that_is_gone_makes_room(manager: EventManager, path: Path) -> None:
+def test_rotation_stops_at_a_missing_backup(manager: EventManager, path: Path) -> None:
     for number in range(4):
         with Recorder(path, max_bytes=1, backups=3).connect(manager):
             emit(manager, 1, number)
@@ -139,14 +139,14 @@ def test_a_backup_that_is_gone_makes_room(manager: EventManager, path: Path) -> 
     assert [keys(file) for file in Recording(path).files] == [["0000"], ["0002"], ["0003"], ["0004"]]
 
 
-def test_without_backups_the_file_is_begun_anew(manager: EventManager, path: Path) -> None:
+def test_rotation_without_backups_replaces_the_file(manager: EventManager, path: Path) -> None:
     with Recorder(path, max_bytes=1, backups=0).connect(manager):
         emit(manager, 3)
 
     assert [keys(file) for file in Recording(path).files] == [["0002"]]
 
 
-def test_a_line_that_is_too_long_has_a_file_of_its_own(manager: EventManager, path: Path) -> None:
+def test_line_longer_than_max_bytes_has_its_own_file(manager: EventManager, path: Path) -> None:
     with Recorder(path, max_bytes=1000).connect(manager):
         for key in ("a", "b" * 2000, "c"):
             manager.emit(StoreSetEvent(store="a", key=key))
@@ -154,7 +154,7 @@ def test_a_line_that_is_too_long_has_a_file_of_its_own(manager: EventManager, pa
     assert [[key[0] for key in keys(file)] for file in Recording(path).files] == [["a"], ["b"], ["c"]]
 
 
-def test_half_a_line_of_a_killed_program_stays_at_the_end_of_its_file(manager: EventManager, path: Path) -> None:
+def test_incomplete_line_stays_the_last_of_its_file(manager: EventManager, path: Path) -> None:
     write(path, [1.0, 2.0], end=b'\n{"specversion":"1.0","id":"cut o')
     before = path.read_bytes()
 
@@ -167,7 +167,7 @@ def test_half_a_line_of_a_killed_program_stays_at_the_end_of_its_file(manager: E
     assert recording.skipped == 1
 
 
-def test_a_file_that_is_taken_away_is_made_again(manager: EventManager, path: Path) -> None:
+def test_removed_file_is_made_again(manager: EventManager, path: Path) -> None:
     with Recorder(path).connect(manager) as recorder:
         emit(manager, 1)
         until(lambda: recorder.recorded == 1)
@@ -181,7 +181,7 @@ def test_a_file_that_is_taken_away_is_made_again(manager: EventManager, path: Pa
     assert keys(path) == ["0002"]
 
 
-def test_one_file_has_one_recorder(manager: EventManager, path: Path) -> None:
+def test_second_recorder_of_a_file_raises_busy_error(manager: EventManager, path: Path) -> None:
     with Recorder(path).connect(manager):
         with pytest.raises(RecordingBusyError, match="is being recorded to by another recorder"):
             Recorder(path).connect(manager)
@@ -211,9 +211,9 @@ path = Path(sys.argv[1])
 file = LineFile(path, max_bytes=1, backups=1)
 file.open()
 child_is_done, parent_is_done = os.pipe(), os.pipe()
-for leaves in (True, False):  # the block in which the parent records
+for closes in (True, False):  # in the child
     if os.fork() == 0:
-        if leaves:
+        if closes:
             file.close()
         os.write(child_is_done[1], b"x")
         os.read(parent_is_done[0], 1)
@@ -227,7 +227,7 @@ os.wait(), os.wait()
 """
 
 
-def test_letting_go_of_a_file_twice_does_nothing(path: Path) -> None:
+def test_close_of_a_line_file_is_idempotent(path: Path) -> None:
     file = LineFile(path, max_bytes=1, backups=1)
     file.open()
     file.close()
@@ -236,21 +236,21 @@ def test_letting_go_of_a_file_twice_does_nothing(path: Path) -> None:
     assert path.exists()
 
 
-def test_forked_children_neither_keep_the_file_nor_let_others_have_it(path: Path) -> None:
+def test_forked_children_neither_keep_nor_release_the_lock(path: Path) -> None:
     command = [sys.executable, "-W", "error", "-c", FORKED, str(path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
 
 
-def test_a_path_that_cannot_be_written_is_an_error_at_once(manager: EventManager, tmp_path: Path) -> None:
+def test_unusable_path_raises_recording_file_error(manager: EventManager, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     os.mkfifo(tmp_path / "pipe")
     for name, reason in (
         ("missing/events.jsonl", "can't be recorded to: No such file or directory"),
         ("", "can't be recorded to: Is a directory"),
-        ("pipe", "is not a file"),
-        ("notes.txt", "has something else in it than events: choose another file"),
+        ("pipe", "can't be recorded to: it is not a file"),
+        ("notes.txt", "contains something else than events: choose another file"),
     ):
         with pytest.raises(RecordingFileError) as error:
             Recorder(tmp_path / name).connect(manager)
@@ -261,22 +261,22 @@ def test_a_path_that_cannot_be_written_is_an_error_at_once(manager: EventManager
     assert not manager.has_listeners(BaseEvent)
 
 
-def test_half_a_line_that_cannot_be_moved_aside_is_an_error_until_it_can(manager: EventManager, path: Path) -> None:
+def test_incomplete_file_that_cannot_be_rotated_raises_until_it_can(manager: EventManager, path: Path) -> None:
     path.write_bytes(b'{"half')
-    aside = path.with_name(f"{path.name}.1")
-    aside.mkdir()
+    backup = path.with_name(f"{path.name}.1")
+    backup.mkdir()
     recorder = Recorder(path, backups=1)
     for _ in range(2):
         with pytest.raises(RecordingFileError, match="can't be recorded to: Is a directory"):
             recorder.connect(manager)
-    aside.rmdir()
+    backup.rmdir()
     with recorder.connect(manager):
         emit(manager, 1)
 
     assert keys(path) == ["0000"]
 
 
-def test_a_closed_event_manager_leaves_the_file_to_others(path: Path, manager: EventManager) -> None:
+def test_connect_to_a_closed_event_manager_releases_the_file(path: Path, manager: EventManager) -> None:
     closed = EventManager()
     closed.close()
     with pytest.raises(ManagerClosedError):
@@ -300,7 +300,7 @@ def test_a_closed_event_manager_leaves_the_file_to_others(path: Path, manager: E
         {"interval": "1"},
     ],
 )
-def test_numbers_that_cannot_be_are_refused(path: Path, options: dict[str, Any]) -> None:
+def test_number_out_of_range_raises_value_error(path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         Recorder(path, **options)
 
@@ -309,7 +309,7 @@ def redact(key: str) -> str:
     return f"{1 / int(key):.1f}"
 
 
-def test_an_event_that_cannot_be_told_is_reported_and_the_others_are_recorded(
+def test_event_that_cannot_be_encoded_is_reported_and_others_are_recorded(
     manager: EventManager, recorder: EventRecorder, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Recorder(path, codec=EventCodec(keys=redact)).connect(manager) as recording:
@@ -322,7 +322,7 @@ def test_an_event_that_cannot_be_told_is_reported_and_the_others_are_recorded(
     assert "division by zero" in caplog.text
 
 
-def test_trouble_that_cannot_be_told_is_logged_and_goes_no_further(
+def test_listener_error_that_cannot_be_encoded_is_only_logged(
     manager: EventManager, recorder: EventRecorder, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Nameless:
@@ -337,9 +337,7 @@ def test_trouble_that_cannot_be_told_is_logged_and_goes_no_further(
     assert "Recorder._consume" in caplog.text
 
 
-def test_trouble_that_a_strict_manager_raises_again_does_not_end_the_recording(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_error_of_a_strict_manager_does_not_end_the_recording(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     def failing(_event: ListenerErrorEvent) -> None:
         raise RuntimeError
 
@@ -355,13 +353,13 @@ def test_trouble_that_a_strict_manager_raises_again_does_not_end_the_recording(
     assert "RuntimeError" in caplog.text
 
 
-def test_what_came_too_fast_is_counted_and_told_in_its_place(
+def test_overflow_is_counted_and_recorded_in_its_place(
     manager: EventManager, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("encore_storage.subscribers.sink.WAITING", 10)
     with Recorder(path, interval=1).connect(manager) as recording:
         emit(manager, 1)
-        until(lambda: recording.recorded == 1)  # and now it waits for a second
+        until(lambda: recording.recorded == 1)  # now it waits for a second
         emit(manager, 100, 1)
 
     (dropped,) = [message["data"] for message in lines(path) if message["type"] == "encore.events.dropped"]
@@ -370,14 +368,14 @@ def test_what_came_too_fast_is_counted_and_told_in_its_place(
     assert recording.lost == 90
 
 
-def test_what_another_recorder_has_lost_is_not_its_own(manager: EventManager, path: Path) -> None:
+def test_drops_of_another_recorder_are_not_its_own(manager: EventManager, path: Path) -> None:
     with Recorder(path).connect(manager) as recording:
         manager.emit(EventsDroppedEvent("another", queue="recorder", reason="disk", count=5))
 
     assert (recording.recorded, recording.lost) == (1, 0)
 
 
-def test_a_recorder_logs_nothing_where_all_is_well(
+def test_recorder_without_errors_logs_nothing(
     manager: EventManager, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG, "encore_events"), Recorder(path).connect(manager):
@@ -386,14 +384,14 @@ def test_a_recorder_logs_nothing_where_all_is_well(
     assert caplog.records == []
 
 
-def test_an_interrupted_end_leaves_the_file_to_the_thread_that_still_writes(
+def test_interrupted_disconnect_leaves_the_file_to_the_thread(
     manager: EventManager, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    may_go_on = threading.Event()
+    may_continue = threading.Event()
 
     class Slow(EventCodec):
         def encode(self, *arguments: Any, **options: Any) -> bytes:
-            assert may_go_on.wait(30)
+            assert may_continue.wait(30)
             return super().encode(*arguments, **options)
 
     def interrupted(event: threading.Event, timeout: float | None = None) -> bool:
@@ -408,7 +406,7 @@ def test_an_interrupted_end_leaves_the_file_to_the_thread_that_still_writes(
         patch.setattr(threading.Event, "wait", interrupted)
         with pytest.raises(KeyboardInterrupt):
             recorder.disconnect()
-    may_go_on.set()
+    may_continue.set()
     until(lambda: not any(thread.name == "encore-recorder" for thread in threading.enumerate()))
 
     assert keys(path) == ["0000", "0001", "0002"]
@@ -417,7 +415,7 @@ def test_an_interrupted_end_leaves_the_file_to_the_thread_that_still_writes(
     another.close()
 
 
-def test_where_there_can_be_no_thread_the_file_is_left_to_others(
+def test_connect_without_a_thread_releases_the_file(
     manager: EventManager, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def start(_thread: threading.Thread) -> None:

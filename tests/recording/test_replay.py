@@ -1,4 +1,4 @@
-"""Recordings that are read and emitted again."""
+"""Reading and replaying recordings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.recording.support import emit, write
 
 
 class Clock:
-    """A clock that only goes on while somebody sleeps."""
+    """A clock that only advances during `sleep`."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -44,7 +44,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("speed", "expected"), [(1, [0, 2, 2.5, 62.5]), (5, [0, 0.4, 0.5, 12.5]), (math.inf, [0] * 4)])
-def test_events_come_with_the_pauses_that_there_were(
+def test_events_have_their_original_pauses(
     manager: EventManager, path: Path, speed: float, expected: list[float]
 ) -> None:
     clock, at = Clock(), list[float]()
@@ -57,7 +57,7 @@ def test_events_come_with_the_pauses_that_there_were(
     assert replayed == Replayed(events=4, seconds=62.5, skipped=0)
 
 
-def test_listeners_that_take_their_time_delay_nothing_that_comes_later(manager: EventManager, path: Path) -> None:
+def test_slow_listener_delays_no_later_event(manager: EventManager, path: Path) -> None:
     clock, at = Clock(), list[float]()
 
     def slow(_event: StoreSetEvent) -> None:
@@ -72,7 +72,7 @@ def test_listeners_that_take_their_time_delay_nothing_that_comes_later(manager: 
     assert at == [0, 1.5, 10]
 
 
-def test_a_clock_that_was_set_back_makes_nobody_wait(manager: EventManager, path: Path) -> None:
+def test_clock_set_back_adds_no_pause(manager: EventManager, path: Path) -> None:
     clock, at = Clock(), list[float]()
     manager.connect(StoreSetEvent, lambda _: at.append(clock()))
     write(path, [1000, 500, 1001])
@@ -81,7 +81,7 @@ def test_a_clock_that_was_set_back_makes_nobody_wait(manager: EventManager, path
     assert at == [0, 0, 1]
 
 
-def test_events_have_the_times_that_they_had(manager: EventManager, recorder: EventRecorder, path: Path) -> None:
+def test_event_has_recorded_at_and_a_source(manager: EventManager, recorder: EventRecorder, path: Path) -> None:
     write(path, [1000.25])
 
     replay(path, manager)
@@ -90,16 +90,14 @@ def test_events_have_the_times_that_they_had(manager: EventManager, recorder: Ev
     assert (vars(event)["recorded_at"], event.source.name) == (1000.25, "a")
 
 
-def test_a_message_without_a_time_is_emitted_at_once(
-    manager: EventManager, recorder: EventRecorder, path: Path
-) -> None:
+def test_message_without_time_is_emitted_at_once(manager: EventManager, recorder: EventRecorder, path: Path) -> None:
     path.write_text('{"specversion":"1.0","id":"1","source":"/a","type":"acme.new"}\n')
 
     assert replay(path, manager) == (1, 0.0, 0)
     assert isinstance(recorder.events[0], GenericEvent)
 
 
-def test_what_a_replay_emits_can_be_recorded_with_its_times(manager: EventManager, path: Path) -> None:
+def test_recorded_replay_has_the_original_times(manager: EventManager, path: Path) -> None:
     write(path, [1000.25, 1001])
     other = path.with_name("other.jsonl")
 
@@ -109,7 +107,7 @@ def test_what_a_replay_emits_can_be_recorded_with_its_times(manager: EventManage
     assert [message.time for message in Recording(other)] == [1000.25, 1001]
 
 
-def test_a_program_has_its_own_events_back(manager: EventManager, recorder: EventRecorder, path: Path) -> None:
+def test_custom_events_are_decoded_with_a_codec(manager: EventManager, recorder: EventRecorder, path: Path) -> None:
     codec = EventCodec(types={"acme.opened": Opened})
     with Recorder(path, codec=codec).connect(manager):
         manager.emit(Opened(door="front"))
@@ -120,11 +118,11 @@ def test_a_program_has_its_own_events_back(manager: EventManager, recorder: Even
     assert recorder.one(Opened).door == "front"
 
 
-def test_files_that_were_moved_aside_come_first(manager: EventManager, recorder: EventRecorder, path: Path) -> None:
+def test_backups_come_first(manager: EventManager, recorder: EventRecorder, path: Path) -> None:
     for number in range(12):
         write(path.with_name(f"events.jsonl.{number}") if number else path, [1000.0 - number])
-    for stranger in ("bak", "0", "01", "20261124", "1000", "\u0661"):
-        path.with_name(f"events.jsonl.{stranger}").write_text("no recording")
+    for suffix in ("bak", "0", "01", "20261124", "1000", "\u0661"):
+        path.with_name(f"events.jsonl.{suffix}").write_text("no recording")
 
     replay(path, manager, math.inf)
 
@@ -134,7 +132,7 @@ def test_files_that_were_moved_aside_come_first(manager: EventManager, recorder:
     assert repr(Recording(path)) == f"<Recording of {str(path)!r}>"
 
 
-def test_a_recorder_may_go_on_meanwhile(manager: EventManager, path: Path) -> None:
+def test_recorder_may_continue_while_a_recording_is_read(manager: EventManager, path: Path) -> None:
     with Recorder(path, max_bytes=1).connect(manager):
         emit(manager, 3)
     seen = list[str]()
@@ -146,9 +144,7 @@ def test_a_recorder_may_go_on_meanwhile(manager: EventManager, path: Path) -> No
     assert seen == ["0000", "0001", "0002"]
 
 
-def test_files_that_are_moved_while_they_are_opened_are_opened_again(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_rotated_while_being_opened_are_opened_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [EventCodec().encode(StoreSetEvent(store="a", key=str(number))) + b"\n" for number in range(10)]
     file = LineFile(path, max_bytes=2 * len(lines[0]), backups=5)
     file.open()
@@ -169,7 +165,7 @@ def test_files_that_are_moved_while_they_are_opened_are_opened_again(
     file.close()
 
 
-def test_a_moment_without_any_file_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_moment_without_a_file_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     line = write(path, [1.0]).read_bytes()
     pauses: list[float] = []
 
@@ -179,19 +175,19 @@ def test_a_moment_without_any_file_is_waited_for(path: Path, monkeypatch: pytest
             path.unlink()  # as a recorder without backups does
         return opened
 
-    def begin_anew(seconds: float) -> None:
+    def recreate(seconds: float) -> None:
         pauses.append(seconds)
         if len(pauses) == 3:
             path.write_bytes(line)
 
     open_ = Recording._open
     monkeypatch.setattr(Recording, "_open", open_meanwhile)
-    monkeypatch.setattr("encore_storage.recording.recording.time.sleep", begin_anew)
+    monkeypatch.setattr("encore_storage.recording.recording.time.sleep", recreate)
 
     assert [message.time for message in Recording(path)] == [1.0]
 
 
-def test_files_that_never_stay_are_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_rotated_for_ever_raise_recording_file_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = LineFile(write(path, [1.0]), max_bytes=1, backups=1)
     file.open()
     line = path.read_bytes()
@@ -208,7 +204,7 @@ def test_files_that_never_stay_are_told(path: Path, monkeypatch: pytest.MonkeyPa
     file.close()
 
 
-def test_what_begins_with_something_else_is_no_event(path: Path) -> None:
+def test_first_line_that_is_no_json_object_is_malformed(path: Path) -> None:
     path.write_bytes(b"hello")
 
     with pytest.raises(MalformedRecordingError, match="line 1 of"):
@@ -216,25 +212,25 @@ def test_what_begins_with_something_else_is_no_event(path: Path) -> None:
 
 
 @pytest.mark.parametrize("tail", [b'{"specversion":"1.', b"\x00" * 1000, b"{"])
-def test_half_a_line_at_the_end_is_skipped_and_counted(manager: EventManager, path: Path, tail: bytes) -> None:
+def test_incomplete_last_line_is_skipped_and_counted(manager: EventManager, path: Path, tail: bytes) -> None:
     write(path, [1000, 1001], end=b"\n" + tail)
 
     assert replay(path, manager, math.inf) == (2, 1.0, 1)
 
 
-def test_a_whole_line_that_lacks_its_newline_is_an_event(manager: EventManager, path: Path) -> None:
+def test_complete_last_line_without_newline_is_an_event(manager: EventManager, path: Path) -> None:
     write(path, [1000, 1001], end=b"")
 
     assert replay(path, manager, math.inf) == (2, 1.0, 0)
 
 
-def test_blank_lines_are_nothing(manager: EventManager, path: Path) -> None:
+def test_blank_lines_are_skipped(manager: EventManager, path: Path) -> None:
     write(path, [1000], end=b"\n\n \r\n")
 
     assert replay(path, manager) == (1, 0.0, 0)
 
 
-def test_a_malformed_line_is_named_and_what_came_before_it_was_emitted(
+def test_malformed_line_is_named_after_earlier_events_were_emitted(
     manager: EventManager, recorder: EventRecorder, path: Path
 ) -> None:
     write(path, [1000, 1001], end=b'\n{"specversion":"0.3"}\n')
@@ -249,7 +245,7 @@ def test_a_malformed_line_is_named_and_what_came_before_it_was_emitted(
     assert len(recorder.events) == 2
 
 
-def test_a_recording_that_cannot_be_read_is_an_error(manager: EventManager, path: Path) -> None:
+def test_unreadable_recording_raises_recording_file_error(manager: EventManager, path: Path) -> None:
     (path.parent / "directory").mkdir()
     for place, reason in (
         (path, "can't be read: there is no such file"),
@@ -262,12 +258,12 @@ def test_a_recording_that_cannot_be_read_is_an_error(manager: EventManager, path
 
 
 @pytest.mark.parametrize("speed", [0, -1, math.nan])
-def test_a_speed_is_a_thousandth_at_least(manager: EventManager, path: Path, speed: float) -> None:
+def test_speed_below_the_minimum_raises_value_error(manager: EventManager, path: Path, speed: float) -> None:
     with pytest.raises(ValueError, match=r"speed must be a number of at least 0\.001, not"):
         replay(path, manager, speed)
 
 
-def test_an_interrupt_ends_it(manager: EventManager, recorder: EventRecorder, path: Path) -> None:
+def test_interrupt_ends_the_replay(manager: EventManager, recorder: EventRecorder, path: Path) -> None:
     def interrupted(_seconds: float) -> Any:
         raise KeyboardInterrupt
 

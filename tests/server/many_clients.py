@@ -1,7 +1,7 @@
-"""A program that is many clients of one event stream at once, some of which never read; counts what arrives.
+"""A program with many clients of one event stream, some of which never read; it counts what arrives.
 
-Says on stdout, a line of JSON each: when all are connected; and what each client has got, once each has met the last
-event or was told of a gap up to it.
+It prints two lines of JSON: one when all clients are connected, and the counts of each client once all have read the
+last event.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from dataclasses import dataclass
 
 @dataclass
 class Count:
-    """What one client has got."""
+    """The messages that one client has received."""
 
     events: int = 0
     gaps: int = 0
 
 
 class Reader(asyncio.Protocol):
-    """One client; it knows an event by its type, a gap by its name, and the last one by its word."""
+    """A client that counts events and gaps until the event with the word 'last'."""
 
     def __init__(self, host: str, connected: asyncio.Barrier, finished: asyncio.Future[Count]) -> None:
         self._host = host

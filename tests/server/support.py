@@ -1,4 +1,4 @@
-"""What the tests of the server share: the real server, asked over real sockets."""
+"""Helpers to run the real server and to request it over real sockets."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ from encore_storage.server.serving import Server
 
 T = TypeVar("T")
 
+TOKEN = "correct-horse-battery-staple"
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'"
+PATHS = ["/", "/events", "/api/operations", "/metrics", "/page/index.html", "/page/app.js"]
+
 LONG = 30.0
-"""Seconds that a test waits for another thread: never spent, unless it fails."""
+"""Seconds that a test waits for another thread before it fails."""
 
 
-class Answer(NamedTuple):
-    """What a server has answered."""
+class Response(NamedTuple):
+    """A response of the server."""
 
     status: int
     headers: Mapping[str, str]
@@ -32,12 +36,12 @@ class Answer(NamedTuple):
 
     @property
     def error(self) -> str:
-        """The sentence of a refusal."""
+        """The message of an error response."""
         return str(self.json["error"])
 
 
 class Message(NamedTuple):
-    """One message of an event stream, read by the rules of the HTML standard."""
+    """A message of an event stream, parsed by the rules of the HTML standard."""
 
     event: str
     id: str
@@ -48,32 +52,32 @@ class Message(NamedTuple):
         return json.loads(self.data)
 
 
-def ask(page: str, path: str, *, method: str = "GET", headers: Mapping[str, str] | None = None) -> Answer:
-    """What the server whose page is there answers; headers may replace those that are usual."""
+def fetch(page: str, path: str, *, method: str = "GET", headers: Mapping[str, str] | None = None) -> Response:
+    """Return the server's response; `headers` override the default ones."""
     place = urlsplit(page)
     connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=LONG)
     try:
-        given = {"Host": place.netloc, **(headers or {})}
+        sent = {"Host": place.netloc, **(headers or {})}
         connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-        for name, value in given.items():
+        for name, value in sent.items():
             connection.putheader(name, value)
         connection.endheaders()
         response = connection.getresponse()
-        return Answer(response.status, dict(response.headers.items()), response.read().decode())
+        return Response(response.status, dict(response.headers.items()), response.read().decode())
     finally:
         connection.close()
 
 
 class Client:
-    """Somebody who reads an event stream, for a block.
+    """A client of an event stream; a context manager.
 
     Attributes:
-        status: of the answer.
-        headers: of the answer.
+        status: the status of the response.
+        headers: the headers of the response.
     """
 
     def __init__(self, page: str, path: str, headers: Mapping[str, str] | None = None) -> None:
-        """Ask for the stream, and wait for the beginning of the answer."""
+        """Request the stream, and wait for the headers of the response."""
         place = urlsplit(page)
         self._connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=LONG)
         self._connection.request("GET", path, headers=dict(headers or {}))
@@ -91,12 +95,12 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._connection.close()
         self._response.close()
 
     def messages(self) -> Iterator[Message]:
-        """The messages, until the stream ends."""
+        """Yield the messages until the stream ends."""
         event, data = "message", list[str]()
         for raw in self._response:
             line = raw.decode().rstrip("\n")
@@ -117,20 +121,20 @@ class Client:
             elif name == "retry":
                 self.retry = int(value)
             else:
-                raise AssertionError(f"no field of an event stream: {line!r}")
+                raise AssertionError(f"unknown field of an event stream: {line!r}")
 
     def next(self) -> Message:
-        """The next message."""
+        """Return the next message."""
         return next(self.messages())
 
     def take(self, count: int) -> list[Message]:
-        """The next messages."""
+        """Return the next messages."""
         return [self.next() for _ in range(count)]
 
 
 @contextmanager
 def serving(app: Any, host: str = "127.0.0.1", port: int = 0) -> Iterator[Server]:
-    """The application, served for a block."""
+    """Serve the application for a block."""
     server = Server(app, host, port)
     try:
         yield server
@@ -140,9 +144,9 @@ def serving(app: Any, host: str = "127.0.0.1", port: int = 0) -> Iterator[Server
 
 
 def until(condition: Callable[[], T], timeout: float = LONG) -> T:
-    """What the condition gives as soon as that is true."""
+    """Wait until the condition is true, and return its result."""
     deadline = time.monotonic() + timeout
     while not (found := condition()):
-        assert time.monotonic() < deadline, "it never came true"
+        assert time.monotonic() < deadline, "the condition never became true"
         threading.Event().wait(0.005)
     return found

@@ -1,4 +1,4 @@
-"""What is told of what goes on: /api/operations, the summaries, the metrics, the health."""
+"""The API: /api/operations, the summaries, the metrics and the health."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from encore_events import BaseEvent, EventManager
 from encore_storage import DictMemoryStore
 from encore_storage.observing.progress import StoreProgressManager
 from encore_storage.server import EventFeed, create_app
-from tests.server.support import Client, ask, serving, until
+from tests.server.support import Client, fetch, serving, until
 
 
 class DiskFullError(Exception):
@@ -21,17 +21,17 @@ class DiskFullError(Exception):
 
 
 def operations(page: str, count: int, query: str = "") -> Any:
-    """What the API tells once it has counted that many operations."""
-    until(lambda: ask(page, "/api/operations").json["totals"]["operations"] >= count)
-    return ask(page, f"/api/operations{query}").json
+    """Return the response once the server has counted that many operations."""
+    until(lambda: fetch(page, "/api/operations").json["totals"]["operations"] >= count)
+    return fetch(page, f"/api/operations{query}").json
 
 
-def test_what_has_ended_is_counted_and_told_newest_first(page: str, store: DictMemoryStore) -> None:
+def test_operations_lists_totals_and_recent_operations_newest_first(page: str, store: DictMemoryStore) -> None:
     store.from_bytes("a", b"hello")
     store.to_bytes("a")
-    told = operations(page, 2)
+    response = operations(page, 2)
 
-    assert told["totals"] == {
+    assert response["totals"] == {
         "operations": 2,
         "cancelled": 0,
         "errors": 0,
@@ -41,19 +41,19 @@ def test_what_has_ended_is_counted_and_told_newest_first(page: str, store: DictM
         "rollbacks": 0,
         "missed": 0,
     }
-    assert [one["operation"] for one in told["recent"]] == ["get", "set"]
-    assert told["stores"] == ["archive"]
-    assert told["failures"] == []
+    assert [one["operation"] for one in response["recent"]] == ["get", "set"]
+    assert response["stores"] == ["archive"]
+    assert response["failures"] == []
 
 
-def test_failures_are_told_with_their_errors(page: str, store: DictMemoryStore) -> None:
+def test_operations_lists_failures_with_their_errors(page: str, store: DictMemoryStore) -> None:
     with pytest.raises(DiskFullError), store.transaction("import"):
         store.from_bytes("a", b"1")
         raise DiskFullError("the disk is full")
     with pytest.raises(TypeError):
         store.set_metadata("a", {"bad": object()})
-    told = operations(page, 2)
-    failed, rolled_back = told["failures"]
+    response = operations(page, 2)
+    failed, rolled_back = response["failures"]
 
     assert rolled_back["what"] == "transaction"
     assert rolled_back["outcome"] == "rolled_back"
@@ -63,60 +63,58 @@ def test_failures_are_told_with_their_errors(page: str, store: DictMemoryStore) 
     assert failed["error_type"] == "invalid"
 
 
-def test_what_is_in_flight_is_told_with_its_age_and_size(
-    page: str, store: DictMemoryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_operations_lists_what_is_in_flight(page: str, store: DictMemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StoreProgressManager, "min_interval", 0)
     store.from_bytes("a", b"x" * 1000)
     with store.transaction("import"), store.get_data("a") as data:
         data.read(10)
         data.read(10)
-        told = ask(page, "/api/operations").json
-        (one,) = told["in_flight"]
-        (transaction,) = told["transactions_in_flight"]
+        response = fetch(page, "/api/operations").json
+        (one,) = response["in_flight"]
+        (transaction,) = response["transactions_in_flight"]
 
     assert (one["operation"], one["key"], one["expected"], one["direction"]) == ("get", "a", 1000, "read")
     assert one["age"] >= 0
     assert transaction["notes"] == "import"
     assert transaction["transaction_id"] == one["transaction_id"]
-    assert ask(page, "/api/operations").json["in_flight"] == []
-    assert ask(page, "/api/operations").json["transactions_in_flight"] == []
+    assert fetch(page, "/api/operations").json["in_flight"] == []
+    assert fetch(page, "/api/operations").json["transactions_in_flight"] == []
 
 
-def test_stores_can_be_asked_for_by_name(page: str, store: DictMemoryStore, manager: EventManager) -> None:
+def test_operations_filters_by_store(page: str, store: DictMemoryStore, manager: EventManager) -> None:
     store.from_bytes("a", b"1")
     DictMemoryStore(name="other", event_manager=manager).from_bytes("b", b"22")
 
-    told = operations(page, 2, "?store=other")
+    response = operations(page, 2, "?store=other")
 
-    assert told["totals"]["written"] == 2
-    assert [one["store"] for one in told["recent"]] == ["other"]
-    assert told["stores"] == ["archive", "other"]
+    assert response["totals"]["written"] == 2
+    assert [one["store"] for one in response["recent"]] == ["other"]
+    assert response["stores"] == ["archive", "other"]
 
 
-def test_a_summary_begins_with_the_history_and_goes_on_each_second(page: str, store: DictMemoryStore) -> None:
+def test_summary_stream_starts_with_the_history_and_continues_each_second(page: str, store: DictMemoryStore) -> None:
     store.from_bytes("a", b"hello")
     operations(page, 1)
 
     with Client(page, "/events?view=summary") as client:
         history, *summaries = client.take(3)
-        told = [history.json, *(message.json for message in summaries)]
+        read = [history.json, *(message.json for message in summaries)]
         store.to_bytes("a")
-        while "get" not in [one["operation"] for one in told[-1]["recent"]]:
-            told.append(client.next().json)
-        while sum(sum(one["seconds"]["operations"]) for one in told) < 2:
-            told.append(client.next().json)
+        while "get" not in [one["operation"] for one in read[-1]["recent"]]:
+            read.append(client.next().json)
+        while sum(sum(one["seconds"]["operations"]) for one in read) < 2:
+            read.append(client.next().json)
 
     assert history.event == "history"
     assert {message.event for message in summaries} == {"summary"}
     assert history.json["totals"]["written"] == 5
     assert [one["operation"] for one in history.json["recent"]] == ["set"]
-    assert told[-1]["totals"]["operations"] == 2
-    times = [time for one in told for time in one["seconds"]["time"]]
+    assert read[-1]["totals"]["operations"] == 2
+    times = [time for one in read for time in one["seconds"]["time"]]
     assert times == sorted(set(times))
 
 
-def test_a_summary_can_be_of_one_store(page: str, store: DictMemoryStore, manager: EventManager) -> None:
+def test_summary_filters_by_store(page: str, store: DictMemoryStore, manager: EventManager) -> None:
     store.from_bytes("a", b"hello")
     DictMemoryStore(name="other", event_manager=manager).from_bytes("b", b"22")
     operations(page, 2)
@@ -128,7 +126,7 @@ def test_a_summary_can_be_of_one_store(page: str, store: DictMemoryStore, manage
     assert [one["key"] for one in history["recent"]] == ["b"]
 
 
-def test_a_summary_that_goes_on_tells_what_was_missed(manager: EventManager) -> None:
+def test_resumed_summary_starts_with_a_gap(manager: EventManager) -> None:
     feed = EventFeed(capacity=10).connect(manager)
     store = DictMemoryStore(event_manager=manager)
     with serving(create_app(feed=feed)) as server:
@@ -145,7 +143,7 @@ def test_a_summary_that_goes_on_tells_what_was_missed(manager: EventManager) -> 
     feed.disconnect()
 
 
-def test_a_summary_after_a_restart_tells_of_that_alone(manager: EventManager) -> None:
+def test_resumed_summary_after_a_restart_has_one_gap(manager: EventManager) -> None:
     feed = EventFeed(capacity=10).connect(manager)
     for number in range(20):
         manager.emit(BaseEvent(number=number))
@@ -161,11 +159,11 @@ def test_a_summary_after_a_restart_tells_of_that_alone(manager: EventManager) ->
     feed.disconnect()
 
 
-def test_metrics_come_in_both_formats(page: str, store: DictMemoryStore) -> None:
+def test_metrics_are_served_in_both_formats(page: str, store: DictMemoryStore) -> None:
     store.from_bytes("a", b"hello")
 
-    plain = ask(page, "/metrics")
-    modern = ask(page, "/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    plain = fetch(page, "/metrics")
+    modern = fetch(page, "/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
 
     assert plain.headers["content-type"].startswith("text/plain")
     assert modern.headers["content-type"].startswith("application/openmetrics-text")
@@ -175,19 +173,19 @@ def test_metrics_come_in_both_formats(page: str, store: DictMemoryStore) -> None
         assert [one.value for one in moved] == [5]
 
 
-def test_single_metrics_can_be_asked_for(page: str, store: DictMemoryStore) -> None:
+def test_metrics_can_be_restricted_by_name(page: str, store: DictMemoryStore) -> None:
     store.from_bytes("a", b"hello")
 
-    text = ask(page, "/metrics?name[]=encore_storage_store_info").text
+    text = fetch(page, "/metrics?name[]=encore_storage_store_info").text
 
     assert {family.name for family in parse_text(text)} == {"encore_storage_store_info"}
 
 
-def test_health_says_that_it_is_there(page: str) -> None:
-    assert ask(page, "/healthz").json == {"status": "ok"}
+def test_health_is_ok(page: str) -> None:
+    assert fetch(page, "/healthz").json == {"status": "ok"}
 
 
-def test_redacted_keys_are_told_nowhere(manager: EventManager) -> None:
+def test_hidden_keys_appear_nowhere(manager: EventManager) -> None:
     feed = EventFeed(keys=False).connect(manager)
     store = DictMemoryStore(event_manager=manager)
     with serving(create_app(feed=feed)) as server, Client(server.address, "/events") as client:
@@ -197,14 +195,14 @@ def test_redacted_keys_are_told_nowhere(manager: EventManager) -> None:
         until(lambda: feed.activity.failures.total)
         store.from_bytes("secret/key", b"1")
         with store.transaction("secret notes"), store.get_data("secret/key"):
-            told = ask(server.address, "/api/operations").text
+            operations_text = fetch(server.address, "/api/operations").text
         events = "".join(message.data for message in client.take(6))
 
-    assert "secret" not in told + events
+    assert "secret" not in operations_text + events
     feed.disconnect()
 
 
-def test_a_redaction_that_fails_hides_the_key_and_is_logged_once(
+def test_failing_redaction_hides_the_key_and_is_logged_once(
     manager: EventManager, caplog: pytest.LogCaptureFixture
 ) -> None:
     def redact(key: str) -> str:
@@ -214,8 +212,8 @@ def test_a_redaction_that_fails_hides_the_key_and_is_logged_once(
     DictMemoryStore(event_manager=manager).set("secret", (io.BytesIO(b"1"), {}))
     with serving(create_app(feed=feed)) as server:
         until(lambda: feed.ring.last == 3)
-        told = ask(server.address, "/api/operations").json
+        response = fetch(server.address, "/api/operations").json
 
-    assert told["recent"][0]["key"] == "(hidden)"
+    assert response["recent"][0]["key"] == "(hidden)"
     assert [record.name for record in caplog.records] == ["encore_storage"]
     feed.disconnect()

@@ -1,4 +1,4 @@
-"""Subscribing from outside: what a client of /events reads, and where it goes on."""
+"""The event stream of /events, and how clients resume it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from encore_storage.recording import Recorder, Recording, replay
 from encore_storage.server import EventFeed, create_app, ticker
 from encore_storage.server import sse as module
 from encore_storage.server.query import Position, Query
-from tests.server.support import Client, ask, serving, until
+from tests.server.support import Client, fetch, serving, until
 
 ENDED = "encore.storage.operation.ended"
 
@@ -30,9 +30,9 @@ def types(client: Client, count: int) -> list[str]:
     return [message.json["type"] for message in client.take(count)]
 
 
-def test_a_client_reads_what_happens_from_now_on(page: str, store: DictMemoryStore) -> None:
+def test_stream_starts_with_the_next_event(page: str, store: DictMemoryStore) -> None:
     store.from_bytes("before", b"1")
-    until(lambda: ask(page, "/api/operations").json["totals"]["operations"])
+    until(lambda: fetch(page, "/api/operations").json["totals"]["operations"])
 
     with Client(page, "/events") as client:
         store.from_bytes("a", b"hello")
@@ -61,7 +61,7 @@ def test_a_client_reads_what_happens_from_now_on(page: str, store: DictMemorySto
         ("type=*.set&type=*.deleted&store=other", ["encore.storage.key.set"]),
     ],
 )
-def test_a_client_reads_only_what_it_asked_for(
+def test_stream_filters_by_query(
     page: str, store: DictMemoryStore, manager: EventManager, query: str, expected: list[str]
 ) -> None:
     with Client(page, f"/events?{query}") as client:
@@ -79,7 +79,7 @@ def test_a_client_reads_only_what_it_asked_for(
     assert read == expected
 
 
-def test_a_client_goes_on_after_the_last_event_that_it_saw(page: str, store: DictMemoryStore) -> None:
+def test_last_event_id_resumes_after_that_event(page: str, store: DictMemoryStore) -> None:
     with Client(page, "/events?type=*.set") as client:
         store.from_bytes("a", b"1")
         last = client.next()
@@ -92,7 +92,7 @@ def test_a_client_goes_on_after_the_last_event_that_it_saw(page: str, store: Dic
     assert keys == ["b", "c"]
 
 
-def test_since_begins_in_the_past(page: str, store: DictMemoryStore) -> None:
+def test_since_a_time_starts_in_the_past(page: str, store: DictMemoryStore) -> None:
     store.from_bytes("a", b"1")
     middle = time.time()
     store.from_bytes("b", b"2")
@@ -102,22 +102,20 @@ def test_since_begins_in_the_past(page: str, store: DictMemoryStore) -> None:
             assert [message.json["data"]["key"] for message in client.take(len(keys))] == keys
 
 
-def test_an_event_has_the_same_id_in_events_on_the_page_and_in_a_recording(
+def test_event_has_one_id_in_stream_list_and_recording(
     manager: EventManager, page: str, store: DictMemoryStore, tmp_path: Path
 ) -> None:
     path = tmp_path / "events.jsonl"
     with Client(page, "/events") as client, Recorder(path).connect(manager):
         store.from_bytes("a", b"1")
         streamed = [message.json["id"] for message in client.take(3)]
-    (listed,) = ask(page, "/api/operations").json["recent"]
+    (listed,) = fetch(page, "/api/operations").json["recent"]
 
     assert [message.id for message in Recording(path)] == streamed
     assert listed["id"] == streamed[1]
 
 
-def test_a_replayed_event_keeps_its_id(
-    manager: EventManager, page: str, recorder: EventRecorder, tmp_path: Path
-) -> None:
+def test_replayed_event_keeps_its_id(manager: EventManager, page: str, recorder: EventRecorder, tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     with Recorder(path).connect(original := EventManager()):
         DictMemoryStore(event_manager=original).from_bytes("a", b"1")
@@ -126,13 +124,13 @@ def test_a_replayed_event_keeps_its_id(
     with Client(page, "/events") as client:
         replay(path, manager, math.inf)
         assert [message.json["id"] for message in client.take(3)] == recorded
-    (listed,) = ask(page, "/api/operations").json["recent"]
+    (listed,) = fetch(page, "/api/operations").json["recent"]
 
     assert listed["id"] == recorded[1]
     assert [id_of(event) for event in recorder.events] == recorded
 
 
-def test_since_the_id_of_an_event_begins_after_it(page: str, store: DictMemoryStore) -> None:
+def test_since_an_event_id_starts_after_that_event(page: str, store: DictMemoryStore) -> None:
     with Client(page, "/events?type=*.set") as client:
         store.from_bytes("a", b"1")
         store.from_bytes("b", b"2")
@@ -146,7 +144,7 @@ def test_since_the_id_of_an_event_begins_after_it(page: str, store: DictMemorySt
         assert [message.json["data"]["key"] for message in others] == ["a", "b"]
 
 
-def test_what_the_ring_has_no_more_is_told_as_a_gap(manager: EventManager) -> None:
+def test_overwritten_events_are_reported_as_a_gap(manager: EventManager) -> None:
     feed = EventFeed(capacity=10).connect(manager)
     with serving(create_app(feed=feed)) as server:
         for number in range(25):
@@ -163,7 +161,7 @@ def test_what_the_ring_has_no_more_is_told_as_a_gap(manager: EventManager) -> No
     feed.disconnect()
 
 
-def test_a_time_before_all_that_is_held_is_told_as_an_unknown_gap(manager: EventManager) -> None:
+def test_since_a_time_before_the_ring_starts_with_an_unknown_gap(manager: EventManager) -> None:
     feed = EventFeed(capacity=10).connect(manager)
     with serving(create_app(feed=feed)) as server:
         for number in range(25):
@@ -178,7 +176,7 @@ def test_a_time_before_all_that_is_held_is_told_as_an_unknown_gap(manager: Event
     feed.disconnect()
 
 
-def test_an_id_of_another_run_is_told_as_a_restart(page: str, store: DictMemoryStore) -> None:
+def test_id_of_another_run_is_reported_as_a_restart(page: str, store: DictMemoryStore) -> None:
     store.from_bytes("a", b"1")
 
     with Client(page, "/events?type=*.set", {"Last-Event-ID": "00000000-7"}) as client:
@@ -188,15 +186,15 @@ def test_an_id_of_another_run_is_told_as_a_restart(page: str, store: DictMemoryS
     assert changed.json["data"]["key"] == "a"
 
 
-def test_an_id_that_has_not_come_yet_waits_for_what_comes(page: str, store: DictMemoryStore) -> None:
-    run = ask(page, "/api/operations").json["last_event_id"].partition("-")[0]
+def test_future_id_resumes_with_the_next_event(page: str, store: DictMemoryStore) -> None:
+    run = fetch(page, "/api/operations").json["last_event_id"].partition("-")[0]
 
     with Client(page, "/events?type=*.set", {"Last-Event-ID": f"{run}-999"}) as client:
         store.from_bytes("a", b"1")
         assert client.next().json["data"]["key"] == "a"
 
 
-def test_a_client_that_waits_hears_that_the_connection_lives(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_stream_sends_heartbeats(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.0)
 
     with Client(page, "/events?type=nothing") as client:
@@ -207,10 +205,8 @@ def test_a_client_that_waits_hears_that_the_connection_lives(page: str, monkeypa
     assert line == b": still here\n"
 
 
-def test_little_is_kept_of_what_single_clients_were_given(
-    manager: EventManager, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_MOST_SHARED", 100_000)
+def test_cache_of_shared_messages_is_bounded(manager: EventManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_CACHE", 100_000)
     feed = EventFeed(capacity=1000).connect(manager)
     for number in range(1000):
         manager.emit(BaseEvent(number=number, text="x" * 100))
@@ -229,12 +225,12 @@ def test_little_is_kept_of_what_single_clients_were_given(
     lengths = [asyncio.run(catch_up(number)) for number in range(20)]
 
     assert min(lengths) > 200_000
-    assert sum(len(piece.text) for piece in streams._made.values()) < 200_000
+    assert sum(len(piece.text) for piece in streams._cache.values()) < 200_000
     feed.disconnect()
 
 
 @pytest.mark.parametrize("capacity", [1, 9, 10])
-def test_nothing_is_said_each_time_that_nothing_has_happened(capacity: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tick_without_events_sends_nothing(capacity: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ticker, "IDLE_SECONDS", 0.0)
     feed = EventFeed(capacity=capacity)
     ticks = ticker.Ticker(lambda: feed.ring.last)
@@ -252,11 +248,11 @@ def test_nothing_is_said_each_time_that_nothing_has_happened(capacity: int, monk
     assert [piece[:6] for piece in asyncio.run(run())] == [b"retry:"]
 
 
-def test_a_client_that_reads_nothing_is_not_waited_for(manager: EventManager) -> None:
+def test_slow_client_continues_after_a_gap(manager: EventManager) -> None:
     feed = EventFeed(capacity=500).connect(manager)
     text = "x" * 10_000
     with serving(create_app(feed=feed)) as server, Client(server.address, "/events") as client:
-        first_round = 4_000  # 40 MB: more than all buffers on the way to the client hold
+        first_round = 4_000  # 40 MB: more than all buffers on the way to the client
         for number in range(first_round):
             manager.emit(BaseEvent(number=number, text=text))
         until(lambda: feed.ring.last == first_round)
@@ -275,7 +271,7 @@ def test_a_client_that_reads_nothing_is_not_waited_for(manager: EventManager) ->
     feed.disconnect()
 
 
-def test_the_end_of_the_server_ends_the_streams(manager: EventManager, feed: EventFeed) -> None:
+def test_closing_the_server_ends_the_streams(manager: EventManager, feed: EventFeed) -> None:
     with serving(create_app(feed=feed)) as server:
         client = Client(server.address, "/events")
 
@@ -283,7 +279,7 @@ def test_the_end_of_the_server_ends_the_streams(manager: EventManager, feed: Eve
     client.close()
 
 
-def test_a_server_that_comes_back_goes_on_where_it_was(manager: EventManager, feed: EventFeed) -> None:
+def test_client_resumes_on_a_restarted_server(manager: EventManager, feed: EventFeed) -> None:
     with serving(create_app(feed=feed)) as server, Client(server.address, "/events") as client:
         manager.emit(BaseEvent(number=1))
         last = client.next()

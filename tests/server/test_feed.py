@@ -1,4 +1,4 @@
-"""What the feed makes of events: exact counts, whatever a program's own events look like."""
+"""The feed: exact counts, and robustness against a program's own events."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from encore_storage.server import EventFeed, create_app
 from encore_storage.subscribers import MetricsSubscriber, in_progress, sink
 from encore_storage.subscribers.errors import AlreadyConnectedError
 from encore_storage.subscribers.in_progress import InProgress
-from tests.server.support import ask, serving, until
+from tests.server.support import fetch, serving, until
 
 
-def test_counts_are_those_of_the_metrics(manager: EventManager, feed: EventFeed, store: DictMemoryStore) -> None:
+def test_totals_equal_the_metrics(manager: EventManager, feed: EventFeed, store: DictMemoryStore) -> None:
     registry = CollectorRegistry()
     MetricsSubscriber(registry=registry).connect(manager)
     threads = [threading.Thread(target=work, args=(store, str(number))) for number in range(4)]
@@ -47,10 +47,10 @@ def work(store: DictMemoryStore, name: str) -> None:
         store.to_bytes(name)
 
 
-def test_an_event_that_cannot_be_told_is_reported_and_the_next_one_is_told(
+def test_event_that_cannot_be_encoded_is_reported_and_missed(
     manager: EventManager, feed: EventFeed, recorder: EventRecorder
 ) -> None:
-    manager.emit(StoreProgressEndEvent(store="archive", operation_id="1"))  # without all that such an event has
+    manager.emit(StoreProgressEndEvent(store="archive", operation_id="1"))  # it lacks required attributes
     manager.emit(BaseEvent(word="next"))
     until(lambda: feed.ring.last >= 3)
     feed.disconnect()
@@ -62,7 +62,7 @@ def test_an_event_that_cannot_be_told_is_reported_and_the_next_one_is_told(
     assert b'"word":"next"' in b"".join(event.frame for event in feed.ring.after(0).events)
 
 
-def test_what_it_could_not_keep_up_with_is_counted_and_missing_in_the_ring(
+def test_dropped_events_are_counted_and_skipped_in_the_ring(
     manager: EventManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sink, "WAITING", 10)
@@ -90,12 +90,12 @@ def test_what_it_could_not_keep_up_with_is_counted_and_missing_in_the_ring(
     assert [event.number for event in found.events] == [1, *range(22, 32)]
 
 
-def test_it_listens_to_one_event_manager_at_a_time(feed: EventFeed) -> None:
+def test_connect_to_a_second_event_manager_raises(feed: EventFeed) -> None:
     with pytest.raises(AlreadyConnectedError):
         feed.connect(EventManager())
 
 
-def test_operations_that_began_before_it_listened_are_in_flight_once_they_move(
+def test_operation_started_before_connect_is_counted(
     manager: EventManager, recorder: EventRecorder, store: DictMemoryStore
 ) -> None:
     store.from_bytes("a", b"x" * 100)
@@ -108,26 +108,26 @@ def test_operations_that_began_before_it_listened_are_in_flight_once_they_move(
     assert feed.totals()["operations"] == 1
 
 
-def test_a_store_past_the_limit_of_what_is_shown_is_counted(manager: EventManager, feed: EventFeed) -> None:
+def test_recent_counts_omitted_operations(manager: EventManager, feed: EventFeed) -> None:
     store = DictMemoryStore(event_manager=manager)
     for number in range(150):
         store.from_bytes(str(number), b"1")
     feed.disconnect()
-    told, omitted = feed.activity.recent.since(0, (), 20)
+    recent, omitted = feed.activity.recent.since(0, (), 20)
 
-    assert [one["key"] for one in told[:2]] == ["149", "148"]
-    assert (len(told), omitted) == (20, 130)
+    assert [one["key"] for one in recent[:2]] == ["149", "148"]
+    assert (len(recent), omitted) == (20, 130)
     assert feed.activity.recent.since(149, (), 20)[1] == 0
 
 
-def test_trouble_in_telling_of_trouble_ends_nothing() -> None:
+def test_feed_survives_a_failing_error_listener() -> None:
     def failing(_event: ListenerErrorEvent) -> None:
         raise RuntimeError
 
     manager = EventManager(strict=True)
     feed = EventFeed().connect(manager)
     manager.connect(ListenerErrorEvent, failing)
-    manager.emit(StoreProgressEndEvent(store="archive", operation_id="1"))  # lacks what only the feed's thread needs
+    manager.emit(StoreProgressEndEvent(store="archive", operation_id="1"))  # incomplete for the feed only
     until(lambda: feed.missed)
     manager.disable(ListenerErrorEvent)
     manager.emit(BaseEvent(word="next"))
@@ -137,7 +137,7 @@ def test_trouble_in_telling_of_trouble_ends_nothing() -> None:
 
 
 class Exiting(BaseEvent):
-    """An event that ends whoever looks at it."""
+    """An event that raises SystemExit when it is read."""
 
     word: str
 
@@ -147,31 +147,31 @@ class Exiting(BaseEvent):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_thread_that_ends_ends_the_stream_and_is_seen(manager: EventManager, feed: EventFeed) -> None:
+def test_health_is_503_after_the_thread_has_ended(manager: EventManager, feed: EventFeed) -> None:
     assert feed.is_listening
 
     manager.emit(Exiting(word="last"))
     until(lambda: not feed.is_listening)
 
     with serving(create_app(feed=feed)) as server:
-        assert ask(server.address, "/healthz").status == 503
+        assert fetch(server.address, "/healthz").status == 503
 
 
 def start(operation_id: str) -> StoreProgressStartEvent:
     return StoreProgressStartEvent(store="archive", operation_id=operation_id)
 
 
-def test_an_operation_of_which_little_is_known_is_in_flight(manager: EventManager, feed: EventFeed) -> None:
+def test_operation_with_few_attributes_is_in_flight(manager: EventManager, feed: EventFeed) -> None:
     manager.emit(start("1"))
 
     with serving(create_app(feed=feed)) as server:
-        (told,) = ask(server.address, "/api/operations").json["in_flight"]
+        (operation,) = fetch(server.address, "/api/operations").json["in_flight"]
 
-    assert (told["operation_id"], told["expected"], told["bytes"]) == ("1", None, 0)
-    assert told["age"] >= 0
+    assert (operation["operation_id"], operation["expected"], operation["bytes"]) == ("1", None, 0)
+    assert operation["age"] >= 0
 
 
-def test_a_step_that_comes_after_the_end_brings_nothing_back(manager: EventManager, feed: EventFeed) -> None:
+def test_step_after_the_end_adds_nothing_in_flight(manager: EventManager, feed: EventFeed) -> None:
     identity = {"store": "archive", "operation_id": "1", "steps": 2, "timestamp": 0.0, "direction": None}
     manager.emit(start("1"))
     end = {"outcome": "ok", "bytes": 2, "delta": 1, "duration": 1.0}
@@ -181,7 +181,7 @@ def test_a_step_that_comes_after_the_end_brings_nothing_back(manager: EventManag
     assert feed.activity.in_flight((), 10)["in_flight"] == []
 
 
-def test_an_id_may_be_used_again(manager: EventManager, feed: EventFeed) -> None:
+def test_operation_id_can_be_reused(manager: EventManager, feed: EventFeed) -> None:
     identity = {"store": "archive", "operation_id": "1", "steps": 2, "timestamp": 0.0, "direction": None}
     for _ in range(2):
         manager.emit(StoreProgressStartEvent(**identity))
@@ -191,58 +191,61 @@ def test_an_id_may_be_used_again(manager: EventManager, feed: EventFeed) -> None
         assert feed.activity.in_flight((), 10)["in_flight_total"] == 0
 
 
-def test_nor_does_one_that_is_being_noted_while_the_end_is_told(
+def test_step_during_the_end_adds_nothing_in_flight(
     manager: EventManager, feed: EventFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     identity = {"store": "archive", "operation_id": "1", "steps": 2, "timestamp": 0.0, "direction": None}
     end = StoreProgressEndEvent(**identity, outcome="ok", bytes=2, delta=1, duration=1.0)
     manager.emit(start("1"))
 
-    class Noting(InProgress[Any]):
+    class Ending(InProgress[Any]):
         def get(self, key: object, default: Any = None) -> Any:
             known = super().get(key, default)
-            manager.emit(end)  # as another thread might, right here
+            manager.emit(end)  # as another thread might
             return known
 
-    noting = Noting()
-    noting.update(feed.activity._operations)
-    monkeypatch.setattr(feed.activity, "_operations", noting)
+    ending = Ending()
+    ending.update(feed.activity._operations)
+    monkeypatch.setattr(feed.activity, "_operations", ending)
     manager.emit(StoreProgressStepEvent(**identity, step=1, delta=1))
 
     assert feed.activity.in_flight((), 10)["in_flight"] == []
 
 
 @pytest.mark.parametrize("steps", [None, "5", float("nan"), float("inf"), -2, [1]])
-def test_a_size_that_is_none_hides_nothing_else(manager: EventManager, feed: EventFeed, steps: object) -> None:
+def test_invalid_size_is_unknown(manager: EventManager, feed: EventFeed, steps: object) -> None:
     manager.emit(StoreProgressStartEvent(store="archive", operation_id="1", steps=steps))
     manager.emit(StoreProgressStepEvent(store="archive", operation_id="2", steps=10, step=steps, delta=0))
 
     with serving(create_app(feed=feed)) as server:
-        told = ask(server.address, "/api/operations").json["in_flight"]
+        operations = fetch(server.address, "/api/operations").json["in_flight"]
 
-    assert [(one["operation_id"], one["expected"], one["bytes"]) for one in told] == [("1", None, 0), ("2", 10, 0)]
+    assert [(one["operation_id"], one["expected"], one["bytes"]) for one in operations] == [
+        ("1", None, 0),
+        ("2", 10, 0),
+    ]
 
 
-def test_what_cannot_be_told_hides_nothing_else(manager: EventManager, feed: EventFeed) -> None:
+def test_event_that_cannot_be_encoded_is_left_out_of_in_flight(manager: EventManager, feed: EventFeed) -> None:
     class Odd(StoreProgressStartEvent):
         @property
-        def key(self) -> str:  # type: ignore[override]  # where others have an attribute
-            raise OSError("nobody knows")
+        def key(self) -> str:  # type: ignore[override]  # an attribute of the base class
+            raise OSError("no such attribute")
 
     manager.emit(Odd(store="archive", operation_id="1"))
     manager.emit(start("2"))
 
-    told = feed.activity.in_flight((), 10)
+    in_flight = feed.activity.in_flight((), 10)
 
-    assert [one["operation_id"] for one in told["in_flight"]] == ["2"]
-    assert told["in_flight_total"] == 2
+    assert [one["operation_id"] for one in in_flight["in_flight"]] == ["2"]
+    assert in_flight["in_flight_total"] == 2
 
 
-def test_a_store_that_cannot_be_told_is_none_of_those_asked_for(manager: EventManager, feed: EventFeed) -> None:
+def test_event_with_an_unreadable_store_matches_no_store(manager: EventManager, feed: EventFeed) -> None:
     class Odd(StoreProgressStartEvent):
         @property
-        def store(self) -> str:  # type: ignore[override]  # where others have an attribute
-            raise OSError("nobody knows")
+        def store(self) -> str:  # type: ignore[override]  # an attribute of the base class
+            raise OSError("no such attribute")
 
     manager.emit(Odd(operation_id="1"))
     manager.emit(start("2"))
@@ -250,14 +253,14 @@ def test_a_store_that_cannot_be_told_is_none_of_those_asked_for(manager: EventMa
     assert feed.activity.in_flight(("archive",), 10)["in_flight_total"] == 1
 
 
-def test_what_never_ends_is_forgotten_when_there_is_too_much_of_it(
+def test_oldest_operations_in_flight_are_evicted_at_the_limit(
     manager: EventManager, feed: EventFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(in_progress, "MOST", 3)
     for number in range(5):
         manager.emit(start(str(number)))
 
-    told = feed.activity.in_flight((), 10)
+    in_flight = feed.activity.in_flight((), 10)
 
-    assert [one["operation_id"] for one in told["in_flight"]] == ["2", "3", "4"]
-    assert told["in_flight_total"] == 3
+    assert [one["operation_id"] for one in in_flight["in_flight"]] == ["2", "3", "4"]
+    assert in_flight["in_flight_total"] == 3

@@ -1,4 +1,4 @@
-"""Forked children of a program that serves: the page, its clients and what it counted stay the parent's."""
+"""Forked children of a program that serves: the page, its clients and its counts stay the parent's."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def serve():
     return monitor(manager, logs=False, port=0, registry=CollectorRegistry())
 
 def ask(monitored, path="healthz"):
-    with urllib.request.urlopen(monitored.page + path) as answer:
-        return json.load(answer)
+    with urllib.request.urlopen(monitored.page + path) as response:
+        return json.load(response)
 
 def follow(monitored):
     client = socket.create_connection(("127.0.0.1", int(monitored.page.rsplit(":")[-1].rstrip("/"))))
@@ -37,16 +37,16 @@ def run(program: str) -> list[str]:
 
 @pytest.mark.parametrize("kind", FORKS)
 @pytest.mark.parametrize("ending", ["monitored.close()", "(globals().pop('monitored'), gc.collect())", "sys.exit()"])
-def test_what_a_child_ends_goes_on_in_the_parent(ending: str, kind: str) -> None:
+def test_close_in_a_child_leaves_the_parent_serving(ending: str, kind: str) -> None:
     printed = run(
         f"""
 monitored = serve()
 client = follow(monitored)
-answer = forked(lambda: {ending}, FORKS[{kind!r}])
+response = forked(lambda: {ending}, FORKS[{kind!r}])
 DictMemoryStore(name="archive", event_manager=manager).from_bytes("after", b"1")
-told = b""
-while b"after" not in told:
-    told += client.recv(65536)
+received = b""
+while b"after" not in received:
+    received += client.recv(65536)
 print(ask(monitored))
 monitored.close()
 """
@@ -55,7 +55,7 @@ monitored.close()
     assert printed == ["{'status': 'ok'}"]
 
 
-def test_a_child_serves_a_page_of_its_own() -> None:
+def test_child_serves_its_own_page() -> None:
     printed = run("""
 monitored = serve()
 archive = DictMemoryStore(name="archive", event_manager=manager)
@@ -64,8 +64,8 @@ def work():
     with serve() as own:
         DictMemoryStore(name="own", event_manager=manager).from_bytes("b", b"1")
         until(lambda: ask(own, "api/operations")["recent"])
-        told = ask(own, "api/operations")
-        return own.page != monitored.page, told["in_flight_total"], [one["store"] for one in told["recent"]]
+        response = ask(own, "api/operations")
+        return own.page != monitored.page, response["in_flight_total"], [one["store"] for one in response["recent"]]
 print(forked(work))
 print(ask(monitored, "api/operations")["in_flight_total"])
 opened[1].close()
@@ -75,7 +75,7 @@ monitored.close()
     assert printed == ["(True, 0, ['own'])", "1"]
 
 
-def test_a_history_that_is_counted_at_the_fork_can_be_read_in_a_child() -> None:
+def test_child_reads_a_history_locked_at_the_fork() -> None:
     printed = run("""
 feed = EventFeed().connect(manager)
 DictMemoryStore(name="archive", event_manager=manager).from_bytes("a", b"1")
@@ -89,7 +89,7 @@ feed.disconnect()
     assert printed == ["(['archive'], 1, False)", "True"]
 
 
-def test_a_number_that_a_child_has_given_to_another_file_is_not_taken() -> None:
+def test_child_keeps_a_reused_file_descriptor() -> None:
     printed = run("""
 def is_socket(fd):
     try:
@@ -101,7 +101,7 @@ client = follow(monitored)
 sockets = [fd for fd in range(3, 64) if fd != client.fileno() and is_socket(fd)]
 def work():
     own, other = os.pipe()
-    for fd in sockets:  # as a daemon does with all of them, before anybody has noticed the fork
+    for fd in sockets:  # as a daemon does, before anything has noticed the fork
         os.dup2(other, fd)
     monitored.close()
     for fd in sockets:

@@ -1,4 +1,4 @@
-"""Five hundred clients at once, two hundred events a second, and some clients that never read."""
+"""Five hundred clients at two hundred events a second, and clients that never read."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from encore_storage.server import EventFeed, create_app
 from tests.server.support import Client, serving, until
 
 CLIENTS = 500
-STALLED = 20  # of whom each would be sent 10 MB in the second half
+STALLED = 20  # clients that never read
 RATE = 200  # events a second
 EVENTS = 1000
-FULL = 200  # events: what the ring holds, a second's worth
+FULL = 200  # events: one fifth of the capacity
 PROGRAM = Path(__file__).with_name("many_clients.py")
 
 
 def resident() -> int:
-    """The memory of this process, in bytes."""
+    """Return the resident memory of this process in bytes."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the memory of a process is read from /proc")
-def test_five_hundred_clients_miss_nothing_and_cost_no_memory(manager: EventManager) -> None:
+def test_many_clients_miss_no_event_and_use_little_memory(manager: EventManager) -> None:
     before = set(threading.enumerate())
     feed = EventFeed(capacity=FULL * 5).connect(manager)
     with serving(create_app(feed=feed)) as server:
@@ -57,7 +57,7 @@ def test_five_hundred_clients_miss_nothing_and_cost_no_memory(manager: EventMana
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the memory of a process is read from /proc")
-def test_clients_that_never_read_are_sent_no_more_than_buffers_hold(manager: EventManager) -> None:
+def test_clients_that_never_read_use_no_memory(manager: EventManager) -> None:
     feed = EventFeed(capacity=200).connect(manager)
     text = "x" * 10_000
     with serving(create_app(feed=feed)) as server:
@@ -69,7 +69,7 @@ def test_clients_that_never_read_are_sent_no_more_than_buffers_hold(manager: Eve
             for _ in range(200):
                 next(reading)
             memory = resident()
-            for _ in range(20):  # 40 MB, were they kept for each of them
+            for _ in range(20):  # 40 MB for each client if it were buffered
                 for _ in range(200):
                     manager.emit(BaseEvent(text=text))
                 for _ in range(200):

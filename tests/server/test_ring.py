@@ -1,4 +1,4 @@
-"""The latest events by number: what is held, what was missed."""
+"""The ring buffer of the latest events."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def numbers(ring: Ring, after: int) -> list[int]:
     return [one.number for one in ring.after(after).events]
 
 
-def test_an_empty_ring_has_nothing_after_anything(ring: Ring) -> None:
+def test_empty_ring_returns_no_events(ring: Ring) -> None:
     assert ring.after(0) == (0, [], 0)
     assert ring.before(0.0) == (0, True)
     assert repr(ring) == "<Ring: 0 of 4, last 0>"
 
 
-def test_what_comes_after_a_number_is_given_in_order(ring: Ring) -> None:
+def test_after_returns_events_in_order(ring: Ring) -> None:
     fill(ring, 3)
 
     assert numbers(ring, 0) == [1, 2, 3]
@@ -40,7 +40,7 @@ def test_what_comes_after_a_number_is_given_in_order(ring: Ring) -> None:
     assert ring.after(1).missed == 0
 
 
-def test_what_has_been_overwritten_is_counted_as_missed(ring: Ring) -> None:
+def test_after_counts_overwritten_events_as_missed(ring: Ring) -> None:
     fill(ring, 10)
 
     assert numbers(ring, 3) == [7, 8, 9, 10]
@@ -49,7 +49,7 @@ def test_what_has_been_overwritten_is_counted_as_missed(ring: Ring) -> None:
     assert len(ring) == 4
 
 
-def test_what_was_skipped_is_counted_as_missed(ring: Ring) -> None:
+def test_after_counts_skipped_events_as_missed(ring: Ring) -> None:
     fill(ring, 2)
     ring.skip(5)
     fill(ring, 1)
@@ -59,13 +59,13 @@ def test_what_was_skipped_is_counted_as_missed(ring: Ring) -> None:
     assert ring.after(7).missed == 0
 
 
-def test_a_number_that_has_not_come_yet_misses_nothing(ring: Ring) -> None:
+def test_after_a_future_number_misses_nothing(ring: Ring) -> None:
     fill(ring, 2)
 
     assert ring.after(9) == (0, [], 2)
 
 
-def test_a_time_leads_to_the_number_before_it(ring: Ring) -> None:
+def test_before_returns_the_number_before_a_time(ring: Ring) -> None:
     fill(ring, 6)
 
     assert ring.before(4.5) == (4, True)
@@ -74,7 +74,7 @@ def test_a_time_leads_to_the_number_before_it(ring: Ring) -> None:
     assert ring.before(0.0) == (2, False)
 
 
-def test_before_all_that_is_held_there_may_have_been_more(ring: Ring) -> None:
+def test_before_reports_that_events_may_be_missing(ring: Ring) -> None:
     fill(ring, 2)
     assert ring.before(0.0) == (0, True)
     ring.skip(3)
@@ -85,7 +85,7 @@ def test_before_all_that_is_held_there_may_have_been_more(ring: Ring) -> None:
     assert ring.before(0.0) == (10, False)
 
 
-def test_a_time_after_what_was_skipped_is_led_to_before_it() -> None:
+def test_before_returns_a_number_before_skipped_events() -> None:
     ring = Ring(capacity=100)
     fill(ring, 2)
     ring.skip(3)
@@ -95,7 +95,7 @@ def test_a_time_after_what_was_skipped_is_led_to_before_it() -> None:
     assert ring.after(2).missed == 3
 
 
-def test_a_limit_leaves_the_rest_for_later(ring: Ring) -> None:
+def test_after_returns_at_most_limit_events(ring: Ring) -> None:
     fill(ring, 10)
 
     found = ring.after(3, limit=2)
@@ -104,7 +104,7 @@ def test_a_limit_leaves_the_rest_for_later(ring: Ring) -> None:
     assert (found.missed, found.last) == (3, 8)
 
 
-def test_long_frames_push_others_out() -> None:
+def test_ring_holds_at_most_max_bytes() -> None:
     ring = Ring(capacity=100, max_bytes=10)
     for number in range(1, 5):
         ring.append(BufferedEvent(number, number, "door.opened", None, None, None, b"abcd"))
@@ -116,14 +116,12 @@ def test_long_frames_push_others_out() -> None:
     assert numbers(ring, 0) == [6]
 
 
-def test_an_event_that_is_overwritten_while_it_is_read_counts_as_missed(
-    ring: Ring, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_counts_events_overwritten_during_the_read_as_missed(ring: Ring, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(ring, 4)
     held = ring._held
 
     def overtaken(first: int, last: int) -> object:
-        fill(ring, 2)  # the writer goes on between the look at `last` and the look at the events
+        fill(ring, 2)  # the writer appends after `last` is read and before the events are
         return held(first, last)
 
     monkeypatch.setattr(ring, "_held", overtaken)

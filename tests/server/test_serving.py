@@ -1,4 +1,4 @@
-"""Serving on a port: what is taken, what is let go, what is missing."""
+"""Serving on a port: start, addresses, errors and shutdown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from encore_storage import DictMemoryStore, monitor
 from encore_storage.server import EventFeed, create_app
 from encore_storage.server.serving import Server
 from encore_storage.subscribers.errors import AddressError
-from tests.server.support import ask, serving, until
+from tests.server.support import fetch, serving, until
 
 WITHOUT = """
 import sys
@@ -38,7 +38,7 @@ import os, socket, sys, warnings
 from encore_events import EventManager
 from encore_storage import monitor
 
-warnings.simplefilter("ignore", DeprecationWarning)  # of forking where there are threads: what is tested
+warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is what is tested
 monitored = monitor(EventManager(), logs=False, port=0)
 place = ("127.0.0.1", int(monitored.page.rsplit(":")[-1].rstrip("/")))
 client = socket.create_connection(place)
@@ -49,7 +49,7 @@ child = os.fork()
 if child == 0:
     client.close()
     os.close(writing)
-    os.read(reading, 1)  # until the parent has seen all
+    os.read(reading, 1)  # until the parent has finished
     os._exit(0)
 os.close(reading)
 monitored.close()
@@ -65,21 +65,21 @@ print(os.waitpid(child, 0)[1])
 """
 
 
-def test_a_forked_child_keeps_neither_the_port_nor_the_clients() -> None:
+def test_forked_child_keeps_neither_port_nor_clients() -> None:
     done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60, check=False)
 
     assert (done.stdout, done.stderr) == ("refused\n0\n", "")
 
 
 @pytest.mark.parametrize("package", ["starlette", "uvicorn"])
-def test_without_its_extra_a_port_says_which_to_install(package: str) -> None:
+def test_missing_package_names_the_extra(package: str) -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT, package], capture_output=True, text=True, check=True)
 
     assert f"needs the package {package!r}" in done.stdout
     assert "pip install 'encore-observability[server]'" in done.stdout
 
 
-def test_a_port_that_is_taken_leaves_nothing_running(manager: EventManager, feed: EventFeed) -> None:
+def test_taken_port_leaves_nothing_running(manager: EventManager, feed: EventFeed) -> None:
     feed.disconnect()
     with serving(create_app(feed=feed)) as server:
         before = set(threading.enumerate())
@@ -90,7 +90,7 @@ def test_a_port_that_is_taken_leaves_nothing_running(manager: EventManager, feed
         assert repr(manager) == "<EventManager: 0 listeners>"
 
 
-def test_where_there_can_be_no_thread_the_port_is_left_to_others(
+def test_failed_thread_start_releases_the_port(
     manager: EventManager, feed: EventFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def start(_thread: threading.Thread) -> None:
@@ -108,7 +108,7 @@ def test_where_there_can_be_no_thread_the_port_is_left_to_others(
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
-def test_an_interrupted_start_ends_in_peace(feed: EventFeed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_start_ends_the_thread(feed: EventFeed, monkeypatch: pytest.MonkeyPatch) -> None:
     start, threads = threading.Thread.start, list[threading.Thread]()
 
     def interrupted(thread: threading.Thread) -> None:
@@ -129,13 +129,13 @@ def test_an_interrupted_start_ends_in_peace(feed: EventFeed, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("host", "reason"),
     [
-        ("no.such.host.invalid", r"[\w ]+"),  # the resolver's words
-        ("a\0b", "no host can have that name"),
-        ("a" * 70 + ".x", "no host can have that name"),
+        ("no.such.host.invalid", r"[\w ]+"),  # the resolver's message
+        ("a\0b", "not a valid host name"),
+        ("a" * 70 + ".x", "not a valid host name"),
         ("192.0.2.1", "Cannot assign requested address"),
     ],
 )
-def test_a_host_that_cannot_be_had_is_told_with_the_reason(manager: EventManager, host: str, reason: str) -> None:
+def test_unusable_host_is_refused_with_the_reason(manager: EventManager, host: str, reason: str) -> None:
     wanted = rf"nothing can be served on port 0 of {re.escape(repr(host))}: ({reason}); choose another host"
     with pytest.raises(AddressError, match=wanted) as error:
         monitor(manager, logs=False, registry=CollectorRegistry(), port=0, host=host, token="x" * 32)
@@ -145,7 +145,7 @@ def test_a_host_that_cannot_be_had_is_told_with_the_reason(manager: EventManager
 
 
 @pytest.mark.parametrize("options", [{"host": "0.0.0.0"}, {"token": "x" * 32}, {"allowed_hosts": ["example.org"]}])
-def test_what_is_for_a_server_is_of_no_use_without_a_port(
+def test_server_options_without_a_port_log_a_warning(
     manager: EventManager, options: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     with monitor(manager, logs=False, registry=CollectorRegistry(), **options) as monitored:
@@ -154,7 +154,7 @@ def test_what_is_for_a_server_is_of_no_use_without_a_port(
     assert caplog.messages == ["nothing is served: host, token or allowed_hosts was given, and no port"]
 
 
-def test_closing_twice_does_nothing(feed: EventFeed) -> None:
+def test_close_twice_does_nothing(feed: EventFeed) -> None:
     server = Server(create_app(feed=feed), "127.0.0.1", 0)
 
     server.close()
@@ -163,20 +163,20 @@ def test_closing_twice_does_nothing(feed: EventFeed) -> None:
     assert repr(server) == f"<Server at http://127.0.0.1:{server.port}/>"
 
 
-def test_it_serves_ipv6(feed: EventFeed) -> None:
+def test_server_listens_on_ipv6(feed: EventFeed) -> None:
     with serving(create_app(feed=feed), host="::1") as server:
         assert server.address == f"http://[::1]:{server.port}/"
-        assert ask(server.address, "/healthz").status == 200
+        assert fetch(server.address, "/healthz").status == 200
 
 
 @pytest.mark.parametrize(("host", "shown"), [("0.0.0.0", "127.0.0.1"), ("", "127.0.0.1"), ("::", "[::1]")])
-def test_its_address_is_one_that_a_browser_can_open(feed: EventFeed, host: str, shown: str) -> None:
+def test_address_can_be_opened(feed: EventFeed, host: str, shown: str) -> None:
     with serving(create_app(feed=feed), host=host) as server:
         assert server.address == f"http://{shown}:{server.port}/"
-        assert ask(server.address, "/healthz").status == 200
+        assert fetch(server.address, "/healthz").status == 200
 
 
-def test_the_end_of_the_event_manager_ends_the_feed(manager: EventManager) -> None:
+def test_closing_the_event_manager_ends_the_feed(manager: EventManager) -> None:
     before = set(threading.enumerate())
     feed = EventFeed().connect(manager)
     DictMemoryStore(event_manager=manager).from_bytes("a", b"1")
@@ -188,12 +188,12 @@ def test_the_end_of_the_event_manager_ends_the_feed(manager: EventManager) -> No
     feed.disconnect()
 
 
-def test_it_goes_on_though_nobody_keeps_it(manager: EventManager) -> None:
+def test_monitor_keeps_serving_without_a_reference(manager: EventManager) -> None:
     page = monitor(manager, logs=False, registry=CollectorRegistry(), port=0).page
     assert page is not None
     gc.collect()
 
-    assert ask(page, "/healthz").json == {"status": "ok"}
+    assert fetch(page, "/healthz").json == {"status": "ok"}
     manager.close()
 
 
@@ -207,9 +207,7 @@ def test_it_goes_on_though_nobody_keeps_it(manager: EventManager) -> None:
         ({"token": 3}, TypeError),
     ],
 )
-def test_what_cannot_be_used_is_refused_at_once(
-    manager: EventManager, options: dict[str, Any], kind: type[Exception]
-) -> None:
+def test_monitor_refuses_invalid_options(manager: EventManager, options: dict[str, Any], kind: type[Exception]) -> None:
     with pytest.raises(kind, match="not"):
         monitor(manager, logs=False, registry=CollectorRegistry(), **{"port": 0, **options})
 
@@ -217,6 +215,6 @@ def test_what_cannot_be_used_is_refused_at_once(
 
 
 @pytest.mark.parametrize(("options", "kind"), [({"capacity": 0}, ValueError), ({"keys": "all"}, TypeError)])
-def test_a_feed_that_cannot_be_is_refused_at_once(options: dict[str, Any], kind: type[Exception]) -> None:
+def test_feed_refuses_invalid_options(options: dict[str, Any], kind: type[Exception]) -> None:
     with pytest.raises(kind, match="must be"):
         EventFeed(**options)

@@ -1,4 +1,4 @@
-"""The clock of all clients: who waits is woken together, when there is news."""
+"""The ticker, which wakes all streams together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from encore_storage.server.ticker import Ticker, _Tick
 
 
 class News:
-    """How much there is to write."""
+    """A counter of things to write."""
 
     count = 0
 
@@ -37,8 +37,8 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(asyncio.wait_for(test(), timeout=30))
 
 
-async def looked(ticker: Ticker, times: int) -> None:
-    """Until it has looked that many times whether there is something new."""
+async def checked(ticker: Ticker, times: int) -> None:
+    """Wait until the ticker has checked for news that many times."""
     news = ticker._news
     left = asyncio.Event()
     seen = 0
@@ -55,12 +55,12 @@ async def looked(ticker: Ticker, times: int) -> None:
     ticker._news = news
 
 
-def test_everyone_who_waits_is_woken_by_the_same_tick(ticker: Ticker, news: News) -> None:
-    ticker._woken = 1e12  # just now, as far as it knows
+def test_one_tick_wakes_all_waiters(ticker: Ticker, news: News) -> None:
+    ticker._woken = 1e12  # just now
 
     async def test() -> None:
         waiting = [asyncio.create_task(ticker.next()) for _ in range(5)]
-        await looked(ticker, 3)
+        await checked(ticker, 3)
         news.count += 1
         await asyncio.gather(*waiting)
 
@@ -68,12 +68,12 @@ def test_everyone_who_waits_is_woken_by_the_same_tick(ticker: Ticker, news: News
     assert ticker.count == 1
 
 
-def test_without_news_nobody_is_woken(ticker: Ticker, news: News) -> None:
+def test_without_news_no_waiter_is_woken(ticker: Ticker, news: News) -> None:
     ticker._woken = 1e12
 
     async def test() -> None:
         waiting = asyncio.create_task(ticker.next())
-        await looked(ticker, 5)
+        await checked(ticker, 5)
         assert not waiting.done()
         ticker._woken = -1e12  # long ago
         await waiting
@@ -81,12 +81,12 @@ def test_without_news_nobody_is_woken(ticker: Ticker, news: News) -> None:
     run(test)
 
 
-def test_closing_wakes_everyone(ticker: Ticker) -> None:
+def test_close_wakes_all_waiters(ticker: Ticker) -> None:
     ticker._woken = 1e12
 
     async def test() -> None:
         waiting = asyncio.create_task(ticker.next())
-        await looked(ticker, 2)
+        await checked(ticker, 2)
         await asyncio.to_thread(ticker.close)
         await waiting
 
@@ -94,21 +94,21 @@ def test_closing_wakes_everyone(ticker: Ticker) -> None:
     assert ticker.closed
 
 
-def test_the_timer_ends_when_nobody_waits_any_more(ticker: Ticker) -> None:
+def test_timer_stops_without_waiters(ticker: Ticker) -> None:
     ticker._woken = 1e12
 
     async def test() -> None:
         waiting = asyncio.create_task(ticker.next())
-        await looked(ticker, 2)
+        await checked(ticker, 2)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-        await looked(ticker, 1)
+        await checked(ticker, 1)
         assert ticker._tick is None
 
     run(test)
 
 
-def test_who_comes_after_a_tick_waits_for_the_next(ticker: Ticker, news: News) -> None:
+def test_next_after_a_tick_waits_for_another(ticker: Ticker, news: News) -> None:
     async def test() -> None:
         for _ in range(3):
             news.count += 1
@@ -118,16 +118,16 @@ def test_who_comes_after_a_tick_waits_for_the_next(ticker: Ticker, news: News) -
     assert ticker.count == 3
 
 
-def test_a_late_timer_makes_the_next_one_later(ticker: Ticker, news: News) -> None:
+def test_late_tick_delays_the_next_one(ticker: Ticker, news: News) -> None:
     async def test() -> None:
         loop = asyncio.get_running_loop()
-        ticker._look(_Tick(), loop.time() - 0.2)
+        ticker._check(_Tick(), loop.time() - 0.2)
 
     run(test)
-    assert 0.4 <= ticker._rest <= 3600
+    assert 0.4 <= ticker._pause <= 3600
 
 
-def test_a_loop_that_came_to_its_end_leaves_the_next_one_its_ticks(ticker: Ticker, news: News) -> None:
+def test_ticker_works_in_another_loop_after_the_first_has_ended(ticker: Ticker, news: News) -> None:
     async def leave() -> None:
         waiting = asyncio.create_task(ticker.next())
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""One contract for all stores: nearly every test here takes one `store` after the other."""
+"""Fixtures that run a test once for each kind of store."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from encore_storage.stores.abstract import AbstractStore
 from tests.storage.support import STORES, TRANSACTIONAL, MakeStore, RecordingStore, Transactional
 
 NOBODY = 65534
+"""The user id of an unprivileged user."""
 
 
 @pytest.fixture(autouse=True)
 def traced_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets coverage see the threads that are started without `threading`, which hands its trace function on."""
+    """Trace threads started by `_thread` too. Only `threading` passes on the trace function that coverage needs."""
     start_new_thread = _thread.start_new_thread
 
     def start(func: Callable[..., object], args: tuple[Any, ...]) -> int:
@@ -34,26 +35,27 @@ def traced_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def traced(func: Callable[..., object], *args: Any) -> None:
-    """Call the function, traced as `threading.settrace` says."""
-    sys.settrace(threading.gettrace())  # pragma: no cover  # it counts from the next call on
+    """Call the function with the trace function of `threading.settrace`."""
+    sys.settrace(threading.gettrace())  # pragma: no cover  # tracing starts with the next call
     func(*args)  # pragma: no cover  # as above
 
 
 @pytest.fixture(params=STORES)
 def kind(request: pytest.FixtureRequest) -> str:
+    """Return the kind of store under test."""
     return str(request.param)
 
 
 @pytest.fixture
 def make_store(kind: str, tmp_path: Path, manager: EventManager) -> Iterator[MakeStore]:
-    with ExitStack() as made:
+    """Yield a factory of stores of the kind under test."""
+    with ExitStack() as stores:
 
-        def made_store(place: str = "archive", **options: Any) -> AbstractStore:
-            chosen = {"name": place, "event_manager": manager, **options}
-            store = STORES[kind](tmp_path / place, **chosen)
-            return made.enter_context(store)
+        def make(place: str = "archive", **options: Any) -> AbstractStore:
+            options = {"name": place, "event_manager": manager, **options}
+            return stores.enter_context(STORES[kind](tmp_path / place, **options))
 
-        yield made_store
+        yield make
 
 
 @pytest.fixture
@@ -65,16 +67,16 @@ def store(make_store: MakeStore) -> AbstractStore:
 def make_transactional(
     request: pytest.FixtureRequest, tmp_path: Path, manager: EventManager
 ) -> Iterator[Callable[..., Transactional]]:
-    """Makes the stores that have transactions, from the least that can be on."""
-    with ExitStack() as made:
+    """Yield a factory of each transactional store, the minimal `RecordingStore` included."""
+    with ExitStack() as stores:
 
-        def made_store(**options: Any) -> Transactional:
+        def make(**options: Any) -> Transactional:
             if request.param == "recording":
                 return RecordingStore(event_manager=manager, **options)
             store = STORES[request.param](tmp_path / "archive", name="archive", event_manager=manager, **options)
-            return made.enter_context(store)
+            return stores.enter_context(store)
 
-        yield made_store
+        yield make
 
 
 @pytest.fixture
@@ -84,21 +86,21 @@ def transactional(make_transactional: Callable[..., Transactional]) -> Transacti
 
 @pytest.fixture(params=TRANSACTIONAL)
 def archive(request: pytest.FixtureRequest, tmp_path: Path, manager: EventManager) -> Iterator[AbstractStore]:
-    """A store that has transactions, and values."""
+    """Yield a transactional store that keeps values."""
     with STORES[request.param](tmp_path / "archive", name="archive", event_manager=manager) as store:
         yield store
 
 
 @pytest.fixture
 def pool() -> Iterator[ThreadPoolExecutor]:
-    """Other threads."""
+    """Yield a pool of eight other threads."""
     with ThreadPoolExecutor(max_workers=8) as pool:
         yield pool
 
 
 @pytest.fixture
 def unprivileged() -> Iterator[Path]:
-    """A directory of a user whom permissions hold back, who runs the test."""
+    """Run the test as a user subject to permissions, and yield a directory of that user."""
     user = os.geteuid()
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory)

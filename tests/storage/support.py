@@ -1,4 +1,4 @@
-"""What the tests of the storage share: the stores under test, sources that fail, and a clock that stands still."""
+"""Helpers of the storage tests: stores under test, failing sources and a manual clock."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from encore_storage.transactions.contexts import SimpleTransactionContext, Trans
 REPOSITORY = Path(__file__).parents[2]
 
 LONG = 30.0
-"""Seconds that a test waits for another thread: never spent, unless it fails."""
+"""Timeout for another thread, in seconds. Only a failing test spends it."""
 
 STORES: dict[str, Callable[..., AbstractStore]] = {
     "memory": lambda path, **options: DictMemoryStore(**options),
@@ -36,14 +36,14 @@ TRANSACTIONAL = [kind for kind in STORES if kind != "filesystem"]
 
 
 class MakeStore(Protocol):
-    """Makes stores of the kind under test, which emit on the test's own event manager."""
+    """A factory of stores of the kind under test, connected to the test's event manager."""
 
     def __call__(self, place: str = "archive", **options: Any) -> AbstractStore:
-        """Give a store in that place, of that name; it is disconnected after the test."""
+        """Return a store at `place`, also its name. The fixture disconnects it after the test."""
 
 
 class Source:
-    """A file that gives its answers one read after the other, then nothing; an answer that is an error is raised."""
+    """A file that returns one answer for each read, then `b""`. An exception among the answers is raised."""
 
     def __init__(self, *answers: bytes | BaseException) -> None:
         self.answers = list(answers)
@@ -56,7 +56,7 @@ class Source:
 
 
 class Clock:
-    """Seconds that pass when the test says so."""
+    """A clock that the test sets, in seconds."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -66,12 +66,12 @@ class Clock:
 
 
 def put(store: AbstractStore, key: str, data: bytes, metadata: Metadata | None = None) -> None:
-    """Store bytes and metadata under the key."""
+    """Set the bytes and metadata of a key."""
     store.set(key, (io.BytesIO(data), {} if metadata is None else metadata))
 
 
 class RecordingStore:
-    """The least that has transactions: keys alone, and a record of what was asked of it."""
+    """A minimal transactional store: it keeps keys only, and records the transaction calls in `calls`."""
 
     name = "recording"
 
@@ -116,8 +116,8 @@ class RecordingStore:
 Transactional = RecordingStore | AbstractStore
 
 
-def keep(store: Transactional, key: str, error: BaseException | None = None) -> None:
-    """Store a key in a transaction of its own, which fails with the error."""
+def set_in_transaction(store: Transactional, key: str, error: BaseException | None = None) -> None:
+    """Set a key in a transaction of its own, and raise `error` inside it."""
     with store.transaction(key):
         store.from_bytes(key, b"1")
         if error is not None:
@@ -127,16 +127,16 @@ def keep(store: Transactional, key: str, error: BaseException | None = None) -> 
 START, END, SET = "StoreTransactionStartEvent", "StoreTransactionEndEvent", "StoreSetEvent"
 
 
-def told(recorder: EventRecorder) -> list[str]:
-    """The transactions and the changes, in the order in which they were told."""
-    telling = (StoreTransactionEvent, StoreModificationEvent)
-    return [type(event).__name__ for event in recorder.events if isinstance(event, telling)]
+def recorded_names(recorder: EventRecorder) -> list[str]:
+    """Return the class names of the recorded transaction and modification events, in order."""
+    classes = (StoreTransactionEvent, StoreModificationEvent)
+    return [type(event).__name__ for event in recorder.events if isinstance(event, classes)]
 
 
 def run(program: str, *arguments: object, forks: bool = False) -> str:
-    """What a program prints that runs in an interpreter of its own, warnings as errors.
+    """Run a program in an interpreter of its own, with warnings as errors, and return its output.
 
-    A child that was forked must not close what its parent has opened, of which sqlite3 warns from Python 3.13 on.
+    A forked child must not close its parent's connections. Since Python 3.13, sqlite3 warns about that: pass `forks`.
     """
     ignored = ["-W", "ignore::ResourceWarning"] if forks else []
     command = [sys.executable, "-W", "error", *ignored, "-c", program, *map(str, arguments)]
@@ -146,7 +146,7 @@ def run(program: str, *arguments: object, forks: bool = False) -> str:
 
 
 def settled() -> None:
-    """Wait until what finalizers have left to another thread is done."""
+    """Wait until the background thread has done the work that finalizers passed to it."""
     done = threading.Event()
     run_in_background(done.set)
     assert done.wait(LONG)

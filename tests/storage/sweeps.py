@@ -1,4 +1,4 @@
-"""Sweeps: one call again and again, broken off at each of its moments in turn, and a check of what that has left."""
+"""Sweeps: repeat a call, raise an error at each of its moments in turn, and check the state afterwards."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from tests.storage.support import REPOSITORY
 T = TypeVar("T")
 
 Moments = Literal["call", "opcode"]
-"""Where errors are raised: at the entry of each Python function, or before each instruction of the interpreter."""
+"""The kind of moment: the entry of a Python function, or a bytecode instruction."""
 
 PACKAGES = tuple(str(Path(package.__file__).parent) for package in (encore_events, encore_storage) if package.__file__)
-"""The code that is broken off by default."""
+"""The code that sweeps interrupt by default."""
 
 STORES = (str(REPOSITORY / "encore_storage" / "stores"),)
-"""The backends."""
+"""The code of the stores."""
 
 FOREVER = 100_000
-"""Moments that no call has: it is not the same each time, or does not end."""
+"""More moments than any call has. A call that reaches it varies from run to run, or never ends."""
 
 
 class Interruption:
-    """A trace function that raises an error at one moment of the code below some directories, and never again.
+    """A trace function that raises one error, at one moment of the code under some paths.
 
     Args:
         at: the number of the moment, counted from 1.
         events: the kind of moment.
         error: the class to raise.
-        where: the paths that the code's files begin with.
+        where: prefixes of the paths of that code's files.
     """
 
     def __init__(self, at: int, events: Moments, error: type[BaseException], where: tuple[str, ...]) -> None:
@@ -48,13 +48,13 @@ class Interruption:
         self.place = ""
 
     @property
-    def has_come(self) -> bool:
-        """Whether the call lasted until that moment."""
+    def was_raised(self) -> bool:
+        """Whether the call reached the moment."""
         return self._left <= 0
 
     def __call__(self, frame: FrameType, event: str, arg: Any) -> Any:
-        """Count what is entered; have it counted instruction by instruction too, where that is wanted."""
-        if self.has_come or not frame.f_code.co_filename.startswith(self._where):
+        """Count the entry of a function, or trace its instructions."""
+        if self.was_raised or not frame.f_code.co_filename.startswith(self._where):
             return None
         if self._events == "call":
             self._count(frame)
@@ -64,29 +64,29 @@ class Interruption:
         return self._at_opcode
 
     def _at_opcode(self, frame: FrameType, event: str, arg: Any) -> Any:
-        # What has no line is the interpreter's own, where it puts back the error that was handled before: no signal is
-        # looked for there, and an error raised there leaves the other one with the thread.
-        if event == "opcode" and not self.has_come and frame.f_lineno is not None:
+        # Instructions without a line restore the exception handled before. The interpreter checks no signals there,
+        # and an error raised there would leave that exception set in the thread.
+        if event == "opcode" and not self.was_raised and frame.f_lineno is not None:
             self._count(frame)
         return self._at_opcode
 
     def _count(self, frame: FrameType) -> None:
         self._left -= 1
-        if self.has_come:
+        if self.was_raised:
             code = frame.f_code
             self.place = f"{Path(code.co_filename).name}:{frame.f_lineno} in {code.co_qualname}"
             raise self._error
 
 
-def interrupted(call: Callable[[], object], interruption: Interruption) -> BaseException | None:
-    """Make the call, broken off as told; return the error that it raised."""
+def run_interrupted(call: Callable[[], object], interruption: Interruption) -> BaseException | None:
+    """Make the call under the interruption, and return the error that it raised."""
     before = sys.gettrace()
     sys.settrace(interruption)
     try:
         call()
     except BaseException as error:
         for each in chain_of(error):
-            each.__traceback__ = None  # it would keep alive what is to be collected
+            each.__traceback__ = None  # it would keep objects alive that are to be collected
         return error
     finally:
         sys.settrace(before)
@@ -94,7 +94,7 @@ def interrupted(call: Callable[[], object], interruption: Interruption) -> BaseE
 
 
 def chain_of(error: BaseException) -> list[BaseException]:
-    """The error and all those that it came of."""
+    """Return the error with all its causes and contexts."""
     chain = [error]
     for each in chain:
         chain += [one for one in (each.__cause__, each.__context__) if one is not None and one not in chain]
@@ -103,7 +103,7 @@ def chain_of(error: BaseException) -> list[BaseException]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """A block in which an error in a finalizer or a thread is not shown, and a collection looks at new objects only."""
+    """Hide the errors of finalizers and threads, and limit garbage collections to new objects."""
     hooks = sys.unraisablehook, threading.excepthook
     sys.unraisablehook, threading.excepthook = (lambda _: None), (lambda _: None)
     gc.collect()
@@ -126,31 +126,31 @@ def sweep(
     stride: int = 1,
     first: int = 1,
 ) -> int:
-    """Break off the call at its first moment, then at its second, and so on until it comes to its end.
+    """Interrupt a call at its first moment, then at its second, and so on until it completes.
 
     >>> sweep(list, lambda one: one.append(1), lambda one, error: None)
     0
 
     Args:
-        make: makes what one call needs; it is not broken off.
+        make: makes the argument of one call. It is not interrupted.
         call: the call.
-        check: looks at what it has left, given the error that came out of it or None; it raises what is wrong.
+        check: gets that argument and the error that the call raised, or None, and asserts what must hold.
         events: the kind of moment.
-        error: the class that is raised.
-        where: the paths of the code in which it is raised.
-        stride: 1 for each moment, more for one in so many.
-        first: the number of the moment to begin with, so that several tests may share a sweep.
+        error: the class to raise.
+        where: prefixes of the paths of the code to interrupt.
+        stride: the step from one moment to the next.
+        first: the number of the first moment, so that several tests can share a sweep.
 
     Returns:
-        The number of moments at which the call was broken off.
+        The number of moments at which the call was interrupted.
     """
     number = 0
     with quiet():
         for at in range(first, FOREVER, stride):
             made = make()
             interruption = Interruption(at, events, error, where)
-            raised = interrupted(lambda made=made: call(made), interruption)  # type: ignore[misc] # mypy knows no such lambda
-            if not interruption.has_come:
+            raised = run_interrupted(lambda made=made: call(made), interruption)  # type: ignore[misc] # mypy knows no such lambda
+            if not interruption.was_raised:
                 check(made, raised)
                 return number
             gc.collect()
@@ -158,6 +158,6 @@ def sweep(
             try:
                 check(made, raised)
             except Exception as failure:
-                failure.add_note(f"broken off at moment {at}, {interruption.place}")
+                failure.add_note(f"interrupted at moment {at}, {interruption.place}")
                 raise
     raise AssertionError(f"the call has more than {FOREVER} moments")

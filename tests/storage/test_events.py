@@ -1,4 +1,4 @@
-"""The events of stores: one tree of classes, and the attributes that observers rely on."""
+"""The class tree and the attributes of the store events."""
 
 from __future__ import annotations
 
@@ -6,14 +6,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from encore_events import (
-    BaseEvent,
-    EventError,
-    ProgressEndEvent,
-    ProgressEvent,
-    ProgressStartEvent,
-    ProgressStepEvent,
-)
+from encore_events import BaseEvent, EventError, ProgressEndEvent, ProgressEvent, ProgressStartEvent, ProgressStepEvent
 from encore_storage import events
 from encore_storage.events import (
     StoreDeleteEvent,
@@ -78,18 +71,18 @@ ATTRIBUTES: dict[type[BaseEvent], set[str]] = {
 
 
 @pytest.mark.parametrize(("cls", "bases"), BASES.items(), ids=lambda value: getattr(value, "__name__", ""))
-def test_every_event_has_its_place_in_the_tree(cls: type[BaseEvent], bases: tuple[type[BaseEvent], ...]) -> None:
+def test_event_class_has_its_bases(cls: type[BaseEvent], bases: tuple[type[BaseEvent], ...]) -> None:
     assert cls.__bases__ == bases
 
 
-def test_there_are_no_other_events() -> None:
+def test_events_module_defines_no_other_events() -> None:
     found = {value for value in vars(events).values() if isinstance(value, type) and issubclass(value, BaseEvent)}
 
     assert {cls for cls in found if cls.__module__ == events.__name__} == set(BASES)
 
 
 @pytest.mark.parametrize(("cls", "names"), ATTRIBUTES.items(), ids=lambda value: getattr(value, "__name__", ""))
-def test_what_observers_rely_on_is_declared_and_documented(cls: type[BaseEvent], names: set[str]) -> None:
+def test_event_attributes_are_declared_and_documented(cls: type[BaseEvent], names: set[str]) -> None:
     declared = {name for name in get_type_hints(cls) if not name.startswith("_")}
     documented = "".join(base.__doc__ or "" for base in cls.__mro__ if issubclass(base, BaseEvent))
 
@@ -100,18 +93,18 @@ def test_what_observers_rely_on_is_declared_and_documented(cls: type[BaseEvent],
 @pytest.mark.parametrize(
     ("cls", "action"), [(StoreSetEvent, "set"), (StoreUpdateEvent, "update"), (StoreDeleteEvent, "delete")]
 )
-def test_a_modification_says_which_it_is(cls: type[StoreModificationEvent], action: str) -> None:
+def test_modification_event_has_its_action(cls: type[StoreModificationEvent], action: str) -> None:
     assert cls(key="a").action == action
 
 
-def test_the_operations_are_a_closed_set() -> None:
+def test_operation_names_are_a_closed_set() -> None:
     assert get_args(events.Operation) == (
         *("get", "get_range", "get_metadata", "exists", "query"),
         *("set", "set_metadata", "update_metadata", "delete"),
     )
 
 
-def test_what_a_program_adds_becomes_an_attribute() -> None:
+def test_extra_keywords_become_attributes() -> None:
     event: Any = StoreSetEvent(key="a", colour="red")
 
     assert (event.key, event.colour, event.transaction_id) == ("a", "red", None)

@@ -1,4 +1,4 @@
-"""What runs beside the stores, in a forked child: nothing of the parent's is done there, and nobody waits for it."""
+"""A forked child neither does the parent's background work nor waits for it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.forking import FORKS, run_forking
 
-BEGIN = """
+IMPORTS = """
 import atexit, io, os, signal, sys, threading
 from encore_events import BaseEvent, EventManager
 from encore_events import background
@@ -18,11 +18,12 @@ from tests.forking import *
 
 
 def run(program: str) -> list[str]:
-    return run_forking(BEGIN + program)
+    """Run a program that forks, and return the lines that it prints."""
+    return run_forking(IMPORTS + program)
 
 
 @pytest.mark.parametrize("kind", FORKS)
-def test_work_that_waits_is_left_to_the_parent(kind: str) -> None:
+def test_child_leaves_queued_work_to_parent(kind: str) -> None:
     printed = run(
         f"""
 done, busy, gate, parent = [], threading.Event(), threading.Event(), os.getpid()
@@ -47,17 +48,17 @@ print(done)
     assert printed == ["(True, [('own', False)])", "[('queued', True)]"]
 
 
-def test_a_child_forked_by_work_does_no_more_of_it() -> None:
+def test_child_forked_by_background_work_does_no_more_of_it() -> None:
     printed = run("""
 read, write = os.pipe()
 parent, children, ended = os.getpid(), [], threading.Event()
-def fork_there():
+def fork_child():
     gate.wait()
     children.append(fork())
     if children[-1] == 0:
         signal.alarm(SECONDS)
 gate = threading.Event()
-run_in_background(fork_there)
+run_in_background(fork_child)
 run_in_background(lambda: os.write(write, b"parent " if os.getpid() == parent else b"child "))
 run_in_background(ended.set)
 gate.set()
@@ -71,7 +72,7 @@ print(os.read(read, 100).decode())
 
 
 @pytest.mark.parametrize("kind", FORKS)
-def test_a_tee_gives_what_was_read_and_then_refuses(kind: str) -> None:
+def test_tee_in_child_returns_buffered_data_then_raises(kind: str) -> None:
     printed = run(
         f"""
 gate, began = threading.Event(), threading.Event()
@@ -85,7 +86,7 @@ first, second = tee(Slow(b"12345678"), buffer_size=4)
 first.read(4)
 reader = threading.Thread(target=first.read)
 reader.start()
-began.wait()  # and holds the lock of the tee
+began.wait()  # the reader holds the lock of the tee now
 def work():
     head = second.read(4)
     try:
@@ -121,8 +122,8 @@ manager.emit(BaseEvent(number=2))
 
 
 @pytest.mark.parametrize("kind", FORKS)
-@pytest.mark.parametrize("lock", ["pump._over._cond", "pump._stopping._cond"])
-def test_a_pump_is_left_to_the_parent(lock: str, kind: str) -> None:
+@pytest.mark.parametrize("lock", ["pump._thread._over._cond", "pump._stopping._cond"])
+def test_child_leaves_pump_to_parent(lock: str, kind: str) -> None:
     printed = run(
         PUMP
         + f"""
@@ -142,7 +143,7 @@ print(batches, ends == [parent])
     assert printed == ["([[1]], [], False)", "[[1], [2]] True"]
 
 
-def test_the_exit_of_a_child_consumes_nothing() -> None:
+def test_exiting_child_consumes_nothing() -> None:
     printed = run(
         PUMP
         + """
@@ -158,7 +159,7 @@ gate.set()
     assert printed == ["0"]
 
 
-def test_a_child_forked_by_a_consumer_consumes_no_more() -> None:
+def test_child_forked_by_consumer_consumes_no_more() -> None:
     printed = run("""
 manager, read, write, children = EventManager(), *os.pipe(), []
 def consume(batch):

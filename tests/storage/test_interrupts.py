@@ -1,4 +1,4 @@
-"""Interrupts at any moment of a call: the store is free, what took effect is told, and each start has its end."""
+"""An interrupt at any moment of a call leaves the store unlocked, and its events complete and true."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from tests.storage.sweeps import sweep
 
 SHARED_MEMORY = Path("/dev/shm")
 
-FEW = 0.5
-"""Seconds that another thread is given to write."""
+WRITE_TIMEOUT = 0.5
+"""The store's timeout while another thread checks that it can write, in seconds."""
 
-Call = Callable[["Made"], object]
+Call = Callable[["Scene"], object]
 
 
-class Made:
-    """A store with a value in it, and whoever listens."""
+class Scene:
+    """A store with a value, a recorder of its events and its metrics."""
 
     def __init__(self, make: Callable[[EventManager], AbstractStore]) -> None:
         self.manager = EventManager()
@@ -48,18 +48,21 @@ class Made:
         self.recorder = EventRecorder(self.manager)
 
     def ids(self, cls: type[Any], name: str) -> list[str]:
+        """Return the sorted ids, from the attribute `name`, of the recorded events of a class."""
         return sorted(getattr(event, name) for event in self.recorder.of(cls))
 
-    def what_is_there(self) -> tuple[bytes, Any] | None:
+    def value(self) -> tuple[bytes, Any] | None:
+        """Return the bytes and metadata of `a`, or None if it does not exist."""
         return (self.store.to_bytes("a"), self.store.get_metadata("a")) if self.store.exists("a") else None
 
     def check(self, error: BaseException | None) -> None:
+        """Assert that the store is unlocked, and that events and metrics match what the store holds."""
         self.store.connect()
-        self._another_thread_writes()
-        self._each_start_has_its_end()
-        there = self.what_is_there()
+        self._check_another_thread_writes()
+        self._check_each_start_has_an_end()
+        value = self.value()
         changes = [event for event in self.recorder.of(StoreModificationEvent) if event.key == "a"]
-        assert bool(changes) == (there != (b"old", {"v": 1})), f"{changes} of {there}"
+        assert bool(changes) == (value != (b"old", {"v": 1})), f"{changes} for {value}"
         for end in self.recorder.of(StoreTransactionEndEvent):
             assert (end.outcome == "committed") == bool(changes), end
         for family in self.registry.collect():
@@ -67,11 +70,11 @@ class Made:
                 assert not any(sample.value for sample in family.samples), family.samples
         self.store.disconnect()
 
-    def _another_thread_writes(self) -> None:
+    def _check_another_thread_writes(self) -> None:
         done: list[object] = []
 
         def write() -> None:
-            self.store.timeout = FEW
+            self.store.timeout = WRITE_TIMEOUT
             self.store.from_bytes("other", b"1")
             done.append(True)
 
@@ -81,7 +84,7 @@ class Made:
         assert done, "the store is locked"
         assert self.store.to_bytes("other") == b"1"
 
-    def _each_start_has_its_end(self) -> None:
+    def _check_each_start_has_an_end(self) -> None:
         settled()
         for start, end, name in (
             (StoreProgressStartEvent, StoreProgressEndEvent, "operation_id"),
@@ -91,51 +94,52 @@ class Made:
 
 
 def descriptors() -> int:
+    """Return the number of open file descriptors."""
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def in_a_transaction(made: Made) -> None:
-    with made.store.transaction("t"):
-        made.store.from_bytes("a", b"new")
+def write_in_transaction(scene: Scene) -> None:
+    with scene.store.transaction("t"):
+        scene.store.from_bytes("a", b"new")
 
 
-def in_a_nested_one(made: Made) -> None:
-    with made.store.transaction("t"):
-        made.store.from_bytes("a", b"new")
-        with made.store.transaction("inner"):
-            made.store.update_metadata("a", {"w": 2})
+def write_in_nested_transaction(scene: Scene) -> None:
+    with scene.store.transaction("t"):
+        scene.store.from_bytes("a", b"new")
+        with scene.store.transaction("inner"):
+            scene.store.update_metadata("a", {"w": 2})
 
 
-def rolled_back(made: Made) -> None:
-    with suppress(ValueError), made.store.transaction("t"):
-        made.store.delete("a")
+def roll_back(scene: Scene) -> None:
+    with suppress(ValueError), scene.store.transaction("t"):
+        scene.store.delete("a")
         raise ValueError("no")
 
 
-def closed(made: Made) -> None:
-    made.store.disconnect()
-    made.store.connect()
+def reconnect(scene: Scene) -> None:
+    scene.store.disconnect()
+    scene.store.connect()
 
 
 CALLS: dict[str, Call] = {
-    "from_bytes": lambda made: made.store.from_bytes("a", b"new"),
-    "set": lambda made: made.store.set("a", (io.BytesIO(b"new"), {"v": 2})),
-    "set_metadata": lambda made: made.store.set_metadata("a", {"v": 2}),
-    "update_metadata": lambda made: made.store.update_metadata("a", {"w": 2}),
-    "delete": lambda made: made.store.delete("a"),
-    "to_bytes": lambda made: made.store.to_bytes("a"),
-    "get": lambda made: made.store.get("a").data.read(),
-    "query": lambda made: list(made.store.query()),
-    "transaction": in_a_transaction,
-    "nested": in_a_nested_one,
-    "rollback": rolled_back,
-    "close": closed,
+    "from_bytes": lambda scene: scene.store.from_bytes("a", b"new"),
+    "set": lambda scene: scene.store.set("a", (io.BytesIO(b"new"), {"v": 2})),
+    "set_metadata": lambda scene: scene.store.set_metadata("a", {"v": 2}),
+    "update_metadata": lambda scene: scene.store.update_metadata("a", {"w": 2}),
+    "delete": lambda scene: scene.store.delete("a"),
+    "to_bytes": lambda scene: scene.store.to_bytes("a"),
+    "get": lambda scene: scene.store.get("a").data.read(),
+    "query": lambda scene: list(scene.store.query()),
+    "transaction": write_in_transaction,
+    "nested": write_in_nested_transaction,
+    "rollback": roll_back,
+    "close": reconnect,
 }
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A directory in memory, where there is one: hundreds of databases are made."""
+    """Yield a directory in memory if the system has one: the tests create hundreds of databases."""
     if not SHARED_MEMORY.is_dir():
         yield tmp_path
         return
@@ -145,6 +149,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(params=["memory", "sqlite", "sqlite in memory"])
 def make(request: pytest.FixtureRequest, folder: Path) -> Callable[[EventManager], AbstractStore]:
+    """Return a factory of stores of the kind under test."""
     names = iter(range(1_000_000))
     makers: dict[str, Callable[[EventManager], AbstractStore]] = {
         "memory": lambda manager: DictMemoryStore(event_manager=manager),
@@ -158,11 +163,11 @@ def make(request: pytest.FixtureRequest, folder: Path) -> Callable[[EventManager
 @pytest.mark.parametrize(
     ("error", "stride"), [(KeyboardInterrupt, 1), (RecursionError, 11)], ids=["KeyboardInterrupt", "RecursionError"]
 )
-def test_an_interrupt_at_the_entry_of_any_function_leaves_all_whole(
+def test_interrupt_at_any_function_entry_leaves_store_consistent(
     make: Callable[[EventManager], AbstractStore], call: Call, error: type[BaseException], stride: int
 ) -> None:
     before = descriptors()
 
-    assert sweep(lambda: Made(make), call, Made.check, events="call", error=error, stride=stride) > 0
+    assert sweep(lambda: Scene(make), call, Scene.check, events="call", error=error, stride=stride) > 0
 
     assert descriptors() <= before

@@ -1,4 +1,4 @@
-"""The storage utilities: the names, the signatures and the defaults of their specification, word by word."""
+"""The storage utilities have the names, signatures and defaults of their specification."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SIGNATURES = {
 
 
 def bare_signature(name: str) -> str:
-    """The signature without its annotations."""
+    """Return the signature of a utility without its annotations."""
     target: Any = utils
     for part in name.split("."):
         target = getattr(target, part)
@@ -36,11 +36,11 @@ def bare_signature(name: str) -> str:
 
 
 @pytest.mark.parametrize(("name", "signature"), SIGNATURES.items(), ids=SIGNATURES)
-def test_a_signature_is_that_of_the_specification(name: str, signature: str) -> None:
+def test_signature_matches_specification(name: str, signature: str) -> None:
     assert bare_signature(name) == signature
 
 
-def test_a_transaction_context_needs_a_store_and_no_more() -> None:
+def test_transaction_context_requires_only_a_store() -> None:
     first, *others = inspect.signature(utils.SimpleTransactionContext).parameters.values()
 
     assert first.name == "store"
@@ -48,7 +48,7 @@ def test_a_transaction_context_needs_a_store_and_no_more() -> None:
     assert all(parameter.default is not parameter.empty for parameter in others)
 
 
-def test_the_names_are_the_six_of_the_specification() -> None:
+def test_utils_exports_the_six_specified_names() -> None:
     assert utils.__all__ == [
         "BufferIteratorIO",
         "DummyTransactionContext",
@@ -59,7 +59,7 @@ def test_the_names_are_the_six_of_the_specification() -> None:
     ]
 
 
-def test_the_progress_manager_generates_the_events_of_stores() -> None:
+def test_progress_manager_emits_store_events() -> None:
     manager = utils.StoreProgressManager
 
     assert issubclass(manager, ProgressManager)

@@ -1,4 +1,4 @@
-"""A fresh event manager and registry for each test, and a store that emits on it."""
+"""Fixtures of the subscribers' tests: clocks and metrics."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ def wall_clock() -> FakeClock:
 def metrics(
     manager: EventManager, registry: CollectorRegistry, clock: FakeClock, wall_clock: FakeClock
 ) -> Iterator[MetricsSubscriber]:
-    """Counting what the manager tells into the registry."""
+    """A MetricsSubscriber of `manager` and `registry`, with fake clocks."""
     with MetricsSubscriber(registry=registry, clock=clock, wall_clock=wall_clock).connect(manager) as metrics:
         yield metrics

@@ -1,4 +1,4 @@
-"""What the tests of several subscribers use."""
+"""Helpers for the tests of subscribers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STORAGE = "encore_storage_"
 
 
 class FakeClock:
-    """Seconds that pass when the test says so."""
+    """A clock that advances on request."""
 
     def __init__(self, now: float = 1000.0) -> None:
         self.now = now
@@ -26,25 +26,25 @@ class FakeClock:
 
 
 class BrokenSource:
-    """A file that gives a few bytes and then fails."""
+    """A file that returns a chunk and then raises."""
 
     def __init__(self, error: BaseException, chunk: bytes = b"12345") -> None:
-        self._answers: Iterator[bytes] = iter([chunk])
+        self._chunks: Iterator[bytes] = iter([chunk])
         self._error = error
 
     def read(self, size: int = -1, /) -> bytes:
-        for chunk in self._answers:
+        for chunk in self._chunks:
             return chunk
         raise self._error
 
 
 def sample(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
-    """One sample of a metric of storage, or None where there is no such series."""
+    """Return a sample of a storage metric, or None if there is no such series."""
     return registry.get_sample_value(STORAGE + name, labels)
 
 
 def samples(registry: CollectorRegistry, name: str) -> dict[tuple[str, ...], float]:
-    """All samples of that name, by the values of their labels in the order of the catalogue."""
+    """Return all samples of that name, by their label values in the order of the catalogue."""
     return {
         tuple(one.labels.values()): one.value
         for family in registry.collect()
@@ -57,16 +57,16 @@ IDENTITY = {"operation_id": "1", "message": "get 'a'", "store": "archive", "oper
 
 
 def start(**attributes: Any) -> StoreProgressStartEvent:
-    """The start of a read of the store named archive."""
+    """Return the start of a read of the store archive."""
     return StoreProgressStartEvent(**{**IDENTITY, "timestamp": 0.0, **attributes})
 
 
 def step(**attributes: Any) -> StoreProgressStepEvent:
-    """10 bytes of it."""
+    """Return a step of 10 bytes of that read."""
     return StoreProgressStepEvent(**{**IDENTITY, "step": 10, "delta": 10, **attributes})
 
 
 def end(**attributes: Any) -> StoreProgressEndEvent:
-    """The end of it, after 10 bytes and a second, of which no step has told."""
-    told = {"outcome": "ok", "exit_state": "normal", "bytes": 10, "delta": 10, "duration": 1.0}
-    return StoreProgressEndEvent(**{**IDENTITY, **told, **attributes})
+    """Return the end of that read, after 10 bytes and a second, without a step."""
+    defaults = {"outcome": "ok", "exit_state": "normal", "bytes": 10, "delta": 10, "duration": 1.0}
+    return StoreProgressEndEvent(**{**IDENTITY, **defaults, **attributes})

@@ -1,4 +1,4 @@
-"""Bars for what takes long, and what is left of those that failed."""
+"""Progress bars of long operations, and the remains of failed ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TERMINAL = {"TERM": "xterm-256color"}
 
 @pytest.fixture
 def console() -> Console:
-    """A terminal that keeps what is drawn."""
+    """A terminal that records what is drawn."""
     return Console(file=io.StringIO(), force_terminal=True, width=120, _environ=TERMINAL)
 
 
@@ -33,84 +33,82 @@ def bars(manager: EventManager, console: Console, clock: FakeClock) -> Iterator[
         yield bars
 
 
-def look(bars: ProgressBars) -> list[str]:
-    """The lines of the bars as they are now."""
-    paper = Console(file=io.StringIO(), width=120, color_system=None)
-    with paper.capture() as captured:
-        paper.print(bars.render())
+def rendered(bars: ProgressBars) -> list[str]:
+    """Return the lines of the current bars."""
+    console = Console(file=io.StringIO(), width=120, color_system=None)
+    with console.capture() as captured:
+        console.print(bars.render())
     return [" ".join(line.split()) for line in captured.get().splitlines() if line.strip()]
 
 
 def written(console: Console) -> str:
-    """All that the terminal was ever sent."""
+    """Return everything that was sent to the terminal."""
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
-def test_a_short_operation_has_no_bar(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
+def test_short_operation_has_no_bar(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
     manager.emit(start())
     clock.advance(0.49)
     manager.emit(step())
 
-    assert look(bars) == []
+    assert rendered(bars) == []
 
 
-def test_a_long_one_shows_bytes_speed_and_time_left(
-    manager: EventManager, bars: ProgressBars, clock: FakeClock
-) -> None:
+def test_bar_shows_bytes_speed_and_time_left(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
     manager.emit(start(steps=10 * MIB))
     for seconds in range(1, 4):
         clock.advance(1)
         manager.emit(step(steps=10 * MIB, step=seconds * MIB))
 
-    (line,) = look(bars)
+    (line,) = rendered(bars)
     assert line.startswith("get 'a' ━")
     assert line.endswith("3.1/10.5 MB 1.0 MB/s 0:00:07")
 
 
-def test_the_delay_can_be_chosen(manager: EventManager, console: Console, clock: FakeClock) -> None:
+def test_delay_is_configurable(manager: EventManager, console: Console, clock: FakeClock) -> None:
     with ProgressBars(console=console, clock=clock, delay=0).connect(manager) as bars:
         manager.emit(start())
 
-        assert len(look(bars)) == 1
+        assert len(rendered(bars)) == 1
 
 
-def test_one_that_tells_no_steps_has_a_bar_too(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
+def test_operation_without_steps_has_a_bar(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
     manager.emit(start())
     clock.advance(0.5)
 
-    assert len(look(bars)) == 1
-    assert len(look(bars)) == 1
+    assert len(rendered(bars)) == 1
+    assert len(rendered(bars)) == 1
 
 
-def test_one_that_moves_no_bytes_has_none(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
+def test_operation_without_direction_has_no_bar(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
     manager.emit(start(operation="query", direction=None))
     clock.advance(60)
 
-    assert look(bars) == []
+    assert rendered(bars) == []
 
 
-def test_an_unknown_size_is_told_as_such_until_it_is_known(
+def test_unknown_size_is_a_question_mark_until_known(
     manager: EventManager, bars: ProgressBars, clock: FakeClock
 ) -> None:
     manager.emit(start())
     clock.advance(1)
-    assert "0/? bytes" in look(bars)[0]
+    assert "0/? bytes" in rendered(bars)[0]
 
     manager.emit(step(step=10, steps=40))
-    assert "10/40 bytes" in look(bars)[0]
+    assert "10/40 bytes" in rendered(bars)[0]
 
 
-def test_many_are_drawn_at_once(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
+def test_many_bars_are_drawn_at_once(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
     for number in range(3):
         manager.emit(start(operation_id=str(number), message=f"get {number}"))
     clock.advance(1)
 
-    assert [line[:5] for line in look(bars)] == ["get 0", "get 1", "get 2"]
+    assert [line[:5] for line in rendered(bars)] == ["get 0", "get 1", "get 2"]
 
 
 @pytest.mark.parametrize("outcome", ["ok", "miss", "cancelled"])
-def test_a_bar_goes_with_its_operation(
+def test_bar_disappears_at_the_end(
     manager: EventManager, bars: ProgressBars, clock: FakeClock, console: Console, outcome: str
 ) -> None:
     manager.emit(start())
@@ -119,11 +117,11 @@ def test_a_bar_goes_with_its_operation(
 
     manager.emit(end(outcome=outcome))
 
-    assert look(bars) == []
+    assert rendered(bars) == []
     assert "\x1b[31m" not in written(console)
 
 
-def test_the_bar_of_one_that_failed_stays_in_red_with_its_error(
+def test_bar_of_failed_operation_stays_in_red_with_its_error(
     manager: EventManager, bars: ProgressBars, clock: FakeClock, console: Console
 ) -> None:
     manager.emit(start(steps=40))
@@ -138,17 +136,17 @@ def test_the_bar_of_one_that_failed_stays_in_red_with_its_error(
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "text"),
     [(None, "failed"), (OSError(), "OSError"), (OSError("disk\nfull\x1b[2J"), "disk full [2J")],
-    ids=["none", "without words", "with words that steer a terminal"],
+    ids=["none", "without a message", "control characters in the message"],
 )
-def test_every_failure_is_told_on_one_line(
+def test_failure_is_one_line(
     manager: EventManager,
     bars: ProgressBars,
     clock: FakeClock,
     console: Console,
     error: OSError | None,
-    words: str,
+    text: str,
 ) -> None:
     manager.emit(start())
     clock.advance(1)
@@ -156,82 +154,78 @@ def test_every_failure_is_told_on_one_line(
 
     manager.emit(end(outcome="error", error=error))
 
-    assert f"get 'a': {words}\x1b[0m" in written(console)
+    assert f"get 'a': {text}\x1b[0m" in written(console)
 
 
-def test_a_short_operation_that_fails_has_no_bar_either(
-    manager: EventManager, bars: ProgressBars, console: Console
-) -> None:
+def test_short_operation_that_fails_draws_nothing(manager: EventManager, bars: ProgressBars, console: Console) -> None:
     manager.emit(start())
     manager.emit(end(outcome="error", error=OSError("disk full")))
 
     assert "disk full" not in written(console)
 
 
-def test_events_of_an_operation_whose_start_was_not_seen_draw_nothing(
-    manager: EventManager, bars: ProgressBars
-) -> None:
+def test_step_and_end_without_start_draw_nothing(manager: EventManager, bars: ProgressBars) -> None:
     manager.emit(step())
     manager.emit(end(outcome="error"))
 
-    assert look(bars) == []
+    assert rendered(bars) == []
 
 
-def test_a_start_with_a_known_id_replaces_its_bar(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
+def test_start_with_a_known_id_replaces_the_bar(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
     for message in ("get 'a'", "get 'b'"):
         manager.emit(start(message=message))
         clock.advance(1)
-        (line,) = look(bars)
+        (line,) = rendered(bars)
         assert line.startswith(message)
 
     manager.emit(end())
-    assert look(bars) == []
+    assert rendered(bars) == []
 
 
-def test_bars_of_operations_without_an_end_give_way_to_new_ones(
+def test_oldest_bars_are_evicted_beyond_the_limit(
     manager: EventManager, bars: ProgressBars, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(in_progress, "MOST", 2)
     for number in range(4):
         manager.emit(start(operation_id=str(number), message=f"get {number}"))
         clock.advance(1)
-        look(bars)
+        rendered(bars)
 
-    assert [line[:5] for line in look(bars)] == ["get 2", "get 3"]
+    assert [line[:5] for line in rendered(bars)] == ["get 2", "get 3"]
 
 
-def test_a_veto_by_another_listener_hides_nothing(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
+def test_bars_ignore_a_veto_by_another_listener(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
     manager.connect(StoreProgressEvent, StoreProgressEvent.mark_as_handled, priority=1_000_000)
     manager.emit(start())
     clock.advance(1)
 
-    assert len(look(bars)) == 1
+    assert len(rendered(bars)) == 1
 
 
-def test_disconnecting_restores_the_terminal(
+def test_disconnect_restores_the_terminal(
     manager: EventManager, bars: ProgressBars, clock: FakeClock, console: Console
 ) -> None:
     manager.emit(start())
     clock.advance(1)
     manager.emit(step())
-    assert len(look(bars)) == 1
+    assert len(rendered(bars)) == 1
     hidden, shown = "\x1b[?25l", "\x1b[?25h"
     assert written(console).startswith(hidden)
 
     bars.disconnect()
 
     assert written(console).rindex(shown) > written(console).rindex(hidden)
-    assert look(bars) == []
+    assert rendered(bars) == []
     assert repr(manager) == "<EventManager: 0 listeners>"
 
 
-def test_they_can_be_connected_again(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
+def test_bars_can_be_reconnected(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
     bars.disconnect()
     bars.connect(manager)
     manager.emit(start())
     clock.advance(1)
 
-    assert len(look(bars)) == 1
+    assert len(rendered(bars)) == 1
 
 
 @pytest.mark.parametrize(
@@ -239,7 +233,7 @@ def test_they_can_be_connected_again(manager: EventManager, bars: ProgressBars, 
     [{"force_terminal": False}, {"force_terminal": True, "_environ": {"TERM": "dumb"}}],
     ids=["a file", "a dumb terminal"],
 )
-def test_nothing_is_drawn_nor_listened_to_where_there_is_no_terminal(
+def test_bars_without_terminal_do_nothing(
     manager: EventManager, store: DictMemoryStore, options: dict[str, object]
 ) -> None:
     console = Console(file=io.StringIO(), **options)  # type: ignore[arg-type]  # the options of a Console
@@ -251,11 +245,11 @@ def test_nothing_is_drawn_nor_listened_to_where_there_is_no_terminal(
     assert written(console) == ""
 
 
-def test_standard_error_is_where_bars_are_drawn_by_default(capsys: pytest.CaptureFixture[str]) -> None:
+def test_default_console_is_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert ProgressBars()._console.stderr
 
 
-def test_bars_of_many_threads_all_go(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
+def test_bars_of_many_threads_all_disappear(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
     def work(number: int) -> None:
         identity = {"operation_id": str(number)}
         manager.emit(start(**identity))
@@ -267,10 +261,10 @@ def test_bars_of_many_threads_all_go(manager: EventManager, bars: ProgressBars, 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(400)))
 
-    assert look(bars) == []
+    assert rendered(bars) == []
 
 
-def test_without_rich_they_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bars_without_rich_raise_missing_extra_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rich.console", None)
 
     with pytest.raises(MissingExtraError, match=r"pip install 'encore-observability\[cli\]'") as caught:
@@ -278,14 +272,12 @@ def test_without_rich_they_say_what_to_install(monkeypatch: pytest.MonkeyPatch) 
     assert isinstance(caught.value, ImportError)
 
 
-def test_what_counts_steps_has_a_bar_above_those_of_bytes(
-    manager: EventManager, bars: ProgressBars, clock: FakeClock
-) -> None:
+def test_bars_of_steps_are_above_bars_of_bytes(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
     with ProgressManager(manager, message="copying", steps=10) as progress:
         manager.emit(start())
         clock.advance(1)
         progress(step=4)
-        steps, moved = look(bars)
+        steps, moved = rendered(bars)
 
         assert steps.startswith("copying ━")
         assert "4/10" in steps
@@ -293,7 +285,7 @@ def test_what_counts_steps_has_a_bar_above_those_of_bytes(
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
-def test_what_counts_steps_and_fails_stays_and_says_why(
+def test_bar_of_failed_steps_stays_with_the_reason(
     manager: EventManager, bars: ProgressBars, clock: FakeClock, console: Console, error: BaseException
 ) -> None:
     with pytest.raises(type(error)), ProgressManager(manager, message="copying", steps=10) as progress:
@@ -301,13 +293,13 @@ def test_what_counts_steps_and_fails_stays_and_says_why(
         progress(step=4)
         raise error
 
-    assert look(bars) == []
+    assert rendered(bars) == []
     assert f"copying: {str(error) or 'KeyboardInterrupt'}" in written(console)
 
 
-def test_what_counts_steps_and_ends_well_goes(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
+def test_bar_of_steps_disappears_at_the_end(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:
     with ProgressManager(manager, message="copying", steps=10) as progress:
         clock.advance(1)
         progress(step=10)
 
-    assert look(bars) == []
+    assert rendered(bars) == []

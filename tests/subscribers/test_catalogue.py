@@ -1,4 +1,4 @@
-"""The catalogue says what the design's table says, and says it as data."""
+"""The metrics of the catalogue: names, types, labels, buckets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from encore_storage.subscribers.catalogue import CATALOGUE, COUNTS, OPERATION_DURATION, SECONDS, SIZES, VALUE_SIZE
 
-DESIGN = """
+SPECIFIED = """
 | encore_storage_operation_duration_seconds | histogram | store, operation, outcome |
 | encore_storage_operations_in_progress | gauge | store, operation |
 | encore_storage_operation_oldest_in_progress_seconds | gauge | store, operation |
@@ -28,38 +28,38 @@ DESIGN = """
 """
 
 
-def test_the_catalogue_is_the_table_of_the_design() -> None:
+def test_catalogue_has_the_specified_metrics() -> None:
     rows = [f"| {one.name} | {one.type} | {', '.join(one.labels)} |" for one in CATALOGUE]
 
-    assert rows == DESIGN.split("\n")[1:-1]
+    assert rows == SPECIFIED.split("\n")[1:-1]
 
 
-def test_the_buckets_of_durations_are_those_of_the_design() -> None:
+def test_duration_buckets_are_the_specified_ones() -> None:
     edges = ".0001 .0005 .001 .005 .01 .025 .05 .1 .25 .5 1 2.5 5 10 30 60"
 
     assert OPERATION_DURATION.buckets == SECONDS == tuple(map(float, edges.split()))
 
 
-def test_the_buckets_of_sizes_go_from_64_bytes_to_5_gibibytes() -> None:
+def test_size_buckets_range_from_64_bytes_to_5_gibibytes() -> None:
     assert VALUE_SIZE.buckets == SIZES
     assert (SIZES[0], SIZES[-1]) == (64, 5 * 2**30)
 
 
 @pytest.mark.parametrize("edges", [SECONDS, SIZES, COUNTS], ids=["seconds", "sizes", "counts"])
-def test_the_edges_of_buckets_ascend(edges: tuple[float, ...]) -> None:
+def test_bucket_edges_ascend(edges: tuple[float, ...]) -> None:
     assert list(edges) == sorted(set(edges))
 
 
 @pytest.mark.parametrize("metric", CATALOGUE, ids=lambda metric: metric.name)
-def test_a_metric_is_explained_and_named_by_its_unit(metric: object) -> None:
-    told = dataclasses.asdict(metric)  # type: ignore[call-overload]  # of a dataclass
+def test_metric_has_help_and_its_name_contains_the_unit(metric: object) -> None:
+    fields = dataclasses.asdict(metric)  # type: ignore[call-overload]  # of a dataclass
 
-    assert told["help"].endswith(".")
-    assert told["unit"] in told["name"]
-    assert bool(told["buckets"]) == (told["type"] == "histogram")
-    assert told["name"].endswith("_total") == (told["type"] == "counter")
+    assert fields["help"].endswith(".")
+    assert fields["unit"] in fields["name"]
+    assert bool(fields["buckets"]) == (fields["type"] == "histogram")
+    assert fields["name"].endswith("_total") == (fields["type"] == "counter")
 
 
-def test_a_metric_cannot_be_changed() -> None:
+def test_metric_is_immutable() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        CATALOGUE[0].name = "another"  # type: ignore[misc]  # which is what is tested
+        CATALOGUE[0].name = "another"  # type: ignore[misc]  # the point of the test

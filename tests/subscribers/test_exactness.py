@@ -1,4 +1,4 @@
-"""8 threads, 10,000 operations each, with failures and rollbacks: every number is exact at the end."""
+"""Exact counts after 8 threads have run 10,000 operations each, with failures and rollbacks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.subscribers.support import BrokenSource, samples
 
 THREADS = 8
 ROUNDS = 1_000
-OPERATIONS_OF_A_ROUND = 10
+OPERATIONS_PER_ROUND = 10
 ALL = THREADS * ROUNDS
 HALF = ALL // 2
 
@@ -61,7 +61,7 @@ EXPECTED = {
 
 
 def run_round(store: DictMemoryStore, key: str, number: int) -> None:
-    """Ten operations of six kinds: one is a miss, one fails, and two are rolled back in every other round."""
+    """Run ten operations of six kinds: one is a miss, one fails, two are rolled back in every other round."""
     store.from_bytes(key, b"12345678")
     store.to_bytes(key)
     store.exists(key)
@@ -81,7 +81,7 @@ def run_round(store: DictMemoryStore, key: str, number: int) -> None:
 
 @pytest.fixture(scope="module")
 def counted() -> CollectorRegistry:
-    """What was counted in the end."""
+    """The registry after all threads have ended."""
     manager, registry = EventManager(), CollectorRegistry()
     store = DictMemoryStore(name="archive", event_manager=manager)
     together = threading.Barrier(THREADS)
@@ -96,10 +96,10 @@ def counted() -> CollectorRegistry:
     return registry
 
 
-def test_there_were_10_000_operations_in_each_of_8_threads() -> None:
-    assert sum(ENDS.values()) == THREADS * ROUNDS * OPERATIONS_OF_A_ROUND == 80_000
+def test_scenario_has_10_000_operations_in_each_of_8_threads() -> None:
+    assert sum(ENDS.values()) == THREADS * ROUNDS * OPERATIONS_PER_ROUND == 80_000
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_the_numbers_are_exact(counted: CollectorRegistry, name: str) -> None:
+def test_counts_are_exact(counted: CollectorRegistry, name: str) -> None:
     assert {labels[1:]: value for labels, value in samples(counted, name).items()} == EXPECTED[name]

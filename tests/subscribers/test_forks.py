@@ -1,4 +1,4 @@
-"""Subscribers in forked children: whoever held their locks at the fork, and whatever the parent had in progress."""
+"""Subscribers in forked children: locks held at the fork, operations in progress, bars, log lines."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LOCKS = {
     "a counter of key changes": "families.key_changes.series('archive', 'set')._lock",
     "a histogram": "families.durations.series('archive', 'set', 'ok')._lock",
     "a label": "families._open['store']._lock",
-    "a label of trouble": "families._open['listener']._lock",
+    "a label of listeners": "families._open['listener']._lock",
     "the collector": "collector._lock",
     "the collectors": "metrics._collectors._lock",
     "the registry": "registry._lock",
@@ -46,7 +46,7 @@ def run(program: str, *arguments: object) -> list[str]:
 
 
 @pytest.mark.parametrize("lock", LOCKS.values(), ids=LOCKS)
-def test_a_lock_that_another_thread_holds_is_free_in_a_child(lock: str) -> None:
+def test_lock_held_by_another_thread_is_free_in_a_child(lock: str) -> None:
     printed = run(
         f"""
 summary = SummarySubscriber().connect(manager)
@@ -77,7 +77,7 @@ with held({lock}):
 
 
 @pytest.mark.parametrize("kind", FORKS)
-def test_what_the_parent_has_in_progress_is_nothing_of_the_child(kind: str) -> None:
+def test_child_has_nothing_of_the_parent_in_progress(kind: str) -> None:
     printed = run(
         f"""
 from encore_events import forks
@@ -136,16 +136,16 @@ drawn = lambda: (terminal.flush(), Path(sys.argv[1]).read_text())[1]
         "bars._bytes._lock",
     ],
 )
-def test_a_child_leaves_the_bars_to_its_parent(tmp_path: Path, lock: str) -> None:
+def test_child_draws_no_bars_of_its_parent(tmp_path: Path, lock: str) -> None:
     printed = run(
         BARS
         + f"""
 live.refresh()
-print("not ended yet", end="")  # which a child must not end
+print("not ended yet", end="")  # the child must not complete it
 def work():
     before = drawn()
     print("of the child", flush=True)
-    print("its trouble", file=sys.stderr, flush=True)
+    print("its error", file=sys.stderr, flush=True)
     progress(2)
     with ProgressManager(manager, message="another", steps=3) as own:
         own(2)
@@ -165,10 +165,10 @@ print("of the parent" in drawn(), "not ended yet" in drawn(), "of the child" in 
         tmp_path / "terminal",
     )
 
-    assert printed == ["of the child", "its trouble", "(True, 'printed\\n', False) True True", "True True False"]
+    assert printed == ["of the child", "its error", "(True, 'printed\\n', False) True True", "True True False"]
 
 
-def test_a_child_has_bars_of_its_own(tmp_path: Path) -> None:
+def test_child_may_draw_its_own_bars(tmp_path: Path) -> None:
     printed = run(
         BARS
         + """
@@ -198,7 +198,7 @@ OUTPUTS = {
     "filtered": "structlog.wrap_logger(structlog.PrintLogger(path.open('w')), processors=JSON, wrapper_class=INFO)",
     "cached": "structlog.wrap_logger(structlog.PrintLogger(path.open('w')), processors=JSON, **CACHED)",
     "bound": "structlog.wrap_logger(structlog.PrintLogger(path.open('w')), processors=JSON).bind(a=1)",
-    "the program's own": "configured(structlog.PrintLoggerFactory(path.open('w')))",
+    "configured": "configured(structlog.PrintLoggerFactory(path.open('w')))",
     "standard output": "configured(structlog.PrintLoggerFactory())",
 }
 
@@ -223,7 +223,7 @@ def output_of(logger):
 
 @pytest.mark.parametrize("kind", FORKS)
 @pytest.mark.parametrize("logger", OUTPUTS.values(), ids=OUTPUTS)
-def test_the_first_line_of_a_child_waits_for_no_thread_of_its_parent(tmp_path: Path, logger: str, kind: str) -> None:
+def test_line_of_a_child_waits_for_no_thread_of_its_parent(tmp_path: Path, logger: str, kind: str) -> None:
     printed = run(
         LOGS
         + f"""
@@ -238,11 +238,11 @@ def work():
     if {kind!r} == "with hooks":
         (structlog.get_logger() if logger is None else logger).info("by itself")
         return lines().pop()["event"]
-with held(getattr(output, "_lock", None) or output._turn):
+with held(output._lock):
     answer = forked(work, FORKS[{kind!r}])
 store().from_bytes("c", b"1")
-told = [line["key"] for line in lines() if "ended" in line["event"]]
-os.write(answers, f"{{answer}} {{told}}".encode())
+logged = [line["key"] for line in lines() if "ended" in line["event"]]
+os.write(answers, f"{{answer}} {{logged}}".encode())
 """,
         tmp_path / "log",
     )
@@ -262,7 +262,7 @@ os.write(answers, f"{{answer}} {{told}}".encode())
         "configured(structlog.PrintLoggerFactory(full))",
     ],
 )
-def test_nor_for_one_that_is_within_the_file_itself(tmp_path: Path, logger: str, kind: str) -> None:
+def test_line_of_a_child_waits_for_no_lock_inside_a_file(tmp_path: Path, logger: str, kind: str) -> None:
     printed = run(
         LOGS
         + f"""
@@ -270,7 +270,7 @@ reading, writing = os.pipe()
 full = open(writing, "w")
 LogSubscriber(logger={logger}).connect(manager)
 def fill():
-    full.write("x" * 10_000_000)  # waits for the pipe, and holds the lock of the buffer
+    full.write("x" * 10_000_000)  # blocks on the pipe and holds the lock of the buffer
     full.flush()
 thread = threading.Thread(target=fill, daemon=True)
 thread.start()
@@ -289,7 +289,7 @@ os._exit(0)
     assert printed == ["['b']"]
 
 
-WITHIN = """
+INTERRUPTED_LINE = """
 class Interrupting(io.StringIO):
     def write(self, text):
         written = super().write(text)
@@ -310,10 +310,10 @@ handled, answers, file = [], [], Interrupting()
         "configured(structlog.PrintLoggerFactory(file))",
     ],
 )
-def test_a_signal_handler_may_use_a_store_within_a_line(tmp_path: Path, logger: str) -> None:
+def test_signal_handler_may_use_a_store_during_a_line(tmp_path: Path, logger: str) -> None:
     printed = run(
         LOGS
-        + WITHIN
+        + INTERRUPTED_LINE
         + f"""
 signal.alarm(SECONDS)
 signal.signal(signal.SIGUSR1, lambda *_: store().from_bytes("b", b"1"))
@@ -329,10 +329,10 @@ print(*(text.count(f'"key": "{{key}}"') > 0 for key in "abc"))
     assert printed == ["True True True"]
 
 
-def test_nor_does_one_hang_within_a_line_of_the_programs_own(tmp_path: Path) -> None:
+def test_signal_handler_may_use_a_store_during_a_line_of_the_program(tmp_path: Path) -> None:
     printed = run(
         LOGS
-        + WITHIN
+        + INTERRUPTED_LINE
         + """
 signal.alarm(SECONDS)
 signal.signal(signal.SIGUSR1, lambda *_: store().from_bytes("b", b"1"))
@@ -349,16 +349,16 @@ print('"key": "b"' in file.getvalue(), "a line of the program" in file.getvalue(
 
 
 @pytest.mark.parametrize("method", ["PrintLogger", "WriteLogger"])
-def test_a_child_that_is_forked_within_a_line_ends_it(tmp_path: Path, method: str) -> None:
+def test_child_forked_during_a_line_completes_it(tmp_path: Path, method: str) -> None:
     printed = run(
         LOGS
-        + WITHIN
+        + INTERRUPTED_LINE
         + f"""
 children = []
 signal.signal(signal.SIGUSR1, lambda *_: children.append(fork()))
 logger = structlog.wrap_logger(structlog.{method}(file), processors=JSON)
 LogSubscriber(logger=logger).connect(manager)
-with contextlib.suppress(ForkedStoreError):  # the child, whose parent has begun this
+with contextlib.suppress(ForkedStoreError):  # in the child: the operation is the parent's
     store().from_bytes("a", b"1")
 if children == [0]:
     signal.alarm(SECONDS)
@@ -401,7 +401,7 @@ print(len({line["text"] for line in lines()}))
     assert printed == ["1200"]
 
 
-def test_a_line_that_has_no_room_is_told_at_the_end_and_tears_no_other(tmp_path: Path) -> None:
+def test_line_without_room_raises_at_the_end_and_damages_no_other(tmp_path: Path) -> None:
     printed = run(
         LOGS
         + """

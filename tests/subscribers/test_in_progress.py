@@ -1,4 +1,4 @@
-"""The tracker of what is in progress, and what metrics, bars and the page make of it."""
+"""The tracker of operations and transactions in progress, and the gauges made from it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_start_with_a_known_id_replaces_the_item() -> None:
 
 
 @pytest.mark.usefixtures("at_most_three")
-def test_start_past_the_limit_evicts_the_oldest() -> None:
+def test_start_beyond_the_limit_evicts_the_oldest() -> None:
     tracker = InProgress[str]()
     evicted = [list(tracker.start(number, f"item {number}")) for number in range(5)]
 
@@ -57,7 +57,7 @@ def test_start_in_many_threads_keeps_the_limit(monkeypatch: pytest.MonkeyPatch) 
     assert len(tracker) <= 50
 
 
-def test_a_forked_child_has_nothing_in_progress() -> None:
+def test_forked_child_has_nothing_in_progress() -> None:
     tracker = InProgress[str]()
     tracker.start("1", "one")
     child = fork()
@@ -77,7 +77,7 @@ def gauges(registry: CollectorRegistry) -> tuple[float | None, float | None]:
 
 
 @pytest.mark.usefixtures("metrics", "at_most_three")
-def test_metrics_forget_operations_and_transactions_without_an_end(
+def test_metrics_evict_operations_and_transactions_without_an_end(
     manager: EventManager, registry: CollectorRegistry
 ) -> None:
     for number in range(5):
@@ -88,7 +88,7 @@ def test_metrics_forget_operations_and_transactions_without_an_end(
 
 
 @pytest.mark.usefixtures("metrics")
-def test_an_end_that_cannot_be_counted_leaves_nothing_in_progress(
+def test_end_that_cannot_be_counted_leaves_nothing_in_progress(
     manager: EventManager, registry: CollectorRegistry, recorder: EventRecorder
 ) -> None:
     manager.emit(start())
@@ -100,7 +100,7 @@ def test_an_end_that_cannot_be_counted_leaves_nothing_in_progress(
     assert gauges(registry) == (0, 0)
 
 
-def test_an_operation_keeps_the_labels_of_its_start(
+def test_operation_keeps_the_labels_of_its_start(
     manager: EventManager, registry: CollectorRegistry, metrics: MetricsSubscriber
 ) -> None:
     manager.emit(start())

@@ -1,4 +1,4 @@
-"""Labels stay few, however many names a program has."""
+"""Caps on the values of open labels."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from encore_storage.subscribers.families import MAX_VALUES
 from tests.subscribers.support import end, sample, samples, start, step
 
 
-def overflows(registry: CollectorRegistry, label: str) -> float | None:
+def overflows_of(registry: CollectorRegistry, label: str) -> float | None:
     return sample(registry, "label_overflow_total", label=label)
 
 
-def test_nothing_overflows_from_the_start(registry: CollectorRegistry, metrics: MetricsSubscriber) -> None:
-    told = samples(registry, "label_overflow_total")
+def test_overflows_start_at_zero(registry: CollectorRegistry, metrics: MetricsSubscriber) -> None:
+    overflows = samples(registry, "label_overflow_total")
 
-    assert ("store",) in told
-    assert set(told.values()) == {0}
+    assert ("store",) in overflows
+    assert set(overflows.values()) == {0}
 
 
-def test_a_store_past_the_cap_is_told_as_overflow(manager: EventManager, registry: CollectorRegistry) -> None:
+def test_store_beyond_the_cap_is_overflow(manager: EventManager, registry: CollectorRegistry) -> None:
     with MetricsSubscriber(registry=registry, max_stores=2).connect(manager):
         for name in ("a", "b", "c", "d", "a"):
             DictMemoryStore(name=name, event_manager=manager).exists("key")
 
     counts = samples(registry, "operation_duration_seconds_count")
-    told = {labels[0]: count for labels, count in counts.items() if labels[2] == "ok"}
-    assert told == {"a": 2, "b": 1, "_overflow": 2}
+    stores = {labels[0]: count for labels, count in counts.items() if labels[2] == "ok"}
+    assert stores == {"a": 2, "b": 1, "_overflow": 2}
     assert samples(registry, "store_info") == {("a", "memory"): 1, ("b", "memory"): 1}
 
 
-def test_each_event_that_overflows_is_counted_and_its_operation_too(
+def test_each_overflowing_event_is_counted_with_its_operation(
     manager: EventManager, registry: CollectorRegistry
 ) -> None:
     with MetricsSubscriber(registry=registry, max_stores=0).connect(manager):
@@ -42,13 +42,13 @@ def test_each_event_that_overflows_is_counted_and_its_operation_too(
         manager.emit(step())
         manager.emit(end())
 
-    assert overflows(registry, "store") == 3
+    assert overflows_of(registry, "store") == 3
     labels = {"store": "_overflow", "operation": "get"}
     assert sample(registry, "operations_in_progress", **labels) == 0
     assert sample(registry, "transferred_bytes_total", **labels, direction="read") == 20
 
 
-def test_a_store_has_a_place_for_good(manager: EventManager, registry: CollectorRegistry) -> None:
+def test_store_keeps_its_label(manager: EventManager, registry: CollectorRegistry) -> None:
     with MetricsSubscriber(registry=registry, max_stores=1).connect(manager):
         manager.emit(end())
         manager.emit(end(store="another"))
@@ -57,7 +57,7 @@ def test_a_store_has_a_place_for_good(manager: EventManager, registry: Collector
     assert sample(registry, "operation_duration_seconds_count", store="archive", operation="get", outcome="ok") == 2
 
 
-def test_by_default_200_stores_have_a_name(
+def test_default_cap_is_200_stores(
     manager: EventManager, registry: CollectorRegistry, metrics: MetricsSubscriber
 ) -> None:
     for number in range(202):
@@ -65,16 +65,14 @@ def test_by_default_200_stores_have_a_name(
 
     assert MAX_VALUES == 200
     assert len(samples(registry, "store_info")) == 200
-    assert overflows(registry, "store") == 2
+    assert overflows_of(registry, "store") == 2
 
 
-def test_listeners_are_capped_too(
-    manager: EventManager, registry: CollectorRegistry, metrics: MetricsSubscriber
-) -> None:
+def test_listeners_are_capped(manager: EventManager, registry: CollectorRegistry, metrics: MetricsSubscriber) -> None:
     for number in range(MAX_VALUES + 3):
         listener = type(f"Listener{number}", (), {})
         manager.emit(ListenerErrorEvent(event=BaseEvent(), listener=listener, error=OSError()))
 
     labels = {"event": "BaseEvent", "listener": "_overflow"}
     assert registry.get_sample_value("encore_events_listener_errors_total", labels) == 3
-    assert overflows(registry, "listener") == 3
+    assert overflows_of(registry, "listener") == 3

@@ -1,4 +1,4 @@
-"""Where keys are hidden, no line tells one: not in a field, not in an error, not in a traceback."""
+"""Log lines with hidden keys quote none: not in a field, not in an error, not in a traceback."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def stream() -> io.StringIO:
 
 
 def log_everything(manager: EventManager, stream: io.StringIO, keys: bool | Redaction) -> str:
-    """What is written of operations on `KEY` that go well, miss and fail in every way."""
+    """Return the log of operations on `KEY` that succeed, miss and fail."""
     with open_logger(stream, level="debug") as logger, LogSubscriber(logger=logger, keys=keys).connect(manager):
         store = DictMemoryStore(name="archive", event_manager=manager)
         store.from_bytes(KEY, b"1")
         store.from_bytes(KEY, b"2")
         for action in failing_actions(store):
-            with pytest.raises(Exception):  # noqa: B017, PT011 (each its own; what is written of them is the point)
+            with pytest.raises(Exception):  # noqa: B017, PT011 (each raises another one; only the log matters)
                 action()
         store.delete(KEY)
         manager.emit(end(key=KEY, outcome="error", error=FileNotFoundError(errno.ENOENT, "no such file", KEY)))
@@ -45,19 +45,19 @@ def failing_actions(store: DictMemoryStore) -> Iterator[Callable[[], object]]:
     yield lambda: store.multiset_data([KEY, KEY], [io.BytesIO(), BrokenSource(KeyError(KEY))])
 
 
-@pytest.mark.parametrize("keys", [False, lambda key: "#" * len(key)], ids=["off", "redacted"])
-def test_a_hidden_key_is_nowhere_in_the_log(manager: EventManager, stream: io.StringIO, keys: bool | Redaction) -> None:
+@pytest.mark.parametrize("keys", [False, lambda key: "#" * len(key)], ids=["omitted", "redacted"])
+def test_hidden_key_is_nowhere_in_the_log(manager: EventManager, stream: io.StringIO, keys: bool | Redaction) -> None:
     text = log_everything(manager, stream, keys)
 
     assert len(text.splitlines()) > 12
     assert "jane" not in text
 
 
-def test_otherwise_it_is(manager: EventManager, stream: io.StringIO) -> None:
+def test_key_is_logged_by_default(manager: EventManager, stream: io.StringIO) -> None:
     assert log_everything(manager, stream, keys=True).count("jane") > 12
 
 
-def test_a_redacted_key_is_what_the_function_made_of_it(manager: EventManager, stream: io.StringIO) -> None:
+def test_redacted_key_is_the_result_of_the_function(manager: EventManager, stream: io.StringIO) -> None:
     with open_logger(stream) as logger, LogSubscriber(logger=logger, keys=str.upper).connect(manager):
         manager.emit(end(key=KEY))
         manager.emit(end(key=None))
@@ -67,7 +67,7 @@ def test_a_redacted_key_is_what_the_function_made_of_it(manager: EventManager, s
     assert '"key": null' in nameless
 
 
-def test_a_redaction_that_fails_writes_nothing(
+def test_failing_redaction_writes_nothing(
     manager: EventManager, stream: io.StringIO, caplog: pytest.LogCaptureFixture
 ) -> None:
     def redact(key: str) -> str:
@@ -80,7 +80,7 @@ def test_a_redaction_that_fails_writes_nothing(
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_a_hidden_error_still_says_what_the_system_said(manager: EventManager, stream: io.StringIO) -> None:
+def test_error_with_hidden_keys_has_the_system_message(manager: EventManager, stream: io.StringIO) -> None:
     error = FileNotFoundError(errno.ENOENT, f"no {KEY}", str(Path("/data") / KEY))
     with open_logger(stream) as logger, LogSubscriber(logger=logger, keys=False).connect(manager):
         manager.emit(end(outcome="error", error=error, error_type="not_found"))
@@ -88,7 +88,7 @@ def test_a_hidden_error_still_says_what_the_system_said(manager: EventManager, s
     assert '"error": "FileNotFoundError: No such file or directory"' in stream.getvalue()
 
 
-def test_the_notes_of_a_transaction_are_hidden_with_the_keys(manager: EventManager, stream: io.StringIO) -> None:
+def test_notes_are_hidden_with_the_keys(manager: EventManager, stream: io.StringIO) -> None:
     store = DictMemoryStore(name="archive", event_manager=manager)
     with (
         open_logger(stream) as logger,

@@ -1,4 +1,4 @@
-"""One line for each operation and transaction, at the level that it deserves."""
+"""Log lines of operations, transactions and changed keys: fields and levels."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 
 from encore_events import EventManager
 from encore_storage.errors import InvalidMetadataError, KeyNotFoundError
-from encore_storage.events import (
-    StoreProgressEvent,
-    StoreTransactionEndEvent,
-)
+from encore_storage.events import StoreProgressEvent, StoreTransactionEndEvent
 from encore_storage.stores import DictMemoryStore
 from encore_storage.subscribers import LogSubscriber
 from tests.subscribers.support import BrokenSource, end, start, step
@@ -26,7 +23,7 @@ Line = dict[str, Any]
 
 
 class ListLogger:
-    """A logger that keeps what it is given, in place of a file."""
+    """A logger that collects its lines."""
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
@@ -38,14 +35,14 @@ class ListLogger:
 
 
 class OlderBoundLogger(structlog.BoundLogger):
-    """As structlog wrapped the loggers of the standard library before it had one name for all of them."""
+    """A wrapper of standard library loggers as in older versions of structlog, with the older method name."""
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802 (the name in the standard library)
         return bool(self._logger.isEnabledFor(level))
 
 
-class Shown:
-    """A redaction that changes nothing and notes what it was asked about."""
+class NotingRedaction:
+    """A redaction that changes nothing and records the keys."""
 
     def __init__(self) -> None:
         self.keys: list[str] = []
@@ -56,7 +53,7 @@ class Shown:
 
 
 @pytest.fixture
-def structlog_as_it_was() -> Iterator[None]:
+def restored_structlog() -> Iterator[None]:
     yield
     structlog.reset_defaults()
 
@@ -68,8 +65,8 @@ def lines() -> list[Line]:
 
 @pytest.fixture
 def logger(lines: list[Line]) -> Any:
-    """A structlog logger of every level, whose lines are kept."""
-    return kept_at(logging.NOTSET, lines)
+    """A structlog logger that collects the lines of all levels."""
+    return collecting_logger(logging.NOTSET, lines)
 
 
 @pytest.fixture
@@ -78,11 +75,11 @@ def logs(manager: EventManager, logger: Any) -> Iterator[LogSubscriber]:
         yield logs
 
 
-def kept_at(level: int, lines: list[Line]) -> Any:
-    kept = ListLogger()
-    kept.lines = lines
+def collecting_logger(level: int, lines: list[Line]) -> Any:
+    target = ListLogger()
+    target.lines = lines
     return structlog.wrap_logger(
-        kept,
+        target,
         processors=[structlog.processors.add_log_level],
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
@@ -97,7 +94,7 @@ def only(lines: list[Line], name: str) -> Line:
     return line
 
 
-def test_an_operation_that_ended_well_is_one_line_at_info(
+def test_successful_operation_is_one_line_at_info(
     manager: EventManager, logs: LogSubscriber, lines: list[Line]
 ) -> None:
     manager.emit(end(key="a", transaction_id="t", bytes=10, duration=4.0))
@@ -124,7 +121,7 @@ def test_an_operation_that_ended_well_is_one_line_at_info(
 @pytest.mark.parametrize(
     ("outcome", "level"), [("ok", "info"), ("miss", "debug"), ("cancelled", "warning"), ("error", "error")]
 )
-def test_the_outcome_decides_the_level(
+def test_level_depends_on_the_outcome(
     manager: EventManager, logs: LogSubscriber, lines: list[Line], outcome: str, level: str
 ) -> None:
     manager.emit(end(outcome=outcome))
@@ -132,30 +129,26 @@ def test_the_outcome_decides_the_level(
     assert only(lines, "store.operation.ended")["level"] == level
 
 
-def test_the_level_of_what_ended_well_can_be_chosen(manager: EventManager, logger: Any, lines: list[Line]) -> None:
+def test_ok_level_is_configurable(manager: EventManager, logger: Any, lines: list[Line]) -> None:
     with LogSubscriber(logger=logger, ok_level="debug").connect(manager):
         manager.emit(end())
 
     assert only(lines, "store.operation.ended")["level"] == "debug"
 
 
-def test_a_level_that_there_is_not_is_refused() -> None:
+def test_unknown_level_raises_value_error() -> None:
     with pytest.raises(ValueError, match="debug, info, warning, error, not 'loud'"):
-        LogSubscriber(ok_level="loud")  # type: ignore[arg-type]  # which is what is tested
+        LogSubscriber(ok_level="loud")  # type: ignore[arg-type]  # the point of the test
 
 
-@pytest.mark.parametrize("told", [{"duration": 0.0}, {"bytes": 0}], ids=["no time", "no bytes"])
-def test_a_speed_that_nobody_can_know_is_none(
-    manager: EventManager, logs: LogSubscriber, lines: list[Line], told: Line
-) -> None:
-    manager.emit(end(**told))
+@pytest.mark.parametrize("attributes", [{"duration": 0.0}, {"bytes": 0}], ids=["no time", "no bytes"])
+def test_unknown_speed_is_none(manager: EventManager, logs: LogSubscriber, lines: list[Line], attributes: Line) -> None:
+    manager.emit(end(**attributes))
 
     assert only(lines, "store.operation.ended")["bytes_per_second"] is None
 
 
-def test_an_error_comes_with_its_words_its_type_and_its_traceback(
-    logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]
-) -> None:
+def test_error_has_message_type_and_traceback(logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]) -> None:
     with pytest.raises(InvalidMetadataError) as caught:
         store.set("a", (io.BytesIO(), {"tags": {1}}))
 
@@ -163,12 +156,10 @@ def test_an_error_comes_with_its_words_its_type_and_its_traceback(
     assert (line["level"], line["error_type"], line["error"]) == ("error", "invalid", str(caught.value))
     assert line["exception"].startswith("Traceback (most recent call last):")
     assert line["exception"].endswith(str(caught.value))
-    assert "exc_info" not in line  # which a renderer might show with local variables: values and metadata
+    assert "exc_info" not in line  # a renderer might show it with local variables: values and metadata
 
 
-def test_an_error_without_words_is_told_by_its_type(
-    manager: EventManager, logs: LogSubscriber, lines: list[Line]
-) -> None:
+def test_error_without_message_is_its_type(manager: EventManager, logs: LogSubscriber, lines: list[Line]) -> None:
     manager.emit(end(outcome="cancelled", error=asyncio.CancelledError()))
 
     line = only(lines, "store.operation.ended")
@@ -176,7 +167,7 @@ def test_an_error_without_words_is_told_by_its_type(
     assert "exception" not in line
 
 
-def test_a_missing_key_is_no_traceback(logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]) -> None:
+def test_miss_has_no_traceback(logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]) -> None:
     with pytest.raises(KeyNotFoundError):
         store.to_bytes("nowhere")
 
@@ -185,7 +176,7 @@ def test_a_missing_key_is_no_traceback(logs: LogSubscriber, store: DictMemorySto
     assert "exception" not in line
 
 
-def test_starts_and_steps_are_told_at_debug(manager: EventManager, logs: LogSubscriber, lines: list[Line]) -> None:
+def test_starts_and_steps_are_logged_at_debug(manager: EventManager, logs: LogSubscriber, lines: list[Line]) -> None:
     manager.emit(start(key="a"))
     manager.emit(step(steps=40))
 
@@ -196,7 +187,7 @@ def test_starts_and_steps_are_told_at_debug(manager: EventManager, logs: LogSubs
     ]
 
 
-def test_changed_keys_are_told_at_debug(logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]) -> None:
+def test_changed_keys_are_logged_at_debug(logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]) -> None:
     store.from_bytes("a", b"1")
     store.from_bytes("a", b"2")
     store.delete("a")
@@ -207,7 +198,7 @@ def test_changed_keys_are_told_at_debug(logs: LogSubscriber, store: DictMemorySt
     ]
 
 
-def test_a_commit_is_told_with_what_it_kept(logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]) -> None:
+def test_commit_has_notes_and_counts(logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]) -> None:
     with store.transaction("nightly") as transaction:
         store.from_bytes("a", b"1")
     line = only(lines, "store.transaction.committed")
@@ -226,9 +217,7 @@ def test_a_commit_is_told_with_what_it_kept(logs: LogSubscriber, store: DictMemo
     assert only(lines, "store.key.set")["transaction_id"] == line["transaction_id"]
 
 
-def test_a_rollback_is_a_warning_with_its_reason(
-    logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]
-) -> None:
+def test_rollback_is_a_warning_with_its_error(logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]) -> None:
     with pytest.raises(OSError, match="no more"), store.transaction():
         raise TimeoutError("no more")
 
@@ -237,7 +226,7 @@ def test_a_rollback_is_a_warning_with_its_reason(
     assert "exc_info" not in line
 
 
-def test_an_interrupt_has_no_error_type(logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]) -> None:
+def test_interrupt_has_no_error_type(logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]) -> None:
     with pytest.raises(KeyboardInterrupt), store.transaction():
         raise KeyboardInterrupt
 
@@ -247,7 +236,7 @@ def test_an_interrupt_has_no_error_type(logs: LogSubscriber, store: DictMemorySt
 
 
 @pytest.mark.parametrize("outcome", ["commit_failed", "rollback_failed"])
-def test_a_failure_of_the_store_itself_is_an_error_with_its_traceback(
+def test_failed_commit_or_rollback_is_an_error_with_traceback(
     manager: EventManager, logs: LogSubscriber, lines: list[Line], outcome: str
 ) -> None:
     error = OSError("disk full")
@@ -261,7 +250,7 @@ def test_a_failure_of_the_store_itself_is_an_error_with_its_traceback(
     assert (line["level"], line["exception"]) == ("error", "OSError: disk full")
 
 
-def test_values_and_metadata_are_never_told(logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]) -> None:
+def test_values_and_metadata_are_never_logged(logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]) -> None:
     store.set("a", (io.BytesIO(b"s3cret"), {"password": "s3cret"}))
     assert store.to_bytes("a") == b"s3cret"
     assert store.get_metadata("a")
@@ -272,10 +261,10 @@ def test_values_and_metadata_are_never_told(logs: LogSubscriber, store: DictMemo
     assert "s3cret" not in repr(lines)
 
 
-def test_nor_by_a_renderer_that_shows_local_variables(manager: EventManager, store: DictMemoryStore) -> None:
-    paper = io.StringIO()
+def test_renderer_with_local_variables_shows_no_values(manager: EventManager, store: DictMemoryStore) -> None:
+    stream = io.StringIO()
     logger = structlog.wrap_logger(
-        structlog.WriteLogger(paper),
+        structlog.WriteLogger(stream),
         processors=[
             structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=True)),
             structlog.processors.JSONRenderer(),
@@ -284,11 +273,11 @@ def test_nor_by_a_renderer_that_shows_local_variables(manager: EventManager, sto
     with LogSubscriber(logger=logger).connect(manager), pytest.raises(OSError, match="broken"):
         store.set("a", (BrokenSource(OSError("broken"), chunk=b"s3cret"), {"password": "s3cret"}))
 
-    assert "store.operation.ended" in paper.getvalue()
-    assert "s3cret" not in paper.getvalue()
+    assert "store.operation.ended" in stream.getvalue()
+    assert "s3cret" not in stream.getvalue()
 
 
-def test_a_veto_by_another_listener_hides_nothing(
+def test_logs_ignore_a_veto_by_another_listener(
     manager: EventManager, logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]
 ) -> None:
     manager.connect(StoreProgressEvent, StoreProgressEvent.mark_as_handled, priority=1_000_000)
@@ -298,38 +287,38 @@ def test_a_veto_by_another_listener_hides_nothing(
     assert only(lines, "store.operation.ended")
 
 
-def test_the_level_is_checked_before_a_line_is_built(manager: EventManager, lines: list[Line]) -> None:
-    shown = Shown()
-    with LogSubscriber(logger=kept_at(logging.ERROR, lines), keys=shown).connect(manager):
+def test_level_is_checked_before_the_line_is_built(manager: EventManager, lines: list[Line]) -> None:
+    redaction = NotingRedaction()
+    with LogSubscriber(logger=collecting_logger(logging.ERROR, lines), keys=redaction).connect(manager):
         store = DictMemoryStore(name="archive", event_manager=manager)
         with store.transaction():
             store.from_bytes("a", b"1")
         manager.emit(step(key="a"))
-        assert shown.keys == []
+        assert redaction.keys == []
 
         with pytest.raises(OSError, match="broken"):
             store.set_data("b", BrokenSource(OSError("broken")))
-        assert shown.keys == ["b"]
+        assert redaction.keys == ["b"]
     assert [line["level"] for line in lines] == ["error"]
 
 
 @pytest.mark.parametrize("wrapper", [structlog.stdlib.BoundLogger, OlderBoundLogger])
-def test_the_level_of_a_stdlib_logger_counts(manager: EventManager, wrapper: type[structlog.BoundLogger]) -> None:
+def test_level_of_a_stdlib_logger_is_respected(manager: EventManager, wrapper: type[structlog.BoundLogger]) -> None:
     below = logging.getLogger(f"{__name__}.below")
     below.setLevel(logging.WARNING)
     logger = structlog.wrap_logger(below, wrapper_class=wrapper, processors=[])
-    shown = Shown()
+    redaction = NotingRedaction()
 
-    with LogSubscriber(logger=logger, keys=shown).connect(manager):
+    with LogSubscriber(logger=logger, keys=redaction).connect(manager):
         manager.emit(end(key="a"))
 
-    assert shown.keys == []
+    assert redaction.keys == []
 
 
-def test_a_logger_that_tells_no_level_is_given_every_line(manager: EventManager, lines: list[Line]) -> None:
-    kept = ListLogger()
-    kept.lines = lines
-    logger = structlog.wrap_logger(kept, processors=[], wrapper_class=structlog.BoundLogger)
+def test_logger_without_a_level_gets_every_line(manager: EventManager, lines: list[Line]) -> None:
+    target = ListLogger()
+    target.lines = lines
+    logger = structlog.wrap_logger(target, processors=[], wrapper_class=structlog.BoundLogger)
 
     with LogSubscriber(logger=logger).connect(manager):
         manager.emit(start())
@@ -337,8 +326,8 @@ def test_a_logger_that_tells_no_level_is_given_every_line(manager: EventManager,
     assert only(lines, "store.operation.started")
 
 
-def test_by_default_it_asks_structlog_for_a_logger_when_it_is_connected(
-    manager: EventManager, store: DictMemoryStore, structlog_as_it_was: None
+def test_default_logger_comes_from_structlog_at_connect(
+    manager: EventManager, store: DictMemoryStore, restored_structlog: None
 ) -> None:
     logs = LogSubscriber()
     with structlog.testing.capture_logs() as captured, logs.connect(manager):
@@ -347,14 +336,12 @@ def test_by_default_it_asks_structlog_for_a_logger_when_it_is_connected(
     assert [line["event"] for line in captured] == ["store.operation.started", "store.operation.ended"]
 
 
-def test_a_logger_that_is_not_of_structlog_is_refused() -> None:
+def test_logger_of_another_library_raises_type_error() -> None:
     with pytest.raises(TypeError, match=r"not a structlog logger: pass structlog\.wrap_logger"):
         LogSubscriber(logger=logging.getLogger("plain"))
 
 
-def test_nothing_is_written_once_it_is_disconnected(
-    logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]
-) -> None:
+def test_disconnected_subscriber_logs_nothing(logs: LogSubscriber, store: DictMemoryStore, lines: list[Line]) -> None:
     logs.disconnect()
 
     store.exists("a")

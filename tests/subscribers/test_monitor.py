@@ -1,4 +1,4 @@
-"""The one line of wiring."""
+"""`monitor()`: defaults, options, closing, errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from encore_storage.subscribers import LogSubscriber, MetricsSubscriber, Progres
 from encore_storage.subscribers.errors import AddressError
 from tests.subscribers.support import sample
 
-NOBODY = "<EventManager: 0 listeners>"
+NO_LISTENERS = "<EventManager: 0 listeners>"
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def logger(stream: io.StringIO) -> Any:
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port that somebody else listens on."""
+    """A port on which another socket listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield int(server.getsockname()[1])
 
@@ -49,7 +49,7 @@ def sets(registry: CollectorRegistry, store: str = "archive") -> float | None:
     return sample(registry, "operation_duration_seconds_count", store=store, operation="set", outcome="ok")
 
 
-def test_one_line_gives_logs_and_metrics_though_nobody_keeps_it(
+def test_monitor_logs_and_counts_even_if_nobody_keeps_it(
     manager: EventManager, registry: CollectorRegistry, store: DictMemoryStore, logger: Any, stream: io.StringIO
 ) -> None:
     monitor(manager, logs=logger, registry=registry)
@@ -61,7 +61,7 @@ def test_one_line_gives_logs_and_metrics_though_nobody_keeps_it(
     assert "store.operation.ended" in stream.getvalue()
 
 
-def test_by_default_it_logs_by_structlog_and_counts_in_the_registry_of_prometheus_client(
+def test_monitor_defaults_to_structlog_and_the_global_registry(
     monkeypatch: pytest.MonkeyPatch, manager: EventManager
 ) -> None:
     monkeypatch.setattr(encore_events.default, "_default", {"manager": manager})
@@ -76,14 +76,14 @@ def test_by_default_it_logs_by_structlog_and_counts_in_the_registry_of_prometheu
     assert "store.operation.ended" in {line["event"] for line in lines}
 
 
-def test_what_is_switched_off_listens_to_nothing(manager: EventManager, registry: CollectorRegistry) -> None:
+def test_disabled_subscribers_do_not_listen(manager: EventManager, registry: CollectorRegistry) -> None:
     monitor(manager, logs=False, metrics=False, progress=False, registry=registry)
 
-    assert repr(manager) == NOBODY
+    assert repr(manager) == NO_LISTENERS
     assert list(registry.collect()) == []
 
 
-def test_it_takes_subscribers_that_were_made_to_measure(manager: EventManager, logger: Any) -> None:
+def test_monitor_connects_given_subscribers(manager: EventManager, logger: Any) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "xterm-256color"})
     subscribers: dict[str, Any] = {
         "logs": LogSubscriber(logger=logger),
@@ -97,28 +97,24 @@ def test_it_takes_subscribers_that_were_made_to_measure(manager: EventManager, l
     assert all("not connected" in repr(one) for one in subscribers.values())
 
 
-def test_progress_draws_nothing_where_there_is_no_terminal(
-    manager: EventManager, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_progress_without_terminal_draws_nothing(manager: EventManager, capsys: pytest.CaptureFixture[str]) -> None:
     with monitor(manager, logs=False, metrics=False, progress=True):
         pass
 
     assert capsys.readouterr() == ("", "")
 
 
-def test_close_disconnects_and_may_be_called_twice(
-    manager: EventManager, registry: CollectorRegistry, logger: Any
-) -> None:
+def test_close_disconnects_and_is_idempotent(manager: EventManager, registry: CollectorRegistry, logger: Any) -> None:
     observed = monitor(manager, logs=logger, registry=registry)
 
     observed.close()
     observed.close()
 
-    assert repr(manager) == NOBODY
-    assert repr(observed) == f"<Monitor of {NOBODY}, closed>"
+    assert repr(manager) == NO_LISTENERS
+    assert repr(observed) == f"<Monitor of {NO_LISTENERS}, closed>"
 
 
-def test_two_monitors_may_share_a_registry(
+def test_two_monitors_share_a_registry(
     manager: EventManager, registry: CollectorRegistry, store: DictMemoryStore
 ) -> None:
     with monitor(manager, logs=False, registry=registry), monitor(manager, logs=False, registry=registry):
@@ -127,7 +123,7 @@ def test_two_monitors_may_share_a_registry(
     assert sets(registry) == 1
 
 
-def test_without_a_port_there_is_no_address(manager: EventManager, registry: CollectorRegistry) -> None:
+def test_monitor_without_port_has_no_address(manager: EventManager, registry: CollectorRegistry) -> None:
     observed = monitor(manager, logs=False, registry=registry)
 
     assert observed.address is None
@@ -135,7 +131,7 @@ def test_without_a_port_there_is_no_address(manager: EventManager, registry: Col
     assert observed.new_login() is None
 
 
-def test_metrics_are_served_until_the_close_which_ends_the_threads(
+def test_metrics_are_served_until_close_ends_the_threads(
     manager: EventManager, registry: CollectorRegistry, store: DictMemoryStore
 ) -> None:
     before = set(threading.enumerate())
@@ -156,16 +152,16 @@ def test_metrics_are_served_until_the_close_which_ends_the_threads(
 
 
 @pytest.mark.parametrize("metrics", [True, False])
-def test_a_port_that_is_taken_is_named_and_leaves_nothing_connected(
+def test_taken_port_raises_address_error_and_leaves_nothing_connected(
     manager: EventManager, registry: CollectorRegistry, taken: int, metrics: bool
 ) -> None:
     with pytest.raises(AddressError, match=rf"port {taken} of '127\.0\.0\.1': .* or 0 for one that is free"):
         monitor(manager, logs=False, metrics=metrics, registry=registry, port=taken)
 
-    assert repr(manager) == NOBODY
+    assert repr(manager) == NO_LISTENERS
 
 
-def test_a_port_that_there_is_not_is_named(manager: EventManager, registry: CollectorRegistry) -> None:
+def test_port_out_of_range_raises_address_error(manager: EventManager, registry: CollectorRegistry) -> None:
     with pytest.raises(AddressError, match="port 65536") as caught:
         monitor(manager, logs=False, registry=registry, port=65536)
 
@@ -173,7 +169,7 @@ def test_a_port_that_there_is_not_is_named(manager: EventManager, registry: Coll
     assert (caught.value.host, caught.value.port) == ("127.0.0.1", 65536)
 
 
-def test_a_subscriber_that_fails_to_connect_leaves_nothing_connected(
+def test_subscriber_that_fails_to_connect_leaves_nothing_connected(
     manager: EventManager, registry: CollectorRegistry, logger: Any
 ) -> None:
     elsewhere = LogSubscriber(logger=logger).connect(EventManager())
@@ -181,14 +177,14 @@ def test_a_subscriber_that_fails_to_connect_leaves_nothing_connected(
     with pytest.raises(RuntimeError, match="already listens to"):
         monitor(manager, logs=elsewhere, registry=registry)
 
-    assert repr(manager) == NOBODY
+    assert repr(manager) == NO_LISTENERS
 
 
-def test_a_monitor_closes_with_its_block(manager: EventManager, registry: CollectorRegistry) -> None:
+def test_monitor_closes_with_its_block(manager: EventManager, registry: CollectorRegistry) -> None:
     with monitor(manager, logs=False, registry=registry) as observed:
         assert isinstance(observed, Monitor)
 
-    assert repr(manager) == NOBODY
+    assert repr(manager) == NO_LISTENERS
 
 
 @pytest.mark.parametrize("given", [9464, "manager", object()])
@@ -199,4 +195,4 @@ def test_monitor_refuses_an_event_manager_of_another_type(given: Any) -> None:
 
 def test_monitor_refuses_a_port_that_is_no_int(manager: EventManager) -> None:
     with pytest.raises(TypeError, match="port must be an int, not '9464'"):
-        monitor(manager, port="9464")  # type: ignore[arg-type]  # that is what is tested
+        monitor(manager, port="9464")  # type: ignore[arg-type]  # the point of the test

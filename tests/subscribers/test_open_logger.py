@@ -1,4 +1,4 @@
-"""The logger that the command uses: JSON lines to a file, console lines to a stream."""
+"""`open_logger`: JSON lines to a file, console lines to a stream."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def log_failure(logger: Any, *, password: str) -> None:
-    """Log an error of a function that knew a password."""
+    """Log an error with a password among the local variables."""
     try:
         raise OSError("disk full")
     except OSError as error:
@@ -28,7 +28,7 @@ def log_failure(logger: Any, *, password: str) -> None:
         assert password
 
 
-def test_each_event_is_one_line_with_its_time_and_level(tmp_path: Path) -> None:
+def test_each_line_has_time_and_level(tmp_path: Path) -> None:
     with open_logger(tmp_path / "log.jsonl") as logger:
         logger.info("first", key="a\nb")
         logger.warning("second", bytes=1)
@@ -40,14 +40,14 @@ def test_each_event_is_one_line_with_its_time_and_level(tmp_path: Path) -> None:
     assert abs(datetime.now(UTC) - datetime.fromisoformat(first["timestamp"])) < timedelta(hours=1)
 
 
-def test_a_line_is_there_as_soon_as_it_is_logged(tmp_path: Path) -> None:
+def test_line_is_written_at_once(tmp_path: Path) -> None:
     with open_logger(tmp_path / "log.jsonl") as logger:
         logger.info("now")
 
         assert len(read_lines(tmp_path / "log.jsonl")) == 1
 
 
-def test_lines_are_added_to_a_file_that_is_there(tmp_path: Path) -> None:
+def test_lines_are_appended_to_an_existing_file(tmp_path: Path) -> None:
     for name in ("first", "second"):
         with open_logger(str(tmp_path / "log.jsonl")) as logger:
             logger.info(name)
@@ -55,7 +55,7 @@ def test_lines_are_added_to_a_file_that_is_there(tmp_path: Path) -> None:
     assert [line["event"] for line in read_lines(tmp_path / "log.jsonl")] == ["first", "second"]
 
 
-def test_the_file_is_closed_with_the_block(tmp_path: Path) -> None:
+def test_file_is_closed_with_the_block(tmp_path: Path) -> None:
     with open_logger(tmp_path / "log.jsonl") as logger:
         logger.info("before")
 
@@ -63,7 +63,7 @@ def test_the_file_is_closed_with_the_block(tmp_path: Path) -> None:
         logger.info("after")
 
 
-def test_a_stream_stays_open() -> None:
+def test_stream_stays_open() -> None:
     stream = io.StringIO()
     with open_logger(stream):
         pass
@@ -71,7 +71,7 @@ def test_a_stream_stays_open() -> None:
     assert not stream.closed
 
 
-def test_an_exception_is_data_of_its_line_and_brings_no_local_variables(tmp_path: Path) -> None:
+def test_exception_is_part_of_the_line_without_local_variables(tmp_path: Path) -> None:
     with open_logger(tmp_path / "log.jsonl") as logger:
         log_failure(logger, password="s3cret")
 
@@ -90,22 +90,22 @@ def test_lines_of_many_threads_never_interleave(tmp_path: Path) -> None:
     assert texts == {str(number) * 500 for number in range(1000)}
 
 
-def test_what_is_below_the_level_is_not_written(tmp_path: Path) -> None:
+def test_lines_below_the_level_are_not_written(tmp_path: Path) -> None:
     with open_logger(tmp_path / "log.jsonl", level="warning") as logger:
         logger.info("unimportant")
 
     assert read_lines(tmp_path / "log.jsonl") == []
 
 
-def test_a_level_that_there_is_not_is_refused_before_the_file_is_made(tmp_path: Path) -> None:
+def test_unknown_level_raises_before_the_file_is_made(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
 
     with pytest.raises(ValueError, match="not 'loud'"):
-        open_logger(path, level="loud").__enter__()  # type: ignore[arg-type]  # which is what is tested
+        open_logger(path, level="loud").__enter__()  # type: ignore[arg-type]  # the point of the test
     assert not path.exists()
 
 
-def test_the_console_shows_an_event_and_its_exception_for_people() -> None:
+def test_console_format_has_a_readable_traceback() -> None:
     stream = io.StringIO()
     with open_logger(stream, format="console") as logger:
         log_failure(logger, password="s3cret")
@@ -117,7 +117,7 @@ def test_the_console_shows_an_event_and_its_exception_for_people() -> None:
     assert "s3cret" not in text
 
 
-def test_a_key_cannot_forge_a_line_or_steer_the_terminal() -> None:
+def test_key_cannot_forge_a_line_or_control_the_terminal() -> None:
     stream = io.StringIO()
     with open_logger(stream, format="console") as logger:
         logger.info("store.key.set", key="a\n2025-01-01 [error] forged")
@@ -127,7 +127,7 @@ def test_a_key_cannot_forge_a_line_or_steer_the_terminal() -> None:
     assert "\x1b" not in stream.getvalue()
 
 
-def test_structlog_stays_as_it_was(tmp_path: Path) -> None:
+def test_open_logger_does_not_configure_structlog(tmp_path: Path) -> None:
     before = structlog.is_configured(), structlog.get_config()
     with open_logger(tmp_path / "log.jsonl") as logger:
         logger.info("one")

@@ -1,4 +1,4 @@
-"""How the metrics count operations: from events, whatever else happens to these."""
+"""Metrics of operations, counted from events."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("metrics")
 
 
 def in_progress(registry: CollectorRegistry) -> tuple[float | None, float | None]:
-    """How many reads are in progress, and since how many seconds the oldest is."""
+    """Return the number of reads in progress and the age of the oldest."""
     return (
         sample(registry, "operations_in_progress", **GET),
         sample(registry, "operation_oldest_in_progress_seconds", **GET),
@@ -35,7 +35,7 @@ def exemplar_ids(registry: CollectorRegistry) -> list[str]:
     ]
 
 
-def test_a_veto_by_another_listener_hides_nothing(
+def test_metrics_ignore_a_veto_by_another_listener(
     manager: EventManager, registry: CollectorRegistry, store: DictMemoryStore
 ) -> None:
     manager.connect(StoreProgressEvent, StoreProgressEvent.mark_as_handled, priority=1_000_000)
@@ -47,7 +47,7 @@ def test_a_veto_by_another_listener_hides_nothing(
     assert sample(registry, "operations_in_progress", **labels) == 0
 
 
-def test_bytes_grow_while_they_move(manager: EventManager, registry: CollectorRegistry) -> None:
+def test_bytes_grow_during_a_transfer(manager: EventManager, registry: CollectorRegistry) -> None:
     seen = []
     for event in (start(), step(), step(step=30, delta=20), end(bytes=35, delta=5)):
         manager.emit(event)
@@ -57,14 +57,14 @@ def test_bytes_grow_while_they_move(manager: EventManager, registry: CollectorRe
 
 
 @pytest.mark.parametrize("direction", [None, "read"])
-def test_what_moves_no_bytes_adds_none(manager: EventManager, registry: CollectorRegistry, direction: str) -> None:
+def test_operation_without_bytes_adds_none(manager: EventManager, registry: CollectorRegistry, direction: str) -> None:
     for event in (start(), step(delta=0, direction=direction), end(bytes=0, delta=0, direction=direction)):
         manager.emit(event)
 
     assert samples(registry, "transferred_bytes_total") == {("archive", "get", "read"): 0}
 
 
-def test_bytes_without_a_direction_are_counted_nowhere(manager: EventManager, registry: CollectorRegistry) -> None:
+def test_bytes_without_a_direction_are_not_counted(manager: EventManager, registry: CollectorRegistry) -> None:
     for event in (start(direction=None), step(direction=None), end(direction=None)):
         manager.emit(event)
 
@@ -73,7 +73,7 @@ def test_bytes_without_a_direction_are_counted_nowhere(manager: EventManager, re
     assert samples(registry, "last_success_timestamp_seconds") == {}
 
 
-def test_what_ratios_divide_by_is_at_zero_from_the_first_event(
+def test_series_of_ratios_exist_at_zero_from_the_first_event(
     manager: EventManager, registry: CollectorRegistry
 ) -> None:
     manager.emit(start())
@@ -84,7 +84,7 @@ def test_what_ratios_divide_by_is_at_zero_from_the_first_event(
     assert sample(registry, "store_info", store="archive", backend="nonetype") == 1
 
 
-def test_what_is_in_progress_is_counted_and_the_oldest_has_an_age(
+def test_operations_in_progress_and_age_of_the_oldest(
     manager: EventManager, registry: CollectorRegistry, clock: FakeClock
 ) -> None:
     seen = []
@@ -96,13 +96,13 @@ def test_what_is_in_progress_is_counted_and_the_oldest_has_an_age(
     assert seen == [(1, 1), (2, 2), (1, 2), (0, 0)]
 
 
-def test_an_end_without_a_start_leaves_no_gauge_below_zero(manager: EventManager, registry: CollectorRegistry) -> None:
+def test_end_without_start_leaves_gauges_at_zero(manager: EventManager, registry: CollectorRegistry) -> None:
     manager.emit(end())
 
     assert in_progress(registry) == (0, 0)
 
 
-def test_a_start_or_an_end_that_is_told_twice_counts_once(manager: EventManager, registry: CollectorRegistry) -> None:
+def test_repeated_start_or_end_counts_once(manager: EventManager, registry: CollectorRegistry) -> None:
     manager.emit(start())
     manager.emit(start())
     assert in_progress(registry)[0] == 1
@@ -119,13 +119,13 @@ def test_only_errors_are_counted_as_errors(manager: EventManager, registry: Coll
     assert samples(registry, "operation_errors_total") == {}
 
 
-@pytest.mark.parametrize(("told", "counted"), [("timeout", "timeout"), ("a word of its own", "other"), (None, "other")])
-def test_errors_are_counted_by_a_closed_set_of_types(
-    manager: EventManager, registry: CollectorRegistry, told: str | None, counted: str
+@pytest.mark.parametrize(("error_type", "label"), [("timeout", "timeout"), ("a custom type", "other"), (None, "other")])
+def test_error_type_is_a_closed_set(
+    manager: EventManager, registry: CollectorRegistry, error_type: str | None, label: str
 ) -> None:
-    manager.emit(end(outcome="error", error_type=told))
+    manager.emit(end(outcome="error", error_type=error_type))
 
-    assert samples(registry, "operation_errors_total") == {("archive", "get", counted): 1}
+    assert samples(registry, "operation_errors_total") == {("archive", "get", label): 1}
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_errors_are_counted_by_a_closed_set_of_types(
         ({"outcome": "cancelled"}, 0),
     ],
 )
-def test_the_size_of_a_value_is_told_when_it_has_moved_as_a_whole(
+def test_value_size_is_observed_for_whole_values(
     manager: EventManager, registry: CollectorRegistry, attributes: dict[str, object], sizes: int
 ) -> None:
     manager.emit(end(**attributes))
@@ -148,7 +148,7 @@ def test_the_size_of_a_value_is_told_when_it_has_moved_as_a_whole(
     assert sum(samples(registry, "value_size_bytes_count").values()) == sizes
 
 
-def test_the_last_success_is_the_time_of_the_last_that_was_ok(
+def test_last_success_is_the_time_of_the_last_ok(
     manager: EventManager, registry: CollectorRegistry, wall_clock: FakeClock
 ) -> None:
     manager.emit(end())
@@ -160,7 +160,7 @@ def test_the_last_success_is_the_time_of_the_last_that_was_ok(
     assert sample(registry, "last_success_timestamp_seconds", store="archive", direction="read") == wall_clock.now
 
 
-def test_an_exemplar_is_kept_once_a_second_and_the_first_one_always(
+def test_first_exemplar_is_kept_and_then_one_a_second(
     manager: EventManager, registry: CollectorRegistry, wall_clock: FakeClock
 ) -> None:
     seen = []
@@ -172,7 +172,7 @@ def test_an_exemplar_is_kept_once_a_second_and_the_first_one_always(
     assert seen == ["1", "1", "3"]
 
 
-def test_an_id_too_long_for_an_exemplar_is_left_out(manager: EventManager, registry: CollectorRegistry) -> None:
+def test_id_too_long_for_an_exemplar_is_omitted(manager: EventManager, registry: CollectorRegistry) -> None:
     manager.emit(end(operation_id="1" * 101))
     assert exemplar_ids(registry) == []
 
@@ -180,7 +180,7 @@ def test_an_id_too_long_for_an_exemplar_is_left_out(manager: EventManager, regis
     assert exemplar_ids(registry) == ["1" * 100]
 
 
-def test_progress_told_by_hand_is_other_of_an_unknown_store(manager: EventManager, registry: CollectorRegistry) -> None:
+def test_manual_progress_is_other_of_an_unknown_store(manager: EventManager, registry: CollectorRegistry) -> None:
     with StoreProgressManager(manager) as progress:
         progress(step=10)
 
@@ -188,7 +188,7 @@ def test_progress_told_by_hand_is_other_of_an_unknown_store(manager: EventManage
     assert samples(registry, "store_info") == {}
 
 
-def test_words_outside_of_the_vocabulary_are_other(manager: EventManager, registry: CollectorRegistry) -> None:
+def test_values_outside_of_the_vocabulary_are_other(manager: EventManager, registry: CollectorRegistry) -> None:
     for event in (start, step, end):
         manager.emit(event(operation="teleport", direction="sideways", outcome="so-so"))
 
@@ -199,7 +199,7 @@ def test_words_outside_of_the_vocabulary_are_other(manager: EventManager, regist
     assert sample(registry, "transferred_bytes_total", store="archive", operation="other", direction="other") == 20
 
 
-def test_durations_fall_into_the_buckets_that_end_with_them(manager: EventManager, registry: CollectorRegistry) -> None:
+def test_duration_on_an_edge_is_in_the_bucket_below(manager: EventManager, registry: CollectorRegistry) -> None:
     for seconds in (0, 0.0001, 0.00011, 60, 61):
         manager.emit(end(duration=seconds))
 
@@ -211,7 +211,7 @@ def test_durations_fall_into_the_buckets_that_end_with_them(manager: EventManage
     assert sample(registry, "operation_duration_seconds_sum", **GET, outcome="ok") == pytest.approx(121.00021)
 
 
-def test_what_was_in_progress_is_forgotten_with_the_connection(
+def test_disconnect_resets_operations_in_progress(
     manager: EventManager, registry: CollectorRegistry, metrics: MetricsSubscriber
 ) -> None:
     manager.emit(start())

@@ -1,4 +1,4 @@
-"""The metrics of transactions, of changed keys, and of the bus itself."""
+"""Metrics of transactions, key changes and the bus."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("metrics")
 
 
 class Failing:
-    """An object that fails as a listener."""
+    """A listener that raises."""
 
     def __call__(self, event: BaseEvent) -> None:
         raise ZeroDivisionError
@@ -30,7 +30,7 @@ def fail(event: BaseEvent) -> None:
     raise ZeroDivisionError
 
 
-def test_all_outcomes_of_a_transaction_are_at_zero_once_one_has_begun(
+def test_outcomes_exist_at_zero_once_a_transaction_has_begun(
     registry: CollectorRegistry, store: DictMemoryStore
 ) -> None:
     with store.transaction():
@@ -39,14 +39,14 @@ def test_all_outcomes_of_a_transaction_are_at_zero_once_one_has_begun(
     assert outcomes == {("archive", outcome): 0 for outcome in TRANSACTION_OUTCOMES}
 
 
-def test_a_transaction_is_in_progress_until_it_ends(registry: CollectorRegistry, store: DictMemoryStore) -> None:
+def test_transaction_is_in_progress_until_it_ends(registry: CollectorRegistry, store: DictMemoryStore) -> None:
     with store.transaction():
         assert sample(registry, "transactions_in_progress", store="archive") == 1
 
     assert sample(registry, "transactions_in_progress", store="archive") == 0
 
 
-def test_a_rollback_says_how_much_it_threw_away(registry: CollectorRegistry, store: DictMemoryStore) -> None:
+def test_rollback_observes_the_number_of_operations(registry: CollectorRegistry, store: DictMemoryStore) -> None:
     with pytest.raises(KeyboardInterrupt), store.transaction():
         store.from_bytes("a", b"1")
         store.from_bytes("b", b"2")
@@ -56,7 +56,7 @@ def test_a_rollback_says_how_much_it_threw_away(registry: CollectorRegistry, sto
     assert samples(registry, "key_changes_total") == {}
 
 
-def test_changes_of_keys_count_once_they_are_committed(registry: CollectorRegistry, store: DictMemoryStore) -> None:
+def test_key_changes_count_once_committed(registry: CollectorRegistry, store: DictMemoryStore) -> None:
     with store.transaction():
         store.from_bytes("a", b"1")
         store.from_bytes("a", b"2")
@@ -77,7 +77,7 @@ def test_changes_of_keys_count_once_they_are_committed(registry: CollectorRegist
     ],
     ids=["function", "object", "method", "partial"],
 )
-def test_a_listener_that_fails_is_counted_by_its_name(
+def test_failing_listener_is_counted_by_name(
     manager: EventManager, registry: CollectorRegistry, listener: Callable[[BaseEvent], None], name: str
 ) -> None:
     manager.connect(BaseEvent, listener, weak=False)

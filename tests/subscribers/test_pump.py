@@ -1,4 +1,4 @@
-"""What takes events out of a stream in batches: nothing is lost at its end, and a child is not left with it."""
+"""The pump: batches, the end of the stream, interrupts and forks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ for number in range(100):
 
 
 class Consumer:
-    """Keeps what it is given."""
+    """Collects events."""
 
     def __init__(self) -> None:
         self.events: list[BaseEvent] = []
@@ -43,15 +43,15 @@ class Consumer:
         self.threads.add(threading.current_thread().name)
 
 
-def pumping(manager: EventManager, consumer: Consumer, interval: float = 0.0) -> Pump:
+def start_pump(manager: EventManager, consumer: Consumer, interval: float = 0.0) -> Pump:
     pump = Pump(manager.stream(BaseEvent), consumer, interval=interval, name="pump")
     pump.start()
     return pump
 
 
-def test_all_is_consumed_in_order_in_a_thread_of_its_own(manager: EventManager) -> None:
+def test_events_are_consumed_in_order_in_the_pumps_thread(manager: EventManager) -> None:
     consumer = Consumer()
-    pump = pumping(manager, consumer)
+    pump = start_pump(manager, consumer)
     for number in range(1000):
         manager.emit(BaseEvent(number=number))
     pump.stop()
@@ -60,9 +60,9 @@ def test_all_is_consumed_in_order_in_a_thread_of_its_own(manager: EventManager) 
     assert consumer.threads == {"pump"}
 
 
-def test_what_waits_at_the_stop_is_consumed_at_once(manager: EventManager) -> None:
+def test_stop_consumes_waiting_events_at_once(manager: EventManager) -> None:
     consumer = Consumer()
-    pump = pumping(manager, consumer, interval=3600)
+    pump = start_pump(manager, consumer, interval=3600)
     for number in range(10):
         manager.emit(BaseEvent(number=number))
 
@@ -74,9 +74,9 @@ def test_what_waits_at_the_stop_is_consumed_at_once(manager: EventManager) -> No
     assert repr(pump) == "<Pump of <EventStream of BaseEvent: 0 waiting, 0 dropped, closed>>"
 
 
-def test_it_ends_with_the_event_manager(manager: EventManager) -> None:
+def test_pump_ends_with_the_event_manager(manager: EventManager) -> None:
     consumer = Consumer()
-    pump = pumping(manager, consumer)
+    pump = start_pump(manager, consumer)
     manager.emit(BaseEvent(number=1))
 
     manager.close()
@@ -85,7 +85,7 @@ def test_it_ends_with_the_event_manager(manager: EventManager) -> None:
     assert len(consumer.events) == 1
 
 
-def test_it_can_be_stopped_by_what_it_calls(manager: EventManager) -> None:
+def test_consumer_may_stop_the_pump(manager: EventManager) -> None:
     stopped = threading.Event()
 
     def consume(batch: Batch) -> None:
@@ -100,17 +100,17 @@ def test_it_can_be_stopped_by_what_it_calls(manager: EventManager) -> None:
     pump.stop()
 
 
-def test_the_exit_of_the_interpreter_waits_for_what_was_emitted() -> None:
+def test_interpreter_exit_waits_for_emitted_events() -> None:
     done = subprocess.run([sys.executable, "-c", AT_EXIT], capture_output=True, text=True, check=True)
 
     assert done.stdout.split() == [str(number) for number in range(100)]
 
 
-def test_a_forked_child_takes_no_more_events(manager: EventManager) -> None:
+def test_forked_child_consumes_no_events(manager: EventManager) -> None:
     consumer = Consumer()
-    pump = pumping(manager, consumer)
+    pump = start_pump(manager, consumer)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forking where there are threads: what is tested
+        warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads is intended
         child = os.fork()
     if child == 0:
         manager.emit(BaseEvent(word="in the child"))
@@ -125,7 +125,7 @@ def test_a_forked_child_takes_no_more_events(manager: EventManager) -> None:
     assert [vars(event)["word"] for event in consumer.events] == ["in the parent"]
 
 
-def test_the_end_is_told_once_after_all_was_consumed(manager: EventManager) -> None:
+def test_at_end_is_called_once_after_all_events(manager: EventManager) -> None:
     consumer, ends = Consumer(), list[tuple[int, str]]()
     pump = Pump(
         manager.stream(BaseEvent),
@@ -144,14 +144,12 @@ def test_the_end_is_told_once_after_all_was_consumed(manager: EventManager) -> N
     assert ends == [(10, "pump")]
 
 
-def test_an_interrupted_start_leaves_the_end_to_the_thread(
-    manager: EventManager, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    may_go_on, consumer, ends = threading.Event(), Consumer(), list[str]()
+def test_interrupted_start_leaves_at_end_to_the_thread(manager: EventManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_continue, consumer, ends = threading.Event(), Consumer(), list[str]()
     start = threading.Thread.start
 
     def consume(batch: Batch) -> None:
-        assert may_go_on.wait(30)
+        assert may_continue.wait(30)
         consumer(batch)
 
     def interrupted(thread: threading.Thread) -> None:
@@ -168,22 +166,22 @@ def test_an_interrupted_start_leaves_the_end_to_the_thread(
         with pytest.raises(KeyboardInterrupt):
             pump.start()
     assert (ends, stream.closed) == ([], True)
-    may_go_on.set()
+    may_continue.set()
     pump.stop()
 
     assert (ends, len(consumer.events)) == (["pump"], 1)
 
 
-def test_an_interrupted_stop_can_be_repeated(manager: EventManager) -> None:
-    may_go_on, consumer, ends = threading.Event(), Consumer(), list[int]()
+def test_interrupted_stop_can_be_repeated(manager: EventManager) -> None:
+    may_continue, consumer, ends = threading.Event(), Consumer(), list[int]()
 
     def consume(batch: Batch) -> None:
-        assert may_go_on.wait(30)
+        assert may_continue.wait(30)
         consumer(batch)
 
     class Interrupted(threading.Event):
         def wait(self, timeout: float | None = None) -> bool:
-            if not may_go_on.is_set():
+            if not may_continue.is_set():
                 raise KeyboardInterrupt
             return super().wait(timeout)
 
@@ -200,13 +198,13 @@ def test_an_interrupted_stop_can_be_repeated(manager: EventManager) -> None:
     with pytest.raises(KeyboardInterrupt):
         pump.stop()
     assert ends == []
-    may_go_on.set()
+    may_continue.set()
     pump.stop()
 
     assert ends == [1]
 
 
-def test_what_has_not_begun_can_be_stopped(manager: EventManager) -> None:
+def test_pump_can_be_stopped_before_start(manager: EventManager) -> None:
     ends = list[bool]()
     pump = Pump(manager.stream(BaseEvent), Consumer(), interval=0.0, name="pump", at_end=lambda: ends.append(True))
 
@@ -217,9 +215,7 @@ def test_what_has_not_begun_can_be_stopped(manager: EventManager) -> None:
     assert ends == [True]
 
 
-def test_where_there_can_be_no_thread_nothing_is_left_behind(
-    manager: EventManager, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_start_without_a_thread_leaves_nothing_behind(manager: EventManager, monkeypatch: pytest.MonkeyPatch) -> None:
     def start(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 

@@ -1,4 +1,4 @@
-"""A scenario, scraped over HTTP and parsed as Prometheus does: every row of the catalogue, with its values."""
+"""All metrics of a scenario, scraped over HTTP and parsed as Prometheus does."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ ELSEWHERE = [
 
 
 class Scraped(NamedTuple):
-    """What came over the wire."""
+    """A parsed response."""
 
     kind: str
     families: dict[str, Metric]
@@ -86,11 +86,11 @@ class Scraped(NamedTuple):
 
 
 def fail(event: StoreDeleteEvent) -> None:
-    raise OSError("a listener's own trouble")
+    raise OSError("a listener's own error")
 
 
 def run_scenario(manager: EventManager) -> DictMemoryStore:
-    """Do one of everything with a store named archive, and give the store."""
+    """Run each kind of operation on a store named archive, and return the store."""
     store = DictMemoryStore(name="archive", event_manager=manager)
     manager.connect(StoreDeleteEvent, fail)
     with store.transaction("two changes"):
@@ -129,7 +129,7 @@ def scraped(request: pytest.FixtureRequest) -> Iterator[Scraped]:
             yield scrape(observed.address or "", request.param)
 
 
-def test_each_metric_of_the_catalogue_is_exposed_as_it_says(scraped: Scraped) -> None:
+def test_each_metric_is_exposed_as_in_the_catalogue(scraped: Scraped) -> None:
     assert list(scraped.families) == [metric.name.removesuffix("_total") for metric in CATALOGUE]
     for metric in CATALOGUE:
         family = scraped.families[metric.name.removesuffix("_total")]
@@ -139,16 +139,18 @@ def test_each_metric_of_the_catalogue_is_exposed_as_it_says(scraped: Scraped) ->
 
 
 @pytest.mark.parametrize(("name", "labels", "value"), EXPECTED)
-def test_the_scenario_is_told(scraped: Scraped, name: str, labels: dict[str, str], value: float) -> None:
+def test_metric_of_the_store_has_the_expected_value(
+    scraped: Scraped, name: str, labels: dict[str, str], value: float
+) -> None:
     assert scraped.value(f"encore_storage_{name}", {"store": "archive", **labels}) == value
 
 
 @pytest.mark.parametrize(("name", "labels", "value"), ELSEWHERE)
-def test_what_belongs_to_no_store_is_told(scraped: Scraped, name: str, labels: dict[str, str], value: float) -> None:
+def test_other_metric_has_the_expected_value(scraped: Scraped, name: str, labels: dict[str, str], value: float) -> None:
     assert scraped.value(name, labels) == value
 
 
-def test_the_buckets_are_those_of_the_catalogue(scraped: Scraped) -> None:
+def test_buckets_are_those_of_the_catalogue(scraped: Scraped) -> None:
     for metric in CATALOGUE:
         edges = {
             float(one.labels["le"])
@@ -158,7 +160,7 @@ def test_the_buckets_are_those_of_the_catalogue(scraped: Scraped) -> None:
         assert edges == ({*metric.buckets, float("inf")} if metric.buckets else set())
 
 
-def test_exemplars_name_an_operation_where_the_scraper_asks_for_openmetrics(scraped: Scraped) -> None:
+def test_exemplars_exist_in_openmetrics_only(scraped: Scraped) -> None:
     buckets = scraped.families["encore_storage_operation_duration_seconds"].samples
     exemplars = [one.exemplar for one in buckets if one.exemplar is not None]
 

@@ -1,15 +1,15 @@
-"""What the metrics are counted in."""
+"""Series: counters, histograms, families."""
 
 from __future__ import annotations
 
 from encore_storage.subscribers.catalogue import STORE_INFO, VALUE_SIZE
-from encore_storage.subscribers.series import Counter, Histogram, gauges, histograms
+from encore_storage.subscribers.series import Counter, Family, Gauge, Histogram, histograms
 
 
-def test_what_is_told_in_the_middle_of_a_change_is_counted_too() -> None:
+def test_change_within_a_change_is_counted() -> None:
     counter, histogram = Counter(), Histogram((1,))
 
-    with counter._lock, histogram._lock:  # as a garbage collection finds them, in the thread that changes them
+    with counter._lock, histogram._lock:  # as in a finalizer that runs in the middle of a change
         counter.inc(2)
         histogram.observe(3)
 
@@ -17,7 +17,7 @@ def test_what_is_told_in_the_middle_of_a_change_is_counted_too() -> None:
     assert histogram.snapshot() == ([0, 1], 3)
 
 
-def test_a_snapshot_stays_as_it_was() -> None:
+def test_snapshot_does_not_change() -> None:
     histogram = Histogram((1,))
     histogram.observe(1)
     counts, total = histogram.snapshot()
@@ -27,15 +27,15 @@ def test_a_snapshot_stays_as_it_was() -> None:
     assert (counts, total) == ([1, 0], 1)
 
 
-def test_the_same_labels_give_the_same_series() -> None:
+def test_same_labels_return_the_same_series() -> None:
     family = histograms(VALUE_SIZE)
 
     assert family.series("archive", "read") is family.series("archive", "read")
     assert family.series("archive", "read") is not family.series("archive", "write")
 
 
-def test_a_family_says_which_metric_it_is_and_how_large() -> None:
-    family = gauges(STORE_INFO)
+def test_repr_of_a_family_has_name_and_size() -> None:
+    family = Family(STORE_INFO, Gauge)
     family.series("archive", "memory")
 
     assert repr(family) == "<Family encore_storage_store_info: 1 series>"

@@ -1,18 +1,19 @@
-"""Many subscribers, one registry."""
+"""Many MetricsSubscribers that share a registry."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.registry import Collector
 
-from encore_events import EventManager
+from encore_events import EventManager, EventsDroppedEvent
 from encore_events.errors import ManagerClosedError
 from encore_storage.stores import DictMemoryStore
 from encore_storage.subscribers import MetricsSubscriber
@@ -31,7 +32,7 @@ def test_two_event_managers_are_counted_together(manager: EventManager, registry
     assert sets(registry) == 2
 
 
-def test_what_is_in_progress_on_either_is_added_up(manager: EventManager, registry: CollectorRegistry) -> None:
+def test_operations_in_progress_are_added_up(manager: EventManager, registry: CollectorRegistry) -> None:
     for one in (manager, other := EventManager()):
         MetricsSubscriber(registry=registry).connect(one)
         one.emit(start())
@@ -40,7 +41,7 @@ def test_what_is_in_progress_on_either_is_added_up(manager: EventManager, regist
     other.close()
 
 
-def test_two_registries_are_counted_apart(manager: EventManager, store: DictMemoryStore) -> None:
+def test_two_registries_count_separately(manager: EventManager, store: DictMemoryStore) -> None:
     registries = [CollectorRegistry(), CollectorRegistry()]
     for registry in registries:
         MetricsSubscriber(registry=registry).connect(manager)
@@ -50,7 +51,7 @@ def test_two_registries_are_counted_apart(manager: EventManager, store: DictMemo
     assert [sets(registry) for registry in registries] == [1, 1]
 
 
-def test_a_second_subscriber_to_the_same_events_counts_nothing_twice(
+def test_second_subscriber_to_a_manager_counts_nothing_twice(
     manager: EventManager, registry: CollectorRegistry, store: DictMemoryStore
 ) -> None:
     MetricsSubscriber(registry=registry).connect(manager)
@@ -62,7 +63,7 @@ def test_a_second_subscriber_to_the_same_events_counts_nothing_twice(
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_counting_goes_on_until_the_last_subscriber_disconnects(
+def test_counting_continues_until_the_last_subscriber_disconnects(
     manager: EventManager, registry: CollectorRegistry, store: DictMemoryStore, first: int
 ) -> None:
     subscribers = [MetricsSubscriber(registry=registry).connect(manager) for _ in range(2)]
@@ -77,7 +78,7 @@ def test_counting_goes_on_until_the_last_subscriber_disconnects(
     assert repr(manager) == "<EventManager: 0 listeners>"
 
 
-def test_counters_go_on_where_an_earlier_subscriber_left_them(
+def test_counts_continue_from_an_earlier_subscriber(
     manager: EventManager, registry: CollectorRegistry, store: DictMemoryStore
 ) -> None:
     for _ in range(2):
@@ -87,7 +88,7 @@ def test_counters_go_on_where_an_earlier_subscriber_left_them(
     assert sets(registry) == 2
 
 
-def test_it_counts_though_nobody_keeps_it(
+def test_subscriber_counts_even_if_nobody_keeps_it(
     manager: EventManager, registry: CollectorRegistry, store: DictMemoryStore
 ) -> None:
     MetricsSubscriber(registry=registry).connect(manager)
@@ -98,7 +99,7 @@ def test_it_counts_though_nobody_keeps_it(
     assert sets(registry) == 1
 
 
-def test_the_registry_keeps_no_event_manager_alive(registry: CollectorRegistry) -> None:
+def test_registry_keeps_no_event_manager_alive(registry: CollectorRegistry) -> None:
     manager = EventManager()
     MetricsSubscriber(registry=registry).connect(manager)
     manager.emit(start())
@@ -111,7 +112,7 @@ def test_the_registry_keeps_no_event_manager_alive(registry: CollectorRegistry) 
     assert sample(registry, "operations_in_progress", store="archive", operation="get") == 0
 
 
-def test_a_closed_event_manager_is_refused_and_can_be_tried_again(registry: CollectorRegistry) -> None:
+def test_closed_event_manager_is_refused_each_time(registry: CollectorRegistry) -> None:
     closed = EventManager()
     closed.close()
     subscriber = MetricsSubscriber(registry=registry)
@@ -124,19 +125,19 @@ def test_a_closed_event_manager_is_refused_and_can_be_tried_again(registry: Coll
 
 
 class SlowRegistry(CollectorRegistry):
-    """A registry that takes its time, in case that another thread comes in between."""
+    """A registry that waits for a second thread before it registers a collector."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._two = threading.Barrier(2)
+        self._second = threading.Barrier(2)
 
     def register(self, collector: Collector) -> None:
         with contextlib.suppress(threading.BrokenBarrierError):
-            self._two.wait(0.1)
+            self._second.wait(0.1)
         super().register(collector)
 
 
-def test_threads_that_connect_at_once_share_what_one_of_them_registers() -> None:
+def test_threads_that_connect_at_once_register_one_collector() -> None:
     registry, together = SlowRegistry(), threading.Barrier(4)
 
     def connect(manager: EventManager) -> None:
@@ -150,9 +151,85 @@ def test_threads_that_connect_at_once_share_what_one_of_them_registers() -> None
     assert sets(registry) == 4
 
 
-def test_a_name_that_somebody_else_has_registered_is_refused_by_the_registry(
-    manager: EventManager, registry: CollectorRegistry
+@pytest.mark.parametrize("position", range(8))
+def test_tracer_may_scrape_and_join_in_another_thread(
+    manager: EventManager, registry: CollectorRegistry, store: DictMemoryStore, position: int
 ) -> None:
+    connects, joined = itertools.count(), list[MetricsSubscriber]()
+
+    def scrape_and_join() -> MetricsSubscriber:
+        generate_latest(registry)
+        return MetricsSubscriber(registry=registry).connect(manager)
+
+    def trace(*_: object) -> None:
+        if threading.current_thread() is threading.main_thread() and next(connects) == position:
+            joined.append(pool.submit(scrape_and_join).result(10))
+
+    with ThreadPoolExecutor(1) as pool:
+        manager.set_trace(trace)
+        first = MetricsSubscriber(registry=registry).connect(manager)
+        manager.set_trace(None)
+
+    store.from_bytes("a", b"1")
+    assert sets(registry) == 1
+    first.disconnect()
+    store.from_bytes("a", b"2")
+    assert sample(registry, "key_changes_total", store="archive", action="update") == 1
+    joined[0].disconnect()
+    assert repr(manager) == "<EventManager: 0 listeners>"
+
+
+@pytest.mark.parametrize("position", range(8))
+def test_connect_interrupted_while_another_thread_joins_keeps_the_other_connected(
+    manager: EventManager, registry: CollectorRegistry, store: DictMemoryStore, position: int
+) -> None:
+    connects, joined = itertools.count(), list[MetricsSubscriber]()
+
+    def trace(*_: object) -> None:
+        if threading.current_thread() is threading.main_thread():
+            connected = next(connects)
+            if connected == position:
+                joined.append(pool.submit(MetricsSubscriber(registry=registry).connect, manager).result(10))
+            if connected == 7:
+                raise KeyboardInterrupt
+
+    with ThreadPoolExecutor(1) as pool:
+        manager.set_trace(trace)
+        with pytest.raises(KeyboardInterrupt):
+            MetricsSubscriber(registry=registry).connect(manager)
+        manager.set_trace(None)
+
+    store.from_bytes("a", b"1")
+    manager.emit(EventsDroppedEvent(queue="worker", reason="exit", count=3))
+    assert sets(registry) == 1
+    assert sample(registry, "key_changes_total", store="archive", action="set") == 1
+    assert registry.get_sample_value("encore_events_dropped_total", {"queue": "worker", "reason": "exit"}) == 3
+    joined[0].disconnect()
+    assert repr(manager) == "<EventManager: 0 listeners>"
+
+
+def test_threads_that_join_and_leave_at_once_count_each_event_once(
+    manager: EventManager, registry: CollectorRegistry, store: DictMemoryStore
+) -> None:
+    together = threading.Barrier(4)
+
+    def join_and_leave() -> None:
+        together.wait()
+        for _ in range(100):
+            with MetricsSubscriber(registry=registry).connect(manager):
+                store.exists("a")
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(join_and_leave) for _ in range(4)]:
+            done.result()
+
+    assert (
+        sample(registry, "operation_duration_seconds_count", store="archive", operation="exists", outcome="ok") == 400
+    )
+    assert repr(manager) == "<EventManager: 0 listeners>"
+
+
+def test_taken_metric_name_raises_value_error(manager: EventManager, registry: CollectorRegistry) -> None:
     Counter("encore_storage_transactions", "Somebody else's.", registry=registry)
 
     with pytest.raises(ValueError, match="encore_storage_transactions_total"):
@@ -160,7 +237,9 @@ def test_a_name_that_somebody_else_has_registered_is_refused_by_the_registry(
     assert repr(manager) == "<EventManager: 0 listeners>"
 
 
-def test_it_says_how_many_event_managers_it_observes(manager: EventManager, registry: CollectorRegistry) -> None:
+def test_repr_of_the_collector_has_the_number_of_event_managers(
+    manager: EventManager, registry: CollectorRegistry
+) -> None:
     MetricsSubscriber(registry=registry).connect(manager)
 
     (collector,) = {type(one): one for one in registry._collector_to_names}.values()

@@ -1,4 +1,4 @@
-"""How every subscriber is connected, held and disconnected."""
+"""Connecting, keeping and disconnecting any subscriber."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAKERS: dict[str, Callable[[], Subscriber]] = {
         console=Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "xterm-256color"})
     ),
 }
-NOBODY = "<EventManager: 0 listeners>"
+NO_LISTENERS = "<EventManager: 0 listeners>"
 
 
 @pytest.fixture(params=MAKERS)
@@ -32,26 +32,26 @@ def make(request: pytest.FixtureRequest) -> Callable[[], Subscriber]:
     return MAKERS[request.param]
 
 
-def test_connect_gives_the_subscriber_and_disconnect_ends_it(
+def test_connect_returns_the_subscriber_and_disconnect_ends_it(
     manager: EventManager, make: Callable[[], Subscriber]
 ) -> None:
     subscriber = make()
 
     assert subscriber.connect(manager) is subscriber
-    assert repr(manager) != NOBODY
+    assert repr(manager) != NO_LISTENERS
 
     subscriber.disconnect()
-    assert repr(manager) == NOBODY
+    assert repr(manager) == NO_LISTENERS
 
 
-def test_it_disconnects_at_the_end_of_its_block(manager: EventManager, make: Callable[[], Subscriber]) -> None:
+def test_subscriber_disconnects_at_the_end_of_its_block(manager: EventManager, make: Callable[[], Subscriber]) -> None:
     with make().connect(manager):
-        assert repr(manager) != NOBODY
+        assert repr(manager) != NO_LISTENERS
 
-    assert repr(manager) == NOBODY
+    assert repr(manager) == NO_LISTENERS
 
 
-def test_it_listens_though_nobody_keeps_it(manager: EventManager, make: Callable[[], Subscriber]) -> None:
+def test_subscriber_listens_even_if_nobody_keeps_it(manager: EventManager, make: Callable[[], Subscriber]) -> None:
     subscriber = make().connect(manager)
     connection = subscriber._connection
     connected = repr(manager)
@@ -63,9 +63,7 @@ def test_it_listens_though_nobody_keeps_it(manager: EventManager, make: Callable
     connection.close()
 
 
-def test_connecting_and_disconnecting_twice_is_the_same_as_once(
-    manager: EventManager, make: Callable[[], Subscriber]
-) -> None:
+def test_connect_and_disconnect_are_idempotent(manager: EventManager, make: Callable[[], Subscriber]) -> None:
     subscriber = make().connect(manager)
     connected = repr(manager)
 
@@ -74,22 +72,24 @@ def test_connecting_and_disconnecting_twice_is_the_same_as_once(
 
     subscriber.disconnect()
     subscriber.disconnect()
-    assert repr(manager) == NOBODY
+    assert repr(manager) == NO_LISTENERS
 
 
-def test_it_listens_to_one_event_manager_at_a_time(manager: EventManager, make: Callable[[], Subscriber]) -> None:
+def test_second_event_manager_raises_already_connected_error(
+    manager: EventManager, make: Callable[[], Subscriber]
+) -> None:
     other = EventManager()
     with make().connect(manager) as subscriber:
         with pytest.raises(AlreadyConnectedError, match="disconnect it first, or make another one") as caught:
             subscriber.connect(other)
         assert isinstance(caught.value, (EncoreError, RuntimeError))
-        assert repr(other) == NOBODY
+        assert repr(other) == NO_LISTENERS
 
     with subscriber.connect(other):
-        assert repr(other) != NOBODY
+        assert repr(other) != NO_LISTENERS
 
 
-def test_a_closed_event_manager_is_refused(make: Callable[[], Subscriber]) -> None:
+def test_closed_event_manager_is_refused(make: Callable[[], Subscriber]) -> None:
     closed = EventManager()
     closed.close()
     subscriber = make()
@@ -100,7 +100,7 @@ def test_a_closed_event_manager_is_refused(make: Callable[[], Subscriber]) -> No
     assert "not connected" in repr(subscriber)
 
 
-def test_it_says_whom_it_listens_to(manager: EventManager) -> None:
+def test_repr_has_the_event_manager(manager: EventManager) -> None:
     logs = MAKERS["logs"]()
     assert repr(logs) == "<LogSubscriber: not connected>"
 

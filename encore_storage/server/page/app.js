@@ -1,4 +1,4 @@
-// The page: one stream into one model, which is painted at most once a second.
+// The page: one stream updates one model, which is painted at most once per second.
 
 import { Charts } from "./charts.js";
 import { Connection } from "./connection.js";
@@ -14,8 +14,9 @@ import { Totals } from "./totals.js";
 const find = (id) => document.getElementById(id);
 const root = document.documentElement;
 const title = document.title;
-const nothing = find("nothing").textContent;
-const unknown = (store) => `The store “${store}” has told nothing yet. Above, all stores can be chosen.`;
+const emptyText = find("nothing").textContent;
+const unknownText = (store) =>
+  `No operation of the store “${store}” has been seen yet. Select “All stores” above to see the others.`;
 
 let model = new Model();
 let shown = null; // the snapshot on the page
@@ -28,7 +29,7 @@ const totals = new Totals(find("totals"));
 const connection = new Connection(find("connection"));
 const painter = new Painter(paint);
 const filter = new StoreFilter(find("store"), follow);
-const stream = new Stream({ onmessage: received, onstate: connected });
+const stream = new Stream({ onmessage: receive, onstate: updateConnection });
 
 setText(find("host"), location.host);
 find("pause").addEventListener("click", () => pause(!isPaused));
@@ -37,23 +38,23 @@ addEventListener("pageshow", (event) => event.persisted && follow(filter.store))
 addEventListener("pagehide", () => stream.close());
 stream.follow(filter.store);
 
-function received(kind, data) {
-  if (kind === "gap") return connection.missed(data.missed);
-  if (kind === "history" && model.takeHistory(data)) connection.missed(null);
-  if (kind === "summary") model.takeSummary(data);
-  filter.offer(data.stores);
+function receive(kind, data) {
+  if (kind === "gap") return connection.setMissed(data.missed);
+  if (kind === "history" && model.applyHistory(data)) connection.setMissed(null);
+  if (kind === "summary") model.applySummary(data);
+  filter.setNames(data.stores);
   painter.request();
 }
 
-function connected(state) {
-  if (connection.take(state, model.latest?.now ?? null)) charts.tellAnew();
+function updateConnection(state) {
+  if (connection.setState(state, model.latest?.now ?? null)) charts.expireLabels();
   root.dataset.connection = connection.kind;
   showState();
 }
 
 function follow(store) {
   model = new Model();
-  charts.tellAnew();
+  charts.expireLabels();
   pause(false);
   stream.follow(store);
 }
@@ -73,7 +74,7 @@ function paint() {
   lists.show(shown);
   totals.show(shown);
   const { operations, commits, rollbacks } = shown.totals;
-  setText(find("nothing"), filter.store === null ? nothing : unknown(filter.store));
+  setText(find("nothing"), filter.store === null ? emptyText : unknownText(filter.store));
   root.dataset.content = operations + commits + rollbacks + shown.inFlightTotal > 0 ? "some" : "none";
   root.dataset.painted = String((painted += 1));
   root.toggleAttribute("data-beat", painted % 2 === 0);
@@ -89,6 +90,6 @@ function showState() {
   const behind = isPaused && shown && model.latest ? model.latest.now - shown.now : 0;
   const words = { connecting: "Connecting", live: "Live", lost: "Connection lost" }[connection.kind];
   setText(find("state"), isPaused ? `Paused, ${age(behind)} behind` : words);
-  const told = connection.kind === "lost" ? words : isPaused ? "Paused" : "";
-  document.title = told ? `${told} – ${title}` : title;
+  const status = connection.kind === "lost" ? words : isPaused ? "Paused" : "";
+  document.title = status ? `${status} – ${title}` : title;
 }

@@ -1,4 +1,4 @@
-// One chart: uPlot in a frame that gives its size, with a cursor for the mouse and for the keyboard.
+// One chart: uPlot, sized by its frame, with a cursor for the mouse and the keyboard.
 
 import uPlot from "./vendor/uPlot/uPlot.esm.js";
 import { clock } from "./format.js";
@@ -6,34 +6,34 @@ import { SECONDS } from "./model.js";
 
 const STEPS = { ArrowLeft: -1, ArrowRight: 1, PageUp: -30, PageDown: 30, Home: -Infinity, End: Infinity };
 
-const EDGE = 20; // seconds
+const EDGE = 20; // seconds at either end without a time label
 
 const styles = getComputedStyle(document.documentElement);
 export const colour = (name) => styles.getPropertyValue(`--${name}`).trim();
 
-/** The rows at which a series has a value and no neighbour, which no line would show. */
-function lonely(plot, index) {
+/** Returns the rows whose value has no neighbour. They need a point, since no line would show them. */
+function isolated(plot, index) {
   const values = plot.data[index];
   return values.flatMap((value, row) =>
     value !== null && (values[row - 1] ?? null) === null && (values[row + 1] ?? null) === null ? [row] : [],
   );
 }
 
-/** A line, or with `fill` an area, in the colour of that name. */
+/** Returns a line series in the named colour, or an area if there is a `fill`. */
 export function line(name, { width = 1.5, fill = null, ...others } = {}) {
   return {
     stroke: () => colour(name),
     fill: fill ? () => colour(fill) : undefined,
     width,
-    points: { show: false, filter: lonely, size: 4, fill: () => colour(name) },
+    points: { show: false, filter: isolated, size: 4, fill: () => colour(name) },
     ...others,
   };
 }
 
 export class Chart {
   /**
-   * `spec` has series, scale, axis (`splits`, `values`), `columns(snapshot)`, perhaps bands and `draw(plot, snapshot)`.
-   * `onpoint(time)` gets the time that is pointed at, or null.
+   * `spec` has `series`, `scale`, `axis` and `columns(snapshot)`, and optionally `bands` and `draw(plot, snapshot)`.
+   * `onpoint(time)` is called with the time under the cursor, or null.
    */
   constructor(frame, spec, onpoint) {
     this._frame = frame;
@@ -53,7 +53,7 @@ export class Chart {
     else this._fit();
   }
 
-  /** Draws again what is shown, in the colours as they are now. */
+  /** Draws the chart again in the current colours. */
   redraw() {
     this._plot?.redraw(false);
   }
@@ -79,7 +79,7 @@ export class Chart {
     const { series, scale, axis, bands } = this._spec;
     const font = `${fontSize}px ${styles.fontFamily}`;
     const grid = { stroke: () => colour("grid"), width: 1 };
-    const drawn = { font, stroke: () => colour("soft"), grid, ticks: { show: false } };
+    const common = { font, stroke: () => colour("soft"), grid, ticks: { show: false } };
     return {
       width,
       height,
@@ -96,7 +96,7 @@ export class Chart {
       series: [{}, ...series],
       axes: [
         {
-          ...drawn,
+          ...common,
           grid: { show: false },
           size: fontSize * 2,
           gap: fontSize * 0.4,
@@ -104,7 +104,7 @@ export class Chart {
           incrs: [120, 300],
           values: (_, times) => this._timesOfDay(times),
         },
-        { ...drawn, size: fontSize * 4.6, gap: fontSize * 0.5, space: fontSize * 2.6, ...axis },
+        { ...common, size: fontSize * 4.6, gap: fontSize * 0.5, space: fontSize * 2.6, ...axis },
       ],
       hooks: {
         draw: [(plot) => this._spec.draw?.(plot, this._snapshot), (plot) => drawRestarts(plot, this._snapshot)],
@@ -113,7 +113,7 @@ export class Chart {
     };
   }
 
-  /** A label that an edge would cut, or push into another, is left out. */
+  /** Labels times, except close to an edge, where a label would be cut off or overlap. */
   _timesOfDay(times) {
     const [start, end] = this._window();
     return times.map((time) => (time < start + EDGE || time > end - EDGE ? "" : clock(time).slice(0, 5)));
@@ -134,7 +134,7 @@ export class Chart {
     this._point(Math.min(last, Math.max(0, from + step)));
   }
 
-  /** Puts the cursor of this chart, and of those that go with it, at that row. */
+  /** Moves the cursor of all synchronised charts to a row, or hides it for null. */
   _point(row) {
     if (!this._plot) return;
     const left = row === null ? -10 : this._plot.valToPos(this._plot.data[0][row], "x");
@@ -142,7 +142,7 @@ export class Chart {
   }
 }
 
-/** A line at each time at which another run of the program began. */
+/** Draws a dashed line at each restart of the program. */
 function drawRestarts(plot, { restarts }) {
   const { ctx, bbox } = plot;
   ctx.save();

@@ -1,11 +1,11 @@
-// The five charts: what each one draws, which figures stand above it, and what it says to those who don't see it.
+// The five charts: their series, the figures above them and their labels for screen readers.
 
 import { Chart, colour, line } from "./chart.js";
 import { setAttribute, setText } from "./dom.js";
 import { bytes, clock, count, duration, joined, percent, plural, rate } from "./format.js";
 
-const TOLD_EVERY = 30_000; // ms between two texts of a chart, or a screen reader would never be done with them
-const LAST_MINUTE = 60;
+const LABEL_INTERVAL = 30_000; // ms between two labels of a chart, so that a screen reader can finish reading one
+const LAST_MINUTE = 60; // rows
 const INTEGERS = Array.from({ length: 12 }, (_, power) => [1, 2, 5].map((one) => one * 10 ** power)).flat();
 
 const known = (values) => values.filter((value) => value !== null);
@@ -15,10 +15,10 @@ const sum = (values) => values.reduce((total, value) => total + (value ?? 0), 0)
 const peak = (values) => Math.max(0, ...known(values));
 const upTo = (least, room = 1.08) => (_, __, max) => [0, Math.max(least, (max ?? 0) * room)];
 
-/** How many operations were not cancelled, row by row: those that errors are a share of, as in the dashboards. */
+/** Returns the operations that were not cancelled, by row: the denominator of the error ratio, as in the dashboards. */
 const counted = (s) => s.operations.map((total, row) => (total ? total - s.cancelled[row] : total));
 
-/** The share of operations that failed among those of the rows. */
+/** Returns the share of failed operations in some rows, or null if there were none. */
 function ratio(s, from, until) {
   const total = sum(counted(s).slice(from, until));
   return total > 0 ? sum(s.errors.slice(from, until)) / total : null;
@@ -26,7 +26,7 @@ function ratio(s, from, until) {
 
 const worst = (s) => peak(counted(s).map((total, row) => (total ? s.errors[row] / total : 0)));
 
-/** Decades, and the halves between them where there are few. */
+/** Returns the decades of an axis, with 2 and 5 in between where there are few. */
 function logarithmic(_, __, min, max) {
   const decades = Math.log10(max / min);
   const steps = decades < 1.5 ? [1, 2, 5] : [1];
@@ -43,7 +43,7 @@ function logRange(_, min, max) {
   return [Math.max(min, 1e-9) / 1.5, Math.max(max * 1.5, min * 8)];
 }
 
-/** Stems from the top, the longer the more, with a triangle at the end: seconds with something rare that matters. */
+/** Draws rare values as stems: one from the top for each row that is not zero, longer for larger values. */
 function drawStems(plot, values, name) {
   const { ctx, bbox } = plot;
   const most = peak(values);
@@ -68,7 +68,7 @@ function drawStems(plot, values, name) {
   ctx.restore();
 }
 
-/** The line from which one series goes up and the other down. */
+/** Draws the zero line between the series above and the one below. */
 function drawZero(plot) {
   const { ctx, bbox } = plot;
   const y = Math.round(plot.valToPos(0, "y", true)) + 0.5;
@@ -93,8 +93,8 @@ const CHARTS = {
     },
     aside: (s) => `peak ${joined(rate(peak(s.operations)))}`,
     text: (s) =>
-      `Operations a second over the last ten minutes: now ${count(last(s.operations) ?? 0)}, ` +
-      `at most ${count(peak(s.operations))}.`,
+      `Operations per second over the last ten minutes: currently ${count(last(s.operations) ?? 0)}, ` +
+      `peak ${count(peak(s.operations))}.`,
   },
   bytes: {
     columns: (s) => [s.read, s.written.map((value) => (value === null ? null : -value))],
@@ -108,9 +108,9 @@ const CHARTS = {
     draw: drawZero,
     aside: () => "",
     text: (s) =>
-      "Bytes a second over the last ten minutes: " +
-      `read now ${joined(bytes(last(s.read) ?? 0))}, at most ${joined(bytes(peak(s.read)))}; ` +
-      `written now ${joined(bytes(last(s.written) ?? 0))}, at most ${joined(bytes(peak(s.written)))}.`,
+      "Bytes per second over the last ten minutes: " +
+      `read currently ${joined(bytes(last(s.read) ?? 0))}, peak ${joined(bytes(peak(s.read)))}; ` +
+      `written currently ${joined(bytes(last(s.written) ?? 0))}, peak ${joined(bytes(peak(s.written)))}.`,
   },
   latency: {
     columns: (s) => [s.p50, s.p99],
@@ -131,8 +131,8 @@ const CHARTS = {
       known(s.p99).length === 0
         ? "Latency over the last ten minutes: no operation has ended."
         : "Latency over the last ten minutes: " +
-          `half of the operations now take at most ${joined(duration(lastKnown(s.p50)))}, ` +
-          `99 % at most ${joined(duration(lastKnown(s.p99)))}; the latter was ${joined(duration(peak(s.p99)))} at worst.`,
+          `median currently ${joined(duration(lastKnown(s.p50)))}, ` +
+          `99th percentile currently ${joined(duration(lastKnown(s.p99)))}, peak ${joined(duration(peak(s.p99)))}.`,
   },
   errors: {
     columns: (s) => [counted(s).map((total, row) => (total ? s.errors[row] / total : total))],
@@ -147,8 +147,8 @@ const CHARTS = {
     text: (s) =>
       sum(s.operations) === 0
         ? "Error ratio over the last ten minutes: no operation has ended."
-        : `Error ratio over the last ten minutes: ${joined(percent(ratio(s, 0)))} of the operations; ` +
-          `highest in one second ${joined(percent(worst(s)))}.`,
+        : `Error ratio over the last ten minutes: ${joined(percent(ratio(s, 0)))} of operations, ` +
+          `peak in one second ${joined(percent(worst(s)))}.`,
   },
   transactions: {
     columns: (s) => [s.commits],
@@ -172,13 +172,13 @@ export class Charts {
   constructor(root) {
     this._root = root;
     this._snapshot = null;
-    this._pointed = null; // the time that is pointed at
-    this._toldAt = -Infinity;
+    this._pointed = null; // the time under the cursor
+    this._labelledAt = -Infinity;
     this._cards = Object.entries(CHARTS).map(([name, spec]) => {
       const card = root.querySelector(`[data-chart="${name}"]`);
       const frame = card.querySelector(".plot");
-      const figures = Object.entries(spec.figures).map(([figure, tell]) => ({
-        tell,
+      const figures = Object.entries(spec.figures).map(([figure, values]) => ({
+        values,
         node: card.querySelector(`[data-figure="${figure}"]`),
       }));
       const chart = new Chart(frame, spec, (time) => this._point(time));
@@ -192,14 +192,14 @@ export class Charts {
     this._snapshot = snapshot;
     for (const { chart } of this._cards) chart.show(snapshot);
     this._showFigures();
-    if (performance.now() - this._toldAt < TOLD_EVERY) return;
-    this._toldAt = performance.now();
+    if (performance.now() - this._labelledAt < LABEL_INTERVAL) return;
+    this._labelledAt = performance.now();
     for (const { frame, spec } of this._cards) setAttribute(frame, "aria-label", spec.text(snapshot));
   }
 
-  /** Has the texts told anew with what is shown next. */
-  tellAnew() {
-    this._toldAt = -Infinity;
+  /** Renews the labels with the next snapshot. */
+  expireLabels() {
+    this._labelledAt = -Infinity;
   }
 
   _point(time) {
@@ -210,10 +210,10 @@ export class Charts {
 
   _showFigures() {
     const row = this._snapshot.time.indexOf(this._pointed);
-    this._root.toggleAttribute("data-pointed", row >= 0); // the figures are of one second then, not of a period
+    this._root.toggleAttribute("data-pointed", row >= 0); // the figures then describe one second, not a period
     for (const { spec, figures, aside } of this._cards) {
-      for (const { node, tell } of figures) {
-        const [figure, unit] = row < 0 ? tell.now(this._snapshot) : tell.at(this._snapshot, row);
+      for (const { node, values } of figures) {
+        const [figure, unit] = row < 0 ? values.now(this._snapshot) : values.at(this._snapshot, row);
         setText(node.querySelector(".number"), figure);
         setText(node.querySelector(".unit"), unit);
       }

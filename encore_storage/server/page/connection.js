@@ -1,19 +1,19 @@
-// What is said of the connection: lost, since when and why; back, and what was missed. Only changes are announced.
+// The connection banner: lost since when and why, or restored with what was missed. Only changes are announced.
 
 import { setText } from "./dom.js";
 import { age, clock, plural } from "./format.js";
 
-const SHORT = 10_000; // ms for which good news stays
+const HIDE_AFTER = 10_000; // ms until a banner without missed events is hidden
 
 const WHY = {
   network:
-    "Nobody answers: the program may have ended, or the network may be down. " +
-    "This page tries again all the time, and goes on by itself.",
+    "The server does not respond: the program may have ended, or the network may be down. " +
+    "This page keeps trying to reconnect.",
   login:
-    "The program asks for a login: open a new login link of it, which ends in /login?code=…, in this browser. " +
-    "This page then goes on by itself.",
-  refused: "The program answers, but refuses the stream. This page tries again all the time.",
-  unknown: "This page tries again all the time, and goes on by itself.",
+    "The program requires a login. Open a new login link from it in this browser: the link ends in /login?code=… " +
+    "This page then reconnects.",
+  refused: "The server responds but refuses the stream. This page keeps trying to reconnect.",
+  unknown: "This page keeps trying to reconnect.",
 };
 
 export class Connection {
@@ -22,26 +22,28 @@ export class Connection {
     this._title = banner.querySelector("#connection-title");
     this._text = banner.querySelector("#connection-text");
     this._clock = banner.querySelector("#connection-clock");
-    this._missed = undefined; // told by a gap event that came since the connection was lost
+    this._missed = undefined; // from a gap message received since the connection was lost
     this._lostSince = null;
-    this._hiding = null;
+    this._hideTimer = null;
     banner.querySelector("button").addEventListener("click", () => this._hide());
     this.kind = "connecting";
   }
 
-  /** What was missed: a number of events, or null where nobody can know. */
-  missed(count) {
+  /** Sets the number of missed events, or null if it is unknown. */
+  setMissed(count) {
     this._missed = count;
-    if (this.kind === "live") this._back("The connection is too slow for all that happens");
+    if (this.kind === "live") this._showMissed("The connection is too slow to receive all events");
   }
 
-  /** Takes the state as the stream tells it. */
-  take(state, lastTold) {
+  /**
+   * Shows a state of the stream, with the time of the latest data, or null. Returns whether the kind has changed.
+   */
+  setState(state, latestTime) {
     const previous = this.kind;
     this.kind = state.kind;
-    if (state.kind === "lost") this._lost(state, lastTold);
+    if (state.kind === "lost") this._showLost(state, latestTime);
     if (state.kind === "live" && this._lostSince !== null) {
-      this._back(`Connected again ${away(Date.now() - this._lostSince)}`);
+      this._showMissed(`Reconnected ${after(Date.now() - this._lostSince)}`);
       this._lostSince = null;
     }
     return previous !== state.kind;
@@ -52,32 +54,32 @@ export class Connection {
     if (this.kind === "lost") setText(this._clock, age((Date.now() - this._lostSince) / 1000));
   }
 
-  _lost({ since, reason, sentence }, lastTold) {
+  _showLost({ since, reason, message }, latestTime) {
     this._lostSince = since;
-    const until = lastTold === null ? "" : `All that is shown is of ${clock(lastTold)}. `;
-    const quoted = sentence ? ` It says: ${sentence}` : "";
-    const title = reason === "login" ? "Login needed" : "Connection lost";
-    this._show("lost", title, `${until}${WHY[reason ?? "unknown"]}${quoted}`);
+    const dated = latestTime === null ? "" : `The data shown is from ${clock(latestTime)}. `;
+    const quoted = message ? ` Message of the server: ${message}` : "";
+    const title = reason === "login" ? "Login required" : "Connection lost";
+    this._show("lost", title, `${dated}${WHY[reason ?? "unknown"]}${quoted}`);
     this.tick();
   }
 
-  _back(title) {
+  _showMissed(title) {
     const missed = this._missed;
     this._missed = undefined;
     setText(this._clock, "");
     if (missed === undefined) {
-      this._show("back", title, "Nothing was missed.");
-      this._hiding = setTimeout(() => this._hide(), SHORT);
+      this._show("back", title, "No events were missed.");
+      this._hideTimer = setTimeout(() => this._hide(), HIDE_AFTER);
       return;
     }
     const words = missed === null
-      ? "What was missed is unknown: the program was restarted. Its totals count from its new start."
-      : `${plural(missed, "event was", "events were")} missed: charts and totals have them, the lists may not.`;
+      ? "The number of missed events is unknown: the program was restarted. Its totals count from the restart."
+      : `${plural(missed, "event was", "events were")} missed. Charts and totals include them; the lists may not.`;
     this._show("missed", title, words);
   }
 
   _show(kind, title, text) {
-    clearTimeout(this._hiding);
+    clearTimeout(this._hideTimer);
     this._banner.dataset.kind = kind;
     setText(this._title, title);
     setText(this._text, text);
@@ -91,6 +93,6 @@ export class Connection {
   }
 }
 
-function away(milliseconds) {
+function after(milliseconds) {
   return milliseconds < 1000 ? "after a moment" : `after ${age(milliseconds / 1000)}`;
 }

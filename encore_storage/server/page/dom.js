@@ -1,6 +1,6 @@
-// Building and changing the page. Text is only ever set as text: keys and messages may hold anything.
+// Functions that build and change the page. They set text only, never HTML: keys and messages are not trusted.
 
-/** An element with attributes and children (nodes, or strings that become text). */
+/** Returns an element with attributes and children: nodes, or strings that become text. */
 export function element(name, attributes = {}, ...children) {
   const node = document.createElement(name);
   for (const [attribute, value] of Object.entries(attributes)) node.setAttribute(attribute, value);
@@ -8,7 +8,7 @@ export function element(name, attributes = {}, ...children) {
   return node;
 }
 
-/** Sets a node's text; one that is the same already is left alone, and with it whatever is selected there. */
+/** Sets the text of a node. Equal text is left alone, which keeps the selection of the user. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
@@ -17,9 +17,9 @@ export function setAttribute(node, name, value) {
   if (node.getAttribute(name) !== value) node.setAttribute(name, value);
 }
 
-/** Rows of a table, one for each item by its key, in the order of the items. */
+/** The rows of a table: one for each item, identified by its key, in the order of the items. */
 export class Rows {
-  /** `make(item)` gives `{node, update(item, now)}`. */
+  /** `make(item)` returns `{node, update(item, now)}`. */
   constructor(body, keyOf, make) {
     this._body = body;
     this._keyOf = keyOf;

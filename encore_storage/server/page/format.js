@@ -1,8 +1,8 @@
-// Numbers, durations and times as people read them. Each quantity is a pair: the figure and its unit.
+// Formatting of numbers, durations and times. A quantity is a pair: the figure and its unit.
 
 export const NOTHING = "–";
 
-const SPACE = "\u202f"; // narrow, and no place to break a line
+const SPACE = "\u202f"; // narrow no-break space
 const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const clockOf = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const dayOf = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
@@ -10,13 +10,13 @@ const dayOf = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short",
 const DAY = 86_400;
 const THOUSANDS = ["", "k", "M", "G", "T", "P", "E"];
 
-/** Three digits at most, and no zeros that tell nothing. */
+/** Formats a number with at most three digits and no trailing zeros. */
 function digits(value) {
   const size = Math.abs(value);
   return String(Number(value.toFixed(size >= 99.95 ? 0 : size >= 9.995 ? 1 : 2)));
 }
 
-/** The value in the largest unit of thousands in which it is at least 1. */
+/** Returns the value in the largest unit, in steps of 1000, in which it is at least 1. */
 function scaled(value, units) {
   let step = 0;
   let rest = value;
@@ -29,7 +29,7 @@ function scaled(value, units) {
 
 export const count = (value) => whole.format(value);
 
-/** So many in a second; a number of ten thousand and more is shortened. */
+/** Formats a rate per second; with an SI prefix from ten thousand on. */
 export function rate(value, unit = "/s") {
   if (value === null) return [NOTHING, ""];
   if (Math.abs(value) < 9_999.5) return [Math.abs(value) < 99.95 ? digits(value) : whole.format(value), unit];
@@ -37,14 +37,14 @@ export function rate(value, unit = "/s") {
   return [figure, thousands + unit];
 }
 
-/** Bytes in decimal units. */
+/** Formats bytes in decimal units. */
 export function bytes(value, suffix = "") {
   if (value === null) return [NOTHING, ""];
   const [figure, thousands] = scaled(value, THOUSANDS);
-  return [figure, `${thousands === "k" ? "k" : thousands}B${suffix}`];
+  return [figure, `${thousands}B${suffix}`];
 }
 
-/** How long something took: from nanoseconds to hours. */
+/** Formats a duration, from nanoseconds to hours. */
 export function duration(seconds) {
   if (seconds === null) return [NOTHING, ""];
   if (seconds === 0) return ["0", "s"];
@@ -56,36 +56,36 @@ export function duration(seconds) {
   return seconds < 99.95 ? [digits(seconds), "s"] : [age(seconds), ""];
 }
 
-/** A share of the whole. */
+/** Formats a share of 1 as a percentage. */
 export function percent(share) {
   if (share === null) return [NOTHING, ""];
   return [share > 0 && share < 0.0001 ? "<0.01" : digits(share * 100), "%"];
 }
 
-/** Whole seconds, minutes, hours or days: the two greatest that tell something. */
+/** Formats whole seconds in the two largest units that are not zero. */
 export function age(seconds) {
   const total = Math.max(0, Math.floor(seconds));
   const parts = [[DAY, "d"], [3600, "h"], [60, "min"], [1, "s"]];
   const first = Math.max(0, parts.findIndex(([size]) => total >= size));
   if (total === 0) return `0${SPACE}s`;
   const [size, unit] = parts[first];
-  const told = [`${Math.floor(total / size)}${SPACE}${unit}`];
+  const words = [`${Math.floor(total / size)}${SPACE}${unit}`];
   const next = parts[first + 1];
   const rest = next ? Math.floor((total % size) / next[0]) : 0;
-  if (rest > 0) told.push(`${rest}${SPACE}${next[1]}`);
-  return told.join(" ");
+  if (rest > 0) words.push(`${rest}${SPACE}${next[1]}`);
+  return words.join(" ");
 }
 
-/** The time of day, in the zone of whoever looks. */
+/** Formats the time of day in the time zone of the browser. */
 export const clock = (epoch) => clockOf.format(new Date(epoch * 1000));
 
-/** The time of day, with the date where that is another day than `now`. */
+/** Formats the time of day, with the date if `now` is on another day. */
 export function moment(epoch, now) {
   const [one, other] = [new Date(epoch * 1000), new Date(now * 1000)];
   return one.toDateString() === other.toDateString() ? clock(epoch) : dayOf.format(one);
 }
 
-/** A quantity as one string. */
+/** Joins a quantity to one string. */
 export const joined = ([figure, unit]) => (unit ? `${figure}${unit === "%" ? "" : SPACE}${unit}` : figure);
 
 export const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;

@@ -1,10 +1,10 @@
-// The three lists: what is in flight, what failed or was rolled back, what ended last.
+// The three lists: operations in flight, failures and rollbacks, and recent operations.
 
 import { Rows, element, setText } from "./dom.js";
 import { NOTHING, age, bytes, clock, count, duration, joined, moment, percent, plural } from "./format.js";
 
-const LONG = 180; // characters of an error's message that are shown before it must be opened
-const SLASHES = 20; // of a key, after which its line may be broken
+const LONG = 180; // characters of an error message that are shown while it is collapsed
+const SLASHES = 20; // of a key, after which a line break is allowed
 
 const OUTCOMES = {
   ok: ["✓", "ok"],
@@ -33,7 +33,7 @@ function row(...cells) {
   return element("tr", { role: "row" }, ...cells);
 }
 
-/** Words from the program: they may run from right to left, and must not take what is around them along. */
+/** Isolates text from the program, which may run from right to left, from the text around it. */
 const foreign = (words) => element("bdi", {}, words);
 
 const time = (epoch) => element("time", { datetime: new Date(epoch * 1000).toISOString() }, clock(epoch));
@@ -46,7 +46,7 @@ function key(value) {
   return value === null || value === undefined ? blank("key") : cell("key", element("code", {}, path(value)));
 }
 
-/** A key, whose line is broken after a slash where that helps; of many slashes, only after the first. */
+/** Returns a key with line breaks allowed after its first slashes. */
 function path(value) {
   const text = String(value);
   const words = element("bdi");
@@ -55,42 +55,43 @@ function path(value) {
   return words;
 }
 
-/** An operation in flight; those that have a known size get a bar. */
-function inFlightRow(one) {
+/** Makes the row of an operation in flight, with a bar if its size is known. */
+function inFlightRow(item) {
   const ageNode = cell("age");
   const moved = element("span", { class: "moved" });
   const progress = cell("progress", moved);
-  const node = row(ageNode, about(one.operation ?? "operation", one.store), key(one.key), progress);
+  const node = row(ageNode, about(item.operation ?? "operation", item.store), key(item.key), progress);
   let bar = null;
   return {
     node,
-    update(now) {
-      setText(ageNode, age(now.age));
-      if (now.expected > 0 && bar === null) {
-        const label = `${now.operation} ${now.key ?? ""} in ${now.store}`;
-        bar = element("progress", { "aria-label": label, class: now.direction ?? "" });
+    update(latest) {
+      setText(ageNode, age(latest.age));
+      if (latest.expected > 0 && bar === null) {
+        const label = `${latest.operation} ${latest.key ?? ""} in ${latest.store}`;
+        bar = element("progress", { "aria-label": label, class: latest.direction ?? "" });
         progress.append(bar);
       }
       if (bar) {
-        bar.max = now.expected ?? Math.max(now.bytes, 1);
-        bar.value = Math.min(now.bytes, bar.max);
+        bar.max = latest.expected ?? Math.max(latest.bytes, 1);
+        bar.value = Math.min(latest.bytes, bar.max);
       }
-      setText(moved, movedText(now));
+      setText(moved, movedText(latest));
     },
   };
 }
 
 function movedText({ bytes: moved, expected, direction }) {
-  if (expected > 0) return `${joined(percent(Math.floor((100 * moved) / expected) / 100))} of ${joined(bytes(expected))}`;
-  if (direction === null) return "no bytes to move";
-  return moved > 0 ? `${joined(bytes(moved))} so far` : "nothing moved yet";
+  const share = Math.floor((100 * moved) / expected) / 100;
+  if (expected > 0) return `${joined(percent(share))} of ${joined(bytes(expected))}`;
+  if (direction === null) return "no data to transfer";
+  return moved > 0 ? `${joined(bytes(moved))} so far` : "no data transferred yet";
 }
 
-function transactionRow(one) {
+function transactionRow(item) {
   const ageNode = cell("age");
-  const notes = one.notes ? foreign(one.notes) : element("span", { class: "none" }, "no notes");
-  const node = row(ageNode, about("transaction", one.store), cell("notes", notes), cell("progress", "open"));
-  return { node, update: (now) => setText(ageNode, age(now.age)) };
+  const notes = item.notes ? foreign(item.notes) : element("span", { class: "none" }, "no notes");
+  const node = row(ageNode, about("transaction", item.store), cell("notes", notes), cell("progress", "open"));
+  return { node, update: (latest) => setText(ageNode, age(latest.age)) };
 }
 
 function message(error, errorType) {
@@ -102,32 +103,32 @@ function message(error, errorType) {
   return element("details", {}, more, element("p", {}, foreign(words)));
 }
 
-function failureRow(one) {
-  const isOperation = one.what === "operation";
-  const notes = one.notes ? [foreign(one.notes), " · "] : [];
+function failureRow(item) {
+  const isOperation = item.what === "operation";
+  const notes = item.notes ? [foreign(item.notes), " · "] : [];
   const node = row(
-    cell("when", time(one.time)),
-    cell("outcome", tag(one.outcome)),
-    about(isOperation ? (one.operation ?? "operation") : "transaction", one.store),
-    isOperation ? key(one.key) : cell("notes", ...notes, plural(one.operations ?? 0, "operation")),
-    one.error || one.error_type ? cell("error", message(one.error, one.error_type)) : blank("error"),
-    cell("took", joined(duration(one.duration))),
+    cell("when", time(item.time)),
+    cell("outcome", tag(item.outcome)),
+    about(isOperation ? (item.operation ?? "operation") : "transaction", item.store),
+    isOperation ? key(item.key) : cell("notes", ...notes, plural(item.operations ?? 0, "operation")),
+    item.error || item.error_type ? cell("error", message(item.error, item.error_type)) : blank("error"),
+    cell("took", joined(duration(item.duration))),
   );
-  const told = node.querySelector("time");
-  return { node, update: (_, now) => setText(told, moment(one.time, now)) };
+  const timeNode = node.querySelector("time");
+  return { node, update: (_, now) => setText(timeNode, moment(item.time, now)) };
 }
 
-function recentRow(one) {
+function recentRow(item) {
   const node = row(
-    cell("when", time(one.time)),
-    about(one.operation ?? "operation", one.store),
-    key(one.key),
-    cell("outcome", tag(one.outcome)),
-    one.direction ? cell("bytes", joined(bytes(one.bytes))) : blank("bytes"),
-    cell("took", joined(duration(one.duration))),
+    cell("when", time(item.time)),
+    about(item.operation ?? "operation", item.store),
+    key(item.key),
+    cell("outcome", tag(item.outcome)),
+    item.direction ? cell("bytes", joined(bytes(item.bytes))) : blank("bytes"),
+    cell("took", joined(duration(item.duration))),
   );
-  const told = node.querySelector("time");
-  return { node, update: (_, now) => setText(told, moment(one.time, now)) };
+  const timeNode = node.querySelector("time");
+  return { node, update: (_, now) => setText(timeNode, moment(item.time, now)) };
 }
 
 export class Lists {
@@ -135,22 +136,22 @@ export class Lists {
     const find = (name) => root.querySelector(`#${name}`);
     const rowsOf = (panel, keyOf, make) => new Rows(panel.querySelector("tbody"), keyOf, make);
     this._panels = { flight: find("in-flight"), failures: find("failures"), recent: find("recent") };
-    this._underWay = rowsOf(
+    this._inFlight = rowsOf(
       this._panels.flight,
-      (one) => one.operation_id ?? `transaction ${one.transaction_id}`,
-      (one) => (one.operation_id ? inFlightRow(one) : transactionRow(one)),
+      (item) => item.operation_id ?? `transaction ${item.transaction_id}`,
+      (item) => (item.operation_id ? inFlightRow(item) : transactionRow(item)),
     );
-    this._failures = rowsOf(this._panels.failures, (one) => one.id, failureRow);
-    this._recent = rowsOf(this._panels.recent, (one) => one.id, recentRow);
+    this._failures = rowsOf(this._panels.failures, (item) => item.id, failureRow);
+    this._recent = rowsOf(this._panels.recent, (item) => item.id, recentRow);
   }
 
   show(snapshot) {
     const { inFlight, inFlightTotal, transactions, failures, recent, notListed, now } = snapshot;
-    const underWay = [...transactions, ...inFlight];
-    this._underWay.show(underWay, now);
+    const rows = [...transactions, ...inFlight];
+    this._inFlight.show(rows, now);
     this._failures.show(failures, now);
     this._recent.show(recent, now);
-    head(this._panels.flight, underWay.length > 0, [
+    head(this._panels.flight, rows.length > 0, [
       plural(inFlightTotal, "operation"),
       transactions.length > 0 ? plural(transactions.length, "transaction") : "",
       inFlightTotal > inFlight.length ? `the ${inFlight.length} oldest are shown` : "",
@@ -163,7 +164,7 @@ export class Lists {
   }
 }
 
-/** The line beside a panel's heading; and either its table or what stands for an empty one. */
+/** Sets the note beside the heading of a panel, and shows its table, or the text for an empty list. */
 function head(panel, isFilled, words) {
   setText(panel.querySelector(".note"), words.filter(Boolean).join(" · "));
   panel.querySelector(".scroll").hidden = !isFilled;

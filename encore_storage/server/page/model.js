@@ -1,52 +1,55 @@
-// What the page knows: the last ten minutes by the second, what failed, what ended, what is in flight. Bounded; no DOM.
+// The state of the page: ten minutes by the second, failures, recent operations, operations in flight. Bounded; no DOM.
 
 export const SECONDS = 600;
 
 const FAILURES = 100;
 const RECENT = 50;
 const COLUMNS = ["operations", "cancelled", "errors", "read", "written", "p50", "p99", "commits", "rollbacks"];
-const MEASURED = new Set(["p50", "p99"]); // unknown where nothing ended; the others are 0 then
+const MEASURED = new Set(["p50", "p99"]); // null in a second without operations; the others are 0
 
 export class Model {
   constructor() {
     this.run = null;
-    this.restarts = []; // the times at which another run of the program began
-    this.latest = null; // what was told last: now, stores, totals, in_flight, ...
+    this.restarts = []; // times at which the program was restarted
+    this.latest = null; // the latest message: now, stores, totals, in_flight, ...
     this.started = null;
-    this.notListed = 0; // failures that the server counted, but did not send
+    this.notListed = 0; // failures that the server counted but did not send
     this._seconds = new Map();
-    this._known = []; // spans of time of which all is known: a second that is missing there had nothing
+    this._spans = []; // covered time spans: a second missing in one had no operations
     this._failures = new Map();
     this._recent = new Map();
   }
 
-  /** Takes the state as a whole, which comes first and after each reconnection; nothing of it is ever doubled. */
-  takeHistory(history) {
-    const isOtherRun = this.run !== null && this.run !== history.run;
-    if (isOtherRun) {
+  /**
+   * Applies the complete state, which comes first and after each reconnection. Repeated data is not counted twice.
+   * Returns whether the program was restarted.
+   */
+  applyHistory(history) {
+    const isRestarted = this.run !== null && this.run !== history.run;
+    if (isRestarted) {
       this.restarts.push(history.started);
       this._recent.clear();
       this.notListed = 0;
     }
-    if (!isOtherRun) this._known = [];
-    this._known.push({ from: Math.max(history.started, history.now - SECONDS), until: history.now });
+    if (!isRestarted) this._spans = [];
+    this._spans.push({ from: Math.max(history.started, history.now - SECONDS), until: history.now });
     this.run = history.run;
     this.started = history.started;
-    this._take(history);
-    return isOtherRun;
+    this._apply(history);
+    return isRestarted;
   }
 
-  /** Takes what has happened in the last second. */
-  takeSummary(summary) {
-    this._known.at(-1).until = summary.now;
+  /** Applies the changes of the last second. */
+  applySummary(summary) {
+    this._spans.at(-1).until = summary.now;
     this.notListed += summary.failures_omitted ?? 0;
-    this._take(summary);
+    this._apply(summary);
   }
 
-  /** What is to be shown: a copy, which later events don't change. */
+  /** Returns a copy of the state to show. Later messages do not change it. */
   snapshot() {
     const { now, totals, stores, in_flight, in_flight_total, transactions_in_flight } = this.latest;
-    const end = Math.floor(now) - 1; // the last second that is over
+    const end = Math.floor(now) - 1; // the last complete second
     return {
       now,
       end,
@@ -65,27 +68,27 @@ export class Model {
     };
   }
 
-  _take(told) {
-    this.latest = told;
-    const { seconds } = told;
+  _apply(message) {
+    this.latest = message;
+    const { seconds } = message;
     seconds.time.forEach((time, row) => {
       this._seconds.set(time, Object.fromEntries(COLUMNS.map((name) => [name, seconds[name][row]])));
     });
-    const oldest = Math.floor(told.now) - SECONDS - 1;
+    const oldest = Math.floor(message.now) - SECONDS - 1;
     for (const time of this._seconds.keys()) if (time < oldest) this._seconds.delete(time);
-    this._known = this._known.filter(({ until }) => until > oldest);
+    this._spans = this._spans.filter(({ until }) => until > oldest);
     this.restarts = this.restarts.filter((time) => time > oldest);
-    this._failures = newest(this._failures, told.failures, FAILURES);
-    this._recent = newest(this._recent, told.recent, RECENT);
+    this._failures = newest(this._failures, message.failures, FAILURES);
+    this._recent = newest(this._recent, message.recent, RECENT);
   }
 
-  /** The last ten minutes as columns, one row for each second; null is unknown. */
+  /** Returns the last ten minutes as columns, with one row per second and null for unknown values. */
   _columns(end) {
     const columns = { time: [] };
     for (const name of COLUMNS) columns[name] = [];
     for (let time = end - SECONDS + 1; time <= end; time += 1) {
       const second = this._seconds.get(time);
-      const isKnown = this._known.some(({ from, until }) => from < time + 1 && time + 1 <= until);
+      const isKnown = this._spans.some(({ from, until }) => from < time + 1 && time + 1 <= until);
       columns.time.push(time);
       for (const name of COLUMNS) {
         columns[name].push(second ? second[name] : isKnown && !MEASURED.has(name) ? 0 : null);
@@ -95,7 +98,7 @@ export class Model {
   }
 }
 
-/** The newest of both by their time, each id once. */
+/** Merges items by id, and returns the newest by time. */
 function newest(known, arrived, limit) {
   if (arrived.length === 0) return known;
   const all = new Map([...arrived.map((one) => [one.id, one]), ...known]);

@@ -1,4 +1,4 @@
-// When to paint: in a frame of the browser, and at most once a second.
+// Paints in an animation frame, at most once per second.
 
 export class Painter {
   constructor(paint, interval = 1000) {
@@ -8,7 +8,7 @@ export class Painter {
     this._isDue = false;
   }
 
-  /** Has what is new painted as soon as may be; while the page is hidden, not at all. */
+  /** Schedules a paint for the next possible frame. A hidden page is not painted. */
   request() {
     if (this._isDue) return;
     this._isDue = true;

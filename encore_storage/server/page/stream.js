@@ -1,14 +1,14 @@
-// The one stream of events, which comes back by itself: whatever happens to the connection, it is tried again.
+// The stream of events, which reconnects by itself after every kind of failure.
 
-const QUIET = 10_000; // ms without a message, of which one a second is due, after which the connection counts as lost
-const WAITS = [500, 1000, 2000, 3000]; // ms before the next try; the last one holds
+const QUIET = 10_000; // ms without a message until the connection counts as lost; one per second is due
+const WAITS = [500, 1000, 2000, 3000]; // ms before each retry; the last one repeats
 const MESSAGES = ["history", "summary", "gap"];
 
 export class Stream {
   /**
-   * `onmessage(kind, data)` gets each message; `onstate(state)` how the connection is: `{kind}` of "connecting", "live",
-   * or "lost", the latter with `since` (ms), and as soon as that is known, `reason` ("network", "login", "refused") and
-   * the server's own `sentence`.
+   * `onmessage(kind, data)` is called with each message, `onstate(state)` with each state of the connection. The `kind`
+   * of a state is "connecting", "live" or "lost". A lost state has `since` (ms), and once they are known, a `reason`
+   * ("network", "login", "refused") and the `message` of the server.
    */
   constructor({ onmessage, onstate }) {
     this._onmessage = onmessage;
@@ -18,12 +18,12 @@ export class Stream {
     this._lastId = null;
     this._tries = 0;
     this._lostSince = null;
-    this._retry = null;
-    this._silence = null;
-    this._question = null;
+    this._retryTimer = null;
+    this._silenceTimer = null;
+    this._probe = null;
   }
 
-  /** Follows one store, or all; from the start. */
+  /** Follows one store, or all for null, from the start. */
   follow(store) {
     this._store = store;
     this._lastId = null;
@@ -33,8 +33,8 @@ export class Stream {
   }
 
   close() {
-    clearTimeout(this._retry);
-    clearTimeout(this._silence);
+    clearTimeout(this._retryTimer);
+    clearTimeout(this._silenceTimer);
     this._source?.close();
     this._source = null;
   }
@@ -48,17 +48,17 @@ export class Stream {
 
   _connect() {
     this.close();
-    // The browser's own reconnection gives up after an answer that is not 200: there is one way back, and it is this.
+    // An EventSource stops reconnecting after a status other than 200, so all reconnections are made here.
     const source = new EventSource(this._address());
     this._source = source;
-    for (const kind of MESSAGES) source.addEventListener(kind, (event) => this._received(kind, event));
+    for (const kind of MESSAGES) source.addEventListener(kind, (event) => this._receive(kind, event));
     source.addEventListener("error", () => this._lost());
-    this._listen();
+    this._restartSilenceTimer();
   }
 
-  _received(kind, event) {
+  _receive(kind, event) {
     if (event.target !== this._source) return;
-    this._listen();
+    this._restartSilenceTimer();
     this._lastId = event.lastEventId || this._lastId;
     if (kind === "history") {
       this._tries = 0;
@@ -68,9 +68,9 @@ export class Stream {
     if (kind === "history") this._onstate({ kind: "live" });
   }
 
-  _listen() {
-    clearTimeout(this._silence);
-    this._silence = setTimeout(() => this._lost(), QUIET);
+  _restartSilenceTimer() {
+    clearTimeout(this._silenceTimer);
+    this._silenceTimer = setTimeout(() => this._lost(), QUIET);
   }
 
   _lost() {
@@ -79,31 +79,31 @@ export class Stream {
     this._tries += 1;
     this._lostSince ??= Date.now();
     this._onstate({ kind: "lost", since: this._lostSince });
-    this._retry = setTimeout(() => this._connect(), wait);
-    this._findReason(this._retry);
+    this._retryTimer = setTimeout(() => this._connect(), wait);
+    this._findReason(this._retryTimer);
   }
 
-  /** An EventSource doesn't tell the status of the answer; the same question, asked in another way, does. */
+  /** Requests the same URL with fetch, which shows the status that an EventSource hides. */
   async _findReason(attempt) {
     let reason = "network";
-    let sentence = null;
-    const question = new AbortController();
-    this._question?.abort(); // a browser has few connections for a host, and one that says nothing would keep each
-    this._question = question;
+    let message = null;
+    const probe = new AbortController();
+    this._probe?.abort(); // a browser has few connections per host, and a silent server would hold each of them
+    this._probe = probe;
     try {
-      const answer = await fetch(this._address(), { cache: "no-store", signal: question.signal });
-      if (answer.ok) {
-        question.abort();
+      const response = await fetch(this._address(), { cache: "no-store", signal: probe.signal });
+      if (response.ok) {
+        probe.abort();
         return;
       }
-      reason = answer.status === 401 ? "login" : "refused";
-      sentence = (await answer.json()).error ?? null;
+      reason = response.status === 401 ? "login" : "refused";
+      message = (await response.json()).error ?? null;
     } catch {
-      // Nobody answers, or not in JSON: the reason as it is by now says enough.
+      // No response, or none in JSON: the reason is set already.
     }
-    if (question.signal.aborted) return;
-    if (this._lostSince !== null && attempt === this._retry) {
-      this._onstate({ kind: "lost", since: this._lostSince, reason, sentence });
+    if (probe.signal.aborted) return;
+    if (this._lostSince !== null && attempt === this._retryTimer) {
+      this._onstate({ kind: "lost", since: this._lostSince, reason, message });
     }
   }
 }

@@ -1,4 +1,4 @@
-// All that was counted since the program started, exactly.
+// The exact totals since the program started.
 
 import { setAttribute, setText } from "./dom.js";
 import { age, bytes, count, joined, moment } from "./format.js";
@@ -6,7 +6,7 @@ import { age, bytes, count, joined, moment } from "./format.js";
 const SIZES = new Set(["read", "written"]);
 
 export class Totals {
-  /** Finds its figures by their `data-total`, which get the exact number as `value`. */
+  /** Finds the figures by `data-total`. Each gets the exact number as its `value`. */
   constructor(card) {
     this._nodes = [...card.querySelectorAll("[data-total]")];
     this._since = card.querySelector(".aside");

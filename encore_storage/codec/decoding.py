@@ -1,4 +1,4 @@
-"""Events made of the data of messages."""
+"""Events from the messages that `read_envelope` parsed."""
 
 from __future__ import annotations
 
@@ -9,65 +9,59 @@ from typing import Any, NamedTuple
 from encore_events.errors import EventError
 from encore_events.events import BaseEvent, ListenerErrorEvent
 from encore_storage.codec.errors import CodecError
-from encore_storage.codec.fields import Field, Kind, declared_names, fields_of
-from encore_storage.codec.messages import Envelope, shown
-from encore_storage.codec.recalled import (
-    GenericEvent,
-    RecordedListener,
-    RecordedSource,
-    recalled_error,
-    recalled_event,
-)
+from encore_storage.codec.fields import INTERNAL, Field, Kind, declared_names, fields_of
+from encore_storage.codec.messages import Envelope, short_repr
+from encore_storage.codec.recorded import GenericEvent, RecordedListener, RecordedSource, recorded_error, recorded_event
 from encore_storage.codec.types import BUILT_IN
 from encore_storage.events import StoreEvent
 
 _NUMBERS: frozenset[Kind] = frozenset({"integer", "number"})
-_RESERVED = ("_handled", "_id", "_metadata", "_pending", "recorded_at", "source")
+_RESERVED = (*INTERNAL, "recorded_at")
 
 
-def event_of(cls: type[BaseEvent] | None, envelope: Envelope) -> BaseEvent:
-    """The event that the message tells; `cls` is the class of its type, None where that isn't known.
+def decode_event(cls: type[BaseEvent] | None, envelope: Envelope) -> BaseEvent:
+    """Return the event of a message; a GenericEvent if `cls`, the class of its type, is None.
 
     Raises:
-        CodecError: its data can't be that of such an event.
+        CodecError: the data is not valid for the class.
     """
     if cls is None:
         source = RecordedSource.of(envelope.source, None)
         event: BaseEvent = GenericEvent(source, type=envelope.type, data=envelope.data)
     elif isinstance(envelope.data, dict):
-        event = _event_of(cls, envelope)
+        event = _typed_event(cls, envelope)
     else:
-        raise CodecError("data", f"must be an object for the type {envelope.type!r}, not {shown(envelope.data)}")
+        raise CodecError("data", f"must be an object for the type {envelope.type!r}, not {short_repr(envelope.data)}")
     event.__dict__["_id"] = envelope.id
     if envelope.time is not None:
         event.__dict__["recorded_at"] = envelope.time
     return event
 
 
-def _event_of(cls: type[BaseEvent], envelope: Envelope) -> BaseEvent:
+def _typed_event(cls: type[BaseEvent], envelope: Envelope) -> BaseEvent:
     shape = _shape_of(cls)
     data = {name: value for name, value in envelope.data.items() if name not in shape.computed}
     for name in _RESERVED:
         if name in data:
-            raise CodecError(f"data.{name}", "can't be an attribute: an event has that for itself")
+            raise CodecError(f"data.{name}", "is a reserved name: an event sets it itself")
     for name, field in shape.fields.items():
         if data.get(name) is not None:
             data[name] = _attribute(field, data[name])
     if issubclass(cls, ListenerErrorEvent):
-        data |= _told_by_name(data)
+        data |= _stand_ins(data)
     backend = data.pop("backend", None) if issubclass(cls, StoreEvent) else None
     if not isinstance(backend, str | None):
-        raise CodecError("data.backend", f"must be a string, not {shown(backend)}")
-    event = object.__new__(cls)  # its own __init__ was run where it was emitted
+        raise CodecError("data.backend", f"must be a string, not {short_repr(backend)}")
+    event = object.__new__(cls)  # its __init__ has run where the event was emitted
     try:
         BaseEvent.__init__(event, RecordedSource.of(envelope.source, backend), **data)
     except (EventError, TypeError) as error:
-        raise CodecError("data", f"can't be that of an event: {error}") from error
+        raise CodecError("data", f"is not valid: {error}") from error
     return event
 
 
 class _Shape(NamedTuple):
-    """What there is to know of a class: its attributes, and those that it works out by itself, whatever it was told."""
+    """The declared attributes of an event class, and the names of those that it computes."""
 
     fields: Mapping[str, Field]
     computed: frozenset[str]
@@ -86,27 +80,27 @@ def _shape_of(cls: type[BaseEvent]) -> _Shape:
 
 
 def _attribute(field: Field, value: Any) -> Any:
-    """The attribute, checked for what it is counted by; words may be those of another version, or of a program."""
+    """Decode an attribute; only numbers are checked, since a newer version may have other strings."""
     place = f"data.{field.name}"
     if field.kinds & _NUMBERS and not isinstance(value, int | float):
-        raise CodecError(place, f"must be a number, not {shown(value)}")
+        raise CodecError(place, f"must be a number, not {short_repr(value)}")
     return _error(place, value) if "error" in field.kinds and isinstance(value, dict) else value
 
 
-def _error(place: str, told: Mapping[str, Any]) -> BaseException:
+def _error(place: str, data: Mapping[str, Any]) -> BaseException:
     for name, accepted in (("type", str), ("message", str | None), ("error_type", str | None), ("errno", int | None)):
-        if not isinstance(told.get(name), accepted):
-            raise CodecError(f"{place}.{name}", f"is not that of an error: {shown(told.get(name))}")
+        if not isinstance(data.get(name), accepted):
+            raise CodecError(f"{place}.{name}", f"has the wrong type: {short_repr(data.get(name))}")
     try:
-        return recalled_error(told)
+        return recorded_error(data)
     except ValueError as error:
-        raise CodecError(f"{place}.type", f"can't be the name of a class: {error}") from error
+        raise CodecError(f"{place}.type", f"is not a valid class name: {error}") from error
 
 
-def _told_by_name(data: Mapping[str, Any]) -> dict[str, Any]:
+def _stand_ins(data: Mapping[str, Any]) -> dict[str, Any]:
     named: dict[str, Any] = {}
     if isinstance(data.get("event"), str):
-        named["event"] = recalled_event(data["event"])
+        named["event"] = recorded_event(data["event"])
     if isinstance(data.get("listener"), str):
         named["listener"] = RecordedListener(data["listener"])
     return named

@@ -1,4 +1,4 @@
-"""What stands for a source, an error, a listener or an unknown event that was told and has been read again."""
+"""Stand-ins for the sources, errors, listeners and unknown events of decoded messages."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SOURCES = "/sources/"
 
 @dataclass(frozen=True)
 class RecordedSource:
-    """Where a recorded event came from.
+    """The source of a decoded event.
 
     Attributes:
-        uri: the source, as the message has it.
-        name: the name that it had, such as that of a store.
-        backend: what kind of store it was, or None.
+        uri: the source in the message.
+        name: the name of the original source, such as that of a store.
+        backend: the kind of store, or None.
     """
 
     uri: str
@@ -32,60 +32,58 @@ class RecordedSource:
 
     @classmethod
     def of(cls, uri: str, backend: str | None) -> RecordedSource:
-        """The source that a message names."""
+        """Return the source with the name that its URI ends with."""
         return cls(uri, _unquoted(uri.rpartition("/")[2]) or uri, backend)
 
 
 class RecordedListener:
-    """A listener that failed; nothing is left of it but its name."""
+    """The qualified name of a listener that failed."""
 
     def __init__(self, name: str) -> None:
-        """Take the name, with its module."""
         self.__module__, _, self.__qualname__ = name.partition(".")
 
     def __repr__(self) -> str:
-        """Its name."""
         return f"<RecordedListener {self.__module__}.{self.__qualname__}>"
 
 
 class GenericEvent(BaseEvent):
-    """An event of a type that this program doesn't know: of a newer version of Encore, or of another program.
+    """An event of an unknown type, from a newer version of Encore or from another program.
 
     Attributes:
         type: the type of the message.
-        data: its data, as it is: anything that JSON has; bytes where it was binary.
+        data: the data of the message: any JSON value, or bytes if it was binary.
     """
 
     type: str
     data: Any
 
 
-def recalled_error(told: Mapping[str, Any]) -> BaseException:
-    """The error that was told; its class is made for it.
+def recorded_error(data: Mapping[str, Any]) -> BaseException:
+    """Return an encoded error as an exception of a class made for it.
 
     Raises:
-        ValueError: its type can't be the name of a class.
+        ValueError: its type is not a valid class name.
     """
-    cls = _error_class(told["type"], told.get("error_type", "other"))
-    error = cls(told["message"]) if told.get("message") else cls()
-    error.errno = told.get("errno")
+    cls = _error_class(data["type"], data.get("error_type", "other"))
+    error = cls(data["message"]) if data.get("message") else cls()
+    error.errno = data.get("errno")
     return error
 
 
-def recalled_event(told: str) -> BaseEvent:
-    """What stands for the event of the type, of which nothing else was told."""
-    if told in TYPES:
-        return TYPES[told]()
-    return _event_class(told)(type=told, data=None)
+def recorded_event(type_: str) -> BaseEvent:
+    """Return an event of the type, without attributes."""
+    if type_ in TYPES:
+        return TYPES[type_]()
+    return _event_class(type_)(type=type_, data=None)
 
 
 def store_uri(name: str) -> str:
-    """The source of the events of a store."""
+    """Return the source of the events of a store."""
     return STORES + quote(name, safe="", errors="surrogatepass")
 
 
 def source_uri(source: object) -> str:
-    """The source of an event that is of no store: the class of the object, and its name if it has one."""
+    """Return the source of an event of no store: the class of the object, and its name if it has one."""
     if isinstance(source, RecordedSource):
         return source.uri
     if source is None:
@@ -100,17 +98,18 @@ def source_uri(source: object) -> str:
 def _unquoted(name: str) -> str:
     try:
         return unquote(name, errors="surrogatepass")
-    except UnicodeDecodeError:  # of another program, which has quoted something else than UTF-8
+    except UnicodeDecodeError:  # another program has quoted something other than UTF-8
         return unquote(name)
 
 
 @functools.lru_cache(maxsize=1000)
-def _error_class(name: str, word: str | None) -> type[RecordedError | RecordedInterruption]:
-    base = RecordedInterruption if word is None else RecordedError
-    return type(name, (base,), {"__module__": "builtins", "error_type": word})  # so tracebacks show the name alone
+def _error_class(name: str, error_type: str | None) -> type[RecordedError | RecordedInterruption]:
+    base = RecordedInterruption if error_type is None else RecordedError
+    # In "builtins", so that tracebacks show the name without a module.
+    return type(name, (base,), {"__module__": "builtins", "error_type": error_type})
 
 
 @functools.lru_cache(maxsize=1000)
-def _event_class(told: str) -> type[GenericEvent]:
-    name = told.rpartition(".")[2] if told.startswith(FOREIGN) else ""
+def _event_class(type_: str) -> type[GenericEvent]:
+    name = type_.rpartition(".")[2] if type_.startswith(FOREIGN) else ""
     return type(name, (GenericEvent,), {}) if name.isidentifier() else GenericEvent

@@ -1,4 +1,4 @@
-"""A thread that cleans up exactly once: whether it ends, never begins, or is left behind by a fork."""
+"""A thread that cleans up exactly once: after it ended, if it never began, but not in a forked child."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from collections.abc import Callable
 from encore_events import forks
 from encore_events.once import Once
 
+__all__ = ["OwnedThread"]
+
 
 class OwnedThread:
-    """Runs `run` and then `at_end` in a daemon thread; a forked child leaves it to its parent.
+    """A daemon thread of the process that made it.
 
     Args:
-        run: the work; `at_end` is called even if it raises.
-        at_end: called once: in the thread, or where that never began, by the caller of `start()` or `join()`.
+        run: the work.
+        at_end: called once, even if `run` raises: in the thread, or by `start()` or `join()` if that never began.
         name: the name of the thread.
     """
 
     def __init__(self, run: Callable[[], object], at_end: Callable[[], object], *, name: str) -> None:
-        """Make a thread that is not started."""
         self._work = run
         self._at_end = at_end
         self._begins = Once()
@@ -34,23 +35,23 @@ class OwnedThread:
 
     @property
     def is_own(self) -> bool:
-        """Whether the calling process made the thread, and not the parent that it was forked from."""
+        """Whether the calling process made the thread. False in a forked child."""
         return self._process is forks.this_process()
 
     def start(self) -> None:
-        """Start the thread; if that fails (a RuntimeError), or is interrupted before it began, it never begins."""
+        """Start the thread. If that fails (a RuntimeError) or is interrupted, `run` may never be called."""
         try:
             self._thread.start()
-        except BaseException:  # an interrupt may have found the thread running: then the end is left to it
+        except BaseException:  # after an interrupt the thread may be running: then it calls `at_end` itself
             self._end_unbegun()
             raise
 
     def join(self) -> bool:
-        """Wait until the thread and `at_end` are done; return False in the thread itself and in a forked child."""
+        """Wait until the thread and `at_end` are done. Return False in the thread itself and in a forked child."""
         if not self.is_own or self._thread is threading.current_thread():
             return False
         self._end_unbegun()
-        self._over.wait()  # before join(): one that is interrupted takes a thread for ended
+        self._over.wait()  # before Thread.join(), which takes a thread for ended once it was interrupted
         if self._thread.ident is not None:
             self._thread.join()
         return True
@@ -61,7 +62,7 @@ class OwnedThread:
         try:
             self._work()
         finally:
-            if self.is_own:  # else `run` has forked, and this is the child
+            if self.is_own:  # `run` may have forked, and this may be the child
                 self._end()
 
     def _end_unbegun(self) -> None:

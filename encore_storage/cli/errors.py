@@ -1,0 +1,66 @@
+"""The errors of the command.
+
+```
+EncoreError
+├── StoreError
+│   └── StoreNameError        an argument does not name a store (ValueError)
+├── RunbookUrlError           the alerts cannot link to the runbook (ValueError)
+├── LogFileError              the log file cannot be opened (OSError)
+├── EventsAddressError        an argument is not the address of a page (ValueError)
+├── RefusedError              a server refuses to send events
+└── UnreachableError          a server does not answer (OSError)
+```
+"""
+
+from __future__ import annotations
+
+from encore_events import EncoreError
+from encore_storage.errors import StoreError
+
+EXAMPLE = "http://127.0.0.1:9464"
+"""The address that messages and help texts suggest."""
+
+
+class StoreNameError(StoreError, ValueError):
+    """An argument that does not name a usable store."""
+
+
+class RunbookUrlError(EncoreError, ValueError):
+    """A runbook URL that the alerts cannot link to."""
+
+    def __init__(self, runbook_url: str) -> None:
+        """Name the `runbook_url`."""
+        super().__init__(
+            f"cannot link to the runbook {runbook_url!r}: give a URL or a path without spaces, quotes, brackets or "
+            "a fragment (each alert adds its own)"
+        )
+        self.runbook_url = runbook_url
+
+
+class LogFileError(EncoreError, OSError):
+    """A log file that cannot be opened."""
+
+
+class EventsAddressError(EncoreError, ValueError):
+    """An argument that is not the address of a page."""
+
+    def __init__(self, text: str) -> None:
+        """Name the `text`."""
+        super().__init__(f"cannot read events from {text!r}: give the address of a page, such as {EXAMPLE}")
+        self.text = text
+
+
+class RefusedError(EncoreError):
+    """A server's refusal, or an answer that is not from Encore; retrying is pointless."""
+
+
+class UnreachableError(EncoreError, OSError):
+    """No answer: the program may have ended, or not have started yet."""
+
+
+class NobodyReadsError(Exception):
+    """Standard output is closed, or was never open."""
+
+
+class DemonstratedError(Exception):
+    """The failure that the demonstration provokes."""
