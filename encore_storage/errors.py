@@ -44,8 +44,7 @@ ErrorType = Literal[
 ]
 ERROR_TYPES: tuple[ErrorType, ...] = get_args(ErrorType)
 
-_MAX_REPR = 80
-"""The longest repr of a key in a message."""
+_MAX_REPR = 80  # characters of a key in a message
 
 
 class StoreError(EncoreError):

@@ -124,10 +124,6 @@ class _ObservedStream:
         methods = (getattr(owner, name, None) for owner in (self._stream, self._iterator) for name in names)
         return next(filter(None, methods), lambda: None)
 
-    def _finish_block(self, error: BaseException | None) -> None:
-        """End the operation with its block, whose exception is an error of what was to be written."""
-        self._operation.finish_unless_forked(None if self._reads else error)
-
 
 class ObservedFile(_ObservedStream):
     """A file or iterable of bytes, observed; made by `StoreObserver.reading` and `writing`."""
@@ -171,7 +167,7 @@ class ObservedFile(_ObservedStream):
             result = self._attempt(self._stream.__exit__, kind, error, traceback)
         else:
             self._attempt(self._close_method("close"))
-        self._finish_block(error)
+        self._operation.finish_unless_forked(None if self._reads else error)
         return result
 
 
@@ -216,7 +212,7 @@ class AsyncObservedFile(_ObservedStream):
             result = await self._attempt_async(self._stream.__aexit__(kind, error, traceback))
         else:
             await self._close()
-        self._finish_block(error)
+        self._operation.finish_unless_forked(None if self._reads else error)
         return result
 
     async def _close(self) -> None:

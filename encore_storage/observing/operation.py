@@ -117,8 +117,7 @@ class SilentOperation(Operation):
         error: BaseException | None = None,  # noqa: ARG002
     ) -> None:
         """Emit nothing."""
-        self.is_over = True
-        self.__class__ = self._closed_class  # type: ignore[assignment]  # the same object, without a finalizer
+        self.finish()
 
     def __call__(self, message: str | int | None = None, step: int | None = None) -> None:
         """Emit nothing."""

@@ -123,10 +123,7 @@ class ChangingOperation:
 
 
 class OpenChangingOperation(ChangingOperation):
-    """An operation that has not ended. Its finalizer is the last resort if an interrupt prevents `__exit__`.
-
-    An interrupt in a finalizer is lost, so an operation has one only until it ends: then its class is exchanged.
-    """
+    """An operation that has not ended: it has a finalizer, for the reason given in `OpenHeldTurn`."""
 
     __slots__ = ()
 

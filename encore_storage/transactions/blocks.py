@@ -137,10 +137,7 @@ class Block:
 
 
 class OpenBlock(Block):
-    """A block that has not been left. Its finalizer is the last resort if an interrupt prevents `leave`.
-
-    An interrupt in a finalizer is lost, so a block has one only until it is left: then its class is exchanged.
-    """
+    """A block that has not been left: it has a finalizer, for the reason given in `OpenHeldTurn`."""
 
     __slots__ = ()
 

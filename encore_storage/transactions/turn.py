@@ -60,11 +60,6 @@ class Lease:
         return self._holder()
 
     @property
-    def is_thread_alive(self) -> bool:
-        """Whether the thread that asked for it is alive."""
-        return self._is_alive() is not None
-
-    @property
     def is_abandoned(self) -> bool:
         """Whether nothing can end it: its holder was collected, or its thread or task has ended."""
         task = self.owner.task

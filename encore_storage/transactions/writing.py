@@ -173,11 +173,6 @@ class Write(Lease):
             self._leave()
 
     @property
-    def store(self) -> str:
-        """The name of the store."""
-        return self._turn.store
-
-    @property
     def is_over(self) -> bool:
         """Whether the write was kept or undone, and has released the turn."""
         return self.phase == OVER
@@ -186,7 +181,12 @@ class Write(Lease):
     def is_owned_by_operation(self) -> bool:
         """Whether its operation is alive and will end it."""
         effect = self.effect
-        return effect is not None and effect.write is self and effect.operation() is not None and self.is_thread_alive
+        return (
+            effect is not None
+            and effect.write is self
+            and effect.operation() is not None
+            and self._is_alive() is not None
+        )
 
     @property
     def is_abandoned(self) -> bool:
@@ -312,10 +312,7 @@ class Writing:
 
 
 class OpenWriting(Writing):
-    """A block that has not been left. Its finalizer is the last resort if an interrupt prevents `__exit__`.
-
-    An interrupt in a finalizer is lost, so a block has one only until it is left: then its class is exchanged.
-    """
+    """A block that has not been left: it has a finalizer, for the reason given in `OpenHeldTurn`."""
 
     __slots__ = ()
 

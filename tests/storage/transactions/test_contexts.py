@@ -43,7 +43,7 @@ def test_subclass_may_override_begin_commit_and_rollback(recording: RecordingSto
 
 
 def test_exit_without_enter_raises(store: Transactional) -> None:
-    with pytest.raises(TransactionError, match="never entered"):
+    with pytest.raises(TransactionError, match="was not entered"):
         store.transaction().__exit__(None, None, None)
 
 

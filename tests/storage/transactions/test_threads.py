@@ -127,7 +127,7 @@ def test_waiting_thread_raises_after_timeout_of_store(
     store = make_transactional(timeout=BRIEF)
     other = OtherThread(pool, store)
 
-    with pytest.raises(TransactionTimeoutError, match=r"awaited for 0\.05 s"):
+    with pytest.raises(TransactionTimeoutError, match=r"did not end within 0\.05 s"):
         set_in_transaction(store, "mine")
     with pytest.raises(TransactionTimeoutError):
         store.from_bytes("mine", b"1")
@@ -255,7 +255,7 @@ class Bytes:
 
 def test_disconnect_inside_transaction_raises(archive: AbstractStore, pool: ThreadPoolExecutor) -> None:
     with archive.transaction():
-        with pytest.raises(StoreError, match="inside its own transaction"):
+        with pytest.raises(StoreError, match="inside its transaction"):
             archive.disconnect()
         archive.from_bytes("mine", b"1")
         waiting = pool.submit(archive.disconnect)
