@@ -24,7 +24,6 @@ class _ObservedStream:
     """The common part of observed streams: it has the methods of the stream, and counts the bytes that they move."""
 
     def __init__(self, stream: Any, operation: StoreProgressManager, direction: Direction) -> None:
-        """Observe a stream; the operation has started."""
         self._stream = stream
         self._operation = operation
         self._reads = direction == "read"
@@ -39,7 +38,6 @@ class _ObservedStream:
         return partial(self._call, name, attribute) if name in _OBSERVED else attribute
 
     def __repr__(self) -> str:
-        """Return the repr of the stream."""
         return f"<observed {self._stream!r}>"
 
     def _call(self, name: str, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
@@ -47,9 +45,9 @@ class _ObservedStream:
             self._check_process()
         if name == "writelines":
             arguments = (map(self._count_line, *arguments),)
-        argument = next(iter((*arguments, *options.values())), -1)
+        argument = arguments[0] if arguments else next(iter(options.values()), -1)
         result = self._attempt(method, *arguments, **options)
-        if isinstance(result, Awaitable):
+        if hasattr(result, "__await__"):
             return self._awaited(name, result, argument)
         self._observe(name, result, argument)
         return result
@@ -108,6 +106,8 @@ class _ObservedStream:
         return line
 
     def _size_of(self, data: Any) -> int:
+        if isinstance(data, bytes):
+            return len(data)
         try:
             if isinstance(data, str):
                 return len(data.encode(getattr(self._stream, "encoding", None) or "utf-8", "replace"))

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class ObservedReader(BufferIteratorIO):
-    """The bytes of a value as a file, observed.
+    """The bytes of a value as a file.
 
     The operation ends with the read that finds no more bytes, with the close, or with an error of the store, whichever
     comes first. If the stream is collected unclosed, another thread ends the operation as cancelled.

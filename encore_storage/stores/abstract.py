@@ -154,19 +154,19 @@ class AbstractStore(StoreCore):
 
     def multiset(self, keys: Iterable[str], values: Iterable[AnyValue], buffer_size: int = MEBIBYTE) -> None:
         """Store several values, in one transaction if the store is transactional."""
-        self._set_each("multiset", lambda key, value: self.set(key, value, buffer_size), keys, values)
+        self._put_each("multiset", lambda key, value: self.set(key, value, buffer_size), keys, values)
 
     def multiset_data(self, keys: Iterable[str], datas: Iterable[Readable], buffer_size: int = MEBIBYTE) -> None:
         """Replace the bytes of several keys, in one transaction if the store is transactional."""
-        self._set_each("multiset_data", lambda key, data: self.set_data(key, data, buffer_size), keys, datas)
+        self._put_each("multiset_data", lambda key, data: self.set_data(key, data, buffer_size), keys, datas)
 
     def multiset_metadata(self, keys: Iterable[str], metadatas: Iterable[Metadata]) -> None:
         """Replace the metadata of several keys, in one transaction if the store is transactional."""
-        self._set_each("multiset_metadata", self.set_metadata, keys, metadatas)
+        self._put_each("multiset_metadata", self.set_metadata, keys, metadatas)
 
     def multiupdate_metadata(self, keys: Iterable[str], metadatas: Iterable[Metadata]) -> None:
         """Update the metadata of several keys, in one transaction if the store is transactional."""
-        self._set_each("multiupdate_metadata", self.update_metadata, keys, metadatas)
+        self._put_each("multiupdate_metadata", self.update_metadata, keys, metadatas)
 
     def query(self, /, select: Iterable[str] | None = None, **metadata: Any) -> ObservedIterator[tuple[str, Metadata]]:
         """Return the keys with their metadata where it has all of the given items; by default, all keys.
@@ -218,12 +218,10 @@ class AbstractStore(StoreCore):
         with self._setting(key, size_of(path), None) as setting, opened(path) as file:
             self._write(setting, key, file, None, buffer_size)
 
-    def _set_each(
-        self, notes: str, set_one: Callable[[str, T], object], keys: Iterable[str], items: Iterable[T]
-    ) -> None:
+    def _put_each(self, notes: str, put: Callable[[str, T], object], keys: Iterable[str], items: Iterable[T]) -> None:
         with self.transaction(notes):
             for key, item in zip(keys, items, strict=True):
-                set_one(key, item)
+                put(key, item)
 
     def _write(
         self, setting: ChangingOperation, key: str, data: Readable, metadata: Metadata | None, buffer_size: int

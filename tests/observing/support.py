@@ -16,11 +16,11 @@ DATA = b"one\ntwo\nthree"
 
 
 class NoSuchFileError(Exception):
-    """The client's own idea of a miss."""
+    """The client's error for a missing key."""
 
 
 class Client:
-    """A client of somebody else's, which knows nothing of Encore and takes no attributes."""
+    """A foreign client, which knows nothing of Encore and takes no attributes."""
 
     __slots__ = ("files", "observer")
 
@@ -48,7 +48,7 @@ class Client:
 
 
 def ended(recorder: EventRecorder) -> StoreProgressEndEvent:
-    """Return the end of the one operation, which has one start, and deltas that sum to its bytes."""
+    """Return the End event of the only operation, after checking its Start and its deltas."""
     recorder.one(StoreProgressStartEvent)
     end = recorder.one(StoreProgressEndEvent)
     assert sum(event.delta for event in recorder.of(StoreProgressStepEvent)) + end.delta == end.bytes

@@ -15,7 +15,7 @@ from tests.observing.support import DATA, ended
 
 
 class AsyncFile:
-    """The least that an async file is."""
+    """A minimal async file."""
 
     def __init__(self, data: bytes = b"") -> None:
         self.data = io.BytesIO(data)

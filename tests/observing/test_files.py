@@ -35,7 +35,7 @@ READS: dict[str, Callable[[Any], Any]] = {
 
 
 class Pipe(io.BytesIO):
-    """A file that cannot seek, and may break."""
+    """A file that cannot seek, and raises `error` once that is set."""
 
     error: BaseException | None = None
 

@@ -44,7 +44,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def progress(manager: EventManager, clock: Clock) -> StoreProgressManager:
-    """The progress of ten bytes, with a clock that stands still."""
+    """Return the progress of ten bytes, with a clock that stands still."""
 
     class Ticking(StoreProgressManager):
         pass

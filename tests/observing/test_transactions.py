@@ -151,7 +151,7 @@ def test_forked_child_is_not_in_the_transaction(observer: StoreObserver) -> None
 
 
 def _use_inherited(observer: StoreObserver, transaction: ObservedTransaction, sender: Any) -> None:
-    """Use a transaction of the parent in the child; send what came of it."""
+    """Use a transaction of the parent in the child, and send the results."""
     recorder = EventRecorder(observer.event_manager)
     with observer.operation("get", "a"):
         pass
