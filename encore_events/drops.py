@@ -55,7 +55,7 @@ class Drops:
 
     @property
     def has_unreported(self) -> bool:
-        """Whether some drops are unreported to the reader."""
+        """True if some drops are unreported to the reader."""
         return self._reported_to_reader.total < self.total
 
     @property

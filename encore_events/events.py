@@ -69,7 +69,7 @@ class BaseEvent:
 
     @property
     def handled(self) -> bool:
-        """Whether a listener has called `mark_as_handled()`."""
+        """True if a listener has called `mark_as_handled()`."""
         return self._handled
 
     def mark_as_handled(self) -> None:

@@ -95,12 +95,12 @@ class Listener:
 
     @property
     def has_predicate(self) -> bool:
-        """Whether there is a `where` predicate."""
+        """True if there is a `where` predicate."""
         return self._where is not None
 
     @property
     def is_conditional(self) -> bool:
-        """Whether it may refuse some events of its class."""
+        """True if it may refuse some events of its class."""
         return bool(self._filter) or self.has_predicate
 
     def accepts(self, event: BaseEvent) -> bool:

@@ -30,12 +30,12 @@ class OwnedThread:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread is running."""
+        """True if the thread is running."""
         return self._thread.is_alive()
 
     @property
     def is_own(self) -> bool:
-        """Whether the calling process made the thread. False in a forked child."""
+        """True if the calling process made the thread. False in a forked child."""
         return self._process is forks.this_process()
 
     def start(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any, ClassVar, Literal, Self
 
 from encore_events.abstract import BaseEventManager
@@ -159,9 +158,7 @@ class ProgressManager:
             self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """End, unless it has ended: with 'exception' and the error's message if the block raised."""
         if not self._started:
             return

@@ -103,7 +103,7 @@ class EventStream(Generic[E]):
 
     @property
     def closed(self) -> bool:
-        """Whether the stream accepts no more events; some may still be unread."""
+        """True if the stream accepts no more events; some may still be unread."""
         return self._buffer.closed
 
     def __len__(self) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 from encore_storage.metadata import Metadata
@@ -102,7 +101,7 @@ class Value:
 
     @property
     def is_open(self) -> bool:
-        """Whether the value has a file to close."""
+        """True if the value has a file to close."""
         return True
 
     def close(self) -> None:
@@ -118,9 +117,7 @@ class Value:
         """Return the value."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         """Close the data."""
         self.close()
 
@@ -157,7 +154,7 @@ class StoredValue(Value):
 
     @property
     def is_open(self) -> bool:
-        """Whether the bytes have been opened."""
+        """True if the bytes have been opened."""
         return self._opened is not None
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,10 @@ BUS_USERS = [
     for path in sorted((ROOT / package).rglob("*.py"))
 ]
 LONGEST = 400
+MOST_ROOT_MODULES = 12
+PARAPHRASES = re.compile(r"\b(?:tell|tells|told|telling|untold)\b", re.IGNORECASE)
+QUESTIONS = ("What ", "Whether ", "How ", "Whose ")
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 IMPORT_ALL = """
 import importlib, json, logging, pkgutil, signal, sys, threading
@@ -188,3 +193,16 @@ def test_only_command_and_bars_write_to_the_terminal(path: Path) -> None:
 
 def test_import_contracts_hold() -> None:
     run("from importlinter.cli import lint_imports; import sys; sys.exit(lint_imports(no_cache=True))")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_module_uses_the_terms_of_the_glossary(path: Path) -> None:
+    text = (ROOT / path).read_text(encoding="utf-8")
+    docstrings = [ast.get_docstring(node) or "" for node in ast.walk(ast.parse(text)) if isinstance(node, DOCUMENTED)]
+
+    assert PARAPHRASES.findall(text) == []
+    assert [docstring for docstring in docstrings if docstring.startswith(QUESTIONS)] == []
+
+
+def test_root_of_the_storage_package_is_short() -> None:
+    assert len([path for path in SOURCES if path.parent == Path("encore_storage")]) <= MOST_ROOT_MODULES

@@ -87,7 +87,7 @@ class Panel:
 
     @property
     def has_several_series(self) -> bool:
-        """Whether there may be more than one series."""
+        """True if there may be more than one series."""
         return len(self.queries) > 1 or any("{{" in query.legend for query in self.queries)
 
     @property

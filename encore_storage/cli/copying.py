@@ -56,7 +56,7 @@ class CopyReport:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all keys are up to date in the target."""
+        """True if all keys are up to date in the target."""
         return self.up_to_date == self.total
 
     def __str__(self) -> str:

@@ -214,7 +214,7 @@ class StoreObserver:
         event = self.change_event(action, key, metadata, transaction_id)
         if event is None:
             return
-        if transaction is None:
+        if transaction is None or not transaction.is_open:
             self.event_manager.deliver(event)
         else:
             transaction.hold(event)

@@ -78,7 +78,7 @@ class StoreProgressManager(ProgressManager):
 
     items: int | None = None
     is_over = False
-    """Whether the operation has ended, or this process will never end it."""
+    """True if the operation has ended, or this process will never end it."""
 
     _closed_class: ClassVar[type[StoreProgressManager]]
     _open_class: ClassVar[type[StoreProgressManager]]
@@ -210,20 +210,19 @@ class StoreProgressManager(ProgressManager):
 
     def finish_unless_forked(self, error: BaseException | None = None) -> None:
         """End the operation as `finish` does; in a forked child, leave the end to the parent."""
+        if error is not None and self.process is forks.current and not self.is_over:
+            end_interrupted(error)
+        self.end_interrupted(error)
+
+    def end_interrupted(self, error: BaseException | None) -> None:
+        """End the operation if an interrupt kept it from ending, but not what that interrupted in other blocks."""
         if self.is_over:
             return
         if self.process is forks.current:
-            if error is not None:
-                end_interrupted(error)
             self.finish(error)
         self.is_over = True
         if self.__class__ is not self._closed_class:  # in a forked child
             self.__class__ = self._closed_class
-
-    def end_interrupted(self, error: BaseException) -> None:
-        """End the operation if an interrupt kept it from ending."""
-        if self.__class__ is self._open_class:
-            self.finish_unless_forked(error)
 
     def __call__(self, message: str | int | None = None, step: int | None = None) -> None:
         """Count, and emit if due: `progress(n)`, `progress(step=n)` and `progress('message', n)` mean n in all."""

@@ -78,7 +78,7 @@ class ObservedTransaction:
 
     @property
     def is_open(self) -> bool:
-        """Whether it was started in this process and has not ended."""
+        """True if it was started in this process and has not ended."""
         return self.transaction_id is not None and self.outcome is None and self._process is forks.current
 
     def start(self) -> None:
@@ -140,10 +140,11 @@ class ObservedTransaction:
     def begin(self) -> None:
         """Set the id and the time, and make the start event if it has listeners, to be emitted later."""
         self._process = forks.current
-        self.transaction_id = new_id()
         self._started_at = time.monotonic()
+        transaction_id = new_id()
         if self.observer.event_manager.has_listeners(StoreTransactionStartEvent):
-            self._start = self._event(StoreTransactionStartEvent, timestamp=time.time())
+            self._start = self._event(StoreTransactionStartEvent, transaction_id, timestamp=time.time())
+        self.transaction_id = transaction_id  # last: from now on there is an end
 
     def emit_start(self) -> None:
         """Emit the start event that `begin` has made."""
@@ -163,6 +164,7 @@ class ObservedTransaction:
             if manager.has_listeners(StoreTransactionEndEvent):
                 self._end = self._event(
                     StoreTransactionEndEvent,
+                    self.transaction_id,
                     state="done" if outcome == "committed" else "failed",
                     outcome=outcome,
                     duration=time.monotonic() - self._started_at,
@@ -186,9 +188,7 @@ class ObservedTransaction:
         self.observer.transactions_entered = True
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """End as committed, or as rolled back if the block raised."""
         if _current.get() is self:
             _current.set(self._outer)
@@ -205,9 +205,12 @@ class ObservedTransaction:
         self.__exit__(kind, error, traceback)
 
     def _event(
-        self, cls: type[StoreTransactionStartEvent | StoreTransactionEndEvent], **attributes: Any
+        self,
+        cls: type[StoreTransactionStartEvent | StoreTransactionEndEvent],
+        transaction_id: str | None,
+        **attributes: Any,
     ) -> StoreTransactionEvent:
-        identity = {"store": self.observer.name, "transaction_id": self.transaction_id, "notes": self.notes}
+        identity = {"store": self.observer.name, "transaction_id": transaction_id, "notes": self.notes}
         return cls(self._source, **identity, **attributes)
 
 

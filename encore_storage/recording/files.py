@@ -45,7 +45,7 @@ class LineFile:
 
     @property
     def is_own(self) -> bool:
-        """Whether the calling process opened the file. False in a forked child."""
+        """True if the calling process opened the file. False in a forked child."""
         return self._process is forks.this_process()
 
     def open(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any, Self
 
 from encore_events import forks
@@ -64,9 +63,7 @@ class ChangingOperation:
         self.operation.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """End the operation, and emit a change that took effect, even if the block raised after it."""
         if error is not None:
             end_interrupted(error)

@@ -6,7 +6,6 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import ClassVar, Self
 
 from encore_events import forks
@@ -38,7 +37,7 @@ class StoreCore(ABC):
     """The kind of the store, in one word."""
 
     transactional: ClassVar[bool] = False
-    """Whether the store has `_begin_transaction`, `_commit_transaction` and `_rollback_transaction`."""
+    """True if the store has `_begin_transaction`, `_commit_transaction` and `_rollback_transaction`."""
 
     def __init__(
         self,
@@ -163,9 +162,7 @@ class StoreCore(ABC):
         self.connect()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         """Disconnect."""
         self.disconnect()
 

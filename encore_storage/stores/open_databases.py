@@ -14,7 +14,7 @@ from encore_events import forks
 from encore_storage.errors import OpenDatabaseError
 
 SUFFIXES = ("", "-wal", "-shm")
-"""What SQLite appends to the path of a database for each of its files."""
+"""The suffixes that SQLite appends to the path of a database for its files."""
 
 
 class OpenDatabase(Protocol):

@@ -36,7 +36,7 @@ class Sink(Subscriber, ABC):
 
     @property
     def is_listening(self) -> bool:
-        """Whether the sink is connected and its thread is running."""
+        """True if the sink is connected and its thread is running."""
         return self._stream is not None and not self._stream.closed
 
     def _open(self, event_manager: BaseEventManager) -> None:

@@ -83,7 +83,7 @@ class ConcurrencyContract(TransactionContract):
     def test_commit_survives_the_rollback_of_another_thread(
         self, transactional: AbstractStore, pool: ThreadPoolExecutor
     ) -> None:
-        """What was committed is not undone by the rollback of another thread."""
+        """A committed value is not undone by the rollback of another thread."""
         with transactional.transaction():
             transactional.from_bytes("mine", b"1")
             waiting = pool.submit(keep, transactional, "theirs", OSError("disk full"))

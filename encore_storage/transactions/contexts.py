@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 from encore_events import forks
@@ -121,9 +120,7 @@ class DummyTransactionContext:
         """Return the context."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         """Do nothing: changes were kept when they were made."""
 
 
@@ -164,9 +161,7 @@ class TransactionBlocks(ABC):
             raise
         return active  # type: ignore[return-value]  # a context of this very kind
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """Leave the block; the outermost commits or rolls back, and emits the end.
 
         Raises:

@@ -84,7 +84,7 @@ class Run(Lease):
 
     @property
     def is_kept_by_traceback(self) -> bool:
-        """Whether its block was interrupted, and only exists because the traceback of the interrupt is kept."""
+        """True if its block was interrupted, and only exists because the traceback of the interrupt is kept."""
         errors = [error for error in (sys.exc_info()[1], getattr(sys, "last_value", None)) if error is not None]
         return bool(errors) and self._was_interrupted_by(errors)
 

@@ -11,7 +11,6 @@ import math
 import time
 import weakref
 from contextvars import ContextVar
-from types import TracebackType
 from typing import Any, Self
 
 from encore_events import forks
@@ -61,18 +60,18 @@ class Lease:
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether nothing can end it: its holder was collected, or its thread or task has ended."""
+        """True if nothing can end it: its holder was collected, or its thread or task has ended."""
         task = self.owner.task
         return self._holder() is None or self._is_alive() is None or (task is not None and task.done())
 
     @property
     def is_kept_by_traceback(self) -> bool:
-        """Whether its holder was interrupted, and only exists because the traceback of the interrupt is kept."""
+        """True if its holder was interrupted, and only exists because the traceback of the interrupt is kept."""
         return False
 
     @property
     def is_mine(self) -> bool:
-        """Whether it belongs to the calling thread and task, in this process."""
+        """True if it belongs to the calling thread and task, in this process."""
         return self.process is forks.current and self.owner == current_owner()
 
     def reclaim(self, turn: Turn) -> None:
@@ -165,7 +164,7 @@ class Turn:
 
     @property
     def is_mine(self) -> bool:
-        """Whether the calling thread and task has the turn."""
+        """True if the calling thread and task has the turn."""
         return self.mine is not None
 
     def taken(self) -> HeldTurn:
@@ -217,7 +216,10 @@ class Turn:
             elif other.owner.thread is not lease.owner.thread:
                 continue
             elif other.owner.task is lease.owner.task:
-                reason = "this thread is in it, interrupted by the signal handler or finalizer that made this call"
+                reason = (
+                    "this thread is in it: a signal handler or finalizer has interrupted it, "
+                    "or its begin, commit or rollback writes by `_writing()`"
+                )
             else:
                 reason = "another task of this thread is in it, and waiting would block the event loop"
             raise TransactionTimeoutError(self.store, reason)
@@ -260,9 +262,7 @@ class HeldTurn:
             lease.is_open = True
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         """Release the turn, if it was taken here."""
         if self._lease is not None:
             self._turn.free(self._lease)

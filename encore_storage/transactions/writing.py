@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
-from types import TracebackType
 from typing import NamedTuple, Protocol
 
 from encore_events import forks
@@ -174,12 +173,12 @@ class Write(Lease):
 
     @property
     def is_over(self) -> bool:
-        """Whether the write was kept or undone, and has released the turn."""
+        """True if the write was kept or undone, and has released the turn."""
         return self.phase == OVER
 
     @property
     def is_owned_by_operation(self) -> bool:
-        """Whether its operation is alive and will end it."""
+        """True if its operation is alive and will end it."""
         effect = self.effect
         return (
             effect is not None
@@ -190,7 +189,7 @@ class Write(Lease):
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether nothing can end it: neither its holder nor its operation."""
+        """True if nothing can end it: neither its holder nor its operation."""
         return not self.is_owned_by_operation and super().is_abandoned
 
     def reclaim(self, turn: Turn) -> None:
@@ -286,9 +285,7 @@ class Writing:
             raise
         return write
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """Keep what was written, or undo it if the block raised."""
         write = self._write
         if write is None:

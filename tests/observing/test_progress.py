@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import sys
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -474,3 +476,25 @@ def test_error_without_an_exception_has_an_error_type(manager: EventManager, rec
 
     end = recorder.one(StoreProgressEndEvent)
     assert (end.outcome, end.error, end.error_type, end.message) == ("error", None, "other", "gave up")
+
+
+def test_error_that_interrupted_two_exits_ends_both_operations(manager: EventManager, recorder: EventRecorder) -> None:
+    first, second = (StoreProgressManager(manager, "source", message=name) for name in ("first", "second"))
+
+    def interrupt_exit(frame: FrameType, event: str, argument: object) -> None:
+        if frame.f_code is StoreProgressManager.__exit__.__code__:
+            raise KeyboardInterrupt
+
+    traced = sys.gettrace()
+    try:
+        with first, second:
+            sys.settrace(interrupt_exit)
+    except KeyboardInterrupt as error:
+        sys.settrace(traced)
+        first.finish_unless_forked(error)
+    finally:
+        sys.settrace(traced)
+
+    ends = recorder.of(StoreProgressEndEvent)
+    assert sorted((end.message, end.outcome) for end in ends) == [("KeyboardInterrupt", "cancelled")] * 2
+    assert {end.operation_id for end in ends} == {first.operation_id, second.operation_id}

@@ -207,3 +207,14 @@ def _run_inherited(transaction: ObservedTransaction, sender: Any) -> None:
             pass
     finally:
         sender.send(transaction.outcome)
+
+
+def test_change_of_a_transaction_that_has_ended_is_emitted_at_once(
+    observer: StoreObserver, recorder: EventRecorder
+) -> None:
+    transaction = observer.transaction()
+    transaction.start()
+    transaction.end()
+    observer.changed("set", "late", transaction=transaction)
+
+    assert recorder.one(StoreSetEvent).key == "late"

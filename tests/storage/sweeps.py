@@ -49,7 +49,7 @@ class Interruption:
 
     @property
     def was_raised(self) -> bool:
-        """Whether the call reached the moment."""
+        """True if the call reached the moment."""
         return self._left <= 0
 
     def __call__(self, frame: FrameType, event: str, arg: Any) -> Any:

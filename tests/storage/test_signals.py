@@ -75,7 +75,7 @@ class SignalTrace:
 
     @property
     def was_raised(self) -> bool:
-        """Whether there were enough calls to raise the signal."""
+        """True if there were enough calls to raise the signal."""
         return self._left <= 0
 
     def __call__(self, frame: FrameType, event: str, arg: Any) -> None:

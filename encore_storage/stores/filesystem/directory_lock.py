@@ -97,7 +97,7 @@ class DirectoryLock:
 
     @property
     def is_held(self) -> bool:
-        """Whether the file is open, and belongs to this process."""
+        """True if the file is open, and belongs to this process."""
         return self._file.is_open and self._file.is_ours
 
     def mark(self, name: str) -> None:

@@ -42,12 +42,12 @@ class LockedFile:
 
     @property
     def is_open(self) -> bool:
-        """Whether the file is open."""
+        """True if the file is open."""
         return bool(self._held)
 
     @property
     def is_ours(self) -> bool:
-        """Whether this process made it, and not the one that this was forked from."""
+        """True if this process made it, and not the one that this was forked from."""
         return self._process is forks.current
 
     def check_process(self, path: str) -> None:

@@ -190,12 +190,12 @@ class DatabaseConnection:
 
     @property
     def in_transaction(self) -> bool:
-        """Whether a transaction is open. SQLite itself may end one, as it does when the disk is full."""
+        """True if a transaction is open. SQLite itself may end one, as it does when the disk is full."""
         return not self.is_closed and self._raw.in_transaction
 
     @property
     def is_inherited(self) -> bool:
-        """Whether the connection belongs to the process that this one was forked from."""
+        """True if the connection belongs to the process that this one was forked from."""
         return self._process is not forks.this_process()
 
     def run(self, statement: str, *parameters: object) -> list[Row]:

@@ -29,7 +29,7 @@ class Database(ABC):
 
     @property
     def in_transaction(self) -> bool:
-        """Whether a transaction is open. SQLite itself may end one, as it does when the disk is full."""
+        """True if a transaction is open. SQLite itself may end one, as it does when the disk is full."""
         return self._writer.in_transaction
 
     @abstractmethod
