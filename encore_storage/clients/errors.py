@@ -1,0 +1,64 @@
+"""Errors of observed clients: the refusal of a target, and stand-ins for the errors that clients raise."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import Any, cast
+
+from encore_events.errors import EncoreError
+from encore_storage.errors import ErrorType, StoreError
+
+
+class UnsupportedClientError(EncoreError, TypeError):
+    """An object or library cannot be observed."""
+
+    def __init__(self, target: object, supported: Iterable[str]) -> None:
+        """Name the `target` and the supported libraries."""
+        kind = getattr(target, "__name__", None) or type(target).__name__
+        self.supported = sorted(supported)
+        super().__init__(
+            f"cannot observe {kind!r}: pass an object or module of {', '.join(self.supported)}, or use a "
+            "StoreObserver (docs/observing.md)"
+        )
+
+
+class ClientError(StoreError):
+    """A stand-in for the error of a client, whose text may quote keys, statements and values.
+
+    Its class has the name of the client's class.
+
+    Attributes:
+        error_type: the word of `encore_storage.errors.ERROR_TYPES` for it.
+        code: the code of the service or driver, such as 'SlowDown' or '23505'; None if it has none.
+        is_miss: True if the error means that the key is missing.
+    """
+
+    code: str | None = None
+    is_miss: bool = False
+
+
+def stand_in(
+    error: BaseException,
+    error_type: ErrorType,
+    *,
+    code: str | None = None,
+    is_miss: bool = False,
+    with_text: bool = False,
+) -> ClientError:
+    """Return the stand-in for the error of a client, without a reference to it; its text only if `with_text`."""
+    name = type(error).__name__
+    text = str(error) if with_text else name if code is None else f"{name} {code}"
+    made: Any = _class_of(name)(text)
+    made.error_type, made.code, made.is_miss = error_type, code, is_miss
+    return cast("ClientError", made)
+
+
+def is_miss(error: BaseException) -> bool:
+    """Return True if the error is a stand-in for one that means that the key is missing."""
+    return isinstance(error, ClientError) and error.is_miss
+
+
+@functools.lru_cache(maxsize=1000)
+def _class_of(name: str) -> type[ClientError]:
+    return type(name, (ClientError,), {"__module__": ClientError.__module__})

@@ -1,0 +1,83 @@
+"""Class swap: an object whose class is exchanged for a generated subclass, whose methods are observed.
+
+It stays the same object, so `isinstance`, identity and references keep working. It prints, pickles and copies as an
+object of its plain class.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from encore_storage.clients.client import Options
+
+Wrap = Callable[[type, Options], Mapping[str, Any]]
+"""Returns the observed methods of a class, by their names."""
+
+_PLAIN = "_encore_plain_class"
+_OPTIONS = "_encore_options"
+
+
+class Swapper:
+    """Exchanges the classes of objects; one for each client.
+
+    Args:
+        wrap: returns the observed methods for a plain class.
+    """
+
+    def __init__(self, wrap: Wrap) -> None:
+        self._wrap = wrap
+        self._classes: weakref.WeakKeyDictionary[Options, dict[type, type]] = weakref.WeakKeyDictionary()
+
+    def swap(self, target: Any, options: Options) -> None:
+        """Observe the target with the options, in place of those that it had.
+
+        Raises:
+            TypeError: the class of the target is made in C, and cannot be exchanged.
+        """
+        target.__class__ = self.observed_class(plain_class(target), options)
+
+    def restore(self, target: Any) -> None:
+        """Give the target its plain class again."""
+        plain = plain_class(target)
+        if type(target) is not plain:
+            target.__class__ = plain
+
+    def observed_class(self, cls: type, options: Options) -> type:
+        """Return the observed subclass of a plain class; always the same for the same options."""
+        classes = self._classes.setdefault(options, {})
+        known = classes.get(cls)
+        return known or classes.setdefault(cls, self._make(cls, options))
+
+    def _make(self, cls: type, options: Options) -> type:
+        def reduce_ex(target: Any, protocol: Any) -> Any:
+            reduce: Any = cls.__reduce_ex__
+            return _with_plain_class(reduce(target, protocol), made, cls)
+
+        names: dict[str, Any] = dict(self._wrap(cls, options))
+        names |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+        names |= {_PLAIN: cls, _OPTIONS: options, "__reduce_ex__": reduce_ex, "__slots__": ()}
+        made = type(cls)(cls.__name__, (cls,), names)
+        return made
+
+
+def plain_class(target: object) -> type:
+    """Return the class of an object as it would be without `observe()`."""
+    cls = type(target)
+    plain: type = cls.__dict__.get(_PLAIN, cls)
+    return plain
+
+
+def options_of(target: object) -> Options | None:
+    """Return the options with which an object is observed by class swap; None if it is not."""
+    options: Options | None = type(target).__dict__.get(_OPTIONS)
+    return options
+
+
+def _with_plain_class(reduced: Any, observed: type, plain: type) -> Any:
+    if not isinstance(reduced, tuple):
+        return reduced
+    call, arguments, *rest = reduced
+    replaced = tuple(plain if argument is observed else argument for argument in arguments)
+    return (plain if call is observed else call, replaced, *rest)
