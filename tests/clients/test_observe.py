@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
-from encore_events import EncoreError, EventManager
+from encore_events import BaseEvent, EncoreError, EventManager
+from encore_storage import monitor
 from encore_storage.clients import Client, Options, UnsupportedClientError, observe, unobserve
-from encore_storage.clients import observe as observe_module
 from encore_storage.clients.imports import ImportHook
 
 LIBRARY = '''
@@ -169,5 +170,27 @@ def test_missing_library_is_an_import_error_as_without_the_hook() -> None:
     assert hook not in sys.meta_path
 
 
-def test_importing_the_package_imports_no_library() -> None:
-    assert callable(observe_module)
+@pytest.mark.parametrize("as_module", [False, True])
+def test_monitor_observes_until_it_is_closed(as_module: bool, client: ShelfClient, manager: EventManager) -> None:
+    module = imported()
+    target = module if as_module else module.Shelf()
+    with monitor(manager, logs=False, metrics=False, observe=[target]):
+        assert [call for call, _ in client.calls] == ["observe_library" if as_module else "observe"]
+
+    assert [call for call, _ in client.calls[1:]] == ["unobserve_library" if as_module else "unobserve"]
+
+
+def test_monitor_observes_every_library(client: ShelfClient, manager: EventManager) -> None:
+    with monitor(manager, logs=False, metrics=False, observe=True):
+        imported()
+        assert client.calls == [("observe_library", None)]
+
+    assert client.calls[1:] == [("unobserve_library", None)]
+
+
+def test_monitor_of_an_unsupported_target_leaves_nothing_connected(client: ShelfClient, manager: EventManager) -> None:
+    with pytest.raises(UnsupportedClientError):
+        monitor(manager, logs=False, registry=CollectorRegistry(), observe=[imported().Shelf(), object()])
+
+    assert not manager.has_listeners(BaseEvent)
+    assert [call for call, _ in client.calls] == ["observe", "unobserve"]
