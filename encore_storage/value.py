@@ -167,9 +167,14 @@ def checked_range(start: int | None, end: int | None) -> tuple[int, int | None]:
     """Return the first byte, and the byte after the last or None for the end.
 
     Raises:
+        TypeError: start or end is not an int.
         ValueError: start or end is negative.
     """
     for name, bound in (("start", start), ("end", end)):
-        if bound is not None and bound < 0:
+        if bound is None:
+            continue
+        if not hasattr(bound, "__index__"):
+            raise TypeError(f"{name} must be an int or None, not {bound!r}")
+        if bound < 0:
             raise ValueError(f"{name} must be at least 0, not {bound}: bytes are counted from the first")
     return start or 0, end

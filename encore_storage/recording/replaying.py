@@ -51,6 +51,7 @@ def replay(
         clock: monotonic seconds.
 
     Raises:
+        TypeError: the speed is not a number.
         ValueError: the speed is less than 0.001.
         RecordingFileError: the file doesn't exist or can't be read (an OSError).
         MalformedRecordingError: a line is not an event (a ValueError). The events before it have been emitted.
@@ -73,6 +74,8 @@ def replay(
 
 
 def check_speed(speed: float) -> None:
-    """Raise ValueError if `speed` is less than 0.001 or NaN."""
+    """Raise TypeError if `speed` is not a number, and ValueError if it is less than 0.001 or NaN."""
+    if isinstance(speed, bool) or not isinstance(speed, int | float):
+        raise TypeError(f"speed must be a number of at least {SLOWEST}, not {speed!r}")
     if not speed >= SLOWEST:  # also true for NaN
         raise ValueError(f"speed must be a number of at least {SLOWEST}, not {speed!r}")

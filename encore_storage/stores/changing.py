@@ -54,6 +54,8 @@ class ChangingOperation:
 
     def done(self, change: Change) -> None:
         """Take the change that the backend returned."""
+        if not isinstance(change, Change):
+            raise TypeError(f"_put of {type(self._store).__name__} must return a Change, not {change!r}")
         self._change = change
 
     def __enter__(self) -> Self:

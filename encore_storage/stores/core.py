@@ -50,7 +50,7 @@ class StoreCore(ABC):
         self._observer = StoreObserver(
             name or self.backend, backend=self.backend, event_manager=event_manager, source=self, nested=False
         )
-        self.timeout = timeout
+        self.timeout = checked_timeout(timeout)
         self._transaction_state = TransactionState(self)
         self._turn = self._transaction_state.turn
         self._connected = True
@@ -101,7 +101,7 @@ class StoreCore(ABC):
         """Yield all keys with their metadata."""
         for key in self._keys():
             with contextlib.suppress(KeyNotFoundError):  # deleted since
-                yield key, self._lookup(key).metadata
+                yield key, self._entry(key).metadata
 
     def _check_key(self, key: str) -> None:  # noqa: B027 (a hook: few stores need it)
         """Raise InvalidKeyError for keys that this store cannot hold."""
@@ -168,7 +168,13 @@ class StoreCore(ABC):
 
     def _found(self, key: str) -> Entry:
         self._check(key)
-        return self._lookup(key)
+        return self._entry(key)
+
+    def _entry(self, key: str) -> Entry:
+        entry: object = self._lookup(key)
+        if not isinstance(entry, Entry):
+            raise TypeError(f"_lookup of {type(self).__name__} must return an Entry, not {entry!r}")
+        return entry
 
     def _check(self, key: object) -> None:
         self._check_connected()
@@ -221,3 +227,19 @@ class StoreCore(ABC):
     def _kept_fingerprint(self, key: str) -> Fingerprint | None:  # noqa: ARG002 (as above)
         """Return the fingerprint kept with exactly this value, or None. Raises KeyNotFoundError."""
         return None
+
+
+def checked_timeout(timeout: float | None) -> float | None:
+    """Return the timeout of a store.
+
+    Raises:
+        TypeError: it is neither a number nor None.
+        ValueError: it is negative or NaN.
+    """
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"timeout must be a number of seconds or None, not {timeout!r}")
+    if not timeout >= 0:  # also true for NaN
+        raise ValueError(f"timeout must be at least 0 seconds, not {timeout!r}")
+    return timeout

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import signal
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import ExitStack
 from inspect import isfunction
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any, Protocol
 from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage.stores.abstract import AbstractStore
+from encore_storage.testing.pools import DaemonPool
 from encore_storage.utils import StoreProgressManager
 
 try:
@@ -53,15 +56,24 @@ class ContractBase(ABC):
 
     Attributes:
         directory: an empty directory for the stores of one test.
-        patience: seconds that a test waits for another thread before it fails.
+        patience: seconds that a test waits for another thread before it fails. A whole test fails after ten times that.
     """
 
     directory: Path
     patience: float = 30.0
 
     def __init_subclass__(cls) -> None:
-        """Add the docstring of each test to its failures."""
+        """Add the docstring of each test to its failures.
+
+        Raises:
+            TypeError: the class is named like a test class and has no `make_store`, so pytest would ignore it.
+        """
         super().__init_subclass__()
+        if cls.__name__.startswith("Test") and getattr(cls.make_store, "__isabstractmethod__", False):
+            raise TypeError(
+                f"test class {cls.__name__!r} has no make_store(): define it, "
+                "or give a base class of tests a name that doesn't begin with Test"
+            )
         for name, test in list(vars(cls).items()):
             if name.startswith("test_") and isfunction(test) and test.__doc__:
                 setattr(cls, name, _showing_its_rule(test))
@@ -77,6 +89,24 @@ class ContractBase(ABC):
     def _make_directory(self, tmp_path: Path) -> None:
         self.directory = tmp_path / "stores"
         self.directory.mkdir()
+
+    @pytest.fixture(autouse=True)
+    def _limit_time(self) -> Iterator[None]:
+        """Fail a test that hangs, unless it has another time limit, such as that of pytest-timeout."""
+        is_main = threading.current_thread() is threading.main_thread()
+        if not is_main or signal.getitimer(signal.ITIMER_REAL)[0]:
+            yield
+            return
+        seconds = 10 * self.patience
+
+        def fail(*_: object) -> None:
+            pytest.fail(f"the test did not end within {seconds} s: the store waits for ever")
+
+        previous = signal.signal(signal.SIGALRM, fail)
+        signal.setitimer(signal.ITIMER_REAL, seconds, self.patience)  # again, in case a finalizer has swallowed it
+        yield
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
 
     @pytest.fixture
     def manager(self) -> Iterator[EventManager]:
@@ -96,7 +126,8 @@ class ContractBase(ABC):
         with ExitStack() as made:
 
             def new_store(name: str = "archive", *, timeout: float | None = None) -> AbstractStore:
-                store = self.make_store(name=name, event_manager=manager, timeout=timeout)
+                limit = self.patience if timeout is None else timeout  # a broken store must not make a test hang
+                store = self.make_store(name=name, event_manager=manager, timeout=limit)
                 made.callback(store.disconnect)
                 return store
 
@@ -108,10 +139,11 @@ class ContractBase(ABC):
         return new_store()
 
     @pytest.fixture
-    def pool(self) -> Iterator[ThreadPoolExecutor]:
-        """Return a pool of eight threads."""
-        with ThreadPoolExecutor(max_workers=8) as pool:
-            yield pool
+    def pool(self) -> Iterator[Executor]:
+        """Return a pool of threads."""
+        pool = DaemonPool()
+        yield pool
+        pool.join(self.patience)
 
     @pytest.fixture
     def every_step(self, monkeypatch: pytest.MonkeyPatch) -> None:
