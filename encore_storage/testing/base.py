@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import signal
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
@@ -17,6 +15,7 @@ from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage.stores.abstract import AbstractStore
 from encore_storage.testing.pools import DaemonPool
+from encore_storage.testing.time_limits import time_limit
 from encore_storage.utils import StoreProgressManager
 
 try:
@@ -63,7 +62,7 @@ class ContractBase(ABC):
     patience: float = 30.0
 
     def __init_subclass__(cls) -> None:
-        """Add the docstring of each test to its failures.
+        """Limit the time of each test that has a docstring, and add that to its failures.
 
         Raises:
             TypeError: the class is named like a test class and has no `make_store`, so pytest would ignore it.
@@ -90,24 +89,6 @@ class ContractBase(ABC):
         self.directory = tmp_path / "stores"
         self.directory.mkdir()
 
-    @pytest.fixture(autouse=True)
-    def _limit_time(self) -> Iterator[None]:
-        """Fail a test that hangs, unless it has another time limit, such as that of pytest-timeout."""
-        is_main = threading.current_thread() is threading.main_thread()
-        if not is_main or signal.getitimer(signal.ITIMER_REAL)[0]:
-            yield
-            return
-        seconds = 10 * self.patience
-
-        def fail(*_: object) -> None:
-            pytest.fail(f"the test did not end within {seconds} s: the store waits for ever")
-
-        previous = signal.signal(signal.SIGALRM, fail)
-        signal.setitimer(signal.ITIMER_REAL, seconds, self.patience)  # again, in case a finalizer has swallowed it
-        yield
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
-
     @pytest.fixture
     def manager(self) -> Iterator[EventManager]:
         """Return the event manager of the test."""
@@ -132,6 +113,8 @@ class ContractBase(ABC):
                 return store
 
             yield new_store
+            with time_limit(10 * self.patience):
+                made.close()
 
     @pytest.fixture
     def store(self, new_store: NewStore) -> AbstractStore:
@@ -155,10 +138,11 @@ def _showing_its_rule(test: Callable[..., None]) -> Callable[..., None]:
     rule = " ".join((test.__doc__ or "").split())
 
     @functools.wraps(test)
-    def tested(*arguments: Any, **fixtures: Any) -> None:
+    def tested(self: ContractBase, *arguments: Any, **fixtures: Any) -> None:
         __tracebackhide__ = True
         try:
-            test(*arguments, **fixtures)
+            with time_limit(10 * self.patience):
+                test(self, *arguments, **fixtures)
         except pytest.skip.Exception:
             raise
         except BaseException as error:
