@@ -43,7 +43,6 @@ class Buffer(Generic[E]):
     """
 
     def __init__(self, capacity: float, drops: Drops) -> None:
-        """Make an empty buffer for `capacity` events."""
         self.drops = drops
         self.closed = False
         self._process = forks.this_process()
@@ -65,7 +64,6 @@ class Buffer(Generic[E]):
         self._direct = self._direct_items()
 
     def __len__(self) -> int:
-        """Return the number of unread events."""
         return len(self._events) + (len(self._aside) + 1) // 2
 
     def put(self, event: E) -> None:

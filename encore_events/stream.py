@@ -107,7 +107,6 @@ class EventStream(Generic[E]):
         return self._buffer.closed
 
     def __len__(self) -> int:
-        """Return the number of unread events."""
         return len(self._buffer)
 
     def __bool__(self) -> bool:

@@ -27,7 +27,6 @@ class EventRecorder:
     """
 
     def __init__(self, manager: BaseEventManager, cls: type[BaseEvent] = BaseEvent) -> None:
-        """Start recording the events of `cls` that `manager` emits."""
         self.events: list[BaseEvent] = []
         self._subscription = manager.connect(cls, self._record, priority=FIRST, weak=False)
 

@@ -64,7 +64,6 @@ class Value:
         created: float | None = None,
         modified: float | None = None,
     ) -> None:
-        """Make the value; see the class."""
         self._data = data
         self.metadata = {} if metadata is None else metadata
         self.size = size
@@ -109,16 +108,13 @@ class Value:
         self._data.close()
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield the data, then the metadata."""
         yield self.data
         yield self.metadata
 
     def __enter__(self) -> Self:
-        """Return the value."""
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """Close the data."""
         self.close()
 
 

@@ -60,7 +60,6 @@ class CopyReport:
         return self.up_to_date == self.total
 
     def __str__(self) -> str:
-        """Return the counts as text."""
         skipped = f" ({self.skipped:,} already up to date)" if self.skipped else ""
         failed = f", {len(self.failed):,} failed" if self.failed else ""
         return f"{self.up_to_date:,} of {self.total:,} keys copied{skipped}{failed}"
@@ -93,7 +92,6 @@ class CopyJob:
         verify: bool,
         reserved: dict[str, str] | None = None,
     ) -> None:
-        """Set up the job; `run` starts it."""
         self.report = CopyReport()
         self._source = source
         self._target = target

@@ -29,7 +29,6 @@ class RunbookUrlError(EncoreError, ValueError):
     """A runbook URL that the alerts cannot link to."""
 
     def __init__(self, runbook_url: str) -> None:
-        """Name the `runbook_url`."""
         super().__init__(
             f"cannot link to the runbook {runbook_url!r}: give a URL or a path without spaces, quotes, brackets or "
             "a fragment (each alert adds its own)"
@@ -45,7 +44,6 @@ class EventsAddressError(EncoreError, ValueError):
     """An argument that is not the address of a page."""
 
     def __init__(self, text: str) -> None:
-        """Name the `text`."""
         super().__init__(f"cannot read events from {text!r}: give the address of a page, such as {EXAMPLE}")
         self.text = text
 

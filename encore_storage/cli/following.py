@@ -63,7 +63,6 @@ class Follower:
         silence: float = SILENCE_SECONDS,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        """Set up; iterating connects."""
         self._address = address
         given = [pair for pair in address.query if pair[0] != "since" or "since" not in dict(query)]
         self._url = _url(address, [*given, *query])
@@ -76,11 +75,9 @@ class Follower:
         self._has_been_connected = self._is_lost = False
 
     def __repr__(self) -> str:
-        """Name the server and the position."""
         return f"<Follower of {self._address.shown}, at {self._position}>"
 
     def __iter__(self) -> Iterator[ServerSentEvent]:
-        """Yield each message as it arrives."""
         with self._client() as client:
             while True:
                 try:

@@ -40,7 +40,6 @@ class EventLines:
     """
 
     def __init__(self, now: Callable[[], datetime] = datetime.now) -> None:
-        """Start with narrow columns."""
         self._now = now
         self._widths = dict(_MIN_WIDTHS)
 

@@ -24,7 +24,6 @@ class ReplayCounter:
     """
 
     def __init__(self, manager: EventManager) -> None:
-        """Start counting the events of `manager`."""
         self.events = 0
         self._first: float | None = None
         self._last = 0.0
@@ -36,7 +35,6 @@ class ReplayCounter:
         return 0.0 if self._first is None else self._last - self._first
 
     def __str__(self) -> str:
-        """Return the counts as text."""
         noun = "event" if self.events == 1 else "events"
         return f"{self.events:,} {noun}, {format_duration(self.seconds)} of the recording"
 

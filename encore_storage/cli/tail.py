@@ -56,7 +56,6 @@ class Tail:
     """
 
     def __init__(self, *, show_all: bool, as_json: bool) -> None:
-        """Set up without printing anything."""
         self._show_all = show_all
         self._as_json = as_json
         self._lines = EventLines()
@@ -65,7 +64,6 @@ class Tail:
         self._has_complained = False
 
     def __repr__(self) -> str:
-        """Name the format."""
         return f"<Tail of {'JSON' if self._as_json else 'lines'}>"
 
     def print_note(self, sentence: str) -> None:

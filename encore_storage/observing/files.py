@@ -135,12 +135,10 @@ class ObservedFile(_ObservedStream):
         return result
 
     def __iter__(self) -> Iterator[Any]:
-        """Return itself."""
         self._iterator = None
         return self
 
     def __next__(self) -> Any:
-        """Return the next line or chunk."""
         self._check_process()
         if self._iterator is None:
             self._iterator = self._attempt(iter, self._stream)
@@ -180,12 +178,10 @@ class AsyncObservedFile(_ObservedStream):
         self._operation.finish_unless_forked()
 
     def __aiter__(self) -> Self:
-        """Return itself."""
         self._iterator = None
         return self
 
     async def __anext__(self) -> Any:
-        """Return the next line or chunk."""
         self._check_process()
         if self._iterator is None:
             self._iterator = self._attempt(aiter, self._stream)

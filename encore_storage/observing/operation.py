@@ -33,7 +33,6 @@ class Operation(StoreProgressManager):
         steps: int,
         attributes: dict[str, Any],
     ) -> None:
-        """Make an operation that has not started."""
         self.event_manager = observer.event_manager
         self.source = observer.source
         self.operation_id = new_id()
@@ -79,12 +78,10 @@ class SilentOperation(Operation):
     message = ""
 
     def __init__(self) -> None:
-        """Make an operation at next to no cost."""
         self.steps = -1
         self.process = forks.current
 
     def __repr__(self) -> str:
-        """Return the name of the class."""
         return "<SilentOperation>"
 
     @contextmanager

@@ -243,11 +243,9 @@ class StoreProgressManager(ProgressManager):
         self.finish(error)
 
     async def __aenter__(self) -> Self:
-        """Start, as in a `with` statement."""
         return self.__enter__()
 
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """End, as in a `with` statement."""
         self.__exit__(kind, error, traceback)
 
     def forked_error(self, what: str) -> ForkedStoreError:

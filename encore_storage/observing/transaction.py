@@ -58,7 +58,6 @@ class ObservedTransaction:
     """
 
     def __init__(self, observer: StoreObserver, notes: str | None = None) -> None:
-        """Make a transaction that has not started."""
         self.observer = observer
         self.notes = notes
         self.transaction_id: str | None = None
@@ -73,7 +72,6 @@ class ObservedTransaction:
         self._started_at = 0.0
 
     def __repr__(self) -> str:
-        """Return the observer's name, the notes and the outcome."""
         return f"<ObservedTransaction of {self.observer.name!r}: {self.notes!r}, {self.outcome or 'open'}>"
 
     @property
@@ -195,13 +193,11 @@ class ObservedTransaction:
         self.end("committed" if error is None else "rolled_back", error)
 
     async def __aenter__(self) -> Self:
-        """Start, as in a `with` statement."""
         return self.__enter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End, as in a `with` statement."""
         self.__exit__(kind, error, traceback)
 
     def _event(

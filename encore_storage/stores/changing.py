@@ -40,7 +40,6 @@ class ChangingOperation:
     )
 
     def __init__(self, store: Any, key: str, operation: Operation, *, is_delete: bool = False) -> None:
-        """Make an operation that has not started."""
         self._store = store
         self._key = key
         self.operation = operation
@@ -57,7 +56,6 @@ class ChangingOperation:
         self._change = change
 
     def __enter__(self) -> Self:
-        """Start the operation."""
         self._outer, thread_state.effect = thread_state.effect, self._effect
         self.__class__ = OpenChangingOperation  # type: ignore[assignment]  # the same object, with a finalizer
         self.operation.start()

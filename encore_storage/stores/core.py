@@ -46,7 +46,6 @@ class StoreCore(ABC):
         event_manager: BaseEventManager | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Make the store; see the class."""
         self._observer = StoreObserver(
             name or self.backend, backend=self.backend, event_manager=event_manager, source=self, nested=False
         )
@@ -56,7 +55,6 @@ class StoreCore(ABC):
         self._connected = True
 
     def __repr__(self) -> str:
-        """Return the name and whether the store is connected."""
         return f"<{type(self).__name__} {self.name!r}: {'connected' if self._connected else 'disconnected'}>"
 
     @property
@@ -158,12 +156,10 @@ class StoreCore(ABC):
         return self._connected
 
     def __enter__(self) -> Self:
-        """Connect."""
         self.connect()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """Disconnect."""
         self.disconnect()
 
     def _found(self, key: str) -> Entry:

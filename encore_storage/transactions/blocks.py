@@ -27,7 +27,6 @@ class Block:
     __slots__ = ("__weakref__", "_context", "_is_left", "_is_outermost", "_run", "_turn")
 
     def __init__(self, context: Context, turn: Turn) -> None:
-        """Make a block that has not been entered."""
         self._context = context
         self._turn = turn
         self._run: Run | None = None

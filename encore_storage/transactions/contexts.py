@@ -25,7 +25,6 @@ class TransactionState:
     """
 
     def __init__(self, store: Any) -> None:
-        """Make the state of a store that is in no transaction."""
         self.turn = Turn(name_of(store), None)
         self.turn.follow(store)
         self._dummies: dict[type, Any] = {}
@@ -113,11 +112,9 @@ class DummyTransactionContext:
         return TransactionState.of(store).dummy(context)
 
     def __repr__(self) -> str:
-        """Return the name of the store."""
         return f"<DummyTransactionContext of {name_of(self.store)!r}>"
 
     def __enter__(self) -> Self:
-        """Return the context."""
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -193,7 +190,6 @@ class TransactionEntry(TransactionBlocks):
         self._own_context = context
 
     def __repr__(self) -> str:
-        """Return the repr of the context."""
         return repr(self._context)
 
     @property
@@ -249,7 +245,6 @@ class SimpleTransactionContext(TransactionBlocks):
     """
 
     def __init__(self, store: Any, notes: str | None = None) -> None:
-        """Make a context that is not active."""
         super().__init__()
         self.store = store
         self.notes = notes
@@ -257,7 +252,6 @@ class SimpleTransactionContext(TransactionBlocks):
         self.depth = 0
 
     def __repr__(self) -> str:
-        """Return the store's name and the nesting depth."""
         return f"<SimpleTransactionContext of {name_of(self.store)!r}: depth {self.depth}>"
 
     @property

@@ -66,7 +66,6 @@ class Run(Lease):
     """
 
     def __init__(self, holder: object, context: Context, turn: Turn) -> None:
-        """Make a run that waits for its turn."""
         super().__init__(holder)
         self.context = context
         self.phase = WAITING

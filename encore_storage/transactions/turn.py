@@ -43,7 +43,6 @@ class Lease:
     __slots__ = ("__weakref__", "_holder", "_is_alive", "gate", "innermost", "is_open", "outer", "owner", "process")
 
     def __init__(self, holder: object) -> None:
-        """Make a lease for the calling thread and task."""
         self.owner = current_owner()
         self.process = forks.current
         self.is_open = False
@@ -98,7 +97,6 @@ class Turn:
     """
 
     def __init__(self, store: str, timeout: float | None) -> None:
-        """Make a turn that is free."""
         self.timeout = timeout
         self.store = store
         self.queue: dict[Lease, None] = {}
@@ -107,7 +105,6 @@ class Turn:
         forks.renew_in_child(self, Turn._renew)
 
     def __repr__(self) -> str:
-        """Return the store's name and the length of the queue."""
         return f"<Turn of {self.store!r}: {len(self.queue)} in the queue>"
 
     @property
@@ -248,7 +245,6 @@ class HeldTurn:
     __slots__ = ("__weakref__", "_lease", "_turn")
 
     def __init__(self, turn: Turn) -> None:
-        """Make the block; it waits for the turn when it is entered."""
         self._turn = turn
         self._lease: Lease | None = None
 

@@ -59,7 +59,6 @@ class Effect:
     __slots__ = ("operation", "store", "write")
 
     def __init__(self, store: object, operation: object) -> None:
-        """Make the effect of an operation that has changed nothing."""
         self.store = store
         self.operation = weakref.ref(operation)
         self.write: Write | None = None
@@ -110,7 +109,6 @@ class Write(Lease):
     )
 
     def __init__(self, holder: Writing, backend: Backend, turn: Turn) -> None:
-        """Make a write that waits for its turn."""
         super().__init__(holder)
         self.part_of = turn.mine
         self.enclosing: Write | None = None
@@ -269,13 +267,11 @@ class Writing:
     __slots__ = ("__weakref__", "_backend", "_turn", "_write")
 
     def __init__(self, backend: Backend, turn: Turn) -> None:
-        """Make the block."""
         self._backend = backend
         self._turn = turn
         self._write: Write | None = None
 
     def __enter__(self) -> Write:
-        """Begin the write."""
         self._write = write = Write(self, self._backend, self._turn)
         self.__class__ = OpenWriting
         try:

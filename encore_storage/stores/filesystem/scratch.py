@@ -39,7 +39,6 @@ class ScratchFile:
         self._file = LockedFile()
 
     def __enter__(self) -> Self:
-        """Create the file, and lock it."""
         self.__class__ = OpenScratchFile  # type: ignore[assignment] # mypy takes it for that of a subclass
         try:
             directory = self._tree.descend(SCRATCH, self._directory, create=True)
