@@ -23,8 +23,7 @@ __all__ = ["EventStream"]
 
 E = TypeVar("E", bound=BaseEvent)
 
-READS_IN_A_ROW = 100
-"""The number of events that an `async for` reads before other tasks get a turn."""
+READS_IN_A_ROW = 100  # of an `async for` before other tasks get a turn
 
 
 class Connector(Emitter, Protocol):

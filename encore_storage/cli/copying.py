@@ -29,8 +29,7 @@ from encore_storage.streams import MEBIBYTE
 from encore_storage.transactions.contexts import TransactionEntry
 from encore_storage.value import Value
 
-_TRIES = 3
-"""Attempts to read a value that changes while it is read."""
+_TRIES = 3  # attempts to read a value that changes while it is read
 
 
 @dataclass

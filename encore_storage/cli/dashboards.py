@@ -13,9 +13,7 @@ from pathlib import Path, PurePosixPath
 from encore_storage.cli.errors import RunbookUrlError
 from encore_storage.slo import Slo
 
-RUNBOOK = "docs/runbook.md"
-"""Path of the runbook below the directory, and the default runbook URL of the alerts."""
-
+RUNBOOK = "docs/runbook.md"  # its path below the directory, and the default URL in the alerts
 _LINKABLE = re.compile(r"[\w./~][\w./~:?&=%+@-]*")  # unquoted in YAML, and a fragment is appended
 
 

@@ -17,8 +17,7 @@ from __future__ import annotations
 from encore_events import EncoreError
 from encore_storage.errors import StoreError
 
-EXAMPLE = "http://127.0.0.1:9464"
-"""The address that messages and help texts suggest."""
+EXAMPLE = "http://127.0.0.1:9464"  # in messages and help texts
 
 
 class StoreNameError(StoreError, ValueError):

@@ -16,18 +16,12 @@ from encore_storage.cli.errors import EXAMPLE, EventsAddressError, RefusedError,
 from encore_storage.cli.lines import printable
 
 CONNECT_SECONDS = 10.0
-SILENCE_SECONDS = 45.0
-"""Silence after which a connection counts as lost; the server sends a heartbeat every 15 seconds."""
-
-RETRY_SECONDS = 1.0
-"""Pause before reconnecting, unless the server sets one."""
-
+SILENCE_SECONDS = 45.0  # until a connection counts as lost; the server sends a heartbeat every 15 seconds
+RETRY_SECONDS = 1.0  # the pause before reconnecting, unless the server sets one
 LONGEST_RETRY_SECONDS = 10.0
 _SHORTEST_RETRY_SECONDS = 0.1
 
-MOST_BYTES = 16 * 1024 * 1024
-"""Limit of the data between two complete messages."""
-
+MOST_BYTES = 16 * 1024 * 1024  # between two complete messages
 _MOST_OF_AN_ERROR = 4096  # bytes
 _EVENT_ID = re.compile(r"[!-~]{1,200}")
 

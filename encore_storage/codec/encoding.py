@@ -22,9 +22,7 @@ from encore_storage.redaction import Redaction
 
 Data = dict[str, Any]
 
-QUOTING = ("key", "message", "notes")
-"""The attributes that may quote a key."""
-
+QUOTING = ("key", "message", "notes")  # the attributes that may quote a key
 _PLAIN = (str, int, float, type(None))
 _ENCODABLE = (
     *(*_PLAIN, list, tuple, Mapping, BaseException),

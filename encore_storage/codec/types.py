@@ -40,8 +40,7 @@ TYPES: Mapping[str, type[BaseEvent]] = MappingProxyType(
 BUILT_IN: frozenset[type] = frozenset(base for cls in TYPES.values() for base in cls.__mro__[:-1])
 """These classes and all their base classes."""
 
-FOREIGN = "python."
-"""The prefix of the types of a program's own events."""
+FOREIGN = "python."  # the prefix of the types of a program's own events
 
 
 def foreign_type(cls: type[BaseEvent]) -> str:

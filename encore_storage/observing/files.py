@@ -12,9 +12,7 @@ from encore_events import forks
 from encore_storage.events import Direction
 from encore_storage.observing.progress import StoreProgressManager
 
-_READ_ALL = frozenset({"read", "readall", "readlines"})
-"""The methods that read to the end if they get no size."""
-
+_READ_ALL = frozenset({"read", "readall", "readlines"})  # methods that read to the end if they get no size
 _FILL = frozenset({"readinto", "readinto1"})
 
 _OBSERVED = _READ_ALL | _FILL | {"read1", "readexactly", "readline", "readuntil", "write", "writelines", "close"}

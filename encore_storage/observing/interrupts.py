@@ -12,11 +12,8 @@ from types import TracebackType
 from encore_events.delivery import is_first_step
 from encore_storage.errors import is_interrupt
 
-_BLOCK_MODULE = "encore_storage.transactions.contexts"
-"""The module with the functions that enter and leave the blocks of transactions."""
-
-_OPERATION_MODULES = "encore_storage.stores.changing encore_storage.observing.progress"
-"""The modules with the `__exit__` methods of operations."""
+_BLOCK_MODULE = "encore_storage.transactions.contexts"  # enters and leaves blocks
+_OPERATION_MODULES = "encore_storage.stores.changing encore_storage.observing.progress"  # of `__exit__`
 
 
 def retry(step: Callable[[BaseException | None], object], error: BaseException | None, attempts: int = 3) -> None:

@@ -12,9 +12,7 @@ from encore_storage.events import Outcome
 
 logger = logging.getLogger("encore_storage")
 
-Misses = tuple[type[BaseException], ...] | Callable[[BaseException], bool]
-"""The exceptions that mean that a key is missing: their classes, or a predicate."""
-
+Misses = tuple[type[BaseException], ...] | Callable[[BaseException], bool]  # classes, or a predicate
 EXIT_STATES: dict[Outcome, ExitState] = {"ok": "normal", "miss": "warning", "error": "error", "cancelled": "exception"}
 OUTCOMES: dict[ExitState, Outcome] = {state: outcome for outcome, state in EXIT_STATES.items()}
 

@@ -13,9 +13,7 @@ from encore_events import forks
 from encore_events.errors import ForkedError
 from encore_storage.recording.errors import RecordingBusyError, RecordingFileError
 
-MOST_BACKUPS = 999
-"""The highest number of a backup. Files with higher numbers don't belong to a recording."""
-
+MOST_BACKUPS = 999  # files with higher numbers don't belong to a recording
 _MODE = 0o600  # keys and error messages are private
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 

@@ -17,12 +17,8 @@ from encore_storage.server.hosts import ip_address_of
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'"
 """The Content-Security-Policy: everything from this server, nothing inline."""
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-"""The names of a server that listens on this machine only."""
-
-OPEN_PATHS = ("/login", "/healthz")
-"""The paths that need no token: they reveal nothing."""
-
+LOOPBACK = ("127.0.0.1", "localhost", "::1")  # names of a server that listens on this machine only
+OPEN_PATHS = ("/login", "/healthz")  # need no token: they reveal nothing
 _HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",

@@ -14,9 +14,7 @@ from encore_storage.events import StoreProgressEndEvent, StoreTransactionEndEven
 from encore_storage.subscribers.catalogue import OVERFLOW
 from encore_storage.subscribers.families import MAX_VALUES
 
-SECONDS = 600
-"""The number of seconds that are kept by default."""
-
+SECONDS = 600  # that are kept by default
 _MIN_DURATION = 1e-9  # seconds
 _STEPS = 32  # latency buckets in an octave: a resolution of 3 %
 

@@ -21,15 +21,9 @@ from encore_storage.server.ticker import Ticker
 
 T = TypeVar("T", bound=tuple[Any, ...])
 
-RETRY_MILLISECONDS = 1000
-"""The delay after which a client should reconnect."""
-
-HEARTBEAT_SECONDS = 15.0
-"""The longest silence before a comment is sent, for proxies and clients with a timeout."""
-
-TAIL = 20
-"""The maximum number of new operations, and of new failures, in a summary."""
-
+RETRY_MILLISECONDS = 1000  # the delay after which a client should reconnect
+HEARTBEAT_SECONDS = 15.0  # the longest silence before a comment is sent, for proxies and clients with a timeout
+TAIL = 20  # new operations in a summary at most, and as many new failures
 _RECENT_IN_HISTORY = 50
 _IN_FLIGHT = 50
 _MAX_BATCH = 250  # events for a client that is behind

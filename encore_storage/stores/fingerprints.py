@@ -24,9 +24,7 @@ if TYPE_CHECKING:  # stores import this module
     from encore_storage.transactions.writing import Change
     from encore_storage.value import Value
 
-Fingerprint = list[int | str]
-"""The fingerprint of one value, as JSON. Each kind of store has a form of its own."""
-
+Fingerprint = list[int | str]  # as JSON; each kind of store has a form of its own
 _TICK = 20_000_000  # nanoseconds: two changes of a file within one tick of the clock have the same time
 _LONG_TICK = 2_100_000_000  # on file systems with times in whole seconds
 _SECOND = 1_000_000_000

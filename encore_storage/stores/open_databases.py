@@ -13,8 +13,7 @@ from typing import Protocol
 from encore_events import forks
 from encore_storage.errors import OpenDatabaseError
 
-SUFFIXES = ("", "-wal", "-shm")
-"""The suffixes that SQLite appends to the path of a database for its files."""
+SUFFIXES = ("", "-wal", "-shm")  # what SQLite appends to the path of a database for its files
 
 
 class OpenDatabase(Protocol):

@@ -37,9 +37,7 @@ from encore_storage.subscribers.series import Exemplar
 Clock = Callable[[], float]
 Started = tuple[tuple[str, ...], float]
 
-EXEMPLAR_INTERVAL = 1.0
-"""Seconds between two exemplars of a series."""
-
+EXEMPLAR_INTERVAL = 1.0  # seconds between two exemplars of a series
 _WHOLE_VALUES = ("get", "set")
 _LONGEST_ID = 100  # OpenMetrics allows an exemplar 128 characters, names included
 

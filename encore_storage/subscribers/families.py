@@ -11,8 +11,7 @@ from encore_storage.subscribers.series import Counter, Family, Gauge, Histogram,
 
 AnyFamily = Family[Counter] | Family[Gauge] | Family[Histogram]
 
-MAX_VALUES = 200
-"""The number of values of an open label. Beyond it, the label says `_overflow`."""
+MAX_VALUES = 200  # of an open label; beyond it, the label says `_overflow`
 
 
 class Families:

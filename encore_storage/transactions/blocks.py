@@ -9,11 +9,8 @@ from encore_storage.observing.interrupts import end_interrupted, retry
 from encore_storage.transactions.runs import OVER, Context, Run
 from encore_storage.transactions.turn import Turn
 
-_FINALIZER_WAIT = 0.1
-"""Seconds that a finalizer waits for the background thread, which may itself wait for a lock of this thread."""
-
-_MISUSE_WAIT = 1.0
-"""Seconds to wait for the end event of a block that was left in another thread or task."""
+_FINALIZER_WAIT = 0.1  # seconds that a finalizer waits for the background thread, which may wait for this thread
+_MISUSE_WAIT = 1.0  # seconds to wait for the end event of a block that was left in another thread or task
 
 
 class Block:

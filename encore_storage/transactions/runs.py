@@ -23,8 +23,7 @@ from encore_storage.observing.transaction import ObservedTransaction
 from encore_storage.transactions.turn import Lease, Turn, carried
 from encore_storage.transactions.writing import undo_interrupted
 
-_ERRORS_SEARCHED = 8
-"""The number of errors of a chain that are searched for an interrupted block."""
+_ERRORS_SEARCHED = 8  # of a chain, for an interrupted block
 
 
 class Context(Protocol):

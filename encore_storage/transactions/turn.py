@@ -19,11 +19,8 @@ from encore_events.gates import ThreadGate
 from encore_events.owner import current_owner, here
 from encore_storage.errors import ForkedStoreError, TransactionTimeoutError
 
-_POLL_INTERVAL = 0.05
-"""Seconds between two checks of a waiting thread whether the first lease was abandoned."""
-
-_RECLAIM_WAIT = 5.0
-"""Seconds to wait, beyond any timeout, for an abandoned lease to end."""
+_POLL_INTERVAL = 0.05  # seconds between two checks of a waiting thread whether the first lease was abandoned
+_RECLAIM_WAIT = 5.0  # seconds to wait, beyond any timeout, for an abandoned lease to end
 
 
 class Lease:

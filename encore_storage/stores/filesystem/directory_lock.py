@@ -17,9 +17,7 @@ from encore_storage.stores.filesystem.tree import NO_LINK, Tree
 LOCK = f"{OWN}/lock"
 _NAME = 64
 _LINE = _NAME + 1
-_PART = 64 * _LINE
-"""Bytes per read of the file."""
-
+_PART = 64 * _LINE  # bytes per read of the file
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 

@@ -15,8 +15,7 @@ from encore_storage.errors import ForkedStoreError
 from encore_storage.stores.filesystem.descriptors import Descriptors
 from encore_storage.stores.filesystem.system import lock, try_lock, unlock
 
-_files: dict[int, weakref.ref[LockedFile]] = {}
-"""All of them, by id."""
+_files: dict[int, weakref.ref[LockedFile]] = {}  # by id
 
 
 class LockedFile:

@@ -10,9 +10,7 @@ from encore_storage.errors import StoreError, StoreFullError
 
 logger = logging.getLogger("encore_storage")
 
-_CANNOT_OPEN = (errno.ELOOP, errno.ENXIO)
-"""The errors of opening a symbolic link or a socket."""
-
+_CANNOT_OPEN = (errno.ELOOP, errno.ENXIO)  # errors of opening a symbolic link or a socket
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 

@@ -10,8 +10,7 @@ from encore_storage.stores.sqlite.connection import Row
 from encore_storage.streams import MEBIBYTE
 from encore_storage.value import Entry
 
-ROW_SIZE: Final = MEBIBYTE
-"""Bytes of a value in each row but the last. Part of the layout."""
+ROW_SIZE: Final = MEBIBYTE  # bytes of a value in each row but the last; part of the layout
 
 
 def regrouped(chunks: Iterable[bytes]) -> Iterator[bytes | bytearray]:
