@@ -76,11 +76,7 @@ class Buffer(Generic[E]):
             self.put(event)
 
     def take(self) -> tuple[float, E | EventsDroppedEvent] | None:
-        """Pop the next event, or a notice of the drops before it, with its time; None if nothing is unread.
-
-        Raises:
-            ForkedError: the buffer belongs to this process's parent.
-        """
+        """Pop the next event, or a notice of drops before it, and its time; None if all is read. Raises ForkedError."""
         if self._parent is not None:
             self.check_own()
         self._reader = here.token

@@ -160,11 +160,7 @@ class StoredValue(Value):
 
 
 def checked_range(start: int | None, end: int | None) -> tuple[int, int | None]:
-    """Return the first byte, and the byte after the last or None for the end.
-
-    Raises:
-        ValueError: start or end is negative.
-    """
+    """Return the first byte, and the byte after the last or None for the end. Raises ValueError for a negative one."""
     for name, bound in (("start", start), ("end", end)):
         if bound is not None and bound < 0:
             raise ValueError(f"{name} must be at least 0, not {bound}: bytes are counted from the first")

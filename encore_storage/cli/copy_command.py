@@ -57,7 +57,6 @@ def run_copy(
 
 
 def _print_skipped(run: Session, source: AbstractStore, pattern: str) -> dict[str, Skipped]:
-    """Print, and return, what was skipped."""
     if not isinstance(source, SourceDirectory):
         return {}
     skipped = select_skipped(source.skipped, pattern)

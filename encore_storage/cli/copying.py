@@ -214,7 +214,6 @@ class CopyJob:
         return True
 
     def _digest(self, key: str) -> bytes | None:
-        """Return the hash of the copied bytes, or None if they cannot be read."""
         try:
             with self._target.get_data(key) as data:
                 return hashlib.file_digest(data, hashlib.blake2b).digest()
@@ -223,7 +222,6 @@ class CopyJob:
 
 
 def _is_about_the_key(error: StoreError | OSError) -> bool:
-    """Return whether the error concerns one key only."""
     if isinstance(error, InvalidKeyError | OpenDatabaseError):
         return True
     return not isinstance(error, StoreError) and error_type_of(error) in {"invalid", "permission_denied"}

@@ -92,7 +92,6 @@ def _adapted(name: str, text: str, slo: Slo, runbook_url: str) -> str:
 
 
 def _with_constants(text: str, values: dict[str, str]) -> str:
-    """Return the dashboard with other values of its constants."""
     dashboard = json.loads(text)
     for variable in dashboard["templating"]["list"]:
         if variable["name"] in values:

@@ -101,7 +101,6 @@ class Follower:
             raise RefusedError(f"cannot use the proxy set in the environment: {printable(str(error))}") from error
 
     def _connection(self, client: httpx.Client) -> Iterator[ServerSentEvent]:
-        """Yield the messages of one connection."""
         headers = {} if self._position is None else {"Last-Event-ID": self._position}
         with connect_sse(client, "GET", str(self._url), headers=headers) as source:
             self._check(source.response)
@@ -129,7 +128,6 @@ class Follower:
         self._pause = min(self._pause * 2, LONGEST_RETRY_SECONDS)
 
     def _reason(self, error: httpx.RequestError) -> str:
-        """Describe the error."""
         if isinstance(error, httpx.ReadTimeout):
             return f"no data for {self._silence:.0f} s"
         if isinstance(error, httpx.RemoteProtocolError):

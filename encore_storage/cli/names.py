@@ -82,11 +82,7 @@ class StoreName:
         return self._open("source", event_manager)
 
     def open_target(self, event_manager: BaseEventManager) -> AbstractStore:
-        """Open a store, creating it if it does not exist.
-
-        Raises:
-            StoreError: it cannot be opened or created.
-        """
+        """Open the store, creating it if it does not exist. Raises StoreError."""
         return self._open("target", event_manager)
 
     def _open(self, role: str, event_manager: BaseEventManager) -> AbstractStore:

@@ -110,7 +110,6 @@ class EncodingPlan:
             yield value
 
     def _encoders_of(self, cls: type[BaseEvent]) -> Iterator[tuple[str, Callable[[Any], object]]]:
-        """Yield the attributes that need encoding, with their encoders."""
         words = self._options.keys is True
         yield "error", lambda error: _error(error, words=words)
         if callable(self._options.keys):

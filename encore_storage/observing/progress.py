@@ -22,13 +22,7 @@ from encore_storage.events import (
 )
 from encore_storage.observing.finalizing import Finalized, make_finalized
 from encore_storage.observing.interrupts import end_interrupted, retry
-from encore_storage.observing.outcomes import (
-    EXIT_STATES,
-    OUTCOMES,
-    error_type_for,
-    is_cancellation,
-    is_missing_key,
-)
+from encore_storage.observing.outcomes import EXIT_STATES, OUTCOMES, error_type_for, is_cancellation, is_missing_key
 from encore_storage.observing.transaction import transaction_of
 
 _ALWAYS = -math.inf  # the due time of an operation that is not in progress, so that `step` is called and raises
@@ -101,11 +95,7 @@ class StoreProgressManager(ProgressManager):
         return self._done
 
     def start(self) -> None:
-        """Emit that the operation starts.
-
-        Raises:
-            ProgressError: it has started before.
-        """
+        """Emit that the operation starts. Raises ProgressError if it has started before."""
         if self._started or self._ended:
             raise ProgressError("start", self.message)
         if self.__class__ is not self._open_class:
@@ -133,11 +123,7 @@ class StoreProgressManager(ProgressManager):
             raise
 
     def step(self, message: str | None = None, step: int | None = None) -> None:
-        """Count `step` bytes in all, and emit a step event if one is due.
-
-        Raises:
-            ProgressError: the operation has not started, or has ended.
-        """
+        """Count `step` bytes in all; emit a step event if due. Raises ProgressError if it has not started or has ended."""
         if not self._started:
             raise ProgressError("step", self.message)
         if step is not None and step > self._done:
@@ -294,7 +280,6 @@ class StoreProgressManager(ProgressManager):
     def _make_end(
         self, message: str | None, exit_state: ExitState, error: BaseException | None
     ) -> tuple[StoreProgressEvent, ...]:
-        """Make the end event, if it has listeners."""
         if not self.event_manager.has_listeners(self.EndEventType):
             return ()
         outcome = OUTCOMES[exit_state] if error is None else self._outcome_of(error)

@@ -80,11 +80,7 @@ class ObservedTransaction:
         return self.transaction_id is not None and self.outcome is None and self._process is forks.current
 
     def start(self) -> None:
-        """Emit that the transaction has begun.
-
-        Raises:
-            TransactionError: it has started before.
-        """
+        """Emit that the transaction has begun. Raises TransactionError if it has started before."""
         if self.transaction_id is not None:
             raise TransactionError(f"cannot start {self!r} again: make another one")
         self.__class__ = _OpenTransaction

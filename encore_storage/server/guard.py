@@ -96,11 +96,7 @@ def cookie_name(scope: Scope) -> str:
 
 
 def checked_hosts(hosts: Collection[str]) -> Collection[str]:
-    """Return the hosts.
-
-    Raises:
-        TypeError: hosts is not a collection of names; a str would be one of letters.
-    """
+    """Return the hosts. Raises TypeError unless they are a collection of names; a str would be one of letters."""
     if isinstance(hosts, str) or not all(isinstance(host, str) for host in hosts):
         raise TypeError(f"allowed_hosts must be a list of names, not {hosts!r}")
     return hosts
@@ -160,7 +156,6 @@ def _host_of(values: list[str]) -> str | None:
 
 
 def _normalized(host: str) -> str:
-    """Return the canonical form of a host, for comparison."""
     address = ip_address_of(host)
     return host.lower().rstrip(".") if address is None else str(address)
 

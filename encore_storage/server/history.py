@@ -72,9 +72,6 @@ class History:
     """Counts by second and store. Thread-safe.
 
     Stores beyond the first `MAX_VALUES` share the name `OVERFLOW`, as in the metrics.
-
-    Args:
-        seconds: how many seconds are kept.
     """
 
     def __init__(self, seconds: int = SECONDS) -> None:

@@ -103,14 +103,17 @@ class EventStreams:
 
     async def _summaries(self, begin: bytes, stores: tuple[str, ...]) -> AsyncIterator[bytes]:
         yield begin
-        text, seen = self._cached(("history", stores), functools.partial(self._history, stores))
+        limits = _RECENT_IN_HISTORY, KEPT
+        make = functools.partial(self._snapshot, "history", stores, SummaryCursor(START, 0, 0), limits)
+        text, seen = self._cached(("history", stores), make)
         yield text
         second = int(self._feed.clock())
         while not self._ticker.closed:
             await self._ticker.next()
             before, second = second, int(self._feed.clock())
             if second != before:
-                text, seen = self._cached(("summary", stores, seen), functools.partial(self._summary, stores, seen))
+                make = functools.partial(self._snapshot, "summary", stores, seen, (TAIL, TAIL))
+                text, seen = self._cached(("summary", stores, seen), make)
                 yield text
 
     def _begin(self, position: Position | None) -> tuple[bytes, int]:
@@ -142,12 +145,6 @@ class EventStreams:
         if number < found.last:
             texts.append(self._gap(found.last - number, "buffer", found.last))
         return Piece(b"".join(texts), found.last, found.last < self._feed.ring.last)
-
-    def _history(self, stores: tuple[str, ...]) -> tuple[bytes, SummaryCursor]:
-        return self._snapshot("history", stores, SummaryCursor(START, 0, 0), (_RECENT_IN_HISTORY, KEPT))
-
-    def _summary(self, stores: tuple[str, ...], seen: SummaryCursor) -> tuple[bytes, SummaryCursor]:
-        return self._snapshot("summary", stores, seen, (TAIL, TAIL))
 
     def _snapshot(
         self, event: str, stores: tuple[str, ...], seen: SummaryCursor, limits: tuple[int, int]

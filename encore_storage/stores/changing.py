@@ -16,14 +16,7 @@ from encore_storage.transactions.writing import Change, Effect, Write, thread_st
 
 
 class ChangingOperation:
-    """An operation that changes a key; a context manager around the call of the backend.
-
-    Args:
-        store: the store.
-        key: the key.
-        operation: the operation, which is started and ended here.
-        is_delete: whether the key is deleted.
-    """
+    """An operation that changes a key; a context manager around the call of the backend."""
 
     __slots__ = (
         "__weakref__",
@@ -86,7 +79,6 @@ class ChangingOperation:
         self.__class__ = ChangingOperation
 
     def _kept(self, write: Write | None) -> Change | None:
-        """Return the change that took effect, or None."""
         if write is None:
             return self._change
         if not write.is_kept:

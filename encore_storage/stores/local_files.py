@@ -42,11 +42,7 @@ def size_of(path: AnyPath) -> int | None:
 
 
 def opened(path: AnyPath) -> BinaryIO:
-    """Open a file for reading.
-
-    Raises:
-        OpenDatabaseError: the file belongs to a database that a SqliteStore of this process has open.
-    """
+    """Open a file for reading. Raises OpenDatabaseError."""
     _check_not_open(_stat(Path(path)), path)
     return Path(path).open("rb")
 
@@ -112,7 +108,6 @@ class _NewFile:
         self._old = old
 
     def replace(self) -> None:
-        """Move the file to its place."""
         now = _stat(self._place)
         _check_not_open(now, self._place)
         old = now or self._old
@@ -220,7 +215,6 @@ def _keep_permissions(place: Path, old: os.stat_result, fd: int) -> None:
 
 
 def _stat(place: Path) -> os.stat_result | None:
-    """Return the status of the file that a path leads to, or None if there is none."""
     try:
         return place.stat()
     except FileNotFoundError:

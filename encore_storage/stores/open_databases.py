@@ -17,15 +17,10 @@ SUFFIXES = ("", "-wal", "-shm")  # what SQLite appends to the path of a database
 
 
 class OpenDatabase(Protocol):
-    """An open connection to a database file."""
+    """An open connection to the database file with an absolute path, and the name of its store."""
 
-    @property
-    def path(self) -> str:
-        """The absolute path of the database."""
-
-    @property
-    def store(self) -> str:
-        """The name of the store that has it open."""
+    path: str
+    store: str
 
 
 class _OpenDatabases:

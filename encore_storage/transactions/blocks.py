@@ -14,12 +14,7 @@ _MISUSE_WAIT = 1.0  # seconds to wait for the end event of a block that was left
 
 
 class Block:
-    """One `with` block of a transaction, which begins a run or joins the one in progress.
-
-    Args:
-        context: the context to begin.
-        turn: the turn of its store.
-    """
+    """One `with` block of a transaction, which begins a run or joins the one in progress."""
 
     __slots__ = ("__weakref__", "_context", "_is_left", "_is_outermost", "_run", "_turn")
 

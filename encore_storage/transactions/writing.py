@@ -46,10 +46,6 @@ class Backend(Protocol):
 class Effect:
     """The change that an operation made in a store, known even if an interrupt kept its backend from returning it.
 
-    Args:
-        store: the store.
-        operation: the operation, not kept alive.
-
     Attributes:
         store: the store.
         operation: a weak reference to the operation, which ends a write that was interrupted.
@@ -65,11 +61,7 @@ class Effect:
 
 
 class _ThreadState(threading.local):
-    """The operation that the calling thread is in.
-
-    Attributes:
-        effect: its effect. The operation itself is not kept, so that an interrupted one is collected.
-    """
+    """The effect of the operation that the calling thread is in. An interrupted operation itself is collected."""
 
     effect: Effect | None = None
 
@@ -199,10 +191,6 @@ class Write(Lease):
         finally:
             turn.free(self)  # even if its backend raised
 
-    @property
-    def _lease(self) -> Lease:
-        return self if self.part_of is None else self.part_of
-
     def _keep(self, failure: BaseException | None) -> None:
         backend = self._backend
         if not self._is_tried:
@@ -228,7 +216,7 @@ class Write(Lease):
         self.phase = DECIDED
 
     def _leave(self) -> None:
-        lease, enclosing = self._lease, self.enclosing
+        lease, enclosing = self.part_of or self, self.enclosing
         if (
             self.phase == DECIDED
             and enclosing is not None
@@ -257,12 +245,7 @@ def undo_interrupted(lease: Lease, write: Write | None = None) -> None:
 
 
 class Writing:
-    """A block in which nobody else writes to the store; it waits for others, unless it is inside of such a block.
-
-    Args:
-        backend: the store.
-        turn: the turn to write to it.
-    """
+    """A block in which nobody else writes to the store; it waits for others, unless it is inside of such a block."""
 
     __slots__ = ("__weakref__", "_backend", "_turn", "_write")
 

@@ -154,11 +154,7 @@ class OpenScratchFile(ScratchFile):
 
 
 class Scratch:
-    """The directory `.encore/tmp`. Its files are locked by their writers until they are moved.
-
-    Args:
-        tree: the directory of the store.
-    """
+    """The directory `.encore/tmp`. Its files are locked by their writers until they are moved."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree

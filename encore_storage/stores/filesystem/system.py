@@ -15,12 +15,7 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class PathErrors:
-    """A block of system calls: errors name the full path, and a lack of space raises StoreFullError.
-
-    Args:
-        root: the directory that the path is relative to.
-        path: the path.
-    """
+    """A block of system calls: errors name the full path below `root`, and a lack of space raises StoreFullError."""
 
     __slots__ = ("_path", "_root")
 

@@ -105,11 +105,7 @@ class Tree:
         return OpenTree(self, root, own)
 
     def open(self, path: str, flags: int, mode: int = 0o666) -> Descriptors:
-        """Open a file, without blocking on a pipe.
-
-        Raises:
-            OpenDatabaseError: the file is part of a database that this process has open.
-        """
+        """Open a file, without blocking on a pipe. Raises OpenDatabaseError."""
         folder, _, name = path.rpartition("/")
         file = Descriptors()
         with self.directory(folder) as parent, self.path_errors(path):

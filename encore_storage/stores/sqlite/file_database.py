@@ -204,11 +204,7 @@ class _Holder:
 
 
 class SnapshotReader:
-    """A reader of the database as of its first read, with a connection of its own until it is closed.
-
-    Args:
-        database: the database that lends the connection.
-    """
+    """A reader of the database as of its first read, with a connection of its own until it is closed."""
 
     def __init__(self, database: FileDatabase) -> None:
         self._database = database

@@ -157,7 +157,7 @@ class SqliteStore(AbstractStore):
     def _has_kept(self, write: Write) -> bool:
         database = self._opened
         if write.part_of is None:
-            return database.has_committed()
+            return not database.in_transaction
         return isinstance(write.mark, str) and database.in_transaction and not database.undo(write.mark)
 
     def _connect(self) -> None:
