@@ -49,9 +49,8 @@ class Buffer(Generic[E]):
         self._parent: forks.Process | None = None  # the process that reads it, if this one is a forked child
         self._capacity = capacity
         self._events: deque[Item[E]] = deque()
-        self._aside: deque[int | Item[E]] = (
-            deque()
-        )  # alternately the length of `drops.left` before an item, and the item
+        # Alternately the length of `drops.left` before an item, and the item.
+        self._aside: deque[int | Item[E]] = deque()
         self._readers: Gates = {}
         self._emitters: Gates = {}
         self._reader: object = here.token  # the last reader; before the first read, only the maker can be one

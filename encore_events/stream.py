@@ -138,11 +138,7 @@ class EventStream(Generic[E]):
         return taken[1]
 
     def get(self, timeout: float | None = None) -> E | EventsDroppedEvent | None:
-        """Return the next event, or None after `timeout` seconds or at the end of a closed stream.
-
-        Raises:
-            ForkedError: the stream belongs to this process's parent. All reading methods raise this.
-        """
+        """Return the next event, or None after `timeout` seconds or at the end. Raises ForkedError in a child."""
         end = None if timeout is None else time.monotonic() + timeout
         while (taken := self._buffer.take()) is None:
             if not self._buffer.wait(None if end is None else end - time.monotonic()):

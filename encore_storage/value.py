@@ -135,11 +135,7 @@ class StoredValue(Value):
 
     @property
     def data(self) -> BufferIteratorIO:
-        """The bytes as a file. It is opened, and the operation 'get' started, at first use.
-
-        Raises:
-            ConflictError: the value was replaced or deleted since the look-up.
-        """
+        """The bytes as a file, opened at first use as the operation 'get'. Raises ConflictError if they are gone."""
         if self._opened is None:
             self._opened = self._opener(None, None)
         return self._opened

@@ -154,11 +154,7 @@ class CopyJob:
             self.report.failed[key] = reason
 
     def _try_to_copy(self, key: str) -> str:
-        """Copy the value unless it is up to date; return the reason for a failure, or an empty string.
-
-        Raises:
-            ConflictError: the value changed while it was read.
-        """
+        """Copy unless up to date; return why it failed, or ''. Raises ConflictError if the value changes meanwhile."""
         before = fingerprint_of(self._source, key)
         try:
             value = self._source.get(key)

@@ -45,7 +45,8 @@ def write_dashboards(directory: Path, slo: Slo, *, runbook_url: str = RUNBOOK, f
     for name, source in sorted(_packaged()):
         text = _adapted(name, source.read_text(encoding="utf-8"), slo, runbook_url)
         path = directory / name
-        if not (force or _is_built(name)) and path.exists() and path.read_bytes() != text.encode():
+        is_built = path.name.startswith("encore-")  # only the builder writes such a file
+        if not (force or is_built) and path.exists() and path.read_bytes() != text.encode():
             written.kept.append(name)
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,11 +73,6 @@ def _below(place: Traversable, name: str = "") -> Iterator[tuple[str, Traversabl
         return
     for inner in place.iterdir():
         yield from _below(inner, str(PurePosixPath(name, inner.name)))
-
-
-def _is_built(name: str) -> bool:
-    """Return whether only the builder writes the file."""
-    return PurePosixPath(name).name.startswith("encore-")
 
 
 def _adapted(name: str, text: str, slo: Slo, runbook_url: str) -> str:

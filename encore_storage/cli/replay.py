@@ -40,9 +40,8 @@ class ReplayCounter:
 
     def _on_event(self, event: BaseEvent) -> None:
         recorded = getattr(event, "recorded_at", None)
-        self.events += isinstance(
-            event.source, RecordedSource
-        )  # events of the replay itself, such as errors, have none
+        # Events of the replay itself, such as errors, have another source.
+        self.events += isinstance(event.source, RecordedSource)
         if recorded is None:
             return
         self._first = recorded if self._first is None else self._first

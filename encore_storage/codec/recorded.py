@@ -85,10 +85,8 @@ def source_uri(source: object) -> str:
     if source is None:
         return f"{SOURCES}unknown"
     name = source if isinstance(source, str) else getattr(source, "name", None)
-    kind = quote(type(source).__name__, safe="")
-    return (
-        f"{SOURCES}{kind}/{quote(name, safe='', errors='surrogatepass')}" if isinstance(name, str) else SOURCES + kind
-    )
+    kind = SOURCES + quote(type(source).__name__, safe="")
+    return f"{kind}/{quote(name, safe='', errors='surrogatepass')}" if isinstance(name, str) else kind
 
 
 def _unquoted(name: str) -> str:

@@ -41,8 +41,3 @@ BUILT_IN: frozenset[type] = frozenset(base for cls in TYPES.values() for base in
 """These classes and all their base classes."""
 
 FOREIGN = "python."  # the prefix of the types of a program's own events
-
-
-def foreign_type(cls: type[BaseEvent]) -> str:
-    """Return the type of a class that is not registered: its qualified name."""
-    return f"{FOREIGN}{cls.__module__}.{cls.__qualname__}"

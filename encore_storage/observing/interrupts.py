@@ -17,11 +17,7 @@ _OPERATION_MODULES = "encore_storage.stores.changing encore_storage.observing.pr
 
 
 def retry(step: Callable[[BaseException | None], object], error: BaseException | None, attempts: int = 3) -> None:
-    """Call `step(error)`; if it raises, call it again with that exception, so that it resumes.
-
-    Raises:
-        BaseException: the exception of the last attempt that failed, chained to the earlier ones.
-    """
+    """Call `step(error)`; if it raises, call it again with that exception, so that it resumes. Raise the last one."""
     try:
         step(error)
     except BaseException as failure:

@@ -123,7 +123,7 @@ class StoreProgressManager(ProgressManager):
             raise
 
     def step(self, message: str | None = None, step: int | None = None) -> None:
-        """Count `step` bytes in all; emit a step event if due. Raises ProgressError if it has not started or has ended."""
+        """Count `step` bytes in all; emit a step event if one is due. Raises ProgressError if it is not in progress."""
         if not self._started:
             raise ProgressError("step", self.message)
         if step is not None and step > self._done:

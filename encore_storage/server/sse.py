@@ -53,13 +53,7 @@ class SummaryCursor(NamedTuple):
 
 
 class EventStreams:
-    """The streams of all clients of a feed. They advance in step, and share messages that are the same.
-
-    Args:
-        feed: the events and counts.
-        ticker: wakes the streams.
-        monotonic: seconds, for heartbeats.
-    """
+    """The streams of all clients of a feed. They advance in step, and share messages that are the same."""
 
     def __init__(self, feed: EventFeed, ticker: Ticker, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._feed = feed

@@ -133,9 +133,8 @@ class _NewFile:
     def _is_linked(self, name: Path) -> bool:
         """Link the file to `name`; return False if the name is taken or on another file system."""
         try:
-            os.link(
-                f"/proc/self/fd/{self.fd}", name, src_dir_fd=self.fd
-            )  # src_dir_fd makes it follow the link of /proc
+            # With src_dir_fd, it follows the link of /proc.
+            os.link(f"/proc/self/fd/{self.fd}", name, src_dir_fd=self.fd)
         except OSError as error:
             if error.errno in (errno.EEXIST, errno.EXDEV):
                 return False

@@ -53,11 +53,6 @@ def databases() -> list[OpenDatabase]:
     return [database for reference in _open.by_id.valuerefs() if (database := reference()) is not None]
 
 
-def count_open(path: str) -> int:
-    """Return the number of connections that this process has to the database at `path`."""
-    return sum(database.path == path for database in databases())
-
-
 def is_any_open() -> bool:
     """Return whether any database is registered."""
     return bool(_open.by_id)

@@ -15,11 +15,7 @@ MAX_VALUES = 200  # of an open label; beyond it, the label says `_overflow`
 
 
 class Families:
-    """One family of series for each metric of the catalogue.
-
-    Args:
-        max_stores: the cap on the values of the label store.
-    """
+    """One family of series for each metric of the catalogue. `max_stores` caps the values of the label store."""
 
     def __init__(self, max_stores: int = MAX_VALUES) -> None:
         self.durations = histograms(catalogue.OPERATION_DURATION)

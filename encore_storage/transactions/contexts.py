@@ -18,15 +18,10 @@ D = TypeVar("D")
 
 
 class TransactionState:
-    """The state of one store's transactions.
-
-    Attributes:
-        turn: the turn to write to the store.
-    """
+    """The state of one store's transactions: `turn` is the turn to write to it."""
 
     def __init__(self, store: Any) -> None:
-        self.turn = Turn(name_of(store), None)
-        self.turn.follow(store)
+        self.turn = Turn(name_of(store), None, store)
         self._dummies: dict[type, Any] = {}
 
     @staticmethod
@@ -125,7 +120,6 @@ class TransactionBlocks(ABC):
     """The entered `with` blocks of one transaction context, the innermost last."""
 
     def __init__(self) -> None:
-        """Make an object without entered blocks; entering it enters the context."""
         self._blocks: list[Block] = []
 
     @property
@@ -185,7 +179,6 @@ class TransactionEntry(TransactionBlocks):
     """
 
     def __init__(self, context: SimpleTransactionContext) -> None:
-        """Make an object that has not been entered; entering it enters the context."""
         super().__init__()
         self._own_context = context
 

@@ -51,11 +51,6 @@ WAITING, BEGINNING, OPEN, COMMITTING, ROLLING_BACK, DECIDED, OVER = range(7)
 class Run(Lease):
     """A transaction in progress.
 
-    Args:
-        holder: the block that ends it, not kept alive.
-        context: the context that was entered.
-        turn: the turn that it takes.
-
     Attributes:
         observed: the transaction as it is emitted.
         phase: its phase.

@@ -11,7 +11,7 @@ import math
 import time
 import weakref
 from contextvars import ContextVar
-from typing import Any, Self
+from typing import Self
 
 from encore_events import forks
 from encore_events.background import run_in_background
@@ -88,17 +88,18 @@ class Turn:
     Args:
         store: the name of the store, for errors.
         timeout: the seconds that a thread waits; None for no limit.
+        followed: an object whose `timeout`, as it is when a thread has to wait, is used instead.
 
     Attributes:
         queue: the leases, the first of which has the turn.
     """
 
-    def __init__(self, store: str, timeout: float | None) -> None:
+    def __init__(self, store: str, timeout: float | None, followed: object = None) -> None:
         self.timeout = timeout
         self.store = store
         self.queue: dict[Lease, None] = {}
         self._inherited: Lease | None = None
-        self._followed: weakref.ref[Any] | None = None
+        self._followed = None if followed is None else weakref.ref(followed)
         forks.renew_in_child(self, Turn._renew)
 
     def __repr__(self) -> str:
@@ -156,18 +157,9 @@ class Turn:
         if self._inherited is lease:
             self._inherited = None
 
-    @property
-    def is_mine(self) -> bool:
-        """True if the calling thread and task has the turn."""
-        return self.mine is not None
-
     def taken(self) -> HeldTurn:
         """Return a block that has the turn; it may be entered inside of a block that has it."""
         return HeldTurn(self)
-
-    def follow(self, store: Any) -> None:
-        """Use the `timeout` of `store`, as it is when a thread has to wait."""
-        self._followed = weakref.ref(store)
 
     def _timeout(self) -> float | None:
         store = None if self._followed is None else self._followed()

@@ -30,11 +30,6 @@ def resolve_interrupted(lock: DirectoryLock, metadata: MetadataFiles, root: str)
 
     Wait for a living writer only if it is changing metadata itself, or there is such a change. Failures are logged, as
     in a directory that is not writable: readers understand unresolved changes too.
-
-    Args:
-        lock: the lock of the directory, not acquired.
-        metadata: the metadata files of the directory.
-        root: the directory, for the log.
     """
     try:
         if not (lock.open_if_exists() and lock.marked()):

@@ -22,10 +22,6 @@ class ScratchFile:
     """A file that is written in a block, and removed after it unless it was moved to its place.
 
     Its name is known before the file is created, so that it is removed wherever an interrupt arrives.
-
-    Args:
-        tree: the directory of the store.
-        mode: the permissions to create it with.
     """
 
     _name = ""

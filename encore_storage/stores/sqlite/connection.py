@@ -136,10 +136,6 @@ class DatabaseConfig:
 class DatabaseConnection:
     """A connection of one process, which any thread may use, one at a time.
 
-    Args:
-        config: the database.
-        create: create the database if it does not exist.
-
     Attributes:
         path: the absolute path of the database.
         store: the name of the store that has it open.

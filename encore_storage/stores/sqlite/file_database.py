@@ -9,7 +9,7 @@ from pathlib import Path
 
 from encore_events.once import Once
 from encore_storage.errors import StoreConnectionError, StoreReadOnlyError
-from encore_storage.stores.open_databases import SUFFIXES, count_open
+from encore_storage.stores.open_databases import SUFFIXES, databases
 from encore_storage.stores.sqlite.connection import DatabaseConfig, DatabaseConnection, Row
 from encore_storage.stores.sqlite.database import Database
 from encore_storage.transactions.turn import Lease, Turn
@@ -173,7 +173,8 @@ class FileDatabase(Database):
         """
         if not self._is_log_removed():
             return
-        if count_open(self._path) > 1 + len(self._idle):  # a stream or another store has it open
+        connections = sum(database.path == self._path for database in databases())
+        if connections > 1 + len(self._idle):  # a stream or another store has it open
             self._check_in_place()  # SQLite would continue with the index of the old log
         if self.config.read_without_log(_CONTENT) == self._writer.run(_CONTENT):
             self._reopen()

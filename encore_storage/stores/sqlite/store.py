@@ -214,7 +214,7 @@ class SqliteStore(AbstractStore):
         self._close_database = weakref.finalize(self, self._opened.close)
 
     def _is_writing(self) -> bool:
-        return self._turn.is_mine and self._database.in_transaction
+        return self._turn.mine is not None and self._database.in_transaction
 
     def _select(self, statement: str, *parameters: object) -> list[Row]:
         """Return all rows of a statement, read in the caller's transaction if there is one."""
