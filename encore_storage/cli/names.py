@@ -64,15 +64,7 @@ class StoreName:
         return [path] if self.scheme == "directory" else [path, Path(f"{path}-wal"), Path(f"{path}-shm")]
 
     def open_source(self, event_manager: BaseEventManager, *, own: Sequence[Path] = ()) -> AbstractStore:
-        """Open an existing store.
-
-        Args:
-            event_manager: the store's event manager.
-            own: paths that the command itself writes; a source directory skips them.
-
-        Raises:
-            StoreError: it does not exist, or cannot be opened.
-        """
+        """Open an existing store; a directory skips the paths `own`, which the command writes. Raises StoreError."""
         if self.scheme == "sqlite" and self.path is not None and not _is_filled(self.path):
             raise StoreNameError(f"there is no database {str(self.path)!r} to read from")
         if self.scheme == "directory" and self.path is not None:

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 from encore_storage.errors import StoreError
 from encore_storage.stores.filesystem.directory_lock import DirectoryLock
 from encore_storage.stores.filesystem.metadata_files import MetadataFiles
 from encore_storage.stores.filesystem.system import warn
 
 
-@contextlib.contextmanager
-def cleanup(path: str, remains: str) -> Iterator[None]:
-    """Log errors of the steps after a change took effect, since the change must not raise.
+class Cleanup:
+    """A block of steps after a change took effect: errors of the system are logged, since the change must not raise.
 
     Args:
         path: the file that was changed.
         remains: what is left if the steps fail, for the log.
     """
-    try:
-        yield
-    except (OSError, StoreError) as error:
-        warn("%r was changed, but %s: %s", path, remains, error)
+
+    # Not a generator: an interrupt in one can leave its error behind as the `__context__` of later ones.
+    __slots__ = ("_path", "_remains")
+
+    def __init__(self, path: str, remains: str) -> None:
+        self._path = path
+        self._remains = remains
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
+        if not isinstance(error, OSError | StoreError):
+            return False
+        warn("%r was changed, but %s: %s", self._path, self._remains, error)
+        return True
 
 
 def resolve_interrupted(lock: DirectoryLock, metadata: MetadataFiles, root: str) -> None:

@@ -13,7 +13,7 @@ from encore_events.abstract import BaseEventManager
 from encore_storage.errors import ConflictError, InvalidKeyError, KeyNotFoundError, StoreError, StoreFullError
 from encore_storage.metadata import Metadata
 from encore_storage.stores.abstract import AbstractStore
-from encore_storage.stores.filesystem.cleanup import cleanup, resolve_interrupted
+from encore_storage.stores.filesystem.cleanup import Cleanup, resolve_interrupted
 from encore_storage.stores.filesystem.directory_lock import DirectoryLock
 from encore_storage.stores.filesystem.file_chunks import FileChunks
 from encore_storage.stores.filesystem.fingerprint_files import FingerprintFiles
@@ -190,7 +190,7 @@ class FileSystemStore(AbstractStore):
                 lock.tree.unlink(key)
             except FileNotFoundError as error:
                 raise KeyNotFoundError(key, self.name) from error
-            with cleanup(self._tree.path_of(key), "its metadata was not removed, and is ignored"):
+            with Cleanup(self._tree.path_of(key), "its metadata was not removed, and is ignored"):
                 files.remove(key, original)
                 if entry.metadata:
                     lock.unmark(digest_of(key))
@@ -249,7 +249,7 @@ class FileSystemStore(AbstractStore):
         write.expect(Change(old is None, after), lambda: _holds(lambda: self._has_token(key, token)))
         file.move(lock.tree, key)
         if changes:
-            with cleanup(self._tree.path_of(key), "its old metadata was not removed, and is ignored"):
+            with Cleanup(self._tree.path_of(key), "its old metadata was not removed, and is ignored"):
                 files.save(key, after, Original(made, None if old is None else old.attributes))
                 lock.unmark(digest_of(key))
         lock.unresolved.remove(key)
