@@ -35,13 +35,10 @@ class StoreName:
 
     @classmethod
     def parse(cls, text: str) -> StoreName:
-        """Parse the name of a store.
+        """Parse the name of a store. Raises StoreNameError.
 
         >>> StoreName.parse("sqlite:archive.db").scheme
         'sqlite'
-
-        Raises:
-            StoreNameError: the name is empty, its scheme is unknown, or nothing follows the scheme.
         """
         if not text:
             raise StoreNameError(f"{text!r} is not a store: give {SCHEMES}")

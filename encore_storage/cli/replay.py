@@ -49,11 +49,7 @@ class ReplayCounter:
 
 
 def run_replay(run: Session, path: Path, speed: float, *, keep_serving: bool) -> int:
-    """Replay the recording into the session, and return the exit status.
-
-    Raises:
-        RecordingError: the file cannot be read, or a line is not an event; the events before it have been replayed.
-    """
+    """Replay the recording, and return the exit status. Raises RecordingError after the events before it."""
     run.print_addresses()
     counter = ReplayCounter(run.manager)
 

@@ -74,12 +74,7 @@ class Tail:
             sys.stderr.flush()
 
     def print_message(self, message: ServerSentEvent) -> None:
-        """Print an event or a note about a gap.
-
-        Raises:
-            NobodyReadsError: standard output is closed.
-            OSError: standard output cannot be written.
-        """
+        """Print an event or a note about a gap. Raises NobodyReadsError, or OSError if it cannot be written."""
         if message.event == "gap":
             self.print_note(_gap(message.data))
         if message.event != "message" or not message.data:

@@ -26,11 +26,7 @@ def check_exit_state(exit_state: str) -> None:
 
 
 def checked_misses(misses: object) -> Misses:
-    """Return the classes of exceptions as a tuple, or the predicate.
-
-    Raises:
-        TypeError: it is neither.
-    """
+    """Return the classes of exceptions as a tuple, or the predicate. Raises TypeError if it is neither."""
     classes = misses if isinstance(misses, tuple) else (misses,)
     if all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in classes):
         return classes

@@ -128,11 +128,7 @@ class ObservedTransaction:
         self.__class__ = ObservedTransaction
 
     def hold(self, change: StoreModificationEvent) -> None:
-        """Keep a key change until the transaction is committed; after its end, emit or discard it at once.
-
-        Raises:
-            TransactionError: the transaction has not started.
-        """
+        """Keep a key change until commit; after the end, emit or discard it. Raises TransactionError if not started."""
         if self.transaction_id is None:
             raise TransactionError(f"cannot take part in {self!r}, which has not started: start it first")
         if self.outcome is None:

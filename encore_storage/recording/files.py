@@ -47,13 +47,7 @@ class LineFile:
         return self._process is forks.this_process()
 
     def open(self) -> None:
-        """Open the file to append to, or create it, readable by its owner only.
-
-        Raises:
-            RecordingBusyError: another LineFile has it open.
-            RecordingFileError: it isn't an ordinary file, or contains something else than events.
-            OSError: it can't be opened.
-        """
+        """Open the file to append to, or create it for its owner only. Raises RecordingFileError or OSError."""
         fd = os.open(self.path, _FLAGS, _MODE)
         try:
             _lock(fd, self.path)

@@ -52,10 +52,7 @@ def replacing(path: AnyPath) -> Iterator[Callable[[bytes], None]]:
     """Yield a function that writes bytes, which replace the file if the block succeeds and are discarded otherwise.
 
     A symbolic link is followed and stays. Permissions stay, and so does the owner where possible. Pipes, devices and
-    open descriptors (`/dev/stdout`) are written to directly, and never replaced.
-
-    Raises:
-        OpenDatabaseError: the file belongs to a database that a SqliteStore of this process has open.
+    open descriptors (`/dev/stdout`) are written to directly, and never replaced. Raises OpenDatabaseError.
     """
     place = Path(path)
     old = _stat(place)
@@ -91,14 +88,7 @@ class _Descriptor:
 
 
 class _NewFile:
-    """A file that is being written and will replace another.
-
-    Args:
-        descriptor: the open file.
-        name: its temporary path, or None if it is unnamed.
-        place: the path to replace.
-        old: the status of the file at that path, or None.
-    """
+    """A file that is being written, unnamed if `name` is None, and will replace `place`, whose status is `old`."""
 
     def __init__(self, descriptor: _Descriptor, name: Path | None, place: Path, old: os.stat_result | None) -> None:
         self.fd = descriptor.fd

@@ -58,14 +58,7 @@ class Block:
         """Do nothing: it was left."""
 
     def leave(self, error: BaseException | None) -> None:
-        """Leave the block; the outermost ends the run.
-
-        Raises:
-            ForkedStoreError: it was entered in the process that this one was forked from.
-            TransactionAbortedError: an inner block failed, so the transaction was rolled back.
-            TransactionError: it was entered in another thread or task, so the transaction was rolled back; or its run
-                is over.
-        """
+        """Leave the block; the outermost ends the run. Raises as `TransactionBlocks.__exit__` does."""
         end_interrupted(error)
         run = self._run
         if run is None or self._is_left:

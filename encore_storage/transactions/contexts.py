@@ -28,10 +28,7 @@ class TransactionState:
     def of(store: Any) -> TransactionState:
         """Return the state of the store, its attribute `_transaction_state`.
 
-        A store sets it in its constructor; otherwise it is set here on first use.
-
-        Raises:
-            TypeError: the attribute cannot be set.
+        A store sets it in its constructor; otherwise it is set here on first use. Raises TypeError if it cannot be.
         """
         state: TransactionState | None = getattr(store, "_transaction_state", None)
         return _state_factory.state_of(store) if state is None else state
@@ -93,9 +90,6 @@ class DummyTransactionContext:
     """The transaction context of a store without transactions: it does nothing and emits nothing.
 
     `DummyTransactionContext(store)` always returns the one context of the store.
-
-    Args:
-        store: the store that it belongs to.
     """
 
     store: Any
@@ -156,6 +150,7 @@ class TransactionBlocks(ABC):
         """Leave the block; the outermost commits or rolls back, and emits the end.
 
         Raises:
+            ForkedStoreError: it was entered in the process that this one was forked from.
             TransactionAbortedError: an inner block failed, so the transaction was rolled back.
             TransactionError: it was not entered, or in another thread or task, so the transaction was rolled back.
         """

@@ -113,10 +113,7 @@ class Run(Lease):
     def finish(self, error: BaseException | None) -> None:
         """Commit, or roll back because of `error`; release the store; and emit the end.
 
-        Called again after an interrupt, which is then the `error`, it resumes.
-
-        Raises:
-            TransactionAbortedError: an inner block failed, so the transaction was rolled back.
+        Called again after an interrupt, which is then the `error`, it resumes. Raises TransactionAbortedError.
         """
         if self.phase == OPEN:
             self._decide(error)

@@ -24,10 +24,7 @@ _RECLAIM_WAIT = 5.0  # seconds to wait, beyond any timeout, for an abandoned lea
 
 
 class Lease:
-    """A place in the queue of a turn.
-
-    Args:
-        holder: the object that ends it, not kept alive by the lease.
+    """A place in the queue of a turn. The `holder` ends it, and is not kept alive by it.
 
     Attributes:
         owner: the thread and task that asked for it.
@@ -126,12 +123,7 @@ class Turn:
         return first
 
     def take(self, lease: Lease) -> None:
-        """Queue the lease, and wait until it is the first.
-
-        Raises:
-            ForkedStoreError: the caller is still in a block that it entered before it was forked.
-            TransactionTimeoutError: the turn was not free in time, or waiting would be a deadlock.
-        """
+        """Queue the lease; wait until it is first. Raises TransactionTimeoutError, or in a child ForkedStoreError."""
         self._check_inherited()
         self.queue[lease] = None
         if len(self.queue) > 1:

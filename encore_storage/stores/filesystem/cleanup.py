@@ -9,12 +9,7 @@ from encore_storage.stores.filesystem.system import warn
 
 
 class Cleanup:
-    """A block of steps after a change took effect: errors of the system are logged, since the change must not raise.
-
-    Args:
-        path: the file that was changed.
-        remains: what is left if the steps fail, for the log.
-    """
+    """A block of steps after a change: errors of the system are logged with what `remains`: the change must not raise."""
 
     # Not a generator: an interrupt in one can leave its error behind as the `__context__` of later ones.
     __slots__ = ("_path", "_remains")

@@ -257,10 +257,7 @@ class Tree:
 class OpenTree(Tree):
     """A tree with its directory and the store's own one open, so that each step opens fewer directories.
 
-    Args:
-        tree: the tree.
-        root: the descriptor of its directory, which the caller closes.
-        own: the descriptor of the store's own directory, which the caller closes.
+    The caller closes the descriptors of both, `root` and `own`.
     """
 
     def __init__(self, tree: Tree, root: int, own: int) -> None:

@@ -29,14 +29,7 @@ def may_write(path: str) -> bool:
 
 
 class FileDatabase(Database):
-    """A database in a file with a write-ahead log: readers and the writer don't wait for each other.
-
-    Args:
-        path: the absolute path of the file.
-        store: the name of the store.
-        timeout: seconds to wait for another process; None waits without limit.
-        turn: the store's turn, which the writer holds.
-    """
+    """A database in a file with a write-ahead log: readers and the writer don't wait for each other."""
 
     def __init__(self, path: str, store: str, timeout: float | None, turn: Turn) -> None:
         self._path = path
@@ -73,21 +66,12 @@ class FileDatabase(Database):
             super().begin()
 
     def commit(self) -> None:
-        """Commit the transaction.
-
-        Raises:
-            StoreConnectionError: the file or its log was removed or replaced since it was opened.
-            TransactionAbortedError: SQLite has ended the transaction.
-        """
+        """Commit the transaction. Raises StoreConnectionError if a file was moved, or TransactionAbortedError."""
         self._check_in_place()
         super().commit()
 
     def close_idle(self, *, writer: bool) -> None:
-        """Close the idle connections, which are reopened on demand.
-
-        Args:
-            writer: close the writing connection too, as the caller has the turn.
-        """
+        """Close the idle connections, which are reopened on demand; with the turn, the `writer` too."""
         if writer:
             self._writer.close()
             self._forget_log()
