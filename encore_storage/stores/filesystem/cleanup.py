@@ -9,7 +9,7 @@ from encore_storage.stores.filesystem.system import warn
 
 
 class Cleanup:
-    """A block of steps after a change: errors of the system are logged with what `remains`: the change must not raise."""
+    """A block of steps after a change, which must not raise: errors of the system are logged, with what `remains`."""
 
     # Not a generator: an interrupt in one can leave its error behind as the `__context__` of later ones.
     __slots__ = ("_path", "_remains")
