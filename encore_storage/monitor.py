@@ -22,8 +22,7 @@ if TYPE_CHECKING:  # it brings an extra
 
 logger = logging.getLogger("encore_storage")
 
-HOST = "127.0.0.1"
-"""The default address to serve on, reachable from this machine only."""
+HOST = "127.0.0.1"  # the default address, reachable from this machine only
 
 
 class Monitor:

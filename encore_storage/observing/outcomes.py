@@ -12,13 +12,27 @@ from encore_storage.events import Outcome
 
 logger = logging.getLogger("encore_storage")
 
-Misses = tuple[type[BaseException], ...] | Callable[[BaseException], bool]
-"""The exceptions that mean that a key is missing: their classes, or a predicate."""
-
+Misses = tuple[type[BaseException], ...] | Callable[[BaseException], bool]  # classes, or a predicate
 EXIT_STATES: dict[Outcome, ExitState] = {"ok": "normal", "miss": "warning", "error": "error", "cancelled": "exception"}
 OUTCOMES: dict[ExitState, Outcome] = {state: outcome for outcome, state in EXIT_STATES.items()}
 
 _ANY = object()
+
+
+def check_exit_state(exit_state: str) -> None:
+    """Raise ValueError if there is no such exit state."""
+    if exit_state not in OUTCOMES:
+        raise ValueError(f"exit_state must be one of {', '.join(map(repr, OUTCOMES))}, not {exit_state!r}")
+
+
+def checked_misses(misses: object) -> Misses:
+    """Return the classes of exceptions as a tuple, or the predicate. Raises TypeError if it is neither."""
+    classes = misses if isinstance(misses, tuple) else (misses,)
+    if all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in classes):
+        return classes
+    if isinstance(misses, type) or not callable(misses):
+        raise TypeError(f"misses must be exception classes or a predicate, not {misses!r}: pass a tuple of classes")
+    return misses
 
 
 def is_cancellation(error: BaseException) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
@@ -25,6 +26,7 @@ from encore_storage.observing.interrupts import end_interrupted, retry
 from encore_storage.observing.outcomes import (
     EXIT_STATES,
     OUTCOMES,
+    check_exit_state,
     error_type_for,
     is_cancellation,
     is_missing_key,
@@ -101,11 +103,7 @@ class StoreProgressManager(ProgressManager):
         return self._done
 
     def start(self) -> None:
-        """Emit that the operation starts.
-
-        Raises:
-            ProgressError: it has started before.
-        """
+        """Emit that the operation starts. Raises ProgressError if it has started before."""
         if self._started or self._ended:
             raise ProgressError("start", self.message)
         if self.__class__ is not self._open_class:
@@ -133,11 +131,7 @@ class StoreProgressManager(ProgressManager):
             raise
 
     def step(self, message: str | None = None, step: int | None = None) -> None:
-        """Count `step` bytes in all, and emit a step event if one is due.
-
-        Raises:
-            ProgressError: the operation has not started, or has ended.
-        """
+        """Count `step` bytes in all; emit a step event if one is due. Raises ProgressError if it is not in progress."""
         if not self._started:
             raise ProgressError("step", self.message)
         if step is not None and step > self._done:
@@ -148,8 +142,23 @@ class StoreProgressManager(ProgressManager):
             self._emit_step()
 
     def count(self, more: int) -> None:
-        """Count `more` bytes, and emit a step event if one is due."""
-        self(step=self._done + more)
+        """Count `more` bytes, and emit a step event if one is due; several threads may count in one operation.
+
+        Raises:
+            ProgressError: the operation has not started, or has ended.
+            TypeError: `more` is not an int.
+            ValueError: `more` is negative.
+        """
+        if type(more) is not int:
+            raise TypeError(f"count() takes a number of bytes, an int, not {more!r}")
+        if more < 0:
+            raise ValueError(f"count() takes a number of bytes of at least 0, not {more!r}")
+        if not self._started:
+            raise ProgressError("count", self.message)
+        with self._counting():
+            self._done += more
+        if self._now() >= self._due:
+            self._emit_step()
 
     def count_to(self, total: int) -> None:
         """Count `total` bytes in all without a step event; a later step or the end reports them."""
@@ -169,8 +178,7 @@ class StoreProgressManager(ProgressManager):
             ProgressError: the operation has not started, or has ended.
             ValueError: the exit state is unknown.
         """
-        if exit_state not in OUTCOMES:
-            raise ValueError(f"exit_state must be one of {', '.join(map(repr, OUTCOMES))}, not {exit_state!r}")
+        check_exit_state(exit_state)
         if not self._started or not self._ends.take():
             raise ProgressError("end", self.message)
         self._finish(message, exit_state, error)
@@ -243,11 +251,9 @@ class StoreProgressManager(ProgressManager):
         self.finish(error)
 
     async def __aenter__(self) -> Self:
-        """Start, as in a `with` statement."""
         return self.__enter__()
 
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """End, as in a `with` statement."""
         self.__exit__(kind, error, traceback)
 
     def forked_error(self, what: str) -> ForkedStoreError:
@@ -296,7 +302,6 @@ class StoreProgressManager(ProgressManager):
     def _make_end(
         self, message: str | None, exit_state: ExitState, error: BaseException | None
     ) -> tuple[StoreProgressEvent, ...]:
-        """Make the end event, if it has listeners."""
         if not self.event_manager.has_listeners(self.EndEventType):
             return ()
         outcome = OUTCOMES[exit_state] if error is None else self._outcome_of(error)
@@ -319,6 +324,12 @@ class StoreProgressManager(ProgressManager):
     def _call(self, message: str | int | None, step: int | None) -> None:
         super().__call__(message, step)
 
+    def _counting(self) -> threading.RLock:
+        """Return the lock of counts, made when `count` is first used: stores count in one thread."""
+        attributes = self.__dict__
+        lock: threading.RLock = attributes.get("_lock") or attributes.setdefault("_lock", threading.RLock())
+        return lock
+
     def _emit_step(self) -> None:
         if self.process is not forks.this_process():
             raise self.forked_error("the operation")
@@ -326,9 +337,11 @@ class StoreProgressManager(ProgressManager):
         is_complete = self._done == self.steps
         if is_complete or not self.event_manager.has_listeners(self.StepEventType):
             return
-        delta, self._reported = self._done - self._reported, self._done
+        with self._counting():
+            done = self._done
+            delta, self._reported = done - self._reported, done
         attributes = self._identity | {"message": self._last_message, "steps": self.steps}
-        attributes |= {"step": self._done, "delta": delta}
+        attributes |= {"step": done, "delta": delta}
         self.event_manager.emit(self.StepEventType.made_of(attributes))
 
     def _identify(self) -> dict[str, Any]:

@@ -16,9 +16,7 @@ from encore_events.errors import ForkedError
 from encore_storage.codec import CodecError, EventCodec
 from encore_storage.recording.errors import RecordingBusyError, RecordingFileError
 
-MOST_BACKUPS = 999
-"""The highest number of a backup. Files with higher numbers don't belong to a recording."""
-
+MOST_BACKUPS = 999  # files with higher numbers don't belong to a recording
 _MODE = 0o600  # keys and error messages are private
 _FOREIGN = "contains something else than events: choose another file"
 _BLOCK = 65536  # bytes to read first in search of the last line
@@ -54,13 +52,7 @@ class LineFile:
         return self._process is forks.this_process()
 
     def open(self) -> None:
-        """Open the file to append to, or create it, readable by its owner only.
-
-        Raises:
-            RecordingBusyError: another LineFile has it open.
-            RecordingFileError: it isn't an ordinary file, or its first or last complete line is not an event.
-            OSError: it can't be opened.
-        """
+        """Open the file to append to, or create it for its owner only. Raises RecordingFileError or OSError."""
         fd = os.open(self.path, _FLAGS, _MODE)
         try:
             _lock(fd, self.path)

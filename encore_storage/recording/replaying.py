@@ -11,8 +11,7 @@ from encore_events.abstract import BaseEventManager
 from encore_storage.codec import EventCodec
 from encore_storage.recording.recording import Recording
 
-SLOWEST = 0.001
-"""The lowest speed of a replay."""
+SLOWEST = 0.001  # the lowest speed of a replay
 
 
 class Replayed(NamedTuple):

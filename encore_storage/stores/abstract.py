@@ -64,11 +64,7 @@ class AbstractStore(StoreCore):
         return SimpleTransactionContext(self, notes).entry() if self.transactional else DummyTransactionContext(self)
 
     def get(self, key: str) -> StoredValue:
-        """Return the value; its bytes are read on use.
-
-        Raises:
-            KeyNotFoundError: there is no value.
-        """
+        """Return the value; its bytes are read on use. Raises KeyNotFoundError."""
         with self._operation("get_metadata", key):
             entry = self._found(key)
         metadata = checked_metadata(entry.metadata)
@@ -92,11 +88,7 @@ class AbstractStore(StoreCore):
         return self._read("get_range", key, None, start, end)
 
     def get_metadata(self, key: str, select: Iterable[str] | None = None) -> Metadata:
-        """Return a copy of the metadata; with `select`, only the items with these names.
-
-        Raises:
-            KeyNotFoundError: there is no value.
-        """
+        """Return a copy of the metadata; with `select`, only the items with these names. Raises KeyNotFoundError."""
         with self._operation("get_metadata", key):
             return checked_metadata(selected(self._found(key).metadata, checked_names(select)))
 
@@ -135,11 +127,7 @@ class AbstractStore(StoreCore):
             setting.done(self._put(key, None, given.checked()))
 
     def update_metadata(self, key: str, metadata: Metadata) -> None:
-        """Replace the given items of the metadata, and keep the others.
-
-        Raises:
-            KeyNotFoundError: there is no value.
-        """
+        """Replace the given items of the metadata, and keep the others. Raises KeyNotFoundError."""
         given = GivenMetadata(metadata)
         with self._changing(self._operation("update_metadata", key, metadata=given.copy), key) as setting:
             self._check(key)
@@ -226,11 +214,7 @@ class AbstractStore(StoreCore):
             self._write(setting, key, io.BytesIO(_view_of(data)), None, buffer_size)
 
     def from_file(self, key: str, path: AnyPath, buffer_size: int = MEBIBYTE) -> None:
-        """Replace the bytes of a value by those of a file, and keep the metadata.
-
-        Raises:
-            OpenDatabaseError: the file is a database that a SqliteStore of this process has open.
-        """
+        """Replace the bytes by those of a file, and keep the metadata. Raises OpenDatabaseError as `to_file` does."""
         with self._setting(key, size_of(path), None) as setting, opened(path) as file:
             self._write(setting, key, file, None, buffer_size)
 

@@ -26,11 +26,6 @@ class StoreCore(ABC):
     """A store as its backend sees it; `AbstractStore` adds the methods for users.
 
     A backend implements `_lookup`, `_open`, `_put`, `_remove` and `_keys`, and knows nothing of events.
-
-    Args:
-        name: the name in events, logs and metrics; by default, the backend's.
-        event_manager: where to emit; by default, `get_event_manager()`.
-        timeout: the seconds that a thread waits for another thread's transaction; None for no limit.
     """
 
     backend: ClassVar[str] = "store"
@@ -40,13 +35,8 @@ class StoreCore(ABC):
     """True if the store has `_begin_transaction`, `_commit_transaction` and `_rollback_transaction`."""
 
     def __init__(
-        self,
-        *,
-        name: str | None = None,
-        event_manager: BaseEventManager | None = None,
-        timeout: float | None = None,
+        self, *, name: str | None = None, event_manager: BaseEventManager | None = None, timeout: float | None = None
     ) -> None:
-        """Make the store; see the class."""
         self._observer = StoreObserver(
             name or self.backend, backend=self.backend, event_manager=event_manager, source=self, nested=False
         )
@@ -56,7 +46,6 @@ class StoreCore(ABC):
         self._connected = True
 
     def __repr__(self) -> str:
-        """Return the name and whether the store is connected."""
         return f"<{type(self).__name__} {self.name!r}: {'connected' if self._connected else 'disconnected'}>"
 
     @property
@@ -158,12 +147,10 @@ class StoreCore(ABC):
         return self._connected
 
     def __enter__(self) -> Self:
-        """Connect."""
         self.connect()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """Disconnect."""
         self.disconnect()
 
     def _found(self, key: str) -> Entry:
@@ -201,7 +188,6 @@ class StoreCore(ABC):
         return self._observer.make_operation(operation, key, direction, steps, None, metadata, transaction)
 
     def _changing(self, operation: ObservedOperation, key: str, *, is_delete: bool = False) -> ChangingOperation:
-        """Return the block of an operation that changes a key."""
         forks.this_process()  # before anything is made that belongs to it
         return ChangingOperation(self, key, operation, is_delete=is_delete)
 
