@@ -35,7 +35,6 @@ class Operation(StoreProgressManager):
         steps: int,
         attributes: dict[str, Any],
     ) -> None:
-        """Make an operation that has not started."""
         self.event_manager = observer.event_manager
         self.source = observer.source
         self.operation_id = new_id()
@@ -79,13 +78,11 @@ class SilentOperation(Operation):
     operation_id = None
 
     def __init__(self, operation: str, key: str | None) -> None:
-        """Make an operation at next to no cost."""
         self.steps = -1
         self.process = forks.current
         self._name = operation, key
 
     def __repr__(self) -> str:
-        """Return the name of the class."""
         return "<SilentOperation>"
 
     @property

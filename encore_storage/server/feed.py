@@ -20,14 +20,9 @@ from encore_storage.subscribers.sink import Sink
 
 logger = logging.getLogger("encore_storage")
 
-CAPACITY = 10_000
-"""The number of events that are kept."""
-
-BATCH_SECONDS = 0.05
-"""The interval between batches of events to encode."""
-
-HIDDEN = "(hidden)"
-"""The replacement of a key whose redaction failed."""
+CAPACITY = 10_000  # the number of events that are kept
+BATCH_SECONDS = 0.05  # between batches of events to encode
+HIDDEN = "(hidden)"  # replaces a key whose redaction failed
 
 
 class EventFeed(Sink):

@@ -14,9 +14,7 @@ from encore_storage.events import StoreProgressEndEvent, StoreTransactionEndEven
 from encore_storage.subscribers.catalogue import OVERFLOW
 from encore_storage.subscribers.families import MAX_VALUES
 
-SECONDS = 600
-"""The number of seconds that are kept by default."""
-
+SECONDS = 600  # that are kept by default
 _MIN_DURATION = 1e-9  # seconds
 _STEPS = 32  # latency buckets in an octave: a resolution of 3 %
 
@@ -74,9 +72,6 @@ class History:
     """Counts by second and store. Thread-safe.
 
     Stores beyond the first `MAX_VALUES` share the name `OVERFLOW`, as in the metrics.
-
-    Args:
-        seconds: how many seconds are kept.
     """
 
     def __init__(self, seconds: int = SECONDS) -> None:
