@@ -1,5 +1,6 @@
 """Observed storage: stores, and `monitor()`, which shows what they do."""
 
+from encore_storage.clients import UnsupportedClientError, observe, unobserve
 from encore_storage.errors import (
     ConflictError,
     ForkedStoreError,
@@ -46,6 +47,9 @@ __all__ = [
     "TransactionAbortedError",
     "TransactionError",
     "TransactionTimeoutError",
+    "UnsupportedClientError",
     "Value",
     "monitor",
+    "observe",
+    "unobserve",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,6 +11,8 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from encore_events.abstract import BaseEventManager
 from encore_events.default import checked_event_manager, get_event_manager
+from encore_storage.clients.observe import observe as observe_client
+from encore_storage.clients.observe import unobserve
 from encore_storage.redaction import Redaction, checked_keys
 from encore_storage.subscribers.bars import ProgressBars
 from encore_storage.subscribers.base import Subscriber
@@ -75,6 +77,7 @@ def monitor(  # noqa: PLR0913 (all of these are options of one call)
     host: str = HOST,
     token: str | None = None,
     allowed_hosts: Collection[str] = (),
+    observe: bool | Iterable[object] = False,
 ) -> Monitor:
     """Connect logs, metrics, progress bars and a live page to the events of all stores of an event manager.
 
@@ -95,8 +98,11 @@ def monitor(  # noqa: PLR0913 (all of these are options of one call)
         host: the address to serve on. One that other machines can reach requires a token.
         token: required of clients, as `Authorization: Bearer <token>` or by a link of `Monitor.new_login`.
         allowed_hosts: further host names that clients may use, as in the Host header.
+        observe: True to observe every supported client library, or the targets to pass to `observe()`, until the
+            monitor is closed.
 
     Raises:
+        UnsupportedClientError: a target cannot be observed (a TypeError).
         TypeError: an argument has the wrong type: the event manager, the port or the keys.
         AddressError: the port is taken or can't be used (an OSError).
         TokenError: the token is missing or too short (a ValueError).
@@ -134,4 +140,7 @@ def monitor(  # noqa: PLR0913 (all of these are options of one call)
                 keys=keys,
                 connections=connections,
             )
+        for target in (None,) if observe is True else tuple(observe or ()):
+            connections.callback(unobserve, target)
+            observe_client(target, event_manager=manager)
         return Monitor(manager, served, connections.pop_all())

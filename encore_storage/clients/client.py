@@ -19,6 +19,9 @@ class Options:
         event_manager: where to emit; by default, `get_event_manager()`.
         error_text: whether events carry the text of the client's errors, which may quote keys and values.
 
+    Attributes:
+        classes: the observed classes made with these options, by their `Swapper` and plain class.
+
     Raises:
         TypeError: `event_manager` is not an event manager.
     """
@@ -29,6 +32,7 @@ class Options:
         self.name = name
         self.event_manager = get_event_manager() if event_manager is None else checked_event_manager(event_manager)
         self.error_text = error_text
+        self.classes: dict[tuple[object, type], type] = {}
         self._observers: dict[tuple[str, str], StoreObserver] = {}
 
     def observer(self, name: str, backend: str) -> StoreObserver:
@@ -71,10 +75,10 @@ class SharedOptions:
     """Options that are shared by the targets that are observed alike, so that they share observers as well."""
 
     def __init__(self) -> None:
-        self._options: weakref.WeakKeyDictionary[BaseEventManager, dict[tuple[str | None, bool], Options]]
-        self._options = weakref.WeakKeyDictionary()
+        self._options: weakref.WeakValueDictionary[tuple[int, str | None, bool], Options]
+        self._options = weakref.WeakValueDictionary()  # options hold their event manager, so its id is not used again
 
     def of(self, name: str | None, event_manager: BaseEventManager | None, *, error_text: bool) -> Options:
         """Return the options for these arguments of `observe()`."""
         made = Options(name, event_manager, error_text=error_text)
-        return self._options.setdefault(made.event_manager, {}).setdefault((name, error_text), made)
+        return self._options.setdefault((id(made.event_manager), name, error_text), made)

@@ -6,7 +6,6 @@ object of its plain class.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,7 +27,6 @@ class Swapper:
 
     def __init__(self, wrap: Wrap) -> None:
         self._wrap = wrap
-        self._classes: weakref.WeakKeyDictionary[Options, dict[type, type]] = weakref.WeakKeyDictionary()
 
     def swap(self, target: Any, options: Options) -> None:
         """Observe the target with the options, in place of those that it had.
@@ -36,19 +34,18 @@ class Swapper:
         Raises:
             TypeError: the class of the target is made in C, and cannot be exchanged.
         """
-        target.__class__ = self.observed_class(plain_class(target), options)
+        _set_class(target, self.observed_class(plain_class(target), options))
 
     def restore(self, target: Any) -> None:
         """Give the target its plain class again."""
         plain = plain_class(target)
         if type(target) is not plain:
-            target.__class__ = plain
+            _set_class(target, plain)
 
     def observed_class(self, cls: type, options: Options) -> type:
         """Return the observed subclass of a plain class; always the same for the same options."""
-        classes = self._classes.setdefault(options, {})
-        known = classes.get(cls)
-        return known or classes.setdefault(cls, self._make(cls, options))
+        known = options.classes.get((self, cls))
+        return known or options.classes.setdefault((self, cls), self._make(cls, options))
 
     def _make(self, cls: type, options: Options) -> type:
         def reduce_ex(target: Any, protocol: Any) -> Any:
@@ -58,8 +55,12 @@ class Swapper:
         names: dict[str, Any] = dict(self._wrap(cls, options))
         names |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
         names |= {_PLAIN: cls, _OPTIONS: options, "__reduce_ex__": reduce_ex, "__slots__": ()}
+        names["__class__"] = property(lambda _: cls)  # pickle and the object itself see the plain class
         made = type(cls)(cls.__name__, (cls,), names)
         return made
+
+
+_set_class: Callable[[object, type], None] = object.__dict__["__class__"].__set__
 
 
 def plain_class(target: object) -> type:
