@@ -25,6 +25,9 @@ Data = dict[str, Any]
 QUOTING = ("key", "message", "notes")
 """The attributes that may quote a key."""
 
+_ONLY_IF_SET = ("attempts",)
+"""Attributes without an encoded default: whether they were set means something to metrics, also in a replay."""
+
 _PLAIN = (str, int, float, type(None))
 _ENCODABLE = (
     *(*_PLAIN, list, tuple, Mapping, BaseException),
@@ -74,7 +77,7 @@ class EncodingPlan:
         self._defaults = [
             (name, value)
             for name, value in static.items()
-            if value is not None and name not in self._computed and isinstance(value, _ENCODABLE)
+            if value is not None and name not in (*self._computed, *_ONLY_IF_SET) and isinstance(value, _ENCODABLE)
         ]
         self._encoders = list(self._encoders_of(cls))
 
