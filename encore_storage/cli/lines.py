@@ -66,7 +66,9 @@ class EventLines:
         has_bytes = data.get("direction") is not None
         count = data.get("bytes", data.get("step")) if has_bytes else None
         outcome = _text(data, "outcome") or type_.rpartition(".")[2]
-        return self._line(data, _text(data, "operation"), _text(data, "key"), _bytes(count), outcome)
+        attempts = data.get("attempts")
+        more = f"{attempts:,} attempts" if isinstance(attempts, int) and attempts > 1 else ""
+        return self._line(data, _text(data, "operation"), _text(data, "key"), _bytes(count), outcome, more)
 
     def _transaction(self, type_: str, data: Message) -> Text:
         outcome = _text(data, "outcome")
