@@ -25,7 +25,7 @@ _STYLES = {
     **dict.fromkeys(("miss", "cancelled"), "yellow"),
     **dict.fromkeys(("error", "rolled_back", "commit_failed", "rollback_failed"), "red"),
 }
-_COMMITS = {"committed", "commit_failed"}
+_ENDINGS = {"committed": "commit", "commit_failed": "commit", "closed": "close"}
 
 Message = Mapping[str, Any]
 
@@ -63,7 +63,9 @@ class EventLines:
         has_bytes = data.get("direction") is not None
         count = data.get("bytes", data.get("step")) if has_bytes else None
         outcome = _text(data, "outcome") or type_.rpartition(".")[2]
-        return self._line(data, _text(data, "operation"), _text(data, "key"), _bytes(count), outcome)
+        attempts = data.get("attempts")
+        more = f"{attempts:,} attempts" if isinstance(attempts, int) and attempts > 1 else ""
+        return self._line(data, _text(data, "operation"), _text(data, "key"), _bytes(count), outcome, more)
 
     def _transaction(self, type_: str, data: Message) -> Text:
         outcome = _text(data, "outcome")
@@ -71,8 +73,7 @@ class EventLines:
             return self._line(data, "begin", _text(data, "notes"), "", type_.rpartition(".")[2])
         count = data.get("operations")
         operations = f"{count:,} operation{'s' * (count != 1)}" if isinstance(count, int) else ""
-        action = "commit" if outcome in _COMMITS else "rollback"
-        return self._line(data, action, _text(data, "notes"), "", outcome, operations)
+        return self._line(data, _ENDINGS.get(outcome, "rollback"), _text(data, "notes"), "", outcome, operations)
 
     def _line(self, data: Message, action: str, key: str, count: str = "", outcome: str = "", more: str = "") -> Text:
         error = _error(data)

@@ -81,11 +81,38 @@ OPERATION_ERRORS = Metric(
     ("store", "operation", "error_type"),
     "Operations that ended with the outcome error, by the type of the error.",
 )
+OPERATION_RETRIES = Metric(
+    "encore_storage_operation_retries_total",
+    "counter",
+    ("store", "operation"),
+    "Attempts beyond the first one of each operation, where the client reports attempts.",
+)
+FIRST_BYTE = Metric(
+    "encore_storage_operation_first_byte_seconds",
+    "histogram",
+    ("store", "operation"),
+    "Time from the start of operations to the first byte, where the client measures it.",
+    unit="seconds",
+    buckets=SECONDS,
+)
+OPERATION_ITEMS = Metric(
+    "encore_storage_operation_items_total",
+    "counter",
+    ("store", "operation"),
+    "Keys, rows or values that operations returned or changed, where the client counts them.",
+)
 TRANSFERRED_BYTES = Metric(
     "encore_storage_transferred_bytes_total",
     "counter",
     ("store", "operation", "direction"),
     "Bytes read from and written to stores; grows during a transfer.",
+    unit="bytes",
+)
+FETCHED_BYTES = Metric(
+    "encore_storage_fetched_bytes_total",
+    "counter",
+    ("store",),
+    "Bytes that clients with a cache of their own fetched from the backend.",
     unit="bytes",
 )
 VALUE_SIZE = Metric(

@@ -106,6 +106,19 @@ class EventCounter:
         if event.outcome == "error":
             store, operation = end.labels
             self._families.errors.series(store, operation, closed(event.error_type, catalogue.ERROR_TYPES)).inc()
+        if "attempts" in event.__dict__:  # an event with any measure has it; most have none, and pay this test only
+            self._count_measures(event, end.labels)
+
+    def _count_measures(self, event: StoreProgressEndEvent, labels: tuple[str, str]) -> None:
+        """Count what few operations measure; their retries exist at zero."""
+        families = self._families
+        families.retries.series(*labels).inc(max(event.attempts - 1, 0))
+        if event.items is not None:
+            families.operation_items.series(*labels).inc(event.items)
+        if event.first_byte is not None:
+            families.first_bytes.series(*labels).observe(event.first_byte)
+        if event.fetched is not None:
+            families.fetched.series(labels[0]).inc(event.fetched)
 
     def _transaction_started(self, event: StoreTransactionStartEvent) -> None:
         store = self._store(event)

@@ -58,6 +58,11 @@ def test_error_is_shown_last(lines: EventLines) -> None:
     )
 
 
+@pytest.mark.parametrize(("attempts", "end"), [(3, "ok  3 attempts"), (1, "ok"), (None, "ok"), ("many", "ok")])
+def test_attempts_are_shown_after_retries(lines: EventLines, attempts: object, end: str) -> None:
+    assert ended(lines, outcome="ok", attempts=attempts).endswith(f"  {end}")
+
+
 def test_error_without_message_is_shown_by_type(lines: EventLines) -> None:
     assert ended(lines, outcome="error", error={"type": "OSError"}).endswith("  error  OSError")
 
@@ -67,6 +72,7 @@ def test_error_without_message_is_shown_by_type(lines: EventLines) -> None:
     [
         ("committed", 1, "commit import 2 ms committed 1 operation"),
         ("rolled_back", 0, "rollback import 2 ms rolled_back 0 operations"),
+        ("closed", 3, "close import 2 ms closed 3 operations"),
         ("commit_failed", 2000, "commit import 2 ms commit_failed 2,000 operations"),
         ("rollback_failed", 2, "rollback import 2 ms rollback_failed 2 operations"),
     ],
