@@ -13,7 +13,7 @@ import pytest
 
 from encore_events import EventManager
 from encore_storage.clients.client import Options, SharedOptions
-from encore_storage.clients.swapping import Swapper, options_of, plain_class
+from encore_storage.clients.swapping import OWN, Swapper, options_of, plain_class
 
 
 class Shelf:
@@ -160,3 +160,22 @@ def test_options_are_shared_by_equal_arguments(manager: EventManager) -> None:
     assert shared.of("a", manager, error_text=True) is not options
     assert options.observer("x", "s3") is options.observer("y", "s3")
     assert options.observer("x", "s3").name == "a"
+
+
+def test_class_of_a_swapped_object_makes_plain_objects(swapper: Swapper, options: Options) -> None:
+    target = Shelf("a")
+    swapper.swap(target, options)
+    observed = type(target)
+
+    assert type(observed("b")) is Shelf
+    assert isinstance(observed("b"), observed)
+    assert issubclass(Shelf, observed)
+    assert not isinstance(Slotted("b"), observed)
+
+
+def test_attributes_of_clients_are_not_pickled(swapper: Swapper, options: Options) -> None:
+    target = Shelf("a")
+    swapper.swap(target, options)
+    vars(target)[f"{OWN}operation"] = 1
+
+    assert vars(pickle.loads(pickle.dumps(target))) == vars(copy.copy(target)) == {"name": "a"}
