@@ -111,6 +111,13 @@ def _without_trace(reduced: Any, observed: type, plain: type) -> Any:
         return reduced
     call, arguments, *rest = reduced
     replaced = tuple(plain if argument is observed else argument for argument in arguments)
-    if rest and isinstance(rest[0], dict):
-        rest[0] = {name: value for name, value in rest[0].items() if not str(name).startswith(OWN)}
+    if rest:
+        state = rest[0]
+        rest[0] = tuple(map(_plain_state, state)) if type(state) is tuple else _plain_state(state)
     return (plain if call is observed else call, replaced, *rest)
+
+
+def _plain_state(state: Any) -> Any:
+    if not isinstance(state, dict):
+        return state
+    return {name: value for name, value in state.items() if not str(name).startswith(OWN)}

@@ -26,9 +26,11 @@ class Operation(StoreProgressManager):
 
     Attributes:
         target: the observed object of a client, while one of its methods is running as this operation; else None.
+        work: what a client keeps with the operation.
     """
 
     target: object = None
+    work: Any = None
 
     def __init__(
         self,

@@ -1,0 +1,301 @@
+"""The observed methods of fsspec's file systems, sync and async."""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any
+
+from encore_storage.clients._fsspec_files import Files, Opened
+from encore_storage.clients._fsspec_methods import (
+    METHODS,
+    Work,
+    argument,
+    changes_of,
+    count_arguments,
+    count_file,
+    count_received,
+    count_result,
+    is_ranged,
+    key_of,
+    snapshot,
+)
+from encore_storage.clients._fsspec_stores import Stores, layers_of, stand_in_of
+from encore_storage.clients._fsspec_transactions import emit_change, transaction_of
+from encore_storage.clients.client import Options
+from encore_storage.clients.nesting import inside
+from encore_storage.clients.swapping import options_of
+from encore_storage.events import Direction
+from encore_storage.events import Operation as OperationName
+from encore_storage.observing import ObservedIterator, Operation
+from encore_storage.observing.operation import enclosing_operations
+
+_END = object()
+_WORKS = frozenset({"set", "delete", "copy", "move"})
+
+
+class Calls:
+    """The observed methods of one class of file systems."""
+
+    def __init__(self, cls: type, options: Options, files: Files) -> None:
+        self.stores = Stores(cls, options)
+        self._options = options
+        self._files = files
+        self._is_local = cls.__module__ == "fsspec.implementations.local"
+
+    def method(self, name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the observed method `name` for a plain one."""
+        if name == "open":
+            return self._open(plain)
+        if name == "open_async":
+            return self._open_async(plain)
+        if name == "walk":
+            return self._walk(plain)
+        if name == "_walk":
+            return self._walk_async(plain)
+        return self._async_method(name[1:], plain) if name.startswith("_") else self._method(name, plain)
+
+    def _method(self, name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(plain)
+        def method(self_: Any, *args: Any, **kwargs: Any) -> Any:
+            enclosing = enclosing_operations.get()
+            part = self._part(self_, enclosing) if enclosing else None
+            if part is not None:
+                before = snapshot(name, args, kwargs)
+                result = plain(self_, *args, **kwargs)
+                if part.target is self_:
+                    count_file(part, name, args, kwargs, before)
+                return result
+            operation = self._start(self_, name, args, kwargs)
+            before = snapshot(name, args, kwargs)
+            try:
+                with inside(operation, self_):
+                    result = plain(self_, *args, **kwargs)
+            except BaseException as error:
+                self._fail(self_, operation, name, args, kwargs, before, error)
+                raise
+            self._succeed(self_, operation, name, args, kwargs, before, result)
+            return result
+
+        return method
+
+    def _async_method(self, name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(plain)
+        async def method(self_: Any, *args: Any, **kwargs: Any) -> Any:
+            enclosing = enclosing_operations.get()
+            part = self._part(self_, enclosing) if enclosing else None
+            if part is not None:
+                before = snapshot(name, args, kwargs)
+                result = await plain(self_, *args, **kwargs)
+                if part.target is self_:
+                    count_file(part, name, args, kwargs, before)
+                return result
+            operation = self._start(self_, name, args, kwargs)
+            before = snapshot(name, args, kwargs)
+            try:
+                with inside(operation, self_):
+                    result = await plain(self_, *args, **kwargs)
+            except BaseException as error:
+                self._fail(self_, operation, name, args, kwargs, before, error)
+                raise
+            self._succeed(self_, operation, name, args, kwargs, before, result)
+            return result
+
+        return method
+
+    def _walk(self, plain: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(plain)
+        def walk(self_: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._part(self_, enclosing_operations.get()) is not None:
+                return plain(self_, *args, **kwargs)
+            operation = self._make(self_, "walk", args, kwargs)
+            return ObservedIterator(self._steps(self_, operation, plain(self_, *args, **kwargs)), operation)
+
+        return walk
+
+    def _steps(self, fs: Any, operation: Operation, entries: Any) -> Iterator[Any]:
+        operation.start()
+        entries = iter(entries)
+        try:
+            while True:
+                with inside(operation, fs):
+                    entry = next(entries, _END)
+                if entry is _END:
+                    return
+                _count_entry(operation, entry)
+                yield entry
+        except GeneratorExit:
+            entries.close()
+            raise
+        except BaseException as error:
+            operation.finish_unless_forked(stand_in_of(error, self._options))
+            raise
+
+    def _walk_async(self, plain: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(plain)
+        async def walk(self_: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            entries = plain(self_, *args, **kwargs)
+            if self._part(self_, enclosing_operations.get()) is not None:
+                async for entry in entries:
+                    yield entry
+                return
+            operation = self._start(self_, "walk", args, kwargs)
+            try:
+                while True:
+                    with inside(operation, self_):
+                        entry = await anext(entries, _END)
+                    if entry is _END:
+                        break
+                    _count_entry(operation, entry)
+                    yield entry
+            except GeneratorExit:
+                await entries.aclose()
+                operation.finish_unless_forked()
+                raise
+            except BaseException as error:
+                operation.finish_unless_forked(stand_in_of(error, self._options))
+                raise
+            operation.finish_unless_forked()
+
+        return walk
+
+    def _open(self, plain: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(plain)
+        def open_(self_: Any, path: Any, *args: Any, **kwargs: Any) -> Any:
+            mode = args[0] if args else kwargs.get("mode", "rb")
+            part = self._part(self_, enclosing_operations.get())
+            if part is not None:
+                file = plain(self_, path, *args, **kwargs)
+                if part.target is self_ and isinstance(part.work, Opened) and "b" in mode:  # of a text file
+                    file, part.work = self._files.attach(file, part.work, self._options), None
+                return file
+            operation = self._opening(self_, path, mode)
+            opened = operation.work
+            try:
+                with inside(operation, self_):
+                    file = plain(self_, path, *args, **kwargs)
+            except BaseException as error:
+                operation.work = None
+                opened.finish(error, is_closed=False)
+                raise
+            return self._attach(self_, operation, opened, file)
+
+        return open_
+
+    def _open_async(self, plain: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(plain)
+        async def open_async(self_: Any, path: Any, mode: str = "rb", **kwargs: Any) -> Any:
+            if self._part(self_, enclosing_operations.get()) is not None:
+                return await plain(self_, path, mode, **kwargs)
+            operation = self._opening(self_, path, mode)
+            opened = operation.work
+            try:
+                with inside(operation, self_):
+                    file = await plain(self_, path, mode, **kwargs)
+            except BaseException as error:
+                operation.work = None
+                opened.finish(error, is_closed=False)
+                raise
+            return self._attach(self_, operation, opened, file)
+
+        return open_async
+
+    def _opening(self, fs: Any, path: Any, mode: str) -> Operation:
+        is_read = "r" in mode and "+" not in mode
+        operation = self._operation(fs, "get" if is_read else "set", "read" if is_read else "write", path)
+        observer = self.stores.observer(fs, path)
+        operation.work = Opened(fs, observer, operation, self._options, mode, key_of(path))
+        operation.start()
+        return operation
+
+    def _attach(self, fs: Any, operation: Operation, opened: Opened, file: Any) -> Any:
+        if operation.work is not None:
+            operation.work = None
+            file = self._files.attach(file, opened, self._options)
+        if isinstance(file, io.TextIOWrapper):
+            opened.text = id(file)
+        operation.target = fs  # until the file is closed
+        return file
+
+    def _part(self, fs: Any, enclosing: tuple[Operation, ...]) -> Operation | None:
+        """Return the operation that a call is part of, or None.
+
+        The local file system that another one uses to get and put files is part of that, too, unless that is a layer
+        over it.
+        """
+        for operation in enclosing:
+            target = operation.target
+            if target is fs:
+                return operation
+            if self._is_local and target is not None and options_of(target) is not None:
+                is_layer = any(layer is fs for layer in layers_of(target))
+                return None if is_layer or type(target).__name__ == "GenericFileSystem" else operation
+        return None
+
+    def _start(self, fs: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Operation:
+        operation = self._make(fs, name, args, kwargs)
+        operation.start()
+        return operation
+
+    def _make(self, fs: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Operation:
+        kind, direction, position, names, is_local = METHODS[name]
+        path = args[position] if len(args) > position else argument(args, kwargs, position, names)
+        if len(args) + len(kwargs) > 1 and is_ranged(name, args, kwargs):
+            kind = "get_range"
+        operation = self._operation(fs, kind, direction, path)
+        if is_local or kind in _WORKS:
+            operation.work = Work(kind, self.stores.observer(fs, path))
+        return operation
+
+    def _operation(self, fs: Any, kind: OperationName, direction: Direction | None, path: Any) -> Operation:
+        key = path if path.__class__ is str and "://" not in path else key_of(path)
+        transaction = transaction_of(fs)
+        observed = None if transaction is None else transaction.observed
+        return self.stores.observer(fs, path).make_operation(kind, key, direction, -1, None, None, observed)
+
+    def _succeed(
+        self,
+        fs: Any,
+        operation: Operation,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        before: Any,
+        result: Any,
+    ) -> None:
+        if operation.work is None:
+            count_result(operation, METHODS[name], name, result)
+            operation.finish()
+            return
+        count_file(operation, name, args, kwargs, before)
+        count_arguments(operation, name, args, kwargs)
+        self._end_work(fs, operation, None)
+
+    def _fail(
+        self,
+        fs: Any,
+        operation: Operation,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        before: Any,
+        error: BaseException,
+    ) -> None:
+        stand_in = stand_in_of(error, self._options)
+        if operation.work is None:
+            operation.finish_unless_forked(stand_in)
+        else:
+            count_received(operation, name, args, kwargs, before)
+            self._end_work(fs, operation, stand_in)
+
+    def _end_work(self, fs: Any, operation: Operation, error: BaseException | None) -> None:
+        changes, observer = changes_of(operation), operation.work.observer
+        operation.finish_unless_forked(error)
+        for change in changes:
+            emit_change(fs, observer, change)
+
+
+def _count_entry(operation: Operation, entry: Any) -> None:
+    if isinstance(entry, tuple):
+        operation.items = (operation.items or 0) + sum(map(len, entry[1:3]))
