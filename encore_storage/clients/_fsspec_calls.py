@@ -9,6 +9,7 @@ from typing import Any
 
 from encore_storage.clients._fsspec_files import Files, Opened
 from encore_storage.clients._fsspec_methods import (
+    LEAVES,
     METHODS,
     Work,
     argument,
@@ -22,7 +23,7 @@ from encore_storage.clients._fsspec_methods import (
     snapshot,
 )
 from encore_storage.clients._fsspec_stores import Stores, layers_of, stand_in_of
-from encore_storage.clients._fsspec_transactions import emit_change, transaction_of
+from encore_storage.clients._fsspec_transactions import emit_change, open_transactions, transaction_of
 from encore_storage.clients.client import Options
 from encore_storage.clients.nesting import inside
 from encore_storage.clients.swapping import options_of
@@ -57,24 +58,30 @@ class Calls:
         return self._async_method(name[1:], plain) if name.startswith("_") else self._method(name, plain)
 
     def _method(self, name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
+        position, is_leaf = METHODS[name].position, name in LEAVES
+
         @functools.wraps(plain)
         def method(self_: Any, *args: Any, **kwargs: Any) -> Any:
             enclosing = enclosing_operations.get()
-            part = self._part(self_, enclosing) if enclosing else None
-            if part is not None:
+            if enclosing and (part := self._part(self_, enclosing)) is not None:
+                if not is_leaf:
+                    return plain(self_, *args, **kwargs)
                 before = snapshot(name, args, kwargs)
                 result = plain(self_, *args, **kwargs)
-                if part.target is self_:
-                    count_file(part, name, args, kwargs, before)
+                count_file(part, name, args, kwargs, before)
                 return result
-            operation = self._start(self_, name, args, kwargs)
-            before = snapshot(name, args, kwargs)
+            operation = self._make(self_, name, args[position] if len(args) > position else _END, args, kwargs)
+            operation.start()
+            before = snapshot(name, args, kwargs) if operation.work is not None else None
+            operation.target = self_
+            token = enclosing_operations.set((operation, *enclosing))  # as `inside` does, at half the cost
             try:
-                with inside(operation, self_):
-                    result = plain(self_, *args, **kwargs)
+                result = plain(self_, *args, **kwargs)
             except BaseException as error:
+                enclosing_operations.reset(token)
                 self._fail(self_, operation, name, args, kwargs, before, error)
                 raise
+            enclosing_operations.reset(token)
             self._succeed(self_, operation, name, args, kwargs, before, result)
             return result
 
@@ -83,15 +90,14 @@ class Calls:
     def _async_method(self, name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(plain)
         async def method(self_: Any, *args: Any, **kwargs: Any) -> Any:
-            enclosing = enclosing_operations.get()
-            part = self._part(self_, enclosing) if enclosing else None
+            part = self._part(self_, enclosing_operations.get())
             if part is not None:
                 before = snapshot(name, args, kwargs)
                 result = await plain(self_, *args, **kwargs)
-                if part.target is self_:
-                    count_file(part, name, args, kwargs, before)
+                count_file(part, name, args, kwargs, before)
                 return result
-            operation = self._start(self_, name, args, kwargs)
+            operation = self._make(self_, name, _END, args, kwargs)
+            operation.start()
             before = snapshot(name, args, kwargs)
             try:
                 with inside(operation, self_):
@@ -109,7 +115,7 @@ class Calls:
         def walk(self_: Any, *args: Any, **kwargs: Any) -> Any:
             if self._part(self_, enclosing_operations.get()) is not None:
                 return plain(self_, *args, **kwargs)
-            operation = self._make(self_, "walk", args, kwargs)
+            operation = self._make(self_, "walk", _END, args, kwargs)
             return ObservedIterator(self._steps(self_, operation, plain(self_, *args, **kwargs)), operation)
 
         return walk
@@ -140,7 +146,8 @@ class Calls:
                 async for entry in entries:
                     yield entry
                 return
-            operation = self._start(self_, "walk", args, kwargs)
+            operation = self._make(self_, "walk", _END, args, kwargs)
+            operation.start()
             try:
                 while True:
                     with inside(operation, self_):
@@ -210,6 +217,10 @@ class Calls:
         return operation
 
     def _attach(self, fs: Any, operation: Operation, opened: Opened, file: Any) -> Any:
+        if operation.operation_id is None and opened.reads:  # nobody listens
+            operation.work = None
+            operation.finish()
+            return file
         if operation.work is not None:
             operation.work = None
             file = self._files.attach(file, opened, self._options)
@@ -233,26 +244,24 @@ class Calls:
                 return None if is_layer or type(target).__name__ == "GenericFileSystem" else operation
         return None
 
-    def _start(self, fs: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Operation:
-        operation = self._make(fs, name, args, kwargs)
-        operation.start()
-        return operation
-
-    def _make(self, fs: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Operation:
+    def _make(self, fs: Any, name: str, path: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Operation:
+        """Return the operation of a call; its path is looked up in the arguments unless it is given."""
         kind, direction, position, names, is_local = METHODS[name]
-        path = args[position] if len(args) > position else argument(args, kwargs, position, names)
+        if path is _END:
+            path = argument(args, kwargs, position, names)
         if len(args) + len(kwargs) > 1 and is_ranged(name, args, kwargs):
             kind = "get_range"
         operation = self._operation(fs, kind, direction, path)
         if is_local or kind in _WORKS:
-            operation.work = Work(kind, self.stores.observer(fs, path))
+            operation.work = Work(fs, kind, self.stores.observer(fs, path))
         return operation
 
     def _operation(self, fs: Any, kind: OperationName, direction: Direction | None, path: Any) -> Operation:
         key = path if path.__class__ is str and "://" not in path else key_of(path)
-        transaction = transaction_of(fs)
+        transaction = transaction_of(fs) if open_transactions else None
         observed = None if transaction is None else transaction.observed
-        return self.stores.observer(fs, path).make_operation(kind, key, direction, -1, None, None, observed)
+        observer = self.stores.fixed or self.stores.observer(fs, path)
+        return observer.make_operation(kind, key, direction, -1, None, None, observed)
 
     def _succeed(
         self,
@@ -264,8 +273,12 @@ class Calls:
         before: Any,
         result: Any,
     ) -> None:
+        operation.target = None
         if operation.work is None:
-            count_result(operation, METHODS[name], name, result)
+            if result.__class__ is bytes:
+                operation.count(len(result))
+            else:
+                count_result(operation, METHODS[name], name, result)
             operation.finish()
             return
         count_file(operation, name, args, kwargs, before)
@@ -282,6 +295,7 @@ class Calls:
         before: Any,
         error: BaseException,
     ) -> None:
+        operation.target = None
         stand_in = stand_in_of(error, self._options)
         if operation.work is None:
             operation.finish_unless_forked(stand_in)

@@ -42,14 +42,16 @@ class Work:
     """What an operation that moves or changes single files has done so far.
 
     Attributes:
+        fs: the file system.
         kind: the name of the operation.
         observer: its observer.
         files: the files that are done, with the change of each.
     """
 
-    __slots__ = ("files", "kind", "observer")
+    __slots__ = ("files", "fs", "kind", "observer")
 
-    def __init__(self, kind: OperationName, observer: StoreObserver) -> None:
+    def __init__(self, fs: object, kind: OperationName, observer: StoreObserver) -> None:
+        self.fs = fs
         self.kind = kind
         self.observer = observer
         self.files: dict[tuple[Action | None, str], None] = {}
@@ -78,13 +80,15 @@ METHODS: Mapping[str, Method] = {
 }
 """The observed methods, without `open`; the async ones have a leading underscore."""
 
-_LEAVES: Mapping[str, Leaf] = {
+LEAVES: Mapping[str, Leaf] = {
     "get_file": Leaf(("get",), None, 1, ("lpath", "path2")),
     "pipe_file": Leaf(("set",), "set", 1, ("value",)),
     "put_file": Leaf(("set",), "set", 0, ("lpath", "path1")),
     "cp_file": Leaf(("copy", "move"), "set"),
     "rm_file": Leaf(("delete", "move"), "delete"),
 }
+"""The methods on single files."""
+
 _ACTIONS: Mapping[OperationName, Action] = {"set": "set", "copy": "set", "move": "set", "delete": "delete"}
 _RANGED = frozenset({"cat_file", "read_bytes"})
 
@@ -132,15 +136,18 @@ def count_result(operation: Operation, method: Method, name: str, result: Any) -
 
 def snapshot(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Snapshot:
     """Return the state of the local file before the method `name` writes it; None for other methods."""
-    return _state_of(argument(args, kwargs, *_LEAVES[name][2:])) if name == "get_file" else None
+    return _state_of(argument(args, kwargs, *LEAVES[name][2:])) if name == "get_file" else None
 
 
 def count_file(
     operation: Operation, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], before: Snapshot
 ) -> None:
     """Count a single file that the operation has moved or changed by the method `name`."""
-    leaf, work = _LEAVES.get(name), operation.work
-    if leaf is None or work is None or work.kind not in leaf.operations:
+    leaf, work = LEAVES.get(name), operation.work
+    if leaf is None or not isinstance(work, Work) or work.kind not in leaf.operations:
+        return
+    source = argument(args, kwargs, leaf.position, leaf.names) if leaf.names else None
+    if name != "pipe_file" and isinstance(source, str | os.PathLike) and Path(source).is_dir():
         return
     key = key_of(argument(args, kwargs, *METHODS[name][2:4]))
     if key is None or (leaf.action, key) in work.files:  # the latter: one such method has called another
@@ -149,7 +156,6 @@ def count_file(
     if name == "get_file":
         count_received(operation, name, args, kwargs, before)
     elif leaf.names:
-        source = argument(args, kwargs, leaf.position, leaf.names)
         operation.count(size_of(source) if name == "pipe_file" else local_size(source))
 
 

@@ -54,17 +54,21 @@ def layers_of(fs: object) -> Iterator[object]:
 
 
 class Stores:
-    """The observers of the file systems of one class, by the names of their stores."""
+    """The observers of the file systems of one class, by the names of their stores.
+
+    Attributes:
+        fixed: the only observer; None if there are several.
+    """
 
     def __init__(self, cls: Any, options: Options) -> None:
         self._options = options
         self._protocol = _first(getattr(cls, "protocol", None))
         is_fixed = isinstance(self._protocol, str) and self._protocol not in _BUCKETS | _HOSTS | _URLS
-        self._fixed = options.observer(self._protocol, self._protocol) if is_fixed else None
+        self.fixed = options.observer(self._protocol, self._protocol) if is_fixed else None
 
     def observer(self, fs: object, path: object = None) -> StoreObserver:
         """Return the observer of the store with the path, or of the file system as a whole."""
-        return self._fixed or self._find(fs, path)
+        return self.fixed or self._find(fs, path)
 
     def _find(self, fs: object, path: Any) -> StoreObserver:
         state = state_of(fs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,9 @@ from encore_storage.observing.operation import SilentOperation
 
 _STATE = f"{OWN}transaction"
 
+open_transactions: weakref.WeakSet[Transaction] = weakref.WeakSet()
+"""The transactions in progress of all file systems: most programs have none."""
+
 
 class Transaction:
     """An observed transaction of a file system, and the changes of keys in it.
@@ -31,6 +35,7 @@ class Transaction:
         self.observed = ObservedTransaction(observer)
         self.error: BaseException | None = None
         self._changes: list[tuple[StoreObserver, Change]] = []
+        open_transactions.add(self)
         self.observed.start()
 
     def add(self, observer: StoreObserver, change: Change) -> None:
@@ -54,6 +59,7 @@ class Transaction:
                 observer.changed(action, key, transaction=self.observed)
             else:
                 immediate.append((observer, action, key))
+        open_transactions.discard(self)
         self.observed.end(outcome, self.error, commit_duration=commit_duration)
         for observer, action, key in immediate:
             observer.changed(action, key)

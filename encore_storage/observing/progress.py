@@ -161,7 +161,11 @@ class StoreProgressManager(ProgressManager):
 
     def count(self, more: int) -> None:
         """Count `more` bytes, and emit a step event if one is due."""
-        self(step=self._done + more)
+        if more > 0:
+            self._done += more
+        now = self._now
+        if now() >= self._due:
+            self._call(None, self._done)
 
     def count_to(self, total: int) -> None:
         """Count `total` bytes in all without a step event; a later step or the end reports them."""
