@@ -14,7 +14,7 @@ from encore_events import forks
 from encore_events.errors import ProgressError
 from encore_storage.clients._fsspec_methods import size_of
 from encore_storage.clients._fsspec_stores import stand_in_of, state_of
-from encore_storage.clients._fsspec_transactions import emit_change
+from encore_storage.clients._fsspec_transactions import emit_change, transaction_of
 from encore_storage.clients.client import Options
 from encore_storage.clients.swapping import OWN, Swapper, options_of, plain_class
 from encore_storage.errors import ForkedStoreError
@@ -114,7 +114,9 @@ class Opened:
         operation.target = None
         operation.finish_unless_forked(None if error is None else stand_in_of(error, self._options))
         is_changed = not self.reads and (self._moved or "r" not in self._mode)
-        if is_closed and is_changed and is_committed and self._key is not None:
+        if not (is_closed and is_changed) or self._key is None:
+            return
+        if is_committed or transaction_of(self.fs) is not None:
             emit_change(self.fs, self._observer, ("set", self._key))
 
     def _counting(self, fetch: Callable[..., Any]) -> Callable[..., Any]:

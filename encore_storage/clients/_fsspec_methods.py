@@ -171,7 +171,9 @@ def count_received(
 def count_arguments(operation: Operation, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """Count what the arguments say, for a file system that did not call its methods on single files."""
     work, method = operation.work, METHODS[name]
-    if work.files:
+    if method.operation == "move" and not any(action == "delete" for action, _ in work.files):
+        work.files["delete", key_of(argument(args, kwargs, 0, ("path1",)))] = None
+    if any(action != "delete" or method.operation == "delete" for action, _ in work.files):
         return
     path = argument(args, kwargs, method.position, method.names)
     if method.is_local:
@@ -182,8 +184,6 @@ def count_arguments(operation: Operation, name: str, args: Sequence[Any], kwargs
     action = _ACTIONS.get(method.operation)
     keys = path if isinstance(path, list | tuple | dict | set) else [path]
     work.files |= {(action, key): None for key in map(key_of, keys) if key is not None}
-    if method.operation == "move":
-        work.files["delete", key_of(argument(args, kwargs, 0, ("path1",)))] = None
 
 
 def changes_of(operation: Operation) -> list[Change]:

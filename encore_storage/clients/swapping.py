@@ -72,7 +72,10 @@ class Swapper:
 
 @functools.cache
 def _metaclass_of(metaclass: Any) -> Callable[..., type]:
-    """Return the class of observed classes: they make plain objects, and these are instances of them."""
+    """Return the class of observed classes: they make plain objects, and these are instances of them.
+
+    It has no `__subclasscheck__`: an ABC asks all of its subclasses, and they would ask the ABC.
+    """
 
     class Observed(metaclass):  # type: ignore[misc]  # its base is only known at run time
         def __call__(self, *arguments: Any, **options: Any) -> Any:
@@ -81,9 +84,6 @@ def _metaclass_of(metaclass: Any) -> Callable[..., type]:
 
         def __instancecheck__(self, instance: object) -> bool:
             return isinstance(instance, self.__dict__.get(_PLAIN, ())) or super().__instancecheck__(instance)
-
-        def __subclasscheck__(self, subclass: type) -> bool:
-            return issubclass(subclass, self.__dict__.get(_PLAIN, ())) or super().__subclasscheck__(subclass)
 
     Observed.__name__, Observed.__qualname__ = metaclass.__name__, metaclass.__qualname__
     return Observed
