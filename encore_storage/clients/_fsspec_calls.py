@@ -276,7 +276,7 @@ class Calls:
         operation.target = None
         if operation.work is None:
             if result.__class__ is bytes:
-                operation.count(len(result))
+                operation.count_to(len(result))
             else:
                 count_result(operation, METHODS[name], name, result)
             operation.finish()

@@ -88,9 +88,8 @@ class Opened:
             self.operation.first_byte = time.monotonic() - self._started_at
         moved = self._moved = self._moved + size
         if not self.reads and "buffer" in state_of(file):
-            self.operation(step=min(moved, state_of(file).get("offset") or 0))  # the store has not got the rest yet
-        else:
-            self.operation.count(size)
+            moved = min(moved, state_of(file).get("offset") or 0)  # the store has not got the rest yet
+        self.operation(step=moved)
 
     def count_handle(self, file: Any) -> None:
         """Count what was written to the file's inner handle, which it returns for a `with` block."""

@@ -127,9 +127,9 @@ def count_result(operation: Operation, method: Method, name: str, result: Any) -
         if isinstance(result, list | tuple | dict):
             sizes = [size_of(value) for value in _each(result) if not isinstance(value, BaseException)]
             operation.items = len(sizes)
-            operation.count(sum(sizes))
+            operation.count_to(sum(sizes))
         else:
-            operation.count(size_of(result))
+            operation.count_to(size_of(result))
     elif isinstance(result, list | tuple | dict | set) and (method.operation == "list" or name == "sizes"):
         operation.items = len(result)
 
