@@ -45,29 +45,29 @@ class Calls:
         self._files = files
         self._is_local = cls.__module__ == "fsspec.implementations.local"
 
-    def method(self, name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the observed method `name` for a plain one."""
-        if name == "open":
-            return self._open(plain)
-        if name == "open_async":
-            return self._open_async(plain)
-        if name == "walk":
-            return self._walk(plain)
-        if name == "_walk":
-            return self._walk_async(plain)
-        return self._async_method(name[1:], plain) if name.startswith("_") else self._method(name, plain)
+    def method(self, name: str, owner: Any, attribute: str) -> Callable[..., Any]:
+        """Return the observed method `name` for the plain one that is an attribute of its owner.
 
-    def _method(self, name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
+        The attribute is read at each call, since programs replace methods of classes.
+        """
+        make = {"open": self._open, "open_async": self._open_async, "walk": self._walk, "_walk": self._walk_async}
+        if name in make:
+            return make[name](owner, attribute)
+        if name.startswith("_"):
+            return self._async_method(name[1:], owner, attribute)
+        return self._method(name, owner, attribute)
+
+    def _method(self, name: str, owner: Any, attribute: str) -> Callable[..., Any]:
         position, is_leaf = METHODS[name].position, name in LEAVES
 
-        @functools.wraps(plain)
+        @functools.wraps(getattr(owner, attribute))
         def method(self_: Any, *args: Any, **kwargs: Any) -> Any:
             enclosing = enclosing_operations.get()
             if enclosing and (part := self._part(self_, enclosing)) is not None:
                 if not is_leaf:
-                    return plain(self_, *args, **kwargs)
+                    return getattr(owner, attribute)(self_, *args, **kwargs)
                 before = snapshot(name, args, kwargs)
-                result = plain(self_, *args, **kwargs)
+                result = getattr(owner, attribute)(self_, *args, **kwargs)
                 count_file(part, name, args, kwargs, before)
                 return result
             operation = self._make(self_, name, args[position] if len(args) > position else _END, args, kwargs)
@@ -76,7 +76,7 @@ class Calls:
             operation.target = self_
             token = enclosing_operations.set((operation, *enclosing))  # as `inside` does, at half the cost
             try:
-                result = plain(self_, *args, **kwargs)
+                result = getattr(owner, attribute)(self_, *args, **kwargs)
             except BaseException as error:
                 enclosing_operations.reset(token)
                 self._fail(self_, operation, name, args, kwargs, before, error)
@@ -87,13 +87,13 @@ class Calls:
 
         return method
 
-    def _async_method(self, name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(plain)
+    def _async_method(self, name: str, owner: Any, attribute: str) -> Callable[..., Any]:
+        @functools.wraps(getattr(owner, attribute))
         async def method(self_: Any, *args: Any, **kwargs: Any) -> Any:
             part = self._part(self_, enclosing_operations.get())
             if part is not None:
                 before = snapshot(name, args, kwargs)
-                result = await plain(self_, *args, **kwargs)
+                result = await getattr(owner, attribute)(self_, *args, **kwargs)
                 count_file(part, name, args, kwargs, before)
                 return result
             operation = self._make(self_, name, _END, args, kwargs)
@@ -101,7 +101,7 @@ class Calls:
             before = snapshot(name, args, kwargs)
             try:
                 with inside(operation, self_):
-                    result = await plain(self_, *args, **kwargs)
+                    result = await getattr(owner, attribute)(self_, *args, **kwargs)
             except BaseException as error:
                 self._fail(self_, operation, name, args, kwargs, before, error)
                 raise
@@ -110,13 +110,15 @@ class Calls:
 
         return method
 
-    def _walk(self, plain: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(plain)
+    def _walk(self, owner: Any, attribute: str) -> Callable[..., Any]:
+        @functools.wraps(getattr(owner, attribute))
         def walk(self_: Any, *args: Any, **kwargs: Any) -> Any:
             if self._part(self_, enclosing_operations.get()) is not None:
-                return plain(self_, *args, **kwargs)
+                return getattr(owner, attribute)(self_, *args, **kwargs)
             operation = self._make(self_, "walk", _END, args, kwargs)
-            return ObservedIterator(self._steps(self_, operation, plain(self_, *args, **kwargs)), operation)
+            return ObservedIterator(
+                self._steps(self_, operation, getattr(owner, attribute)(self_, *args, **kwargs)), operation
+            )
 
         return walk
 
@@ -138,10 +140,10 @@ class Calls:
             operation.finish_unless_forked(stand_in_of(error, self._options))
             raise
 
-    def _walk_async(self, plain: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(plain)
+    def _walk_async(self, owner: Any, attribute: str) -> Callable[..., Any]:
+        @functools.wraps(getattr(owner, attribute))
         async def walk(self_: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-            entries = plain(self_, *args, **kwargs)
+            entries = getattr(owner, attribute)(self_, *args, **kwargs)
             if self._part(self_, enclosing_operations.get()) is not None:
                 async for entry in entries:
                     yield entry
@@ -167,13 +169,13 @@ class Calls:
 
         return walk
 
-    def _open(self, plain: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(plain)
+    def _open(self, owner: Any, attribute: str) -> Callable[..., Any]:
+        @functools.wraps(getattr(owner, attribute))
         def open_(self_: Any, path: Any, *args: Any, **kwargs: Any) -> Any:
             mode = args[0] if args else kwargs.get("mode", "rb")
             part = self._part(self_, enclosing_operations.get())
             if part is not None:
-                file = plain(self_, path, *args, **kwargs)
+                file = getattr(owner, attribute)(self_, path, *args, **kwargs)
                 if part.target is self_ and isinstance(part.work, Opened) and "b" in mode:  # of a text file
                     file, part.work = self._files.attach(file, part.work, self._options), None
                 return file
@@ -181,7 +183,7 @@ class Calls:
             opened = operation.work
             try:
                 with inside(operation, self_):
-                    file = plain(self_, path, *args, **kwargs)
+                    file = getattr(owner, attribute)(self_, path, *args, **kwargs)
             except BaseException as error:
                 operation.work = None
                 opened.finish(error, is_closed=False)
@@ -190,16 +192,16 @@ class Calls:
 
         return open_
 
-    def _open_async(self, plain: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(plain)
+    def _open_async(self, owner: Any, attribute: str) -> Callable[..., Any]:
+        @functools.wraps(getattr(owner, attribute))
         async def open_async(self_: Any, path: Any, mode: str = "rb", **kwargs: Any) -> Any:
             if self._part(self_, enclosing_operations.get()) is not None:
-                return await plain(self_, path, mode, **kwargs)
+                return await getattr(owner, attribute)(self_, path, mode, **kwargs)
             operation = self._opening(self_, path, mode)
             opened = operation.work
             try:
                 with inside(operation, self_):
-                    file = await plain(self_, path, mode, **kwargs)
+                    file = await getattr(owner, attribute)(self_, path, mode, **kwargs)
             except BaseException as error:
                 operation.work = None
                 opened.finish(error, is_closed=False)

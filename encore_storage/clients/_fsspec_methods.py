@@ -171,10 +171,13 @@ def count_received(
 def count_arguments(operation: Operation, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """Count what the arguments say, for a file system that did not call its methods on single files."""
     work, method = operation.work, METHODS[name]
+    if not any(action != "delete" or method.operation == "delete" for action, _ in work.files):
+        _count_paths(operation, method, args, kwargs)
     if method.operation == "move" and not any(action == "delete" for action, _ in work.files):
         work.files["delete", key_of(argument(args, kwargs, 0, ("path1",)))] = None
-    if any(action != "delete" or method.operation == "delete" for action, _ in work.files):
-        return
+
+
+def _count_paths(operation: Operation, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     path = argument(args, kwargs, method.position, method.names)
     if method.is_local:
         operation.count(sum(map(local_size, _each(argument(args, kwargs, 1 - method.position, ("lpath",))))))
@@ -183,7 +186,7 @@ def count_arguments(operation: Operation, name: str, args: Sequence[Any], kwargs
         operation.count(sum(map(size_of, _each(value))))
     action = _ACTIONS.get(method.operation)
     keys = path if isinstance(path, list | tuple | dict | set) else [path]
-    work.files |= {(action, key): None for key in map(key_of, keys) if key is not None}
+    operation.work.files |= {(action, key): None for key in map(key_of, keys) if key is not None}
 
 
 def changes_of(operation: Operation) -> list[Change]:

@@ -124,7 +124,9 @@ def wrap_transaction(cls: Any, options: Options) -> Mapping[str, Callable[..., A
             return cls.complete(self, commit)
         deferred, started = _deferred(self), time.monotonic()
         try:
-            with inside(SilentOperation("execute", None), self.fs):  # what it writes was counted as the files were written
+            with inside(
+                SilentOperation("execute", None), self.fs
+            ):  # what it writes was counted as the files were written
                 result = cls.complete(self, commit)
         except BaseException as error:
             del state[_STATE]

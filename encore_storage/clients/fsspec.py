@@ -8,7 +8,7 @@ import inspect
 import logging
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from types import MethodType
+from types import MethodType, SimpleNamespace
 from typing import Any
 
 from encore_storage.clients._fsspec_calls import Calls
@@ -106,12 +106,12 @@ class FsspecClient:
         }
         if cls.__getattribute__ is not object.__getattribute__:
             return names | {"__getattribute__": _getattribute(cls, calls)}
+        is_wrapper = any(base.__name__ == "AsyncFileSystemWrapper" for base in cls.__mro__)
         for name in _names(cls):
-            plain = getattr(cls, name)
-            if cls.async_impl and not name.startswith("_"):  # perhaps replaced by `mirror_sync_methods`
-                names[name] = _Mirrored(name, plain, calls.method(name, plain), calls)
+            if cls.async_impl and (is_wrapper or not name.startswith("_")):
+                names[name] = _Mirrored(name, cls, calls)
             else:
-                names[name] = calls.method(name, plain)
+                names[name] = calls.method(name, cls, name)
         return names
 
 
@@ -127,17 +127,17 @@ class _FileSystemSwapper(Swapper):
 
 
 class _Mirrored:
-    """A sync method that fsspec may have replaced, in the file system itself, by one that calls the async method."""
+    """A method that fsspec may have replaced in the file system itself: by a sync one that calls the async one."""
 
-    def __init__(self, name: str, plain: Callable[..., Any], method: Callable[..., Any], calls: Calls) -> None:
+    def __init__(self, name: str, cls: type, calls: Calls) -> None:
         self._name = name
-        self._plain = plain
-        self._method = method
-        self._mirror = calls.method(name, self._call)
+        self._cls = cls
+        self._method = calls.method(name, cls, name)
+        self._mirror = calls.method(name, self, "_call")
 
     def __get__(self, fs: Any, owner: type) -> Any:
         if fs is None:
-            return self._plain
+            return getattr(self._cls, self._name)
         mirror = state_of(fs).get(self._name)
         if mirror is None:
             return MethodType(self._method, fs)
@@ -166,7 +166,8 @@ def _getattribute(cls: Any, calls: Calls) -> Callable[[Any, str], Any]:
         is_async = inspect.iscoroutinefunction(attribute) or inspect.isasyncgenfunction(attribute)
         if name.startswith("_") and not (is_async or inspect.iscoroutinefunction(getattr(cls, name, None))):
             return attribute
-        method = calls.method(name, lambda _, *args, **kwargs: attribute(*args, **kwargs))
+        plain = SimpleNamespace(call=lambda _, *args, **kwargs: attribute(*args, **kwargs))
+        method = calls.method(name, plain, "call")
         return functools.wraps(attribute)(functools.partial(method, self_))
 
     return getattribute

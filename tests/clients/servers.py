@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
@@ -25,7 +25,7 @@ import pytest
 TIMEOUT = 60.0
 """Seconds that a server may take to be ready."""
 
-S3_KEY, S3_SECRET = "key", "secret"  # noqa: S105 (of the test server)
+S3_KEY, S3_SECRET = "key", "secret"
 
 _direct = build_opener(ProxyHandler({}))
 
@@ -116,7 +116,7 @@ class FileServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def __enter__(self) -> FileServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -125,7 +125,7 @@ class FileServer:
         self._thread.join()
         self._server.server_close()
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
+    def _handler(self) -> type[BaseHTTPRequestHandler]:  # noqa: C901 (a class)
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
