@@ -30,12 +30,9 @@ from encore_storage.events import (
     StoreProgressStartEvent,
 )
 from encore_storage.observing import StoreProgressManager
+from tests.clients.fsspec_support import changes, check, ends, make
 from tests.forking import forked
 from tests.storage.support import settled
-
-
-def make(**options: Any) -> Any:
-    return MemoryFileSystem(skip_instance_cache=True, global_store=False, **options)
 
 
 @pytest.fixture
@@ -54,27 +51,9 @@ def local(manager: EventManager, recorder: EventRecorder) -> Iterator[Any]:
     unobserve(local)
 
 
-def ends(recorder: EventRecorder) -> list[tuple[Any, ...]]:
-    return [(end.operation, end.key, end.outcome, end.bytes, end.items) for end in recorder.of(StoreProgressEndEvent)]
-
-
 def run(call: str, fs: Any) -> Any:
     """Evaluate the call, which is the id of the test as well."""
     return eval(call, {"fs": fs})
-
-
-def changes(recorder: EventRecorder) -> list[tuple[str, str | None]]:
-    return [(change.action, change.key) for change in recorder.of(StoreModificationEvent)]
-
-
-def check(recorder: EventRecorder) -> None:
-    """Check that each operation started and ended once, and that its deltas sum to its bytes."""
-    starts = [event.operation_id for event in recorder.of(StoreProgressStartEvent)]
-    assert sorted(starts) == sorted({end.operation_id for end in recorder.of(StoreProgressEndEvent)})
-    assert len(recorder.of(StoreProgressEndEvent)) == len(starts)
-    for end in recorder.of(StoreProgressEndEvent):
-        own = [event for event in recorder.of(StoreProgressEvent) if event.operation_id == end.operation_id]
-        assert sum(getattr(event, "delta", 0) for event in own) == end.bytes
 
 
 @pytest.mark.parametrize(
