@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
@@ -30,7 +31,7 @@ from encore_storage.clients.swapping import options_of
 from encore_storage.events import Direction
 from encore_storage.events import Operation as OperationName
 from encore_storage.observing import ObservedIterator, Operation
-from encore_storage.observing.operation import enclosing_operations
+from encore_storage.observing.operation import Enclosing, enclosing_operations
 
 _END = object()
 _WORKS = frozenset({"set", "delete", "copy", "move"})
@@ -74,7 +75,7 @@ class Calls:
             operation.start()
             before = snapshot(name, args, kwargs) if operation.work is not None else None
             operation.target = self_
-            token = enclosing_operations.set((operation, *enclosing))  # as `inside` does, at half the cost
+            token = enclosing_operations.set((weakref.ref(operation), *enclosing))  # as `inside` does, at half the cost
             try:
                 result = getattr(owner, attribute)(self_, *args, **kwargs)
             except BaseException as error:
@@ -231,14 +232,15 @@ class Calls:
         operation.target = fs  # until the file is closed
         return file
 
-    def _part(self, fs: Any, enclosing: tuple[Operation, ...]) -> Operation | None:
+    def _part(self, fs: Any, enclosing: Enclosing) -> Operation | None:
         """Return the operation that a call is part of, or None.
 
         The local file system that another one uses to get and put files is part of that, too, unless that is a layer
         over it.
         """
-        for operation in enclosing:
-            target = operation.target
+        for reference in enclosing:
+            operation = reference()
+            target = None if operation is None else operation.target
             if target is fs:
                 return operation
             if self._is_local and target is not None and options_of(target) is not None:

@@ -6,6 +6,7 @@ import functools
 import inspect
 import io
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from types import MethodType
 from typing import Any
@@ -271,7 +272,7 @@ class Files:
         @functools.wraps(plain)
         def method(self_: Any, *args: Any, **kwargs: Any) -> Any:
             opened = self_.__dict__.get(_OPENED)
-            if not opened or opened[0].operation in enclosing_operations.get():
+            if not opened or weakref.ref(opened[0].operation) in enclosing_operations.get():
                 return plain(self_, *args, **kwargs)
             if name == "writelines":
                 args = (_Lines(args[0]), *args[1:])
@@ -316,7 +317,7 @@ class Files:
         @functools.wraps(plain)
         async def method(self_: Any, *args: Any, **kwargs: Any) -> Any:
             opened = self_.__dict__.get(_OPENED)
-            if not opened or opened[0].operation in enclosing_operations.get():
+            if not opened or weakref.ref(opened[0].operation) in enclosing_operations.get():
                 return await plain(self_, *args, **kwargs)
             try:
                 with _within(opened):
@@ -389,7 +390,7 @@ class _within:  # noqa: N801 (used like a function)
         self._opened = opened
 
     def __enter__(self) -> None:
-        operations = tuple(one.operation for one in self._opened)
+        operations = tuple(weakref.ref(one.operation) for one in self._opened)
         self._token = enclosing_operations.set((*operations, *enclosing_operations.get()))
 
     def __exit__(self, *exc_info: object) -> None:

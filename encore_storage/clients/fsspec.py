@@ -136,8 +136,10 @@ class _Mirrored:
         self._mirror = calls.method(name, self, "_call")
 
     def __get__(self, fs: Any, owner: type) -> Any:
-        if fs is None:
-            return getattr(self._cls, self._name)
+        if fs is None:  # a layer takes the method from the class; fsspec asks whether it is the default
+            plain = getattr(self._cls, self._name)
+            default = getattr(_module("spec").AbstractFileSystem, self._name, None)
+            return plain if plain is default else self._method
         mirror = state_of(fs).get(self._name)
         if mirror is None:
             return MethodType(self._method, fs)

@@ -8,16 +8,18 @@ The context of the caller carries the operations, so that tasks, and threads tha
 
 from __future__ import annotations
 
+import weakref
 from contextvars import Token
 from types import TracebackType
 
-from encore_storage.observing.operation import Operation, enclosing_operations
+from encore_storage.observing.operation import Enclosing, Operation, enclosing_operations
 
 
 def operation_on(target: object) -> Operation | None:
     """Return the operation of the target that the caller is inside, or None."""
-    for operation in enclosing_operations.get():
-        if operation.target is target:
+    for reference in enclosing_operations.get():
+        operation = reference()
+        if operation is not None and operation.target is target:
             return operation
     return None
 
@@ -27,7 +29,11 @@ def operation_above() -> Operation | None:
 
     A client that sends requests for other clients emits nothing for them if there is one. It calls `add_retries`.
     """
-    return next((operation for operation in enclosing_operations.get() if operation.target is not None), None)
+    for reference in enclosing_operations.get():
+        operation = reference()
+        if operation is not None and operation.target is not None:
+            return operation
+    return None
 
 
 def add_retries(operation: Operation, retries: int) -> None:
@@ -45,8 +51,8 @@ class inside:  # noqa: N801 (used like a function; a generator would cost three 
         self._operation = operation
 
     def __enter__(self) -> Operation:
-        self._token: Token[tuple[Operation, ...]]
-        self._token = enclosing_operations.set((self._operation, *enclosing_operations.get()))
+        self._token: Token[Enclosing]
+        self._token = enclosing_operations.set((weakref.ref(self._operation), *enclosing_operations.get()))
         return self._operation
 
     def __exit__(

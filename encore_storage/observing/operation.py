@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,8 +20,13 @@ from encore_storage.observing.progress import StoreProgressManager
 if TYPE_CHECKING:
     from encore_storage.observing.observer import StoreObserver
 
-enclosing_operations: ContextVar[tuple[Operation, ...]] = ContextVar("encore_storage_enclosing_operations", default=())
-"""The operations whose `enclosing()` blocks the caller is in, the innermost first."""
+Enclosing = tuple[weakref.ref["Operation"], ...]
+
+enclosing_operations: ContextVar[Enclosing] = ContextVar("encore_storage_enclosing_operations", default=())
+"""The operations whose `enclosing()` blocks the caller is in, the innermost first.
+
+They are held weakly: event loops keep the contexts of connections, and an operation that is collected has to end.
+"""
 
 
 class Operation(StoreProgressManager):
@@ -57,7 +63,7 @@ class Operation(StoreProgressManager):
     def enclosing(self) -> Iterator[Self]:
         """Return a block in which operations of other observers get this one's id as their `parent_id`."""
         outer = enclosing_operations.get()
-        enclosing_operations.set((self, *outer))
+        enclosing_operations.set((weakref.ref(self), *outer))
         try:
             yield self
         finally:
@@ -139,7 +145,8 @@ class SilentOperation(Operation):
 
 def enclosing_operation_id(observer: object) -> str | None:
     """Return the id of the nearest enclosing operation of another observer, or None."""
-    for operation in enclosing_operations.get():
-        if operation.operation_id is not None and operation.observer is not observer:
+    for reference in enclosing_operations.get():
+        operation = reference()
+        if operation is not None and operation.operation_id is not None and operation.observer is not observer:
             return str(operation.operation_id)
     return None

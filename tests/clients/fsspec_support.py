@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
+from fsspec.spec import AbstractBufferedFile
 
 from encore_events.testing import EventRecorder
 from encore_storage.events import (
@@ -13,6 +14,37 @@ from encore_storage.events import (
     StoreProgressEvent,
     StoreProgressStartEvent,
 )
+
+
+class BufferedFileSystem(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """A file system with the buffered files of remote ones: blocks of 4 bytes, uploads in parts."""
+
+    protocol = "buffered"
+    fail_at: str | None = None
+
+    def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **options: Any) -> Any:
+        options.setdefault("cache_type", "readahead")
+        return BufferedFile(self, path, mode, block_size or 4, **options)
+
+
+class BufferedFile(AbstractBufferedFile):  # type: ignore[misc]
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        if self.fs.fail_at == "fetch":
+            raise ConnectionResetError("reset")
+        return bytes(super()._fetch_range(start, end))
+
+    def _initiate_upload(self) -> None:
+        self.parts = b""
+
+    def _upload_chunk(self, final: bool = False) -> None:
+        if self.fs.fail_at == ("final" if final else "part"):
+            raise ConnectionResetError("reset")
+        self.parts += self.buffer.getvalue()
+        if final and self.autocommit:
+            self.commit()
+
+    def commit(self) -> None:
+        MemoryFile(self.fs, self.path, self.parts).commit()
 
 
 def make(**options: Any) -> Any:

@@ -18,47 +18,15 @@ import pytest
 from fsspec.implementations.local import LocalFileOpener, LocalFileSystem
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 from fsspec.implementations.zip import ZipFileSystem
-from fsspec.spec import AbstractBufferedFile
 
 from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage import observe, unobserve
 from encore_storage.events import StoreProgressEndEvent, StoreProgressStartEvent
-from tests.clients.fsspec_support import changes, check, ends, make
+from tests.clients.fsspec_support import BufferedFileSystem, changes, check, ends, make
 from tests.storage.support import settled
 
 TEXT = b"one\ntwo\nthree"
-
-
-class BufferedFileSystem(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
-    """A file system with the buffered files of remote ones: blocks of 4 bytes, uploads in parts."""
-
-    protocol = "buffered"
-    fail_at: str | None = None
-
-    def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **options: Any) -> Any:
-        options.setdefault("cache_type", "readahead")
-        return BufferedFile(self, path, mode, block_size or 4, **options)
-
-
-class BufferedFile(AbstractBufferedFile):  # type: ignore[misc]
-    def _fetch_range(self, start: int, end: int) -> bytes:
-        if self.fs.fail_at == "fetch":
-            raise ConnectionResetError("reset")
-        return bytes(super()._fetch_range(start, end))
-
-    def _initiate_upload(self) -> None:
-        self.parts = b""
-
-    def _upload_chunk(self, final: bool = False) -> None:
-        if self.fs.fail_at == ("final" if final else "part"):
-            raise ConnectionResetError("reset")
-        self.parts += self.buffer.getvalue()
-        if final and self.autocommit:
-            self.commit()
-
-    def commit(self) -> None:
-        MemoryFile(self.fs, self.path, self.parts).commit()
 
 
 @pytest.fixture(params=["memory", "local", "buffered"])
@@ -106,7 +74,7 @@ def test_reading_counts_the_bytes_that_the_caller_gets(
 ) -> None:
     fs, path = place
     with fs.open(path) as file:
-        assert eval(read) == eval(read, {"file": io.BytesIO(TEXT)})
+        assert eval(read, {"file": file}) == eval(read, {"file": io.BytesIO(TEXT)})
         assert recorder.of(StoreProgressEndEvent) == []
 
     assert ends(recorder) == [("get", path, "ok", size, None)]
@@ -464,27 +432,37 @@ def test_threads_with_files_of_their_own_are_counted_exactly(
     assert len(recorder.of(StoreProgressStartEvent)) == len(ends(recorder)) == 1600
 
 
-def test_pandas_and_pyarrow_read_through_an_observed_file_system(
+def test_pandas_reads_and_writes_through_an_observed_file_system(
     tmp_path: Path, manager: EventManager, recorder: EventRecorder
 ) -> None:
     pandas = pytest.importorskip("pandas")
-    parquet = pytest.importorskip("pyarrow.parquet")
-    fs = observe(LocalFileSystem(skip_instance_cache=True), event_manager=manager)
+    path = str(tmp_path / "a.csv")
+    observe(LocalFileSystem(auto_mkdir=True), event_manager=manager)  # pandas writes with it
     observe(LocalFileSystem(), event_manager=manager)
-    table, values = str(tmp_path / "a.parquet"), str(tmp_path / "a.csv")
     try:
-        pandas.DataFrame({"a": [1, 2]}).to_csv(f"file://{values}", index=False)
-        assert pandas.read_csv(f"file://{values}")["a"].sum() == 3
-        pandas.DataFrame({"a": [1, 2]}).to_parquet(table, filesystem=fs)
-        assert parquet.read_table(table, filesystem=fs).num_rows == 2
-        with fs.open(table) as file:
-            assert parquet.ParquetFile(file).read().num_rows == 2
+        pandas.DataFrame({"a": [1, 2]}).to_csv(f"local://{path}", index=False)
+        assert pandas.read_csv(f"local://{path}")["a"].sum() == 3
     finally:
         unobserve(LocalFileSystem())
+        unobserve(LocalFileSystem(auto_mkdir=True))
+
+    assert [end for end in ends(recorder) if end[3]] == [("set", path, "ok", 6, None), ("get", path, "ok", 6, None)]
+    check(recorder)
+
+
+def test_pyarrow_reads_and_writes_through_an_observed_file_system(buffered: Any, recorder: EventRecorder) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table({"a": [1, 2]}), "/a.parquet", filesystem=buffered)
+    assert parquet.read_table("/a.parquet", filesystem=buffered).num_rows == 2
+    with buffered.open("/a.parquet") as file:
+        assert parquet.ParquetFile(file).read().num_rows == 2
+    gc.collect()
     settled()
 
-    done = {(end[0], end[1]): end for end in ends(recorder) if end[3]}
-    assert done["set", values][2:4] == done["get", values][2:4] == ("ok", 6)
-    assert done["set", table][2:4] == ("ok", (tmp_path / "a.parquet").stat().st_size)
-    assert done["get", table][3] > 100
+    done = [end for end in ends(recorder) if end[3]]
+    size = len(buffered.store["/a.parquet"].getvalue())
+    assert done[0] == ("set", "/a.parquet", "ok", size, None)
+    assert {end[0] for end in done[1:]} == {"get"}
+    assert min(end[3] for end in done) > 8
     check(recorder)
