@@ -23,10 +23,13 @@ class Swapper:
 
     Args:
         wrap: returns the observed methods for a plain class.
+        shared: whether objects of one class share an observed class; False for a library that makes a class for each
+            object, so that its classes can be collected.
     """
 
-    def __init__(self, wrap: Wrap) -> None:
+    def __init__(self, wrap: Wrap, *, shared: bool = True) -> None:
         self._wrap = wrap
+        self._shared = shared
 
     def swap(self, target: Any, options: Options) -> None:
         """Observe the target with the options, in place of those that it had.
@@ -43,7 +46,9 @@ class Swapper:
             _set_class(target, plain)
 
     def observed_class(self, cls: type, options: Options) -> type:
-        """Return the observed subclass of a plain class; always the same for the same options."""
+        """Return the observed subclass of a plain class; if classes are shared, the same for the same options."""
+        if not self._shared:
+            return self._make(cls, options)
         known = options.classes.get((self, cls))
         return known or options.classes.setdefault((self, cls), self._make(cls, options))
 
