@@ -10,11 +10,23 @@ from encore_events.progress import ProgressEndEvent, ProgressEvent, ProgressStar
 from encore_storage.metadata import GivenMetadata
 
 Operation = Literal[
-    "get", "get_range", "get_metadata", "exists", "query", "set", "set_metadata", "update_metadata", "delete"
+    "get",
+    "get_range",
+    "get_metadata",
+    "exists",
+    "query",
+    "list",
+    "set",
+    "set_metadata",
+    "update_metadata",
+    "delete",
+    "copy",
+    "move",
+    "execute",
 ]
 Direction = Literal["read", "write"]
 Outcome = Literal["ok", "miss", "error", "cancelled"]
-TransactionOutcome = Literal["committed", "rolled_back", "commit_failed", "rollback_failed"]
+TransactionOutcome = Literal["committed", "rolled_back", "closed", "commit_failed", "rollback_failed"]
 Action = Literal["set", "update", "delete"]
 
 
@@ -77,8 +89,9 @@ class StoreTransactionEndEvent(StoreTransactionEvent):
 
     Attributes:
         notes: as in the start event.
-        state: 'done' if it was committed, else 'failed'.
-        outcome: 'committed', 'rolled_back', 'commit_failed' or 'rollback_failed'.
+        state: 'done' if it was committed or closed, else 'failed'.
+        outcome: 'committed', 'rolled_back', 'closed' (nothing was written and nothing failed), 'commit_failed' or
+            'rollback_failed'.
         duration: seconds since its start, by a monotonic clock.
         commit_duration: seconds that the commit took; None if no commit was tried.
         operations: the number of operations in it.
@@ -185,6 +198,10 @@ class StoreProgressEndEvent(ProgressEndEvent, StoreProgressEvent):
         delta: the number of bytes since the last step event.
         duration: seconds since its start, by a monotonic clock.
         items: the number of keys, rows or values returned or changed; None if not counted.
+        attempts: the number of attempts, 1 if nothing was retried.
+        first_byte: seconds from the start to the first byte; None if not measured.
+        fetched: the number of bytes fetched from the backend, also those that only the client's own cache received;
+            None if not counted apart from `bytes`.
         error: the exception that it raised, or None.
         error_type: the error type, one of `encore_storage.errors.ERROR_TYPES`, or None.
     """
@@ -194,5 +211,8 @@ class StoreProgressEndEvent(ProgressEndEvent, StoreProgressEvent):
     delta: int
     duration: float
     items: int | None = None
+    attempts: int = 1
+    first_byte: float | None = None
+    fetched: int | None = None
     error: BaseException | None = None
     error_type: str | None = None

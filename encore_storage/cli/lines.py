@@ -27,7 +27,7 @@ _STYLES = {
     **dict.fromkeys(("miss", "cancelled"), "yellow"),
     **dict.fromkeys(("error", "rolled_back", "commit_failed", "rollback_failed"), "red"),
 }
-_COMMITS = {"committed", "commit_failed"}
+_ENDINGS = {"committed": "commit", "commit_failed": "commit", "closed": "close"}
 
 Message = Mapping[str, Any]
 
@@ -74,8 +74,7 @@ class EventLines:
             return self._line(data, "begin", _text(data, "notes"), "", type_.rpartition(".")[2])
         count = data.get("operations")
         operations = f"{count:,} operation{'s' * (count != 1)}" if isinstance(count, int) else ""
-        action = "commit" if outcome in _COMMITS else "rollback"
-        return self._line(data, action, _text(data, "notes"), "", outcome, operations)
+        return self._line(data, _ENDINGS.get(outcome, "rollback"), _text(data, "notes"), "", outcome, operations)
 
     def _line(self, data: Message, action: str, key: str, count: str = "", outcome: str = "", more: str = "") -> Text:
         error = _error(data)

@@ -64,8 +64,11 @@ def summary_line(summary: SummarySubscriber, seconds: float) -> str:
     """Return one line with the counts of commits, rollbacks and errors."""
     commits = summary.transactions["committed"]
     rollbacks = summary.transactions["rolled_back"]
-    failed = summary.transactions.total() - commits - rollbacks
+    closed = summary.transactions["closed"]
+    failed = summary.transactions.total() - commits - rollbacks - closed
     line = f"commits: {commits:,}, rollbacks: {rollbacks:,}, errors: {summary.errors:,}, in {format_duration(seconds)}"
+    if closed:
+        line += f"; transactions without writes: {closed:,}"
     if failed:
         line += f"; failed transactions: {failed:,}"
     if summary.listener_errors:

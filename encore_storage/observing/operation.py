@@ -17,12 +17,18 @@ from encore_storage.observing.progress import StoreProgressManager
 if TYPE_CHECKING:
     from encore_storage.observing.observer import StoreObserver
 
-_enclosing: ContextVar[tuple[Operation, ...]] = ContextVar("encore_storage_enclosing_operations", default=())
+enclosing_operations: ContextVar[tuple[Operation, ...]] = ContextVar("encore_storage_enclosing_operations", default=())
 """The operations whose `enclosing()` blocks the caller is in, the innermost first."""
 
 
 class Operation(StoreProgressManager):
-    """One operation of an observer; see `StoreObserver.operation`."""
+    """One operation of an observer; see `StoreObserver.operation`.
+
+    Attributes:
+        target: the observed object of a client, while one of its methods is running as this operation; else None.
+    """
+
+    target: object = None
 
     def __init__(
         self,
@@ -46,12 +52,12 @@ class Operation(StoreProgressManager):
     @contextmanager
     def enclosing(self) -> Iterator[Self]:
         """Return a block in which operations of other observers get this one's id as their `parent_id`."""
-        outer = _enclosing.get()
-        _enclosing.set((self, *outer))
+        outer = enclosing_operations.get()
+        enclosing_operations.set((self, *outer))
         try:
             yield self
         finally:
-            _enclosing.set(outer)
+            enclosing_operations.set(outer)
 
     def _identify(self) -> dict[str, Any]:
         identity = self.kwargs  # setting items takes half the time of a new dict
@@ -125,7 +131,7 @@ class SilentOperation(Operation):
 
 def enclosing_operation_id(observer: object) -> str | None:
     """Return the id of the nearest enclosing operation of another observer, or None."""
-    for operation in _enclosing.get():
-        if operation.observer is not observer:
+    for operation in enclosing_operations.get():
+        if operation.operation_id is not None and operation.observer is not observer:
             return str(operation.operation_id)
     return None

@@ -22,6 +22,7 @@ from encore_storage.events import (
 )
 from encore_storage.observing.finalizing import Finalized, make_finalized
 from encore_storage.observing.interrupts import end_interrupted, retry
+from encore_storage.observing.measures import Measure
 from encore_storage.observing.outcomes import (
     EXIT_STATES,
     OUTCOMES,
@@ -63,7 +64,12 @@ class StoreProgressManager(ProgressManager):
             direction, key, metadata and transaction_id.
 
     Attributes:
-        items: the number of keys, rows or values returned or changed, for the end event; None if not counted.
+        items: the number of keys, rows or values returned or changed; None if not counted. The end event has this and
+            the following attributes, too.
+        attempts: the number of attempts, 1 if nothing was retried.
+        first_byte: seconds from the start to the first byte; None if not measured.
+        fetched: the number of bytes fetched from the backend, also those that only the client's own cache received;
+            None if not counted apart from `bytes`.
     """
 
     StartEventType: ClassVar[type[StoreProgressEvent]] = StoreProgressStartEvent
@@ -76,7 +82,13 @@ class StoreProgressManager(ProgressManager):
     clock: ClassVar[Callable[[], float]] = time.monotonic
     """The clock that measures seconds: a function without arguments."""
 
-    items: int | None = None
+    items = Measure[int | None](None)
+    attempts = Measure[int](1)
+    first_byte = Measure[float | None](None)
+    fetched = Measure[int | None](None)
+    measures: dict[str, Any] | None = None
+    """The attributes above that were set, by name."""
+
     is_over = False
     """True if the operation has ended, or this process will never end it."""
 
@@ -312,8 +324,8 @@ class StoreProgressManager(ProgressManager):
         attributes["duration"] = self._now() - self._started_at
         attributes["error"] = error
         attributes["error_type"] = None if outcome == "ok" else error_type_for(outcome, error)
-        if self.items is not None:
-            attributes["items"] = self.items
+        if self.measures is not None:
+            attributes |= self.measures
         return (self.EndEventType.made_of(attributes),)
 
     def _call(self, message: str | int | None, step: int | None) -> None:

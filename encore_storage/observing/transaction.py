@@ -107,7 +107,8 @@ class ObservedTransaction:
         """Emit that the transaction has ended, and its key changes if it was committed; further calls do nothing.
 
         Args:
-            outcome: 'committed', 'rolled_back', 'commit_failed' or 'rollback_failed'.
+            outcome: 'committed', 'rolled_back', 'closed' (nothing was written and nothing failed), 'commit_failed' or
+                'rollback_failed'.
             error: the exception that made it fail, or None.
             commit_duration: the seconds that the commit took, or None.
 
@@ -165,7 +166,7 @@ class ObservedTransaction:
                 self._end = self._event(
                     StoreTransactionEndEvent,
                     self.transaction_id,
-                    state="done" if outcome == "committed" else "failed",
+                    state="done" if outcome in ("committed", "closed") else "failed",
                     outcome=outcome,
                     duration=time.monotonic() - self._started_at,
                     commit_duration=commit_duration,

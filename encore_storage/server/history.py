@@ -119,11 +119,11 @@ class History:
                 counts.written += count if direction == "write" else 0
 
     def count_transaction(self, time: float, event: StoreTransactionEndEvent) -> None:
-        """Count a commit, or any other outcome as a rollback."""
+        """Count a commit, or a failure as a rollback; a transaction that was closed is neither."""
         with self._lock:
             for counts in self._counts_at(time, event.store):
                 counts.commits += event.outcome == "committed"
-                counts.rollbacks += event.outcome != "committed"
+                counts.rollbacks += event.outcome not in ("committed", "closed")
 
     def totals(self, stores: Collection[str] = ()) -> dict[str, int]:
         """Return all counts since the start, of these stores or (by default) all."""

@@ -39,6 +39,7 @@ _OUTCOME_LEVELS: dict[Outcome, Level] = {"miss": "debug", "cancelled": "warning"
 _TRANSACTION_LEVELS: dict[TransactionOutcome, Level] = {
     "committed": "info",
     "rolled_back": "warning",
+    "closed": "debug",
     "commit_failed": "error",
     "rollback_failed": "error",
 }
@@ -108,6 +109,7 @@ class LogSubscriber(Subscriber):
             "bytes": event.bytes,
             "duration": event.duration,
             "bytes_per_second": event.bytes / event.duration if event.bytes and event.duration else None,
+            **_measures(event),
             "outcome": event.outcome,
             "error_type": event.error_type,
             "error": None,
@@ -239,6 +241,11 @@ def _renderers(format: Format, *, colors: bool) -> list[Any]:  # noqa: A002 (as 
 def _known(**fields: Any) -> dict[str, Any]:
     """Return the fields without those that are None."""
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _measures(event: StoreProgressEndEvent) -> dict[str, Any]:
+    attempts = event.attempts if event.attempts > 1 else None
+    return _known(attempts=attempts, first_byte=event.first_byte, items=event.items, fetched=event.fetched)
 
 
 def _expected(event: StoreProgressStartEvent | StoreProgressStepEvent) -> int | None:

@@ -172,6 +172,13 @@ def test_summary_line_counts_failed_transactions(
     assert summary_line(summary, 1.0) == expected
 
 
+def test_summary_line_counts_closed_transactions_apart(manager: EventManager, summary: SummarySubscriber) -> None:
+    manager.emit(StoreTransactionEndEvent(outcome="closed"))
+
+    expected = "commits: 0, rollbacks: 0, errors: 0, in 1.0 s; transactions without writes: 1"
+    assert summary_line(summary, 1.0) == expected
+
+
 def test_summary_line_counts_listener_errors(manager: EventManager, summary: SummarySubscriber) -> None:
     def fail(event: BaseEvent) -> None:
         raise ZeroDivisionError

@@ -67,6 +67,7 @@ def test_error_without_message_is_shown_by_type(lines: EventLines) -> None:
     [
         ("committed", 1, "commit import 2 ms committed 1 operation"),
         ("rolled_back", 0, "rollback import 2 ms rolled_back 0 operations"),
+        ("closed", 3, "close import 2 ms closed 3 operations"),
         ("commit_failed", 2000, "commit import 2 ms commit_failed 2,000 operations"),
         ("rollback_failed", 2, "rollback import 2 ms rollback_failed 2 operations"),
     ],

@@ -13,7 +13,6 @@ import pytest
 
 from encore_events import EventManager
 from encore_storage.clients.client import Options, SharedOptions
-from encore_storage.clients.nesting import inside, is_inside
 from encore_storage.clients.swapping import Swapper, options_of, plain_class
 
 
@@ -161,13 +160,3 @@ def test_options_are_shared_by_equal_arguments(manager: EventManager) -> None:
     assert shared.of("a", manager, error_text=True) is not options
     assert options.observer("x", "s3") is options.observer("y", "s3")
     assert options.observer("x", "s3").name == "a"
-
-
-def test_nested_calls_know_that_they_are_inside() -> None:
-    target, other = Shelf("a"), Shelf("b")
-    assert not is_inside(target)
-    with inside(target):
-        with inside(other):
-            assert is_inside(target)
-        assert not is_inside(other)
-    assert not is_inside(target)

@@ -92,11 +92,31 @@ def test_operation_is_a_store_progress_manager(observer: StoreObserver, recorder
     assert type(operation) is Operation
 
 
-def test_items_are_in_the_end_event(observer: StoreObserver, recorder: EventRecorder) -> None:
+def test_measures_are_in_the_end_event(observer: StoreObserver, recorder: EventRecorder) -> None:
     with observer.operation("query") as operation:
         operation.items = 3
+        operation.attempts += 1
+        operation.first_byte, operation.fetched = 0.5, 4096
 
-    assert (ended(recorder).items, ended(recorder).key) == (3, None)
+    end = ended(recorder)
+    assert (end.items, end.attempts, end.first_byte, end.fetched, end.key) == (3, 2, 0.5, 4096, None)
+
+
+def test_end_event_without_measures_has_the_defaults(observer: StoreObserver, recorder: EventRecorder) -> None:
+    with observer.operation("query") as operation:
+        assert (operation.items, operation.attempts, operation.first_byte, operation.fetched) == (None, 1, None, None)
+
+    end = ended(recorder)
+    assert (end.items, end.attempts, end.first_byte, end.fetched) == (None, 1, None, None)
+    assert not {"items", "attempts", "first_byte", "fetched"} & vars(end).keys()
+
+
+def test_silent_operation_takes_measures() -> None:
+    with StoreObserver("invoices", event_manager=EventManager()).operation("get", "a") as operation:
+        operation.attempts += 1
+        operation.items = 2
+
+    assert (operation.attempts, operation.items) == (2, 2)
 
 
 def test_async_block_ends_the_operation(observer: StoreObserver, recorder: EventRecorder) -> None:

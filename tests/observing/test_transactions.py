@@ -50,6 +50,17 @@ def test_exception_rolls_back_and_discards_changes(client: Client, recorder: Eve
     assert recorder.of(StoreModificationEvent) == []
 
 
+def test_closed_transaction_is_done_and_discards_changes(observer: StoreObserver, recorder: EventRecorder) -> None:
+    transaction = observer.transaction("reading")
+    transaction.start()
+    observer.changed("set", "b", transaction=transaction)
+    transaction.end("closed")
+
+    end = recorder.one(StoreTransactionEndEvent)
+    assert (end.state, end.outcome, end.error, transaction.outcome) == ("done", "closed", None, "closed")
+    assert recorder.of(StoreModificationEvent) == []
+
+
 def test_several_transactions_are_open_at_once(observer: StoreObserver, recorder: EventRecorder) -> None:
     first, second = observer.transaction("1"), observer.transaction("2")
     first.start()

@@ -36,6 +36,7 @@ def test_columns_have_the_counts_of_each_second(history: History) -> None:
     history.count_transaction(100.0, transaction_end("committed"))
     history.count_transaction(102.0, transaction_end("rolled_back"))
     history.count_transaction(102.0, transaction_end("commit_failed"))
+    history.count_transaction(102.0, transaction_end("closed"))
 
     columns = history.columns(until=103)
 

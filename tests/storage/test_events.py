@@ -59,7 +59,8 @@ ATTRIBUTES: dict[type[BaseEvent], set[str]] = {
     StoreProgressStepEvent: IDENTITY | {"step", "delta"},
     StoreProgressEndEvent: {
         *IDENTITY,
-        *("exit_state", "outcome", "bytes", "delta", "duration", "items", "error", "error_type"),
+        *("exit_state", "outcome", "bytes", "delta", "duration", "error", "error_type"),
+        *("items", "attempts", "first_byte", "fetched"),
     },
     StoreTransactionStartEvent: {"source", "store", "transaction_id", "notes", "timestamp"},
     StoreTransactionEndEvent: {
@@ -99,8 +100,8 @@ def test_modification_event_has_its_action(cls: type[StoreModificationEvent], ac
 
 def test_operation_names_are_a_closed_set() -> None:
     assert get_args(events.Operation) == (
-        *("get", "get_range", "get_metadata", "exists", "query"),
-        *("set", "set_metadata", "update_metadata", "delete"),
+        *("get", "get_range", "get_metadata", "exists", "query", "list"),
+        *("set", "set_metadata", "update_metadata", "delete", "copy", "move", "execute"),
     )
 
 

@@ -51,6 +51,7 @@ EXPECTED = {
     "transactions_total": {
         ("committed",): HALF,
         ("rolled_back",): HALF,
+        ("closed",): 0,
         ("commit_failed",): 0,
         ("rollback_failed",): 0,
     },

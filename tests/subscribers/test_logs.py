@@ -15,6 +15,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 from encore_events import EventManager
 from encore_storage.errors import InvalidMetadataError, KeyNotFoundError
 from encore_storage.events import StoreProgressEvent, StoreTransactionEndEvent
+from encore_storage.observing import StoreObserver
 from encore_storage.stores import DictMemoryStore
 from encore_storage.subscribers import LogSubscriber
 from tests.subscribers.support import BrokenSource, end, start, step
@@ -233,6 +234,30 @@ def test_interrupt_has_no_error_type(logs: LogSubscriber, store: DictMemoryStore
     line = only(lines, "store.transaction.rolled_back")
     assert line["error"] == "KeyboardInterrupt"
     assert "error_type" not in line
+
+
+def test_closed_transaction_is_logged_at_debug(manager: EventManager, logs: LogSubscriber, lines: list[Line]) -> None:
+    transaction = StoreObserver("orders", event_manager=manager).transaction()
+    transaction.start()
+    transaction.end("closed")
+
+    line = only(lines, "store.transaction.closed")
+    assert (line["level"], line["outcome"], "error" in line) == ("debug", "closed", False)
+
+
+def test_measures_are_logged_where_they_are_known(
+    manager: EventManager, logs: LogSubscriber, lines: list[Line]
+) -> None:
+    observer = StoreObserver("s3:invoices", event_manager=manager)
+    with observer.operation("get", "a") as operation:
+        operation.attempts, operation.items, operation.first_byte, operation.fetched = 3, 0, 0.5, 4096
+    line = only(lines, "store.operation.ended")
+    assert (line["attempts"], line["items"], line["first_byte"], line["fetched"]) == (3, 0, 0.5, 4096)
+
+    lines.clear()
+    with observer.operation("get", "a"):
+        pass
+    assert not {"attempts", "items", "first_byte", "fetched"} & only(lines, "store.operation.ended").keys()
 
 
 @pytest.mark.parametrize("outcome", ["commit_failed", "rollback_failed"])

@@ -46,6 +46,7 @@ EXPECTED = [
     ("value_size_bytes_sum", {"direction": "read"}, 100),
     ("transactions_total", {"outcome": "committed"}, 1),
     ("transactions_total", {"outcome": "rolled_back"}, 1),
+    ("transactions_total", {"outcome": "closed"}, 0),
     ("transactions_total", {"outcome": "commit_failed"}, 0),
     ("transactions_total", {"outcome": "rollback_failed"}, 0),
     ("transaction_duration_seconds_count", {"outcome": "rolled_back"}, 1),

@@ -13,6 +13,7 @@ const OUTCOMES = {
   cancelled: ["◌", "cancelled"],
   committed: ["✓", "committed"],
   rolled_back: ["↺", "rolled back"],
+  closed: ["✓", "closed"],
   commit_failed: ["✕", "commit failed"],
   rollback_failed: ["✕", "rollback failed"],
 };
