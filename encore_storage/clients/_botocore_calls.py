@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple
+from contextvars import ContextVar
+from typing import Any, NamedTuple
 
-from encore_storage.clients._botocore_errors import error_of
+from encore_storage.clients._botocore_errors import error_of, retries_of
 from encore_storage.clients._botocore_streams import observe_body
 from encore_storage.clients.client import Options
-from encore_storage.events import Action, Direction, TransactionOutcome
-from encore_storage.observing import ObservedTransaction
+from encore_storage.clients.nesting import add_retries, operation_above
+from encore_storage.events import Action, Direction
+from encore_storage.observing import ObservedTransaction, Operation, StoreObserver
+
+logger = logging.getLogger("encore_storage")
 
 Parameters = Mapping[str, Any]
 
@@ -22,74 +27,16 @@ class Kind(NamedTuple):
     Attributes:
         operation: the name of the operation.
         direction: 'read', 'write', or None where no bytes move.
+        has_body: whether the response or, in the direction 'write', the request has a body.
         change: how it changes its key, or None.
         items: returns the number of items from the parameters and the response.
-        body: the name of the body in the response, or of the value in the parameters.
     """
 
     operation: str
     direction: Direction | None = None
+    has_body: bool = False
     change: Action | None = None
     items: Callable[[Parameters, Mapping[str, Any]], int] | None = None
-    body: str | None = None
-
-    @property
-    def reads(self) -> bool:
-        """True if it reads a value or its metadata, so that a missing key is a miss."""
-        return self.operation in {"get", "get_range", "get_metadata"}
-
-
-_EXECUTE = Kind("execute")
-
-
-class ApiCall:
-    """One API call as an operation, from the construction to `succeed` or `fail`.
-
-    This class serves the services without a table of operations.
-    """
-
-    kinds: ClassVar[Mapping[str, Kind]] = {}
-    _transaction: ObservedTransaction | None = None
-
-    def __init__(self, service: str, name: str, parameters: Parameters, options: Options) -> None:
-        self._service = service
-        self._parameters = parameters
-        self._options = options
-        kind = self._kind = self.kinds.get(name, _EXECUTE)
-        self.observer = options.observer(self._store(), service)
-        self.key = self._key()
-        self._start(name, kind.operation)
-
-    def succeed(self, response: Any) -> None:
-        """End the operation with the response, or leave the end to its body."""
-        if isinstance(response, Mapping):
-            self._take(response)
-        else:
-            self.operation.finish()
-
-    def fail(self, error: BaseException) -> None:
-        """End the operation with an error of the client."""
-        self.operation.finish(error_of(error, self._options, reads=self._kind.reads))
-
-    def _start(self, name: str, operation: str) -> None:
-        key = self.key
-        message = None if operation != "execute" else name if key is None else f"{name} {key}"
-        self._started_at = time.monotonic()
-        self.operation = self.observer.make_operation(
-            operation, key, self._kind.direction, -1, message, None, self._transaction
-        )
-        self.operation.start()
-
-    def _store(self) -> str:
-        return self._service
-
-    def _key(self) -> str | None:
-        return None
-
-    def _take(self, response: Mapping[str, Any]) -> None:
-        if self._kind.items is not None:
-            self.operation.items = self._kind.items(self._parameters, response)
-        self.operation.finish()
 
 
 def _listed(_: Parameters, response: Mapping[str, Any]) -> int:
@@ -102,65 +49,11 @@ def _deleted(parameters: Parameters, response: Mapping[str, Any]) -> list[str]:
     return [one["Key"] for one in parameters["Delete"]["Objects"] if one["Key"] not in failed]
 
 
-class S3Call(ApiCall):
-    """One call of S3."""
-
-    kinds: ClassVar[Mapping[str, Kind]] = {
-        "CompleteMultipartUpload": Kind("execute", change="set"),
-        "CopyObject": Kind("copy", change="set"),
-        "DeleteObject": Kind("delete", change="delete"),
-        "DeleteObjects": Kind("delete", items=lambda *of: len(_deleted(*of))),
-        "GetObject": Kind("get", "read", body="Body"),
-        "GetObjectAttributes": Kind("get_metadata"),
-        "GetObjectTorrent": Kind("get", "read", body="Body"),
-        "HeadObject": Kind("get_metadata"),
-        "ListBuckets": Kind("list", items=_listed),
-        "ListObjectVersions": Kind("list", items=_listed),
-        "ListObjects": Kind("list", items=_listed),
-        "ListObjectsV2": Kind("list", items=_listed),
-        "PutObject": Kind("set", "write", change="set", body="Body"),
-        "SelectObjectContent": Kind("get", "read", body="Payload"),
-        "UploadPart": Kind("set", "write", body="Body"),
-        "UploadPartCopy": Kind("copy"),
-    }
-    _position = 0
-
-    def _start(self, name: str, operation: str) -> None:
-        if self._kind.direction == "write":
-            self._position = position_of(self._parameters.get("Body"))
-        elif operation == "get" and not self._parameters.keys().isdisjoint(("Range", "PartNumber")):
-            operation = "get_range"
-        super()._start(name, operation)
-
-    def _store(self) -> str:
-        bucket = self._parameters.get("Bucket")
-        return f"s3:{short_name(bucket)}" if bucket else "s3"
-
-    def _key(self) -> str | None:
-        key = self._parameters.get("Key")
-        return f"{short_name(self._parameters.get('Bucket'))}/{key}" if key else None
-
-    def _take(self, response: Mapping[str, Any]) -> None:
-        kind, operation = self._kind, self.operation
-        if kind.direction == "read":
-            operation.first_byte = time.monotonic() - self._started_at
-            if observe_body(response.get(kind.body or ""), operation, self._options):
-                return
-        elif kind.direction == "write":
-            operation.count_to(size_of(self._parameters, self._position))
-        super()._take(response)
-        if kind.change is not None and self.key is not None and "VersionId" not in self._parameters:
-            self.observer.changed(kind.change, self.key)
-        elif kind.items is not None and kind.operation == "delete":
-            for key in _deleted(self._parameters, response):
-                self.observer.changed("delete", f"{short_name(self._parameters['Bucket'])}/{key}")
-
-
 def _found(_: Parameters, response: Mapping[str, Any]) -> int:
-    if "Responses" not in response:
+    responses = response.get("Responses")
+    if responses is None:
         return int("Item" in response)
-    responses = response["Responses"]
-    if isinstance(responses, Mapping):  # of BatchGetItem
+    if isinstance(responses, Mapping):  # of BatchGetItem: lists by table
         return sum(map(len, responses.values()))
     return sum("Item" in one for one in responses)
 
@@ -170,69 +63,241 @@ def _written(parameters: Parameters, response: Mapping[str, Any]) -> int:
     return sum(map(len, requested.values())) - sum(map(len, left.values()))
 
 
-class DynamoDbCall(ApiCall):
-    """One call of DynamoDB; TransactWriteItems is a transaction with one operation."""
+def _counted(_: Parameters, response: Mapping[str, Any]) -> int:
+    count: int = response.get("Count", 0)
+    return count
 
-    kinds: ClassVar[Mapping[str, Kind]] = {
-        "BatchGetItem": Kind("get", "read", items=_found),
-        "BatchWriteItem": Kind("set", "write", items=_written),
-        "DeleteItem": Kind("delete"),
-        "GetItem": Kind("get", "read", items=_found),
-        "PutItem": Kind("set", "write"),
-        "Query": Kind("query", items=lambda _, response: response.get("Count", 0)),
-        "Scan": Kind("query", items=lambda _, response: response.get("Count", 0)),
-        "TransactGetItems": Kind("get", "read", items=_found),
-        "TransactWriteItems": Kind("set", "write", items=lambda parameters, _: len(parameters["TransactItems"])),
-        "UpdateItem": Kind("set", "write"),
-    }
+
+_EXECUTE = Kind("execute")
+_DELETE_OBJECTS = Kind("delete", items=lambda *both: len(_deleted(*both)))
+_GET_OBJECT = Kind("get", "read", has_body=True)
+_GET_RANGE = Kind("get_range", "read", has_body=True)
+_TRANSACT = Kind("set", "write", items=lambda parameters, _: len(parameters["TransactItems"]))
+
+_S3: Mapping[str, Kind] = {
+    "CompleteMultipartUpload": Kind("execute", change="set"),
+    "CopyObject": Kind("copy", change="set"),
+    "DeleteObject": Kind("delete", change="delete"),
+    "DeleteObjects": _DELETE_OBJECTS,
+    "GetObject": _GET_OBJECT,
+    "GetObjectAttributes": Kind("get_metadata"),
+    "GetObjectTorrent": Kind("get", "read", has_body=True),
+    "HeadObject": Kind("get_metadata"),
+    "ListBuckets": Kind("list", items=_listed),
+    "ListObjectVersions": Kind("list", items=_listed),
+    "ListObjects": Kind("list", items=_listed),
+    "ListObjectsV2": Kind("list", items=_listed),
+    "PutObject": Kind("set", "write", has_body=True, change="set"),
+    "SelectObjectContent": Kind("get", "read", has_body=True),
+    "UploadPart": Kind("set", "write", has_body=True),
+    "UploadPartCopy": Kind("copy"),
+}
+
+_DYNAMODB: Mapping[str, Kind] = {
+    "BatchGetItem": Kind("get", "read", items=_found),
+    "BatchWriteItem": Kind("set", "write", items=_written),
+    "DeleteItem": Kind("delete"),
+    "GetItem": Kind("get", "read", items=_found),
+    "PutItem": Kind("set", "write"),
+    "Query": Kind("query", items=_counted),
+    "Scan": Kind("query", items=_counted),
+    "TransactGetItems": Kind("get", "read", items=_found),
+    "TransactWriteItems": _TRANSACT,
+    "UpdateItem": Kind("set", "write"),
+}
+
+_KINDS: Mapping[str, Mapping[str, Kind]] = {"dynamodb": _DYNAMODB, "s3": _S3}
+
+_NONE: Parameters = {}
+
+
+class Calls:
+    """The calls of one client."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self._service = ""
+        self._kinds: Mapping[str, Kind] = {}
+        self._stores: dict[str, tuple[StoreObserver, str]] = {}
+
+    def begin(self, client: Any, name: str, parameters: Parameters) -> ApiCall | PartOfCall:
+        """Return a call that begins now.
+
+        A call that another one makes, to get credentials or to find the region of a bucket, is part of it, and a call
+        for an operation of another client is part of that.
+        """
+        running = _running.get()
+        above = operation_above() if running is None or running.operation is None else running.operation
+        if above is not None:
+            return PartOfCall(above)
+        try:
+            if not self._service:
+                self._service = client.meta.service_model.service_name
+                self._kinds = _KINDS.get(self._service, {})
+            kind = self._kinds.get(name, _EXECUTE)
+            if kind is _GET_OBJECT and ("Range" in parameters or "PartNumber" in parameters):
+                kind = _GET_RANGE
+            return ApiCall(self, name, kind, parameters, running)
+        except Exception:
+            logger.exception("could not observe a call of %s", name)
+            return PartOfCall(None)
+
+    def store_of(self, parameters: Parameters) -> tuple[StoreObserver, str | None]:
+        """Return the observer of the store, and the key."""
+        service, key = self._service, None
+        container = ""
+        if service == "s3":
+            container, key = parameters.get("Bucket", ""), parameters.get("Key")
+        elif service == "dynamodb":
+            container = _table_of(parameters)
+        known = self._stores.get(container)
+        if known is None:
+            name = short_name(container)
+            observer = self.options.observer(f"{service}:{name}" if name else service, service)
+            known = self._stores[container] = (observer, name)
+        return known[0], None if key is None else f"{known[1]}/{key}"
+
+
+class ApiCall:
+    """One API call as an operation, from the construction to `succeed` or `fail`.
+
+    Attributes:
+        operation: the operation while the call is running, then None: a task of the HTTP client may have copied the
+            context, which refers to the call.
+    """
+
+    __slots__ = (
+        "_before",
+        "_key",
+        "_kind",
+        "_observer",
+        "_options",
+        "_parameters",
+        "_position",
+        "_started_at",
+        "_transaction",
+        "operation",
+    )
+
+    def __init__(self, calls: Calls, name: str, kind: Kind, parameters: Parameters, before: ApiCall | None) -> None:
+        self._options = calls.options
+        self._kind = kind
+        self._parameters = parameters
+        self._before = before
+        self._transaction: ObservedTransaction | None = None
+        observer, key = self._observer, self._key = calls.store_of(parameters)
+        message = None
+        if kind.operation == "execute":
+            message = name if key is None else f"{name} {key}"
+        elif kind is _TRANSACT:
+            self._transaction = observer.transaction()
+            self._transaction.start()
+        elif kind.has_body and kind.direction == "write":
+            self._position = position_of(parameters.get("Body"))
+        operation = observer.make_operation(kind.operation, key, kind.direction, -1, message, None, self._transaction)
+        self._started_at = time.monotonic()
+        operation.start()
+        self.operation: Operation | None = operation
+        _running.set(self)
+
+    def succeed(self, response: Any) -> None:
+        """End the operation with the response, or leave the end to its body."""
+        operation = self._leave()
+        kind, parameters = self._kind, self._parameters
+        self._parameters = _NONE
+        try:
+            if not isinstance(response, dict):  # of a test of the program
+                response = _NONE
+            if retries := retries_of(response):
+                operation.attempts += retries
+            if kind.has_body and self._moves_body(operation, parameters, response):
+                return
+            if kind.items is not None:
+                operation.items = kind.items(parameters, response)
+            if kind.items is _found and not (operation.items or response.get("UnprocessedKeys")):
+                operation.end(exit_state="warning")
+            else:
+                operation.finish()
+            if self._transaction is not None:
+                self._transaction.end("committed")
+            for key in self._changed(parameters, response):
+                self._observer.changed(kind.change or "delete", key)
+        except Exception:
+            logger.exception("could not observe the response of %r", operation)
 
     def fail(self, error: BaseException) -> None:
-        """End the operation and its transaction; without an answer, it is unknown if that was committed."""
-        super().fail(error)
-        if self._transaction is not None:
-            outcome: TransactionOutcome = "rolled_back" if hasattr(error, "response") else "commit_failed"
-            self._transaction.end(outcome, error_of(error, self._options, reads=False))
-
-    def _start(self, name: str, operation: str) -> None:
-        if name == "TransactWriteItems":
-            self._transaction = self.observer.transaction()
-            self._transaction.start()
-        super()._start(name, operation)
-
-    def _store(self) -> str:
+        """End the operation with an error of the client."""
+        operation = self._leave()
+        self._parameters = _NONE
+        kind = self._kind
         try:
-            tables = set(_tables(self._parameters))
-        except (AttributeError, TypeError):  # botocore refuses such parameters
-            tables = set()
-        return f"dynamodb:{short_name(tables.pop())}" if len(tables) == 1 else "dynamodb"
+            operation.attempts += retries_of(error)
+            reads = kind.direction == "read" or kind.operation == "get_metadata"
+            carried = error_of(error, self._options, reads=reads)
+            operation.finish(carried)
+            if self._transaction is not None:  # without an answer, it is unknown whether it was committed
+                self._transaction.end("rolled_back" if hasattr(error, "response") else "commit_failed", carried)
+        except Exception:
+            logger.exception("could not observe the error of %r", operation)
 
-    def _take(self, response: Mapping[str, Any]) -> None:
-        is_get = self._kind.operation == "get"
-        if is_get and not _found(self._parameters, response) and not response.get("UnprocessedKeys"):
-            self.operation.items = 0
-            self.operation.end(exit_state="warning")
-        else:
-            super()._take(response)
-        if self._transaction is not None:
-            self._transaction.end("committed")
+    def _moves_body(self, operation: Operation, parameters: Parameters, response: Mapping[str, Any]) -> bool:
+        """Count the body of the request, or return True to have the operation end with that of the response."""
+        if self._kind.direction == "write":
+            operation.count_to(size_of(parameters, self._position))
+            return False
+        operation.first_byte = time.monotonic() - self._started_at
+        body = response["Body"] if "Body" in response else response.get("Payload")
+        return observe_body(body, operation, self._options)
+
+    def _leave(self) -> Any:
+        operation, self.operation = self.operation, None
+        _running.set(self._before)
+        self._before = None
+        return operation
+
+    def _changed(self, parameters: Parameters, response: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the keys that the call has changed."""
+        if self._kind is _DELETE_OBJECTS:
+            bucket = short_name(parameters["Bucket"])
+            yield from (f"{bucket}/{key}" for key in _deleted(parameters, response))
+        elif self._kind.change is not None and self._key is not None and "VersionId" not in parameters:
+            yield self._key
 
 
-def _tables(parameters: Parameters) -> Iterator[Any]:
-    """Yield the tables that a call of DynamoDB names."""
-    if "TableName" in parameters:
-        yield parameters["TableName"]
-    yield from parameters.get("RequestItems", ())
-    for item in parameters.get("TransactItems", ()):
-        for action in item.values():
-            yield action.get("TableName")
+class PartOfCall:
+    """A call that is part of an operation above it, or of none if it could not be observed."""
+
+    def __init__(self, operation: Operation | None) -> None:
+        self._operation = operation
+
+    def succeed(self, response: Any) -> None:
+        """Count the retries of a response or error."""
+        if self._operation is not None:
+            add_retries(self._operation, retries_of(response))
+
+    fail = succeed
 
 
-def api_call(service: str, name: str, parameters: Parameters, options: Options) -> ApiCall:
-    """Return an API call as an operation that has started."""
-    return _CLASSES.get(service, ApiCall)(service, name, parameters, options)
+_running: ContextVar[ApiCall | None] = ContextVar("encore_storage_running_call", default=None)
 
 
-_CLASSES: Mapping[str, type[ApiCall]] = {"dynamodb": DynamoDbCall, "s3": S3Call}
+def add_retries_above(retries: int) -> None:
+    """Add retries of a request to the operation that the caller is inside."""
+    running = _running.get()
+    above = operation_above() if running is None or running.operation is None else running.operation
+    if retries and above is not None:
+        add_retries(above, retries)
+
+
+def _table_of(parameters: Parameters) -> str:
+    """Return the table that a call of DynamoDB names, or "" for none or several."""
+    try:
+        names = {parameters["TableName"]} if "TableName" in parameters else set(parameters.get("RequestItems", ()))
+        for item in parameters.get("TransactItems", ()):
+            names |= {action.get("TableName") for action in item.values()}
+    except (AttributeError, TypeError):  # botocore refuses such parameters
+        return ""
+    return str(names.pop()) if len(names) == 1 else ""
 
 
 def short_name(name: object) -> str:

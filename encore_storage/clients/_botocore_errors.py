@@ -100,7 +100,8 @@ def retries_of(response: object) -> int:
     """Return how often the request was retried that has this response, or raised this error."""
     if isinstance(response, BaseException):
         response = _response_of(response)
-    retries: int = _metadata_of(response).get("RetryAttempts", 0) if isinstance(response, dict) else 0
+    metadata = response.get("ResponseMetadata") if isinstance(response, dict) else None
+    retries: int = metadata.get("RetryAttempts", 0) if metadata else 0
     return retries
 
 

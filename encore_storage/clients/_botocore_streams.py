@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import Any
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from typing import Any, cast
 
 from encore_events import forks
 from encore_storage.clients._botocore_errors import error_of
 from encore_storage.clients.client import Options
-from encore_storage.clients.swapping import Swapper, options_of
+from encore_storage.clients.swapping import Swapper, set_class
 from encore_storage.errors import StoreConnectionError
 from encore_storage.observing import Operation
+
+logger = logging.getLogger("encore_storage")
 
 _READING = "_encore_reading"
 
@@ -20,7 +23,7 @@ _READING = "_encore_reading"
 class _Reading:
     """The reading of one body; it refers to the operation, and the body to it, so that they are collected together."""
 
-    __slots__ = ("_done", "_expected", "_operation", "_options")
+    __slots__ = ("_done", "_expected", "_operation", "_options", "_plain_class")
 
     def __init__(self, operation: Operation, options: Options, expected: int | None) -> None:
         self._operation = operation
@@ -28,28 +31,52 @@ class _Reading:
         self._expected = expected
         self._done = 0
 
-    def count(self, body: Any, size: int, *, is_end: bool = False) -> None:
+    def observe(self, stream: Any) -> None:
+        """Observe a body, or the raw stream of one."""
+        plain = self._plain_class = type(stream)
+        stream.__dict__[_READING] = self
+        stream.__class__ = _observed_classes.get(plain) or _observed_class(plain)
+
+    def leave(self, stream: Any) -> None:
+        """Give the stream its plain class again."""
+        del stream.__dict__[_READING]
+        set_class(stream, self._plain_class)
+
+    def count(self, stream: Any, size: int, *, is_end: bool = False) -> None:
         """Count bytes that were read. The last one ends the operation, since a reader may stop there."""
-        operation = self._operation
+        operation, expected = self._operation, self._expected
         if operation.is_over or operation.process is not forks.current:
             return
-        if size:
-            self._done += size
-            operation(step=self._done)
-        is_complete = self._done == self._expected
-        if is_end and not (is_complete or self._expected is None):
-            self.end(body, StoreConnectionError(f"the body ended after {self._done} of {self._expected} bytes"))
-        elif is_end:
-            self.end(body)
-        elif is_complete:
-            self.end(body, _checksum_error(body))
+        done = self._done = self._done + size
+        try:
+            if not is_end and done != expected:
+                operation(step=done)
+                return
+            operation.count_to(done)  # the end reports it
+            if is_end and done == expected:
+                self.leave(stream)
+                operation.finish()
+                return
+        except Exception:
+            logger.exception("could not observe the reading of %r", stream)
+        error: Exception | None = None
+        if not is_end:
+            error = _checksum_error(stream)
+        elif expected is not None:
+            error = StoreConnectionError(f"the body ended after {done} of {expected} bytes")
+        self.end(stream, error)
 
-    def end(self, body: Any, error: BaseException | None = None) -> None:
+    def end(self, stream: Any, error: BaseException | None = None) -> None:
         """End the operation with the bytes that were read, or with an error."""
-        _restore(body)
-        if error is not None and not isinstance(error, StoreConnectionError):
-            error = error_of(error, self._options, reads=True)
-        self._operation.finish_unless_forked(error)
+        if self._operation.is_over:
+            return
+        try:
+            self.leave(stream)
+            if error is not None and not isinstance(error, StoreConnectionError):
+                error = error_of(error, self._options, reads=True)
+            self._operation.finish_unless_forked(error)
+        except Exception:
+            logger.exception("could not observe the end of %r", stream)
 
 
 def observe_body(body: Any, operation: Operation, options: Options) -> bool:
@@ -57,23 +84,14 @@ def observe_body(body: Any, operation: Operation, options: Options) -> bool:
     if operation.operation_id is None or not hasattr(body, "_raw_stream"):
         return False
     length = getattr(body, "_content_length", None)
-    reading = _Reading(operation, options, None if length is None else int(length))
-    _observe(body, reading, options)
-    reading.count(body, 0)  # an empty body need not be read
+    expected = None
+    if length is not None:
+        expected = operation.steps = int(length)
+    reading = _Reading(operation, options, expected)
+    reading.observe(body)
+    if expected == 0:
+        reading.count(body, 0)  # an empty body need not be read
     return True
-
-
-def _observe(stream: Any, reading: _Reading, options: Options) -> None:
-    vars(stream)[_READING] = reading
-    _streams.swap(stream, options)
-
-
-def _restore(body: Any) -> None:
-    """Give the body and its raw stream their plain classes."""
-    for stream in (body, getattr(body, "_raw_stream", None)):
-        if options_of(stream) is not None:
-            _streams.restore(stream)
-            vars(stream).pop(_READING, None)
 
 
 def _checksum_error(body: Any) -> Exception | None:
@@ -85,92 +103,113 @@ def _checksum_error(body: Any) -> Exception | None:
     return None
 
 
-def _wrap(cls: Any, options: Options) -> Mapping[str, Any]:
-    """Return the observed methods of a body, an event stream, or the raw stream of a body."""
+def _observed_class(cls: Any) -> type:
+    """Make the class of the observed streams of a class: bodies, event streams, or raw streams of urllib3."""
     if hasattr(cls, "get_initial_response"):
         iterate = {"__anext__": _async_events(cls)} if hasattr(cls, "__anext__") else {"__iter__": _events(cls)}
-        return {**iterate, "close": _observed(cls, "close")}
-    if not hasattr(cls, "_verify_content_length"):
-        return {name: _observed(cls, name) for name in ("read", "read1", "read_chunked", "close") if hasattr(cls, name)}
-    names = {name: _observed(cls, name) for name in ("read", "readinto", "close", "aclose") if hasattr(cls, name)}
-    if inspect.iscoroutinefunction(cls.read):
-        return names
-
-    # These leave the reading to the raw stream of urllib3.
-    def enter(self: Any) -> Any:
-        _observe_raw(self, options)
-        return cls.__enter__(self)
-
-    def readlines(self: Any) -> Any:
-        _observe_raw(self, options)
-        return cls.readlines(self)
-
-    return {**names, "__enter__": enter, "readlines": functools.wraps(cls.readlines)(readlines)}
+        names = iterate
+    elif hasattr(cls, "_verify_content_length"):
+        names = {"read": _observed(cls, "read", _after_read), "readinto": _observed(cls, "readinto", _after_readinto)}
+        if not inspect.iscoroutinefunction(cls.read):
+            names |= {name: _of_raw_stream(cls, name) for name in ("__enter__", "readlines")}
+    else:
+        names = {name: _observed(cls, name, _after_read) for name in ("read", "read1") if hasattr(cls, name)}
+        names |= {"read_chunked": _chunks(cls)} if hasattr(cls, "read_chunked") else {}
+    names |= {name: _observed(cls, name, _after_close) for name in ("close", "aclose") if hasattr(cls, name)}
+    no_options = cast("Options", None)  # the readings have them; a class would keep them for ever
+    made = Swapper(lambda *_: names, shared=False).observed_class(cls, no_options)
+    return _observed_classes.setdefault(cls, made)
 
 
-def _observe_raw(body: Any, options: Options) -> None:
-    """Observe the raw stream of a body instead of the body."""
-    reading = vars(body).get(_READING)
-    if reading is not None:
-        _restore(body)
-        _observe(body._raw_stream, reading, options)  # noqa: SLF001 (botocore's `with` block returns it)
+_observed_classes: dict[type, type] = {}
 
 
-def _observed(cls: type, name: str) -> Callable[..., Any]:
-    """Return the observed variant of a method that reads or closes, sync or async."""
+def _observed(cls: Any, name: str, after: Callable[..., None]) -> Callable[..., Any]:
+    """Return the observed variant of a method, sync or async; `after` observes its result."""
     method = getattr(cls, name)
-    observe: Callable[..., None] = _after_close if name.endswith("close") else _after_read
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        reading = vars(self).get(_READING)
+        reading = self.__dict__.get(_READING)
+        if reading is None:  # it has ended, and the program has kept this method
+            return method(self, *args, **kwargs)
         try:
             result = method(self, *args, **kwargs)
         except BaseException as error:
-            if reading is not None:
-                reading.end(self, error)
+            reading.end(self, error)
             raise
-        if reading is not None:
-            if inspect.isgenerator(result):
-                return _counted(self, reading, result)
-            observe(self, reading, result, *args, **kwargs)
+        after(self, reading, result, *args, **kwargs)
         return result
 
     @functools.wraps(method)
     async def call_async(self: Any, *args: Any, **kwargs: Any) -> Any:
-        reading = vars(self).get(_READING)
+        reading = self.__dict__.get(_READING)
+        if reading is None:
+            return await method(self, *args, **kwargs)
         try:
             result = await method(self, *args, **kwargs)
         except BaseException as error:
-            if reading is not None:
-                reading.end(self, error)
+            reading.end(self, error)
             raise
-        if reading is not None:
-            observe(self, reading, result, *args, **kwargs)
+        after(self, reading, result, *args, **kwargs)
         return result
 
     return call_async if inspect.iscoroutinefunction(method) else call
 
 
+def _after_read(self: Any, reading: _Reading, data: bytes, amt: int | None = None, **_: Any) -> None:
+    size = len(data)
+    reading.count(self, size, is_end=amt is None or amt < 0 or not (size or amt == 0))
+
+
+def _after_readinto(self: Any, reading: _Reading, size: int, b: Any) -> None:
+    reading.count(self, size, is_end=size == 0 and len(b) > 0)
+
+
 def _after_close(self: Any, reading: _Reading, *_: Any) -> None:
-    if not vars(self).get("_finalizing"):  # io sets it when it closes a collected stream, whose operation is collected
+    if not self.__dict__.get("_finalizing"):  # io sets it when it closes a collected stream, as is the operation
         reading.end(self)
 
 
-def _after_read(self: Any, reading: _Reading, result: Any, amt: Any = None, *_: Any, **kwargs: Any) -> None:
-    if isinstance(result, int):  # of readinto
-        size, wanted = result, len(kwargs.get("b", amt))
-    else:
-        size, wanted = len(result), -1 if amt is None else amt
-    reading.count(self, size, is_end=wanted < 0 or (size == 0 and wanted > 0))
+def _of_raw_stream(cls: Any, name: str) -> Callable[..., Any]:
+    """Return the variant of a method with which the raw stream is observed from then on instead of the body."""
+    method = getattr(cls, name)
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any) -> Any:
+        reading = self.__dict__.get(_READING)
+        if reading is not None:
+            reading.leave(self)
+            reading.observe(self._raw_stream)
+        return method(self, *args)
+
+    return call
 
 
-def _counted(self: Any, reading: _Reading, chunks: Iterator[Any]) -> Iterator[Any]:
+def _chunks(cls: Any) -> Callable[..., Any]:
+    def read_chunked(self: Any, *args: Any, **kwargs: Any) -> Iterator[bytes]:
+        return _iterated(self, cls.read_chunked(self, *args, **kwargs), len)
+
+    return functools.wraps(cls.read_chunked)(read_chunked)
+
+
+def _events(cls: Any) -> Callable[..., Any]:
+    def iterate(self: Any) -> Iterator[Any]:
+        return _iterated(self, cls.__iter__(self), _records_size)
+
+    return iterate
+
+
+def _iterated(self: Any, items: Iterable[Any], size_of: Callable[[Any], int]) -> Iterator[Any]:
+    reading = self.__dict__.get(_READING)
+    if reading is None:
+        yield from items
+        return
     try:
-        for chunk in chunks:
-            reading.count(self, len(chunk))
-            yield chunk
-    except GeneratorExit:
+        for item in items:
+            reading.count(self, size_of(item))
+            yield item
+    except GeneratorExit:  # the rest can still be read
         raise
     except BaseException as error:
         reading.end(self, error)
@@ -178,36 +217,22 @@ def _counted(self: Any, reading: _Reading, chunks: Iterator[Any]) -> Iterator[An
     reading.count(self, 0, is_end=True)
 
 
-def _events(cls: Any) -> Callable[..., Any]:
-    def iterate(self: Any) -> Iterator[Any]:
-        reading = vars(self)[_READING]
-        try:
-            for event in cls.__iter__(self):
-                reading.count(self, _records_size(event))
-                yield event
-        except GeneratorExit:  # the rest can still be read
-            raise
-        except BaseException as error:
-            reading.end(self, error)
-            raise
-        reading.end(self)
-
-    return iterate
-
-
 def _async_events(cls: Any) -> Callable[..., Any]:
     async def iterate(self: Any) -> AsyncIterator[Any]:
-        reading = vars(self)[_READING]
+        reading = self.__dict__.get(_READING)
         try:
             async for event in cls.__anext__(self):
-                reading.count(self, _records_size(event))
+                if reading is not None:
+                    reading.count(self, _records_size(event))
                 yield event
-        except GeneratorExit:  # the rest can still be read
+        except GeneratorExit:
             raise
         except BaseException as error:
-            reading.end(self, error)
+            if reading is not None:
+                reading.end(self, error)
             raise
-        reading.end(self)
+        if reading is not None:
+            reading.count(self, 0, is_end=True)
 
     return iterate
 
@@ -215,6 +240,3 @@ def _async_events(cls: Any) -> Callable[..., Any]:
 def _records_size(event: Mapping[str, Any]) -> int:
     """Return the number of bytes of the records in an event of SelectObjectContent."""
     return len(event.get("Records", {}).get("Payload", b""))
-
-
-_streams = Swapper(_wrap)

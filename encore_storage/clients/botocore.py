@@ -9,22 +9,16 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-import logging
 import sys
 import weakref
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from typing import Any
 
-from encore_storage.clients._botocore_calls import ApiCall, api_call
-from encore_storage.clients._botocore_errors import retries_in, retries_of
+from encore_storage.clients._botocore_calls import Calls, add_retries_above
+from encore_storage.clients._botocore_errors import retries_in
 from encore_storage.clients._botocore_transfers import transfers
 from encore_storage.clients.client import Options
-from encore_storage.clients.nesting import add_retries, operation_above
 from encore_storage.clients.swapping import Swapper, options_of
-from encore_storage.observing import Operation
-
-logger = logging.getLogger("encore_storage")
 
 _CREATORS = (("botocore.client", "ClientCreator"), ("aiobotocore.client", "AioClientCreator"))
 """The modules and classes that make all clients of a library."""
@@ -136,108 +130,56 @@ def _session_of(target: Any) -> Any:
 
 
 def _wrap_client(cls: Any, options: Options) -> Mapping[str, Any]:
-    """Return the observed methods of a class of clients."""
+    """Return the observed methods of the class of a client."""
+    if inspect.iscoroutinefunction(cls._make_api_call):
+        return _async_methods(cls, options)
+    return {**_methods(cls, options), **transfers(cls, options)}
 
-    # These look the plain methods up when they are called, since tests of programs replace them.
+
+# These methods look the plain ones up when they are called, since tests of programs replace them.
+
+
+def _methods(cls: Any, options: Options) -> Mapping[str, Any]:
+    begin = Calls(options).begin
+
     def make_api_call(self: Any, name: str, parameters: Mapping[str, Any]) -> Any:
-        running = _Running(self, name, parameters, options)
+        call = begin(self, name, parameters)
         try:
             response = cls._make_api_call(self, name, parameters)
         except BaseException as error:
-            running.fail(error)
+            call.fail(error)
             raise
-        running.succeed(response)
-        return response
-
-    async def make_api_call_async(self: Any, name: str, parameters: Mapping[str, Any]) -> Any:
-        running = _Running(self, name, parameters, options)
-        try:
-            response = await cls._make_api_call(self, name, parameters)
-        except BaseException as error:
-            running.fail(error)
-            raise
-        running.succeed(response)
+        call.succeed(response)
         return response
 
     def make_request(self: Any, model: Any, request: Any, context: Mapping[str, Any]) -> Any:
         try:
             return cls._make_request(self, model, request, context)
         except Exception:
-            _add_retries(retries_in(context))
+            add_retries_above(retries_in(context))  # an error without a response has them nowhere else
             raise
 
-    async def make_request_async(self: Any, model: Any, request: Any, context: Mapping[str, Any]) -> Any:
+    return {"_make_api_call": make_api_call, "_make_request": make_request}
+
+
+def _async_methods(cls: Any, options: Options) -> Mapping[str, Any]:
+    begin = Calls(options).begin
+
+    async def make_api_call(self: Any, name: str, parameters: Mapping[str, Any]) -> Any:
+        call = begin(self, name, parameters)
+        try:
+            response = await cls._make_api_call(self, name, parameters)
+        except BaseException as error:
+            call.fail(error)
+            raise
+        call.succeed(response)
+        return response
+
+    async def make_request(self: Any, model: Any, request: Any, context: Mapping[str, Any]) -> Any:
         try:
             return await cls._make_request(self, model, request, context)
         except Exception:
-            _add_retries(retries_in(context))
+            add_retries_above(retries_in(context))
             raise
 
-    if inspect.iscoroutinefunction(cls._make_api_call):
-        return {"_make_api_call": make_api_call_async, "_make_request": make_request_async}
-    return {"_make_api_call": make_api_call, "_make_request": make_request, **transfers(cls, options)}
-
-
-class _Running:
-    """A call while it is running, which the caller's context refers to.
-
-    What the call calls itself, to get credentials or to find the region of a bucket, is part of it; a call for an
-    operation of another client is part of that. A task of the HTTP client may keep the context, but then this is empty.
-    """
-
-    __slots__ = ("_before", "_call", "operation")
-
-    def __init__(self, client: Any, name: str, parameters: Mapping[str, Any], options: Options) -> None:
-        self._call: ApiCall | None = None
-        self._before = _running.get()
-        self.operation = _operation_above(self._before)
-        if self.operation is None:
-            try:
-                self._call = api_call(client.meta.service_model.service_name, name, parameters, options)
-            except Exception:
-                logger.exception("could not observe a call of %s", name)
-            else:
-                self.operation = self._call.operation
-        _running.set(self)
-
-    def succeed(self, response: Any) -> None:
-        """End the operation with the response, or leave the end to its body."""
-        call = self._leave(retries_of(response))
-        try:
-            if call is not None:
-                call.succeed(response)
-        except Exception:
-            logger.exception("could not observe the response of %r", call)
-
-    def fail(self, error: BaseException) -> None:
-        """End the operation with an error of the client."""
-        call = self._leave(retries_of(error))
-        try:
-            if call is not None:
-                call.fail(error)
-        except Exception:
-            logger.exception("could not observe the error of %r", call)
-
-    def _leave(self, retries: int) -> ApiCall | None:
-        _add_retries(retries)
-        _running.set(self._before)
-        call, self._call = self._call, None
-        self._before = self.operation = None
-        return call
-
-
-_running: ContextVar[_Running | None] = ContextVar("encore_storage_running_call", default=None)
-
-
-def _operation_above(running: _Running | None) -> Operation | None:
-    """Return the operation that a call made now is part of, or None."""
-    operation = None if running is None else running.operation
-    return operation_above() if operation is None else operation
-
-
-def _add_retries(retries: int) -> None:
-    """Add retries of a request to the operation that the caller is inside."""
-    if retries:
-        operation = _operation_above(_running.get())
-        if operation is not None:
-            add_retries(operation, retries)
+    return {"_make_api_call": make_api_call, "_make_request": make_request}

@@ -27,7 +27,10 @@ def operation_above() -> Operation | None:
 
     A client that sends requests for other clients emits nothing for them if there is one. It calls `add_retries`.
     """
-    return next((operation for operation in enclosing_operations.get() if operation.target is not None), None)
+    for operation in enclosing_operations.get():
+        if operation.target is not None:
+            return operation
+    return None
 
 
 def add_retries(operation: Operation, retries: int) -> None:

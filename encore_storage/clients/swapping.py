@@ -37,13 +37,13 @@ class Swapper:
         Raises:
             TypeError: the class of the target is made in C, and cannot be exchanged.
         """
-        _set_class(target, self.observed_class(plain_class(target), options))
+        set_class(target, self.observed_class(plain_class(target), options))
 
     def restore(self, target: Any) -> None:
         """Give the target its plain class again."""
         plain = plain_class(target)
         if type(target) is not plain:
-            _set_class(target, plain)
+            set_class(target, plain)
 
     def observed_class(self, cls: type, options: Options) -> type:
         """Return the observed subclass of a plain class; if classes are shared, the same for the same options."""
@@ -65,7 +65,8 @@ class Swapper:
         return made
 
 
-_set_class: Callable[[object, type], None] = object.__dict__["__class__"].__set__
+set_class: Callable[[object, type], None] = object.__dict__["__class__"].__set__
+"""Exchanges the class of an object, also of one whose `__class__` names its plain class."""
 
 
 def plain_class(target: object) -> type:
