@@ -145,11 +145,13 @@ class Calls:
     def store_of(self, parameters: Parameters) -> tuple[StoreObserver, str | None]:
         """Return the observer of the store, and the key."""
         service, key = self._service, None
-        container = ""
+        container: object = None
         if service == "s3":
-            container, key = parameters.get("Bucket", ""), parameters.get("Key")
+            container, key = parameters.get("Bucket"), parameters.get("Key")
         elif service == "dynamodb":
             container = _table_of(parameters)
+        if not isinstance(container, str):  # botocore refuses it
+            container = ""
         known = self._stores.get(container)
         if known is None:
             name = short_name(container)

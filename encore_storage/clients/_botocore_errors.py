@@ -60,6 +60,8 @@ _BY_STATUS: Mapping[int, ErrorType] = {
 }
 
 _BY_CLASS: Mapping[str, ErrorType] = {
+    "ClientConnectionError": "connection",  # of aiohttp, as the next one
+    "ClientPayloadError": "connection",
     "ConnectTimeoutError": "timeout",
     "ConnectionError": "connection",
     "CredentialRetrievalError": "permission_denied",
@@ -72,7 +74,9 @@ _BY_CLASS: Mapping[str, ErrorType] = {
     "ProtocolError": "connection",
     "ReadTimeoutError": "timeout",
     "ResponseStreamingError": "connection",
+    "TimeoutException": "timeout",  # of httpx, as the next but one
     "TokenRetrievalError": "permission_denied",
+    "TransportError": "connection",
     "UnauthorizedSSOTokenError": "permission_denied",
 }
 """The types of errors without a response, by the names of their classes and base classes."""

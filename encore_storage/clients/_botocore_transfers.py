@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +17,8 @@ from encore_storage.clients.client import Options
 from encore_storage.clients.swapping import plain_class
 from encore_storage.events import Direction
 
+logger = logging.getLogger("encore_storage")
+
 METHODS: Mapping[str, tuple[str, Direction | None]] = {
     "copy": ("copy", None),
     "download_file": ("get", "read"),
@@ -26,6 +29,19 @@ METHODS: Mapping[str, tuple[str, Direction | None]] = {
 """The operation and the direction of each method of an S3 client that is a managed transfer."""
 
 _TRANSFER = "_encore_transfer"
+
+
+def _logged(method: Callable[..., None]) -> Callable[..., None]:
+    """Return a method whose errors, such as those of a strict event manager, are logged."""
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any) -> None:
+        try:
+            method(self, *args)
+        except Exception:
+            logger.exception("could not observe %r", self)
+
+    return call
 
 
 class _Transfer:
@@ -51,8 +67,13 @@ class _Transfer:
             None,
         )
         self._started_at = time.monotonic()
+
+    @_logged
+    def start(self) -> None:
+        """Start the operation."""
         self._operation.start()
 
+    @_logged
     def count(self, more: int) -> None:
         """Count bytes; fewer than 0 if a part must be received again."""
         with self._counting:
@@ -60,7 +81,7 @@ class _Transfer:
         if self._operation.first_byte is None and self.reads:
             self._operation.first_byte = time.monotonic() - self._started_at
         # Listeners of a step run here; threads that find another one here leave their bytes to a later step.
-        if self._stepping.acquire(blocking=False):
+        if not self._operation.is_over and self._stepping.acquire(blocking=False):
             try:
                 self._operation(step=self._total)
             finally:
@@ -97,6 +118,7 @@ class _Transfer:
 
         return take
 
+    @_logged
     def finish(self, error: BaseException | None = None) -> None:
         """End the operation."""
         self._operation.count_to(self._total)
@@ -133,6 +155,7 @@ def _observed(cls: Any, method: str, quiet_class: type, options: Options) -> Cal
             return plain(self, *args, **kwargs)  # raises its own error
         arguments = bound.arguments
         transfer = _Transfer(method, arguments, options)
+        transfer.start()
         arguments["self"] = _quiet(self, quiet_class, transfer)
         if method == "copy":
             source = arguments.get("SourceClient")
