@@ -130,6 +130,7 @@ class Proxy:
         cuts: for each of the next responses with a body of more than 1000 bytes, after how many bytes to break off.
         reset: whether it breaks off with a reset, or else closes the connection.
         corrupt: whether it changes the last byte of each body.
+        stall: whether the next response stalls before its 'headers' or in its 'body'; `stalled` is set when it does.
     """
 
     def __init__(self, url: str) -> None:
@@ -139,6 +140,9 @@ class Proxy:
         self.cuts: list[int] = []
         self.reset = True
         self.corrupt = False
+        self.stall: str | None = None
+        self.stalled = threading.Event()
+        self.closing = threading.Event()
         self.lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (ProxyHandler,), {"proxy": self}))
         self._server.daemon_threads = True
@@ -153,6 +157,7 @@ class Proxy:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self.closing.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -196,6 +201,8 @@ class ProxyHandler(BaseHTTPRequestHandler):
     def answer(self, status: int, headers: Sequence[tuple[str, str]], data: bytes) -> None:
         proxy = self.proxy
         length = {name.lower(): value for name, value in headers}.get("content-length", len(data))
+        if proxy.stall == "headers":
+            self.wait()
         self.send_response_only(status)
         for name, value in headers:
             if name.lower() not in {"connection", "content-length", "transfer-encoding"}:
@@ -206,16 +213,24 @@ class ProxyHandler(BaseHTTPRequestHandler):
             cut = proxy.cuts.pop(0) if proxy.cuts and len(data) > 1000 else None
         if proxy.corrupt and data:
             data = data[:-1] + bytes([data[-1] ^ 1])
-        self.wfile.write(data[:cut])
-        self.wfile.flush()
+        if proxy.stall == "body":
+            self.wfile.write(data[:1])
+            self.wait()
         with proxy.lock:
             proxy.sent += len(data[:cut])
+        self.wfile.write(data[:cut])
+        self.wfile.flush()
         if cut is not None:
             time.sleep(0.05)  # the client reads what was sent
             if proxy.reset:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
             self.connection.close()
+
+    def wait(self) -> None:
+        self.proxy.stalled.set()
+        self.proxy.closing.wait(TIMEOUT)
+        raise OSError
 
     def handle(self) -> None:
         with suppress(OSError, ValueError):  # the client is gone, or the connection was closed
