@@ -150,9 +150,14 @@ class StoreObserver:
             attributes["parent_id"] = parent_id
         return _OpenOperation(self, operation, key, message, steps, attributes)
 
-    def transaction(self, notes: str | None = None) -> ObservedTransaction:
-        """Return one transaction, for a `with` or `async with` statement or for its `start()` and `end()`."""
-        return ObservedTransaction(self, notes)
+    def transaction(self, notes: str | None = None, *, parent_id: str | None = None) -> ObservedTransaction:
+        """Return one transaction, for a `with` or `async with` statement or for its `start()` and `end()`.
+
+        Args:
+            notes: a description for people.
+            parent_id: the id of the transaction that it is a savepoint of, or None.
+        """
+        return ObservedTransaction(self, notes, parent_id)
 
     def reading(
         self, key: str | None, stream: Any, *, operation: str | Operation = "get", steps: int = -1, **options: Any

@@ -52,15 +52,17 @@ class ObservedTransaction:
 
     Attributes:
         notes: a description for people.
+        parent_id: the id of the transaction that it is a savepoint of, or None.
         transaction_id: the id in all its events; None before the start.
         operations: the number of operations in it so far.
         outcome: the outcome; None before the end.
     """
 
-    def __init__(self, observer: StoreObserver, notes: str | None = None) -> None:
+    def __init__(self, observer: StoreObserver, notes: str | None = None, parent_id: str | None = None) -> None:
         """Make a transaction that has not started."""
         self.observer = observer
         self.notes = notes
+        self.parent_id = parent_id
         self.transaction_id: str | None = None
         self.operations = 0
         self.outcome: TransactionOutcome | None = None
@@ -212,6 +214,8 @@ class ObservedTransaction:
         **attributes: Any,
     ) -> StoreTransactionEvent:
         identity = {"store": self.observer.name, "transaction_id": transaction_id, "notes": self.notes}
+        if self.parent_id is not None:
+            identity["parent_id"] = self.parent_id
         return cls(self._source, **identity, **attributes)
 
 
