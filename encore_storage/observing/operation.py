@@ -53,6 +53,10 @@ class Operation(StoreProgressManager):
         finally:
             _enclosing.set(outer)
 
+    def backdate(self, seconds: float) -> None:
+        """Count the `seconds` before the start as part of the duration."""
+        self._started_at -= seconds
+
     def _identify(self) -> dict[str, Any]:
         identity = self.kwargs  # setting items takes half the time of a new dict
         identity["source"] = self.source
@@ -99,6 +103,9 @@ class SilentOperation(Operation):
         """Emit nothing."""
         self.is_over = True
         self.__class__ = self._closed_class  # type: ignore[assignment]  # the same object, without a finalizer
+
+    def backdate(self, seconds: float) -> None:
+        """Measure nothing."""
 
     def step(self, message: str | None = None, step: int | None = None) -> None:
         """Emit nothing."""
