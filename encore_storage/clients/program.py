@@ -16,12 +16,18 @@ _UNNAMED = ("<stdin>", "<string>", "<ipython")
 """The beginnings of the names of code without a file that a person wrote; other names are of generated code."""
 
 
-def place() -> str | None:
+def place(skip: int = 1) -> str | None:
     """Return the innermost line of the program, outside of libraries, as 'folder/file.py:12'; None if there is none.
 
     The names of folders are those below an entry of `sys.path`, or the last one.
+
+    Args:
+        skip: the number of inner frames that are known to be of libraries; the fewer are looked at, the faster it is.
     """
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 (there is no other function for it)
+    try:
+        frame: FrameType | None = sys._getframe(skip)  # noqa: SLF001 (there is no other function for it)
+    except ValueError:  # the stack is not as deep
+        frame = sys._getframe(1)  # noqa: SLF001
     while frame is not None:
         name = _name_in_program(frame.f_code.co_filename)
         if name:

@@ -88,7 +88,8 @@ class StoreObserver:
     @property
     def source(self) -> object:
         """The source of the events."""
-        source = self._source()
+        reference = self._source
+        source = None if reference is None else reference()
         return self if source is None else source
 
     def operation(
@@ -244,9 +245,9 @@ class StoreObserver:
         return cls(stream, operation, direction)
 
 
-def _reference_to(source: object) -> Callable[[], object]:
+def _reference_to(source: object) -> Callable[[], object] | None:
     """Return a weak reference, so that a store and its observer are no cycle, or a strong one if that is impossible."""
     try:
-        return (lambda: None) if source is None else weakref.ref(source)
+        return None if source is None else weakref.ref(source)
     except TypeError:  # slots without __weakref__
         return lambda: source
