@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
 import weakref
@@ -11,14 +10,12 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
+from encore_storage.clients._sqlalchemy_errors import Errors
 from encore_storage.clients._sqlalchemy_transaction import Transaction
-from encore_storage.clients.errors import stand_in
-from encore_storage.clients.program import error_in_flight, place
-from encore_storage.clients.sql import code_of, error_type_of_driver, verb_of
+from encore_storage.clients.program import place
+from encore_storage.clients.sql import verb_of
 from encore_storage.events import TransactionOutcome
 from encore_storage.observing import Operation, StoreObserver
-from encore_storage.observing.interrupts import chain_of
-from encore_storage.observing.outcomes import is_cancellation
 
 logger = logging.getLogger("encore_storage")
 
@@ -32,9 +29,6 @@ _METHODS = (
     *("do_begin_twophase", "do_prepare_twophase", "do_commit_twophase", "do_rollback_twophase"),
 )
 """The methods that are replaced."""
-
-_ABORTING = ("cockroachdb", "postgresql")
-"""The backends that abort a transaction with its first error."""
 
 _FRAMES_OF_BEGIN = 6
 _FRAMES_OF_SAVEPOINT = 4
@@ -54,17 +48,16 @@ class ObservedDialect:
 
     Attributes:
         observer: emits the statements and transactions.
-        error_text: True if events carry the text of errors.
         is_retired: True if only transactions that have begun are still observed.
         plain: the methods that were replaced.
     """
 
     def __init__(self, dialect: Any, observer: StoreObserver, *, error_text: bool) -> None:
         self.observer = observer
-        self.error_text = error_text
         self.is_retired = False
         self.plain = SimpleNamespace()
         self._dialect = dialect
+        self._errors = Errors(dialect, with_text=error_text)
         self._replaced: dict[str, Any] = {}
         self._open: dict[int, weakref.ref[Transaction]] = {}  # by the ids of DBAPI connections
         self._autocommits: dict[int, bool] = {}
@@ -79,6 +72,12 @@ class ObservedDialect:
             setattr(self.plain, name, plain)
             setattr(dialect, name, getattr(self, name))
         setattr(dialect, _OBSERVED, self)
+
+    def renew(self, observer: StoreObserver, *, error_text: bool) -> None:
+        """Emit with another observer from now on."""
+        self.observer = observer
+        self._errors.with_text = error_text
+        self.is_retired = False
 
     @staticmethod
     def of(dialect: Any) -> ObservedDialect | None:
@@ -104,7 +103,7 @@ class ObservedDialect:
         try:
             connection = self.plain.connect(*args, **kwargs)
         except BaseException as error:
-            operation.finish(self._failure(error))
+            operation.finish(self._errors.failure(error, is_connecting=True))
             raise
         self._autocommits.pop(id(connection), None)
         operation.finish()
@@ -114,7 +113,7 @@ class ObservedDialect:
         """Emit an operation that has waited for a connection of the pool in vain."""
         operation = self._start("execute", "CONNECT", None)
         operation.backdate(waited)
-        operation.finish(self._failure(error))
+        operation.finish(self._errors.failure(error))
 
     def initialize(self, connection: Any) -> Any:
         """Ask the first connection for properties of the database; these statements are SQLAlchemy's own."""
@@ -171,7 +170,7 @@ class ObservedDialect:
                 yield batch
                 rows += batch.current_batch_size
         except BaseException as error:
-            operation.finish(self._failure(error))  # unless a statement has failed and ended it
+            operation.finish(self._errors.failure(error))  # unless a statement has failed and ended it
             raise
         finally:
             del context.__dict__[_BATCHES]
@@ -194,7 +193,7 @@ class ObservedDialect:
         try:
             result = execute(cursor, statement, *parameters, context)
         except BaseException as error:
-            operation.finish(self._failed(error, transaction, connection.connection, cursor))
+            operation.finish(self._errors.failed(error, transaction, connection.connection, cursor))
             raise
         if transaction is not None:
             transaction.is_aborted = False
@@ -320,7 +319,7 @@ class ObservedDialect:
         try:
             result = commit(*args, **kwargs)
         except BaseException as error:
-            self._end(transaction, "commit_failed", self._failure(error), time.monotonic() - started)
+            self._end(transaction, "commit_failed", self._errors.failure(error), time.monotonic() - started)
             raise
         if transaction.is_aborted:
             self._end(transaction, "rolled_back", transaction.error)
@@ -333,11 +332,11 @@ class ObservedDialect:
             return undo(*args, **kwargs)
         if transaction.savepoints:
             transaction.absorb()
-        cause = self._cause(transaction)
+        cause = self._errors.cause(transaction)
         try:
             result = undo(*args, **kwargs)
         except BaseException as error:
-            self._end(transaction, "rollback_failed", self._failure(error))
+            self._end(transaction, "rollback_failed", self._errors.failure(error))
             raise
         is_closed = cause is None and not transaction.has_written
         self._end(transaction, "closed" if is_closed else "rolled_back", cause)
@@ -350,7 +349,7 @@ class ObservedDialect:
             try:
                 return control(connection, *args)
             except BaseException as error:
-                self._failed(error, root and root.innermost)
+                self._errors.failed(error, root and root.innermost)
                 raise
 
     def _close(self, close: Callable[[Any], Any], connection: Any) -> Any:
@@ -370,47 +369,6 @@ class ObservedDialect:
         if self.is_retired:
             self.retire()
 
-    def _cause(self, transaction: Transaction) -> BaseException | None:
-        """Return the error that makes the program roll back; if it has none, the last one of a statement."""
-        present = error_in_flight()
-        if present is None or isinstance(present, GeneratorExit) or id(present) == transaction.handled:
-            return transaction.error
-        since = itertools.takewhile(lambda one: id(one) != transaction.handled, chain_of(present))
-        return self._failure(next((one for one in since if self._is_of_driver(_original(one))), present))
-
-    def _failed(self, error: BaseException, transaction: Transaction | None, *place: Any) -> BaseException:
-        """Return the error of a statement for events, and keep it for the end of its transaction."""
-        failure = self._failure(error, *place)
-        if transaction is not None:
-            transaction.error = failure
-            transaction.is_aborted = self._dialect.name in _ABORTING and getattr(failure, "code", None) is not None
-        return failure
-
-    def _failure(self, error: BaseException, pooled: Any = None, cursor: Any = None) -> BaseException:
-        """Return the error for events: a stand-in, or the error itself if it is a cancellation."""
-        if is_cancellation(error):
-            return error
-        error = _original(error)
-        code = code_of(error) if self._is_of_driver(error) else None  # the arguments of others may be keys
-        error_type = error_type_of_driver(error, code)
-        if error_type == "other" and self._is_disconnect(error, pooled, cursor):
-            error_type = "connection"
-        return stand_in(error, error_type, code=code, with_text=self.error_text)
-
-    def _is_of_driver(self, error: BaseException) -> bool:
-        return isinstance(error, getattr(self._dialect.dbapi, "Error", ()))
-
-    def _is_disconnect(self, error: BaseException, pooled: Any, cursor: Any) -> bool:
-        return self._is_of_driver(error) and (
-            pooled is None or bool(self._dialect.is_disconnect(error, pooled, cursor))
-        )
-
-
-def _original(error: BaseException) -> BaseException:
-    """Return the driver's error that an error of SQLAlchemy wraps, or the error itself."""
-    original = getattr(error, "orig", None)
-    return original if isinstance(original, BaseException) else error
-
 
 @contextmanager
 def _quiet(connection: Any) -> Iterator[None]:
@@ -428,7 +386,6 @@ def _quiet(connection: Any) -> Iterator[None]:
 def _rows_written(cursor: Any, context: Any) -> int | None:
     """Return the number of rows that a statement has written; None if the driver does not know."""
     rows: int = cursor.rowcount
-    if rows > 0 or (rows == 0 and cursor.description is None):
-        return rows
-    is_single = getattr(context.compiled, "insert_single_values_expr", None) is not None and not context.executemany
-    return 1 if is_single else None  # SQLite counts rows with RETURNING only when they have been fetched
+    if context.dialect.name == "sqlite" and cursor.description is not None:
+        return None  # SQLite counts the rows of RETURNING only when they have been fetched
+    return rows if rows >= 0 else None

@@ -60,7 +60,7 @@ class SqlalchemyClient:
         dialect = engine.dialect
         observer = options.observer(_store_name(engine.url, dialect.name), dialect.name)
         observed = ObservedDialect.of(dialect) or ObservedDialect(dialect, observer, error_text=options.error_text)
-        observed.observer, observed.error_text, observed.is_retired = observer, options.error_text, False
+        observed.renew(observer, error_text=options.error_text)
         self._dialects.add(dialect)
         self._replace_raw_connection()
         return observed
