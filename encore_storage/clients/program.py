@@ -27,7 +27,7 @@ def place(skip: int = 1) -> str | None:
     try:
         frame: FrameType | None = sys._getframe(skip)  # noqa: SLF001 (there is no other function for it)
     except ValueError:  # the stack is not as deep
-        frame = sys._getframe(1)  # noqa: SLF001
+        frame = sys._getframe(0)  # noqa: SLF001
     while frame is not None:
         name = _name_in_program(frame.f_code.co_filename)
         if name:
@@ -44,7 +44,7 @@ def error_in_flight() -> BaseException | None:
     error = sys.exception()
     if error is not None or _parent() is None:
         return error
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
+    frame: FrameType | None = sys._getframe(0)  # noqa: SLF001
     while frame is not None and not _name_in_program(frame.f_code.co_filename):
         code = frame.f_code
         if code.co_name in ("__exit__", "__aexit__") and code.co_argcount > 2:  # noqa: PLR2004 (self, type, value)

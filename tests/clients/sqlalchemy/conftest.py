@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from encore_events import EventManager
 from encore_events.testing import EventRecorder
-from encore_storage import observe
+from encore_storage import observe, unobserve
 from tests.clients.postgresql import PostgreSQL
 from tests.clients.sqlalchemy.support import METADATA
 
@@ -62,6 +62,7 @@ def connect(manager: EventManager) -> Iterator[Connect]:
 
     yield connect
     for engine in engines:
+        unobserve(engine)
         engine.dispose()
 
 

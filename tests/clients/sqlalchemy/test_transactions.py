@@ -431,8 +431,11 @@ def test_option_engine_counts_once(engine: Engine, recorder: EventRecorder, mana
     assert (transactions(recorder), len(operations(recorder))) == (["committed"], 1)
 
 
-def test_begin_statement_of_the_program_counts_as_a_statement(sqlite: Engine, recorder: EventRecorder) -> None:
+def test_begin_statement_of_the_program_counts_as_a_statement(
+    connect: Callable[..., Engine], recorder: EventRecorder, tmp_path: Path
+) -> None:
     """SQLAlchemy's recipe for SQLite: its driver begins no transactions, and a listener executes BEGIN."""
+    sqlite = connect(f"sqlite:///{tmp_path}/orders.db", connect_args={"timeout": 0.1})
 
     @event.listens_for(sqlite, "connect")
     def never_begin(connection: Any, _record: object) -> None:
@@ -448,7 +451,6 @@ def test_begin_statement_of_the_program_counts_as_a_statement(sqlite: Engine, re
     other.exec_driver_sql("BEGIN IMMEDIATE")
     other.execute(READ)
     with pytest.raises(OperationalError), sqlite.execution_options().connect() as connection:
-        connection.exec_driver_sql("PRAGMA busy_timeout=0")
         connection.execute(ADD)
     other.close()
 
