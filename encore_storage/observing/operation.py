@@ -68,6 +68,10 @@ class Operation(StoreProgressManager):
         finally:
             enclosing_operations.set(outer)
 
+    def backdate(self, seconds: float) -> None:
+        """Count the `seconds` before the start as part of the duration."""
+        self._started_at -= seconds
+
     def _identify(self) -> dict[str, Any]:
         identity = self.kwargs  # setting items takes half the time of a new dict
         identity["source"] = self.source
@@ -121,6 +125,9 @@ class SilentOperation(Operation):
         self._started, self._ended, self.is_over, self._due = False, True, True, -math.inf
         if self.__class__ is not self._closed_class:
             self.__class__ = self._closed_class  # type: ignore[assignment]  # the same object, without a finalizer
+
+    def backdate(self, seconds: float) -> None:
+        """Measure nothing."""
 
     def resume_finish(self, error: BaseException | None) -> None:
         """End without an event."""

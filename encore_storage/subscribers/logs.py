@@ -125,6 +125,7 @@ class LogSubscriber(Subscriber):
         fields = _known(
             store=event.store,
             transaction_id=event.transaction_id,
+            parent_id=event.parent_id,
             notes=event.notes if self._keys is True else None,
             operations=event.operations,
             held=event.held,
