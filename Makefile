@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 APT := RUNLEVEL=1 SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive apt-get --yes --no-install-recommends -o Acquire::Retries=0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test campaign servers strace prometheus prometheus-alertmanager chromium lint bench dashboards schemas clean
+.PHONY: help demo test campaign servers strace prometheus prometheus-alertmanager chromium postgresql lint bench dashboards schemas clean
 
 help:
 	@echo 'make demo    copy real files through real stores (KEEP=1 serves the page until Ctrl-C)'
@@ -29,15 +29,17 @@ test: .venv/.dev servers
 campaign: .venv/.dev strace
 	@$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal -o faulthandler_timeout=600 $(ARGS) tests/campaign
 
-# Programs for the tests of dashboards, rules and page. Their services are never started, not even at boot.
-servers: prometheus prometheus-alertmanager chromium
+# Programs for the tests of dashboards, rules, page and clients. Their services are never started, not even at boot.
+servers: prometheus prometheus-alertmanager chromium postgresql
 prometheus: TOOL := promtool
 prometheus-alertmanager: TOOL := amtool
 chromium: TOOL := chromium
 prometheus-alertmanager: | prometheus # one apt-get at a time
 chromium: | prometheus-alertmanager
+postgresql: TOOL := pg_ctlcluster
+postgresql: | chromium
 strace: TOOL := strace
-prometheus prometheus-alertmanager chromium strace: | $(BIN)/python
+prometheus prometheus-alertmanager chromium postgresql strace: | $(BIN)/python
 	@command -v $(TOOL) >/dev/null || { \
 		test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo 'Installing $@ for the tests ...' && \
 		{ $(APT) install $@ || { $(APT) update && $(APT) install $@; }; } >/dev/null 2>&1 && \

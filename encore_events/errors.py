@@ -106,7 +106,7 @@ class ProgressError(EncoreError, RuntimeError):
     """A `method` of a progress manager called out of order. An operation starts once and ends once."""
 
     def __init__(self, method: str, message: str) -> None:
-        reason = "after its start()" if method == "start" else "outside of its start() and end()"
+        reason = "after its start()" if method == "start" else "before its start() or after its end()"
         super().__init__(f"{method}() of {message!r} {reason}")
         self.method = method
 

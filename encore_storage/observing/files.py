@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from encore_events import forks
+from encore_events.errors import ProgressError
 from encore_storage.events import Direction
 from encore_storage.observing.progress import StoreProgressManager
 
@@ -63,6 +64,9 @@ class _ObservedStream:
             return method(*arguments, **options)
         except StopIteration:
             raise
+        except BlockingIOError as error:  # from a file that does not block: the program tries again
+            self._count_written(getattr(error, "characters_written", 0))
+            raise
         except BaseException as error:
             self._operation.finish_unless_forked(error)
             raise
@@ -73,6 +77,7 @@ class _ObservedStream:
         except StopAsyncIteration:
             raise
         except BaseException as error:
+            self._count_read(self._size_of(getattr(error, "partial", b"")), is_exhausted=False)  # IncompleteReadError
             self._operation.finish_unless_forked(error)
             raise
 
@@ -92,14 +97,19 @@ class _ObservedStream:
 
     def _count_read(self, size: int, *, is_exhausted: bool) -> None:
         if self._reads and not self._operation.is_over:
-            if size:
-                self._operation.count(size)
+            self._count(size)
             if is_exhausted and self._ends_when_exhausted:
                 self._operation.finish_unless_forked()
 
     def _count_written(self, size: int) -> None:
         if not (self._reads or self._operation.is_over):
+            self._count(size)
+
+    def _count(self, size: int) -> None:
+        try:  # noqa: SIM105 (a third of the time)
             self._operation.count(size)
+        except ProgressError:  # another thread has just ended the operation
+            pass
 
     def _count_line(self, line: Any) -> Any:
         self._count_written(self._size_of(line))
@@ -235,7 +245,7 @@ def observed_class_of(stream: object, direction: Direction) -> type[ObservedFile
     if direction == "read" and not (callable(read) or is_iterable or is_async):
         raise TypeError(
             f"cannot observe the reading of {type(stream).__name__!r}: pass a file or an iterable of bytes; "
-            "wrap bytes in io.BytesIO"
+            "for a path, open(path, 'rb'); for a socket, makefile('rb'); for bytes, io.BytesIO"
         )
     is_async = is_async or inspect.iscoroutinefunction(read) or inspect.iscoroutinefunction(write)
     return AsyncObservedFile if is_async else ObservedFile
@@ -244,6 +254,8 @@ def observed_class_of(stream: object, direction: Direction) -> type[ObservedFile
 def _is_seekable(stream: Any) -> bool:
     seekable = getattr(stream, "seekable", None)
     try:
-        return callable(seekable) and not inspect.iscoroutinefunction(seekable) and bool(seekable())
+        if inspect.iscoroutinefunction(seekable):
+            return hasattr(stream, "seek")  # its answer cannot be awaited here
+        return callable(seekable) and bool(seekable())
     except ValueError:  # it is closed
         return False

@@ -24,7 +24,7 @@ from encore_storage.events import (
 from encore_storage.metadata import Metadata
 from encore_storage.observing.files import observed_class_of
 from encore_storage.observing.operation import Operation, SilentOperation, enclosing_operation_id
-from encore_storage.observing.outcomes import Misses
+from encore_storage.observing.outcomes import Misses, checked_misses
 from encore_storage.observing.transaction import AnyTransaction, ObservedTransaction, current_transaction
 
 _OpenOperation = cast("type[Operation]", Operation._open_class)  # noqa: SLF001 (of the same package)
@@ -54,12 +54,12 @@ class StoreObserver:
         backend: the kind of the store, in one word.
         event_manager: where to emit; by default, `get_event_manager()`.
         source: the `source` of the events, held weakly if possible; by default, the observer.
-        misses: the exceptions that mean that a key is missing, for operations that don't write: classes, or a
-            predicate.
+        misses: the exceptions that mean that a key is missing, for operations that don't write: a class, a tuple of
+            classes, or a predicate.
         nested: whether operations look for a `parent_id`; see `Operation.enclosing`.
 
     Raises:
-        TypeError: `event_manager` is not an event manager.
+        TypeError: an argument has the wrong type.
     """
 
     def __init__(
@@ -69,14 +69,14 @@ class StoreObserver:
         backend: str = "store",
         event_manager: BaseEventManager | None = None,
         source: object = None,
-        misses: Misses = (KeyNotFoundError,),
+        misses: type[BaseException] | Misses = (KeyNotFoundError,),
         nested: bool = True,
     ) -> None:
         """Make the observer; see the class."""
-        self.name = name
-        self.backend = backend
+        self.name = _checked("name", name)
+        self.backend = _checked("backend", backend)
         self.event_manager = get_event_manager() if event_manager is None else checked_event_manager(event_manager)
-        self.misses = misses
+        self.misses = checked_misses(misses)
         self.transactions_entered = False
         self._nested = nested
         self._source = _reference_to(source)
@@ -107,12 +107,25 @@ class StoreObserver:
         Args:
             operation: the name of the operation, such as 'get' or 'set'; see `encore_storage.events.Operation`.
             key: the key; None for an operation on no single key.
-            direction: 'read' or 'write', or None where no bytes move.
+            direction: 'read' or 'write', or None where no bytes move: metrics count no bytes without a direction.
             steps: the number of bytes expected, -1 for unknown. An attribute: set it when it becomes known.
             message: a description for people; by default, operation and key.
             metadata: the metadata of the key. It is copied when a listener reads it; don't change it before.
             transaction: the transaction that it is part of; by default, that of the block that the caller is in.
+
+        Raises:
+            TypeError: an argument has the wrong type.
+            ValueError: the direction is unknown.
         """
+        _checked("operation", operation)
+        if key is not None:
+            _checked("key", key)
+        if direction not in (None, "read", "write"):
+            raise ValueError(f"direction must be 'read', 'write' or None, not {direction!r}")
+        if type(steps) is not int:
+            raise TypeError(f"steps must be an int, the number of bytes expected, not {steps!r}")
+        if transaction is not None and not hasattr(transaction, "transaction_id"):
+            raise TypeError(f"transaction must be a transaction of an observer, not {transaction!r}")
         return self.make_operation(operation, key, direction, steps, message, metadata, transaction)
 
     def make_operation(
@@ -136,7 +149,7 @@ class StoreObserver:
             or has_listeners(StoreProgressStartEvent)
             or has_listeners(StoreProgressStepEvent)
         ):
-            return SilentOperation()
+            return SilentOperation(operation, key)
         attributes: dict[str, Any] = {
             "store": self.name,
             "operation": operation,
@@ -205,16 +218,19 @@ class StoreObserver:
 
         Raises:
             ValueError: the action is unknown.
+            TypeError: the key is not a str.
+            TransactionError: the transaction has not started.
         """
         if action not in _CHANGES:
             raise ValueError(f"action must be one of {', '.join(map(repr, _CHANGES))}, not {action!r}")
+        _checked("key", key)
         if transaction is None and self.transactions_entered:
             transaction = current_transaction(self)
         transaction_id = None if transaction is None else transaction.transaction_id
         event = self.change_event(action, key, metadata, transaction_id)
         if event is None:
             return
-        if transaction is None or not transaction.is_open:
+        if transaction is None:
             self.event_manager.deliver(event)
         else:
             transaction.hold(event)
@@ -237,6 +253,12 @@ class StoreObserver:
             operation = self.operation(operation, key, direction=direction, **options)
             operation.start()
         return cls(stream, operation, direction)
+
+
+def _checked(what: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a str, not {value!r}")
+    return value
 
 
 def _reference_to(source: object) -> Callable[[], object]:

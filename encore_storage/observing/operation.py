@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Self
 
 from encore_events import forks
+from encore_events.errors import ProgressError
 from encore_events.ids import new_id
 from encore_events.progress import ExitState
 from encore_storage.errors import KeyNotFoundError
-from encore_storage.observing.outcomes import is_miss_of, is_missing_key
+from encore_storage.observing.outcomes import check_exit_state, is_miss_of, is_missing_key
 from encore_storage.observing.progress import StoreProgressManager
 
 if TYPE_CHECKING:
@@ -69,29 +71,34 @@ class Operation(StoreProgressManager):
 
     def _is_miss(self, error: BaseException) -> bool:
         attributes = self.kwargs
+        if attributes["direction"] == "write":
+            return False
         if isinstance(error, KeyError) and is_missing_key(error, attributes["key"], attributes["store"]):
             return True
-        return (
-            attributes["direction"] != "write"
-            and not isinstance(error, KeyNotFoundError)  # of another store or key, which a source looked up
-            and is_miss_of(error, self.observer.misses)
-        )
+        # Another KeyNotFoundError is of a key that a source looked up.
+        return not isinstance(error, KeyNotFoundError) and is_miss_of(error, self.observer.misses)
 
 
 class SilentOperation(Operation):
-    """An operation without listeners: it counts and emits nothing."""
+    """An operation without listeners: it emits nothing, and otherwise behaves as one with listeners."""
 
     operation_id = None
-    message = ""
 
-    def __init__(self) -> None:
+    def __init__(self, operation: str, key: str | None) -> None:
         """Make an operation at next to no cost."""
         self.steps = -1
         self.process = forks.current
+        self._name = operation, key
 
     def __repr__(self) -> str:
         """Return the name of the class."""
         return "<SilentOperation>"
+
+    @property
+    def message(self) -> str:  # type: ignore[override]  # made when it is asked for
+        """The description of the operation."""
+        operation, key = self._name
+        return operation if key is None else f"{operation} {key}"
 
     @contextmanager
     def enclosing(self) -> Iterator[Self]:
@@ -99,34 +106,33 @@ class SilentOperation(Operation):
         yield self
 
     def start(self) -> None:
-        """Emit nothing."""
+        """Start without an event."""
+        if self._started or self._ended:
+            raise ProgressError("start", self.message)
+        self._started, self._due = True, math.inf
 
     def finish(self, error: BaseException | None = None) -> None:  # noqa: ARG002 (as in the base class)
-        """Emit nothing."""
-        self.is_over = True
-        self.__class__ = self._closed_class  # type: ignore[assignment]  # the same object, without a finalizer
+        """End without an event."""
+        self._started, self._ended, self.is_over, self._due = False, True, True, -math.inf
+        if self.__class__ is not self._closed_class:
+            self.__class__ = self._closed_class  # type: ignore[assignment]  # the same object, without a finalizer
 
-    def step(self, message: str | None = None, step: int | None = None) -> None:
-        """Emit nothing."""
-
-    def count(self, more: int) -> None:
-        """Count nothing."""
-
-    def count_to(self, total: int) -> None:
-        """Count nothing."""
+    def resume_finish(self, error: BaseException | None) -> None:
+        """End without an event."""
+        self.finish(error)
 
     def end(
         self,
         message: str | None = None,  # noqa: ARG002 (as in the base class)
-        exit_state: ExitState = "normal",  # noqa: ARG002
+        exit_state: ExitState = "normal",
         *,
-        error: BaseException | None = None,  # noqa: ARG002
+        error: BaseException | None = None,
     ) -> None:
-        """Emit nothing."""
-        self.finish()
-
-    def __call__(self, message: str | int | None = None, step: int | None = None) -> None:
-        """Emit nothing."""
+        """End without an event."""
+        check_exit_state(exit_state)
+        if not self._started:
+            raise ProgressError("end", self.message)
+        self.finish(error)
 
 
 def enclosing_operation_id(observer: object) -> str | None:

@@ -21,6 +21,26 @@ OUTCOMES: dict[ExitState, Outcome] = {state: outcome for outcome, state in EXIT_
 _ANY = object()
 
 
+def check_exit_state(exit_state: str) -> None:
+    """Raise ValueError if there is no such exit state."""
+    if exit_state not in OUTCOMES:
+        raise ValueError(f"exit_state must be one of {', '.join(map(repr, OUTCOMES))}, not {exit_state!r}")
+
+
+def checked_misses(misses: object) -> Misses:
+    """Return the classes of exceptions as a tuple, or the predicate.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    classes = misses if isinstance(misses, tuple) else (misses,)
+    if all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in classes):
+        return classes
+    if isinstance(misses, type) or not callable(misses):
+        raise TypeError(f"misses must be exception classes or a predicate, not {misses!r}: pass a tuple of classes")
+    return misses
+
+
 def is_cancellation(error: BaseException) -> bool:
     """Return whether the error means that the operation was stopped, not that it failed."""
     return isinstance(error, asyncio.CancelledError) or not isinstance(error, Exception)

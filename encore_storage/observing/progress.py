@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
@@ -26,6 +27,7 @@ from encore_storage.observing.measures import Measure
 from encore_storage.observing.outcomes import (
     EXIT_STATES,
     OUTCOMES,
+    check_exit_state,
     error_type_for,
     is_cancellation,
     is_missing_key,
@@ -160,8 +162,23 @@ class StoreProgressManager(ProgressManager):
             self._emit_step()
 
     def count(self, more: int) -> None:
-        """Count `more` bytes, and emit a step event if one is due."""
-        self(step=self._done + more)
+        """Count `more` bytes, and emit a step event if one is due; several threads may count in one operation.
+
+        Raises:
+            ProgressError: the operation has not started, or has ended.
+            TypeError: `more` is not an int.
+            ValueError: `more` is negative.
+        """
+        if type(more) is not int:
+            raise TypeError(f"count() takes a number of bytes, an int, not {more!r}")
+        if more < 0:
+            raise ValueError(f"count() takes a number of bytes of at least 0, not {more!r}")
+        if not self._started:
+            raise ProgressError("count", self.message)
+        with self._counting():
+            self._done += more
+        if self._now() >= self._due:
+            self._emit_step()
 
     def count_to(self, total: int) -> None:
         """Count `total` bytes in all without a step event; a later step or the end reports them."""
@@ -181,8 +198,7 @@ class StoreProgressManager(ProgressManager):
             ProgressError: the operation has not started, or has ended.
             ValueError: the exit state is unknown.
         """
-        if exit_state not in OUTCOMES:
-            raise ValueError(f"exit_state must be one of {', '.join(map(repr, OUTCOMES))}, not {exit_state!r}")
+        check_exit_state(exit_state)
         if not self._started or not self._ends.take():
             raise ProgressError("end", self.message)
         self._finish(message, exit_state, error)
@@ -331,6 +347,12 @@ class StoreProgressManager(ProgressManager):
     def _call(self, message: str | int | None, step: int | None) -> None:
         super().__call__(message, step)
 
+    def _counting(self) -> threading.RLock:
+        """Return the lock of counts, made when `count` is first used: stores count in one thread."""
+        attributes = self.__dict__
+        lock: threading.RLock = attributes.get("_lock") or attributes.setdefault("_lock", threading.RLock())
+        return lock
+
     def _emit_step(self) -> None:
         if self.process is not forks.this_process():
             raise self.forked_error("the operation")
@@ -338,9 +360,11 @@ class StoreProgressManager(ProgressManager):
         is_complete = self._done == self.steps
         if is_complete or not self.event_manager.has_listeners(self.StepEventType):
             return
-        delta, self._reported = self._done - self._reported, self._done
+        with self._counting():
+            done = self._done
+            delta, self._reported = done - self._reported, done
         attributes = self._identity | {"message": self._last_message, "steps": self.steps}
-        attributes |= {"step": self._done, "delta": delta}
+        attributes |= {"step": done, "delta": delta}
         self.event_manager.emit(self.StepEventType.made_of(attributes))
 
     def _identify(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from encore_events import forks
+from encore_events.errors import ProgressError
 from encore_storage.observing.finalizing import close_items
 from encore_storage.observing.progress import StoreProgressManager
 from encore_storage.streams import BufferIteratorIO
@@ -73,7 +74,10 @@ class ObservedReader(BufferIteratorIO):
             raise
         if data and not operation.is_over:
             self._total += len(data)
-            operation(step=self._total)
+            try:  # noqa: SIM105 (a third of the time)
+                operation(step=self._total)
+            except ProgressError:  # another thread has just read the end
+                pass
         return data
 
     def _end_if_empty(self, data: bytes, size: int | None) -> bytes:

@@ -135,8 +135,17 @@ class ObservedTransaction:
         self.__class__ = ObservedTransaction
 
     def hold(self, change: StoreModificationEvent) -> None:
-        """Keep a key change until the transaction is committed."""
-        self._changes.append(change)
+        """Keep a key change until the transaction is committed; after its end, emit or discard it at once.
+
+        Raises:
+            TransactionError: the transaction has not started.
+        """
+        if self.transaction_id is None:
+            raise TransactionError(f"cannot take part in {self!r}, which has not started: start it first")
+        if self.outcome is None:
+            self._changes.append(change)
+        elif self.outcome == "committed":
+            self.observer.event_manager.deliver(change)
 
     def begin(self) -> None:
         """Set the id and the time, and make the start event if it has listeners, to be emitted later."""

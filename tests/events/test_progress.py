@@ -183,7 +183,7 @@ def test_step_or_end_out_of_order_raises(
         pass
 
     with pytest.raises(
-        ProgressError, match=rf"{expected}\(\) of 'copying' outside of its start\(\) and end\(\)"
+        ProgressError, match=rf"{expected}\(\) of 'copying' before its start\(\) or after its end\(\)"
     ) as caught:
         getattr(progress, method)()
 

@@ -158,3 +158,33 @@ def test_sync_write_stays_sync(observer: StoreObserver, recorder: EventRecorder)
 
     asyncio.run(main())
     assert (ended(recorder).outcome, ended(recorder).bytes) == ("ok", 3)
+
+
+def test_async_file_that_can_seek_is_read_until_it_is_closed(observer: StoreObserver, recorder: EventRecorder) -> None:
+    class Seekable(AsyncFile):
+        async def seekable(self) -> bool:
+            return True
+
+        async def seek(self, offset: int) -> int:
+            return self.data.seek(offset)
+
+    async def main() -> None:
+        async with observer.reading("a", Seekable(DATA)) as file:
+            await file.read()
+            await file.seek(0)
+            await file.read()
+
+    asyncio.run(main())
+    assert ended(recorder).bytes == 2 * len(DATA)
+
+
+def test_partial_bytes_of_an_incomplete_read_are_counted(observer: StoreObserver, recorder: EventRecorder) -> None:
+    async def main() -> None:
+        reader = asyncio.StreamReader()
+        reader.feed_data(b"lin")
+        reader.feed_eof()
+        with pytest.raises(asyncio.IncompleteReadError):
+            await observer.reading("a", reader).readexactly(10)
+
+    asyncio.run(main())
+    assert (ended(recorder).outcome, ended(recorder).bytes) == ("error", 3)

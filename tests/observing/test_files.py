@@ -8,13 +8,16 @@ import gc
 import io
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from encore_events.testing import EventRecorder
+from encore_storage import DictMemoryStore
 from encore_storage.events import (
     StoreProgressEndEvent,
 )
@@ -342,3 +345,53 @@ def _leave_blocks(inherited: list[Any], sender: Any) -> None:
             raise SystemExit
     except BaseException as error:
         sender.send(repr(error))
+
+
+def test_file_that_would_block_is_read_on(observer: StoreObserver, recorder: EventRecorder) -> None:
+    class Slow(io.BytesIO):
+        is_ready = False
+
+        def write(self, data: Any, /) -> int:
+            if not self.is_ready:
+                super().write(data[:2])
+                raise BlockingIOError(0, "would block", 2)
+            return super().write(data)
+
+    target = Slow()
+    with observer.writing("a", target) as file:
+        with pytest.raises(BlockingIOError):
+            file.write(b"one")
+        target.is_ready = True
+        file.write(b"e")
+
+    assert (ended(recorder).outcome, ended(recorder).bytes, target.closed) == ("ok", 3, True)
+
+
+def test_threads_read_one_file_exactly(observer: StoreObserver, recorder: EventRecorder) -> None:
+    size = 20_000
+    lock = threading.Lock()
+    received = list[int]()
+
+    def read(file: Any) -> None:
+        while data := file.read(1):
+            with lock:
+                received.append(len(data))
+
+    with observer.reading("a", io.BytesIO(b"x" * size)) as file, ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(read, file) for _ in range(4)]:
+            done.result()
+
+    assert sum(received) == ended(recorder).bytes == size
+
+
+def test_threads_that_read_one_value_get_no_error_of_the_observer(store: DictMemoryStore) -> None:
+    EventRecorder(store.event_manager)
+    store.from_bytes("a", b"x" * 20_000)
+
+    def read(file: Any) -> None:
+        while file.read(1):
+            pass
+
+    with store.get_data("a") as file, ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(read, file) for _ in range(4)]:
+            done.result()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -12,6 +14,7 @@ from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage.events import (
     StoreDeleteEvent,
+    StoreProgressEndEvent,
     StoreProgressStartEvent,
 )
 from encore_storage.observing import Operation, StoreObserver, StoreProgressManager
@@ -213,7 +216,9 @@ def test_unknown_action_is_refused(observer: StoreObserver) -> None:
 def test_predicate_of_misses_that_raises_does_not_match(
     manager: EventManager, recorder: EventRecorder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    observer = StoreObserver("s3", event_manager=manager, misses=lambda error: error.response == 404)  # type: ignore[attr-defined]  # that is the mistake
+    observer = StoreObserver(
+        "s3", event_manager=manager, misses=lambda error: error.response == 404
+    )  # an OSError has none
     error = OSError("cable")
     with pytest.raises(OSError, match="cable"), observer.operation("get", "a"):
         raise error
@@ -240,3 +245,37 @@ def test_silent_operation_is_no_parent(manager: EventManager, recorder: EventRec
         assert outer.operation_id is None
 
     assert ended(recorder).parent_id is None
+
+
+@pytest.mark.parametrize("misses", [(3,), [FileNotFoundError], None, "x", object, (FileNotFoundError, "x")], ids=repr)
+def test_misses_of_another_type_are_refused(misses: Any, manager: EventManager) -> None:
+    with pytest.raises(TypeError, match="misses must be exception classes or a predicate"):
+        StoreObserver("invoices", event_manager=manager, misses=misses)
+
+
+def test_single_class_of_misses_is_a_class(manager: EventManager, recorder: EventRecorder) -> None:
+    observer = StoreObserver("invoices", event_manager=manager, misses=FileNotFoundError)
+    for error in (FileNotFoundError("a"), ZeroDivisionError("b")):
+        with pytest.raises(type(error)), observer.operation("get", "a"):
+            raise error
+
+    assert [end.outcome for end in recorder.of(StoreProgressEndEvent)] == ["miss", "error"]
+
+
+BAD_ARGUMENTS: dict[str, tuple[dict[str, Any], str, list[Any], dict[str, Any]]] = {
+    "name must be a str, not ['a']": ({"name": ["a"]}, "operation", ["get"], {}),
+    "backend must be a str, not None": ({"backend": None}, "operation", ["get"], {}),
+    "operation must be a str, not 3": ({}, "operation", [3], {}),
+    "key must be a str, not b'k'": ({}, "operation", ["get", b"k"], {}),
+    "key must be a str, not 4": ({}, "changed", ["set", 4], {}),
+    "steps must be an int": ({}, "operation", ["get"], {"steps": "3"}),
+    "transaction must be a transaction of an observer": ({}, "operation", ["get"], {"transaction": "t"}),
+    "direction must be 'read', 'write' or None": ({}, "operation", ["get"], {"direction": "READ"}),
+}
+
+
+@pytest.mark.parametrize("message", BAD_ARGUMENTS)
+def test_bad_argument_is_refused_where_it_is_given(message: str, manager: EventManager) -> None:
+    of_observer, method, arguments, options = BAD_ARGUMENTS[message]
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        getattr(StoreObserver(**{"name": "a", "event_manager": manager, **of_observer}), method)(*arguments, **options)

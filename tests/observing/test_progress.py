@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Any
 
@@ -19,6 +20,7 @@ from encore_storage.events import (
     StoreProgressStartEvent,
     StoreProgressStepEvent,
 )
+from encore_storage.observing import StoreObserver
 from encore_storage.observing.operation import SilentOperation
 from encore_storage.observing.progress import StoreProgressManager
 from encore_storage.stores import DictMemoryStore
@@ -340,7 +342,7 @@ def test_call_after_end_is_refused(method: str, progress: StoreProgressManager, 
         pass
     recorder.clear()
 
-    with pytest.raises(ProgressError, match="'copying' outside of its start"):
+    with pytest.raises(ProgressError, match="'copying' before its start\\(\\) or after its end"):
         getattr(progress, method)()
     assert recorder.events == []
 
@@ -442,19 +444,70 @@ def test_repr_has_message_and_progress(progress: StoreProgressManager) -> None:
         assert repr(progress) == "<Ticking: 'copying', 4 of 10>"
 
 
-def test_silent_operation_accepts_every_call() -> None:
-    progress = SilentOperation()
-    progress.start()
+def test_silent_operation_counts_and_emits_nothing() -> None:
+    progress = SilentOperation("get", "a")
     with progress as entered:
         progress(4)
         progress(step=5)
         progress.step("nearly", 6)
         progress.count(7)
         progress.steps = 8
-    progress.end(error=OSError("disk"))
 
     assert entered is progress
+    assert (progress.bytes, progress.is_over) == (13, True)
     assert repr(progress) == "<SilentOperation>"
+
+
+MISUSES: dict[str, list[tuple[Any, ...]]] = {
+    "second start": [("start",), ("start",)],
+    "end before start": [("end",)],
+    "second end": [("start",), ("end",), ("end",)],
+    "count before start": [("count", 1)],
+    "step after end": [("start",), ("end",), ("step",)],
+    "count after end": [("start",), ("end",), ("count", 1)],
+    "call after end": [("start",), ("end",), ("__call__", 1)],
+    "unknown exit state": [("start",), ("end", None, "bogus")],
+    "negative count": [("start",), ("count", -1)],
+    "count of a float": [("start",), ("count", 1.5)],
+}
+
+
+@pytest.mark.parametrize("calls", MISUSES.values(), ids=MISUSES)
+def test_misuse_is_refused_alike_with_and_without_listeners(
+    calls: list[tuple[Any, ...]], manager: EventManager
+) -> None:
+    observer = StoreObserver("invoices", event_manager=manager)
+    messages = list[str]()
+    for _ in range(2):
+        operation = observer.operation("get", "a")
+        *before, (name, *arguments) = calls
+        for each, *its_arguments in before:
+            getattr(operation, each)(*its_arguments)
+        with pytest.raises((ProgressError, TypeError, ValueError)) as raised:
+            getattr(operation, name)(*arguments)
+        messages.append(repr(raised.value))
+        EventRecorder(manager)
+
+    assert messages[0] == messages[1]
+
+
+def test_threads_count_exactly_in_one_operation(manager: EventManager, recorder: EventRecorder) -> None:
+    def count(progress: StoreProgressManager) -> None:
+        for _ in range(20_000):
+            progress.count(1)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with StoreProgressManager(manager) as counted, ThreadPoolExecutor(4) as pool:
+            for _ in range(4):
+                pool.submit(count, counted)
+    finally:
+        sys.setswitchinterval(before)
+
+    end = recorder.one(StoreProgressEndEvent)
+    assert end.bytes == 80_000
+    assert sum(event.delta for event in recorder.of(StoreProgressStepEvent)) + end.delta == 80_000
 
 
 def test_second_start_is_refused(manager: EventManager, recorder: EventRecorder) -> None:

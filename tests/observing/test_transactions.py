@@ -229,3 +229,21 @@ def test_change_of_a_transaction_that_has_ended_is_emitted_at_once(
     observer.changed("set", "late", transaction=transaction)
 
     assert recorder.one(StoreSetEvent).key == "late"
+
+
+def test_change_of_a_transaction_that_was_rolled_back_is_discarded(
+    observer: StoreObserver, recorder: EventRecorder
+) -> None:
+    transaction = observer.transaction()
+    transaction.start()
+    transaction.end("rolled_back")
+    observer.changed("set", "late", transaction=transaction)
+
+    assert recorder.of(StoreSetEvent) == []
+
+
+def test_change_of_a_transaction_that_has_not_started_is_refused(
+    observer: StoreObserver, recorder: EventRecorder
+) -> None:
+    with pytest.raises(TransactionError, match="start it first"):
+        observer.changed("set", "early", transaction=observer.transaction())
