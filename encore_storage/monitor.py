@@ -64,7 +64,7 @@ class Monitor:
         self.close()
 
 
-def monitor(  # noqa: PLR0913 (all of these are options of one call)
+def monitor(  # noqa: C901, PLR0913 (all of these are options of one call)
     event_manager: BaseEventManager | None = None,
     *,
     logs: Any = True,

@@ -197,8 +197,8 @@ class ApiCall:
         elif kind.has_body and kind.direction == "write":
             self._position = position_of(parameters.get("Body"))
         operation = observer.make_operation(kind.operation, key, kind.direction, -1, message, None, self._transaction)
-        self._started_at = time.monotonic()
         operation.start()
+        self._started_at = time.monotonic()
         self.operation: Operation | None = operation
         _running.set(self)
 
@@ -313,11 +313,11 @@ def short_name(name: object) -> str:
 
 def position_of(body: Any) -> int:
     """Return the position of a body that is a file; 0 for one that has none."""
-    tell = None if isinstance(body, bytes) else getattr(body, "tell", None)
-    if tell is None or inspect.iscoroutinefunction(tell):
+    position_now = None if isinstance(body, bytes) else getattr(body, "tell", None)
+    if position_now is None or inspect.iscoroutinefunction(position_now):
         return 0
     try:
-        position: int = tell()
+        position: int = position_now()
     except (OSError, ValueError):  # it cannot seek, or is closed
         return 0
     return position

@@ -59,6 +59,7 @@ class _Reading:
                 return
         except Exception:
             logger.exception("could not observe the reading of %r", stream)
+            return
         error: Exception | None = None
         if not is_end:
             error = _checksum_error(stream)

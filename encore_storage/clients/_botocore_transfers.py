@@ -54,8 +54,8 @@ class _Transfer:
         self._observer = options.observer(f"s3:{bucket}", "s3")
         self._key = f"{bucket}/{arguments.get('Key')}"
         self._options = options
-        self._counting, self._stepping = threading.Lock(), threading.Lock()
-        self._total = 0
+        self._lock = threading.Lock()
+        self._total = self._counted = 0
         self._ranges = set[object]()
         self._operation = self._observer.make_operation(
             operation,
@@ -66,26 +66,29 @@ class _Transfer:
             None,
             None,
         )
-        self._started_at = time.monotonic()
+        self._started_at = 0.0
 
     @_logged
     def start(self) -> None:
         """Start the operation."""
-        self._operation.start()
+        try:
+            self._operation.start()
+        finally:
+            self._started_at = time.monotonic()
 
     @_logged
     def count(self, more: int) -> None:
         """Count bytes; fewer than 0 if a part must be received again."""
-        with self._counting:
+        with self._lock:
             self._total += more
-        if self._operation.first_byte is None and self.reads:
+            more = self._total - self._counted
+            if more <= 0:
+                return
+            self._counted += more
+        if self.reads and self._operation.first_byte is None:
             self._operation.first_byte = time.monotonic() - self._started_at
-        # Listeners of a step run here; threads that find another one here leave their bytes to a later step.
-        if not self._operation.is_over and self._stepping.acquire(blocking=False):
-            try:
-                self._operation(step=self._total)
-            finally:
-                self._stepping.release()
+        if not self._operation.is_over:
+            self._operation.count(more)
 
     def callback(self, given: Callable[[int], object] | None) -> Callable[[int], None]:
         """Return a progress callback that counts bytes, and calls the one that the program gave."""
@@ -99,7 +102,7 @@ class _Transfer:
 
     def add_retries(self, retries: int) -> None:
         """Count retries of a request."""
-        with self._counting:
+        with self._lock:
             self._operation.attempts += retries
 
     def request(self, name: str, parameters: Mapping[str, Any]) -> Callable[[Any], None]:
@@ -121,7 +124,6 @@ class _Transfer:
     @_logged
     def finish(self, error: BaseException | None = None) -> None:
         """End the operation."""
-        self._operation.count_to(self._total)
         if error is not None:
             error = error_of(error, self._options, reads=self.reads)
         self._operation.finish(error)
@@ -130,7 +132,7 @@ class _Transfer:
 
     def _is_known(self, part: object) -> bool:
         """Return True if the part was requested before: s3transfer requests it again if its body breaks off."""
-        with self._counting:
+        with self._lock:
             is_known = part in self._ranges
             self._ranges.add(part)
         return is_known

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import http.client
 import importlib
+import importlib.util
 import json
 import os
 import shutil
@@ -112,7 +113,8 @@ def seaweedfs_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def moto_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run moto, which imitates many services, and return its URL."""
-    pytest.importorskip("moto.server")
+    if importlib.util.find_spec("moto") is None:
+        give_up("no moto is installed: pip install moto[server]")
     port = free_port()
     command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with running(command, port, tmp_path_factory.mktemp("moto")) as url:

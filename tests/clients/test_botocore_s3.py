@@ -518,15 +518,17 @@ def test_unobserve_leaves_no_trace(
 
 
 @pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.usefixtures("every_step")
 def test_failing_listener_does_not_reach_the_client(strict: bool, clients: Clients, plain: Any, stored: str) -> None:
     def fail(event: StoreEvent) -> None:
         raise OSError(event)
 
     manager = EventManager(strict=strict)
-    manager.connect(StoreEvent, fail)
     client = observe(plain, event_manager=manager)
-    body = clients.call(client.get_object, Bucket=stored, Key="key")["Body"]
-    assert READERS["read_sized"](clients, body) == DATA
+    for cls in (StoreProgressStepEvent, StoreProgressEndEvent, StoreEvent):
+        manager.connect(cls, fail)
+        body = clients.call(client.get_object, Bucket=stored, Key="key")["Body"]
+        assert READERS["read_sized"](clients, body) == DATA
     clients.call(client.put_object, Bucket=stored, Key="key", Body=b"")
     with pytest.raises(client.exceptions.NoSuchKey):
         clients.call(client.get_object, Bucket=stored, Key="missing")
