@@ -392,7 +392,7 @@ def test_operations_keep_neither_file_system_nor_result_nor_error(manager: Event
     result = fs.cat_file("/a")
     with pytest.raises(OSError, match="no") as raised:
         fs.cat_file("/error")
-    references = [weakref.ref(fs), weakref.ref(raised.value)]
+    references: list[weakref.ref[Any]] = [weakref.ref(fs), weakref.ref(raised.value)]
     assert [end.bytes for end in kept] == [1, 0]
     del fs, raised, result
     gc.collect()

@@ -351,26 +351,29 @@ def test_async_methods_are_one_operation(
     check(recorder)
 
 
-def test_cancelled_task_is_cancelled(
-    http: Any, manager: EventManager, recorder: EventRecorder, file_server: FileServer
-) -> None:
-    server = threading.Event()
-
+def test_cancelled_task_is_cancelled(manager: EventManager, recorder: EventRecorder) -> None:
     async def scenario() -> None:
-        async def never(reader: Any, writer: Any) -> None:
-            server.set()
-            await asyncio.sleep(30)
+        asked, closed = asyncio.Event(), asyncio.Event()
 
-        async with await asyncio.start_server(never, "127.0.0.1", 0) as listening:
-            port = listening.sockets[0].getsockname()[1]
+        async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked.set()
+            while await reader.read(1000):  # until the client gives up
+                pass
+            writer.close()
+            await writer.wait_closed()
+            closed.set()
+
+        async with await asyncio.start_server(never_answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
             fs = observe(HTTPFileSystem(asynchronous=True, skip_instance_cache=True), event_manager=manager)
             session = await fs.set_session()
             task = asyncio.ensure_future(fs._cat_file(f"http://127.0.0.1:{port}/a"))
-            await asyncio.to_thread(server.wait, 10)
+            await asked.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
             await session.close()
+            await closed.wait()
 
     asyncio.run(scenario())
 
