@@ -67,9 +67,11 @@ class StoreTransactionEvent(StoreEvent):
 
     Attributes:
         transaction_id: the id of the transaction, the same in all its events.
+        parent_id: the id of the transaction that it is a savepoint of, or None.
     """
 
     transaction_id: str
+    parent_id: str | None = None
 
 
 class StoreTransactionStartEvent(StoreTransactionEvent):

@@ -22,12 +22,9 @@ from encore_storage.redaction import Redaction
 
 Data = dict[str, Any]
 
-QUOTING = ("key", "message", "notes")
-"""The attributes that may quote a key."""
-
+QUOTING = ("key", "message", "notes")  # the attributes that may quote a key
+# Attributes without an encoded default: whether they were set means something to metrics, also in a replay.
 _ONLY_IF_SET = ("attempts",)
-"""Attributes without an encoded default: whether they were set means something to metrics, also in a replay."""
-
 _PLAIN = (str, int, float, type(None))
 _ENCODABLE = (
     *(*_PLAIN, list, tuple, Mapping, BaseException),
@@ -115,7 +112,6 @@ class EncodingPlan:
             yield value
 
     def _encoders_of(self, cls: type[BaseEvent]) -> Iterator[tuple[str, Callable[[Any], object]]]:
-        """Yield the attributes that need encoding, with their encoders."""
         words = self._options.keys is True
         yield "error", lambda error: _error(error, words=words)
         if callable(self._options.keys):

@@ -21,9 +21,7 @@ from encore_storage.events import (
 from encore_storage.subscribers.base import Listeners
 from encore_storage.subscribers.in_progress import InProgress
 
-KEPT = 100
-"""The number of operations, and of failures, that are kept."""
-
+KEPT = 100  # operations, and as many failures
 FAILURES = frozenset({"error", "cancelled", "rolled_back", "commit_failed", "rollback_failed"})
 """The outcomes that count as failures."""
 

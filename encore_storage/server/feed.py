@@ -21,17 +21,10 @@ from encore_storage.subscribers.sink import Sink
 
 logger = logging.getLogger("encore_storage")
 
-CAPACITY = 10_000
-"""The number of events that are kept."""
-
-ROWS = 100
-"""The maximum number of rows of the table of operations that are sent to a client."""
-
-BATCH_SECONDS = 0.05
-"""The interval between batches of events to encode."""
-
-HIDDEN = "(hidden)"
-"""The replacement of a key whose redaction failed."""
+CAPACITY = 10_000  # the number of events that are kept
+ROWS = 100  # the maximum number of rows of the table of operations that are sent to a client
+BATCH_SECONDS = 0.05  # between batches of events to encode
+HIDDEN = "(hidden)"  # replaces a key whose redaction failed
 
 
 class EventFeed(Sink):

@@ -13,8 +13,7 @@ from encore_storage.server.latencies import Latencies
 from encore_storage.subscribers.catalogue import OVERFLOW
 from encore_storage.subscribers.families import MAX_VALUES
 
-SECONDS = 600
-"""The number of seconds that are kept by default."""
+SECONDS = 600  # that are kept by default
 
 
 @dataclass(slots=True)
@@ -61,9 +60,6 @@ class History:
     """Counts by second and store. Thread-safe.
 
     Stores beyond the first `MAX_VALUES` share the name `OVERFLOW`, as in the metrics.
-
-    Args:
-        seconds: how many seconds are kept.
     """
 
     def __init__(self, seconds: int = SECONDS) -> None:

@@ -11,16 +11,11 @@ from encore_storage.subscribers.series import Counter, Family, Gauge, Histogram,
 
 AnyFamily = Family[Counter] | Family[Gauge] | Family[Histogram]
 
-MAX_VALUES = 200
-"""The number of values of an open label. Beyond it, the label says `_overflow`."""
+MAX_VALUES = 200  # of an open label; beyond it, the label says `_overflow`
 
 
 class Families:
-    """One family of series for each metric of the catalogue.
-
-    Args:
-        max_stores: the cap on the values of the label store.
-    """
+    """One family of series for each metric of the catalogue. `max_stores` caps the values of the label store."""
 
     def __init__(self, max_stores: int = MAX_VALUES) -> None:
         self.durations = histograms(catalogue.OPERATION_DURATION)
