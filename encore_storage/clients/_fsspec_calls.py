@@ -8,7 +8,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
-from encore_storage.clients._fsspec_files import Files, Opened
+from encore_storage.clients._fsspec_files import Files
 from encore_storage.clients._fsspec_methods import (
     LEAVES,
     METHODS,
@@ -23,6 +23,7 @@ from encore_storage.clients._fsspec_methods import (
     key_of,
     snapshot,
 )
+from encore_storage.clients._fsspec_opened import Opened
 from encore_storage.clients._fsspec_stores import Stores, layers_of, stand_in_of
 from encore_storage.clients._fsspec_transactions import emit_change, open_transactions, transaction_of
 from encore_storage.clients.client import Options
@@ -174,21 +175,23 @@ class Calls:
         @functools.wraps(getattr(owner, attribute))
         def open_(self_: Any, path: Any, *args: Any, **kwargs: Any) -> Any:
             mode = args[0] if args else kwargs.get("mode", "rb")
-            part = self._part(self_, enclosing_operations.get())
-            if part is not None:
+            enclosing = enclosing_operations.get()
+            if enclosing and (part := self._part(self_, enclosing)) is not None:
                 file = getattr(owner, attribute)(self_, path, *args, **kwargs)
                 if part.target is self_ and isinstance(part.work, Opened) and "b" in mode:  # of a text file
                     file, part.work = self._files.attach(file, part.work, self._options), None
                 return file
             operation = self._opening(self_, path, mode)
             opened = operation.work
+            token = enclosing_operations.set((weakref.ref(operation), *enclosing))
             try:
-                with inside(operation, self_):
-                    file = getattr(owner, attribute)(self_, path, *args, **kwargs)
+                file = getattr(owner, attribute)(self_, path, *args, **kwargs)
             except BaseException as error:
+                enclosing_operations.reset(token)
                 operation.work = None
                 opened.finish(error, is_closed=False)
                 raise
+            enclosing_operations.reset(token)
             return self._attach(self_, operation, opened, file)
 
         return open_
@@ -214,12 +217,14 @@ class Calls:
     def _opening(self, fs: Any, path: Any, mode: str) -> Operation:
         is_read = "r" in mode and "+" not in mode
         operation = self._operation(fs, "get" if is_read else "set", "read" if is_read else "write", path)
-        observer = self.stores.observer(fs, path)
+        observer = self.stores.fixed or self.stores.observer(fs, path)
         operation.work = Opened(fs, observer, operation, self._options, mode, key_of(path))
         operation.start()
+        operation.target = fs  # until the file is closed
         return operation
 
     def _attach(self, fs: Any, operation: Operation, opened: Opened, file: Any) -> Any:
+        operation.target = fs  # also after `inside`
         if operation.operation_id is None and opened.reads:  # nobody listens
             operation.work = None
             operation.finish()
@@ -229,7 +234,6 @@ class Calls:
             file = self._files.attach(file, opened, self._options)
         if isinstance(file, io.TextIOWrapper):
             opened.text = id(file)
-        operation.target = fs  # until the file is closed
         return file
 
     def _part(self, fs: Any, enclosing: Enclosing) -> Operation | None:
