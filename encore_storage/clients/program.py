@@ -10,10 +10,21 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-_PACKAGES = Path(__file__).parents[2]
-_OWN = (f"{_PACKAGES / 'encore_events'}/", f"{_PACKAGES / 'encore_storage'}/")
-_UNNAMED = ("<stdin>", "<string>", "<ipython")
-"""The beginnings of the names of code without a file that a person wrote; other names are of generated code."""
+_FOLDERS = {
+    f"{folder}/"
+    for folder in (
+        *(Path(__file__).parents[2] / package for package in ("encore_events", "encore_storage")),
+        *(sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")),
+        *(*site.getsitepackages(), site.getusersitepackages()),
+    )
+}
+"""The folders of libraries, beside those named site-packages or dist-packages."""
+
+
+def add_library(name: str) -> None:
+    """Take a package for a library wherever it is, even beside the program."""
+    _FOLDERS.update(f"{folder}/" for folder in sys.modules[name].__path__)
+    _name_of.cache_clear()
 
 
 def place(skip: int = 1) -> str | None:
@@ -29,7 +40,7 @@ def place(skip: int = 1) -> str | None:
     except ValueError:  # the stack is not as deep
         frame = sys._getframe(0)  # noqa: SLF001
     while frame is not None:
-        name = _name_in_program(frame.f_code.co_filename)
+        name = _name_in_program(frame)
         if name:
             return f"{name}:{frame.f_lineno}"
         frame = frame.f_back or _frame_of_parent(frame)
@@ -45,7 +56,7 @@ def error_in_flight() -> BaseException | None:
     if error is not None or _parent() is None:
         return error
     frame: FrameType | None = sys._getframe(0)  # noqa: SLF001
-    while frame is not None and not _name_in_program(frame.f_code.co_filename):
+    while frame is not None and not _name_in_program(frame):
         code = frame.f_code
         if code.co_name in ("__exit__", "__aexit__") and code.co_argcount > 2:  # noqa: PLR2004 (self, type, value)
             value = frame.f_locals[code.co_varnames[2]]
@@ -73,21 +84,19 @@ def _outermost(frame: FrameType) -> FrameType:
     return frame
 
 
+def _name_in_program(frame: FrameType) -> str:
+    """Return the short name of the frame's file; '' if it is one of a library."""
+    filename = frame.f_code.co_filename
+    if filename.startswith("<"):  # of a prompt, or generated code
+        return filename if frame.f_globals.get("__name__") == "__main__" else ""
+    return _name_of(filename)
+
+
 @functools.lru_cache(maxsize=4096)
-def _name_in_program(filename: str) -> str:
-    """Return the short name of a file of the program; '' for one of a library."""
-    if filename.startswith("<"):
-        return filename if filename.startswith(_UNNAMED) else ""
-    if filename.startswith(_libraries()) or "/site-packages/" in filename or "/dist-packages/" in filename:
+def _name_of(filename: str) -> str:
+    if filename.startswith(tuple(_FOLDERS)) or "/site-packages/" in filename or "/dist-packages/" in filename:
         return ""
     path = Path(filename)
     folders = [Path(entry or ".").absolute() for entry in sys.path]
     below = [path.relative_to(folder) for folder in folders if folder != Path("/") and path.is_relative_to(folder)]
     return min(map(str, below), key=len, default="/".join(path.parts[-2:]))
-
-
-@functools.cache
-def _libraries() -> tuple[str, ...]:
-    kinds = ("stdlib", "platstdlib", "purelib", "platlib")
-    folders = {*(sysconfig.get_path(kind) for kind in kinds), *site.getsitepackages(), site.getusersitepackages()}
-    return (*_OWN, *(f"{folder}/" for folder in folders))

@@ -16,12 +16,14 @@ from typing import Any
 
 from encore_storage.clients._sqlalchemy_dialect import ObservedDialect
 from encore_storage.clients.client import Options
+from encore_storage.clients.program import add_library
 
 
 class SqlalchemyClient:
     """Observes engines and async engines, or all engines."""
 
     def __init__(self) -> None:
+        add_library("sqlalchemy")
         self._library: Options | None = None
         self._dialects: weakref.WeakSet[Any] = weakref.WeakSet()
         self._dialects_of_library: weakref.WeakSet[Any] = weakref.WeakSet()

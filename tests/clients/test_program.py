@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from encore_storage.clients.program import error_in_flight, place
+from encore_storage.clients.program import add_library, error_in_flight, place
 
 greenlet = pytest.importorskip("greenlet")
 ROOT = Path(__file__).parents[2]
@@ -51,6 +52,25 @@ def test_place_outside_of_the_path_has_the_last_folder(tmp_path: Path) -> None:
     exec(compile("found['at'] = place()", str(path), "exec"), {"place": place, "found": found})
 
     assert found["at"] == "jobs/nightly.py:1"
+
+
+def test_generated_code_is_of_a_library() -> None:
+    found: dict[str, str] = {}
+    exec("found['at'] = place()", {"place": place, "found": found})
+
+    assert found["at"] == f"tests/clients/test_program.py:{line() - 2}"
+
+
+def test_added_library_is_none_of_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "encore_test_vendored"
+    package.mkdir()
+    (package / "__init__.py").write_text("def call(function):\n    return function()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    call = importlib.import_module("encore_test_vendored").call
+
+    assert call(place) == "encore_test_vendored/__init__.py:2"
+    add_library("encore_test_vendored")
+    assert call(place) == f"tests/clients/test_program.py:{line()}"
 
 
 def test_there_is_no_error_without_one() -> None:

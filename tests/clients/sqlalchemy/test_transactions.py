@@ -355,19 +355,19 @@ def test_two_phase_transaction_is_observed(
     assert rows(postgres) == (outcome == "committed")
 
 
-def test_two_phase_transaction_whose_prepare_fails_cannot_be_rolled_back(
-    postgres: Engine, recorder: EventRecorder
-) -> None:
+def test_two_phase_transaction_whose_prepare_fails_is_rolled_back(postgres: Engine, recorder: EventRecorder) -> None:
     connection = postgres.connect()
     transaction = connection.begin_twophase()
     connection.execute(insert(ITEMS).values(order_id=17))
     with pytest.raises(IntegrityError):
         transaction.prepare()
-    with pytest.raises(ProgrammingError):  # PostgreSQL has rolled back
+    try:
         transaction.rollback()
+    except ProgrammingError:  # SQLAlchemy 2.1 rolls back what PostgreSQL has rolled back already
+        assert (transactions(recorder), errors(recorder)) == (["rollback_failed"], [("UndefinedObject", "42704")])
+    else:
+        assert (transactions(recorder), errors(recorder)) == (["rolled_back"], [("ForeignKeyViolation", "23503")])
     connection.close()
-
-    assert (transactions(recorder), errors(recorder)) == (["rollback_failed"], [("UndefinedObject", "42704")])
 
 
 def test_two_phase_session_is_observed(postgres: Engine, recorder: EventRecorder) -> None:
