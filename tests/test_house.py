@@ -31,7 +31,9 @@ BUS_USERS = [
 ]
 LONGEST = 400
 MOST_ROOT_MODULES = 12
-PARAPHRASES = re.compile(r"\b(?:tell(?!\(\))|tells|told|telling|untold)\b", re.IGNORECASE)  # files have a tell()
+PARAPHRASES = re.compile(r"(?<![.\"])\b(?:tell|tells|told|telling|untold)\b", re.IGNORECASE)
+"""The paraphrases of other terms; the method of files is called `.tell` or "tell"."""
+
 QUESTIONS = ("What ", "Whether ", "How ", "Whose ")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 

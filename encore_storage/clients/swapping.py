@@ -27,10 +27,13 @@ class Swapper:
 
     Args:
         wrap: returns the observed methods for a plain class.
+        shared: whether objects of one class share an observed class; False for a library that makes a class for each
+            object, so that its classes can be collected.
     """
 
-    def __init__(self, wrap: Wrap) -> None:
+    def __init__(self, wrap: Wrap, *, shared: bool = True) -> None:
         self._wrap = wrap
+        self._shared = shared
 
     def swap(self, target: Any, options: Options) -> None:
         """Observe the target with the options, in place of those that it had.
@@ -38,16 +41,18 @@ class Swapper:
         Raises:
             TypeError: the class of the target is made in C, and cannot be exchanged.
         """
-        _set_class(target, self.observed_class(plain_class(target), options))
+        set_class(target, self.observed_class(plain_class(target), options))
 
     def restore(self, target: Any) -> None:
         """Give the target its plain class again."""
         plain = plain_class(target)
         if type(target) is not plain:
-            _set_class(target, plain)
+            set_class(target, plain)
 
     def observed_class(self, cls: type, options: Options) -> type:
-        """Return the observed subclass of a plain class; always the same for the same options."""
+        """Return the observed subclass of a plain class; if classes are shared, the same for the same options."""
+        if not self._shared:
+            return self._make(cls, options)
         known = options.classes.get((self, cls))
         return known or options.classes.setdefault((self, cls), self._make(cls, options))
 
@@ -89,7 +94,8 @@ def _metaclass_of(metaclass: Any) -> Callable[..., type]:
     return Observed
 
 
-_set_class: Callable[[object, type], None] = object.__dict__["__class__"].__set__
+set_class: Callable[[object, type], None] = object.__dict__["__class__"].__set__
+"""Exchanges the class of an object, also of one whose `__class__` names its plain class."""
 
 
 def plain_class(target: object) -> type:

@@ -72,7 +72,6 @@ class StoreObserver:
         misses: type[BaseException] | Misses = (KeyNotFoundError,),
         nested: bool = True,
     ) -> None:
-        """Make the observer; see the class."""
         self.name = _checked("name", name)
         self.backend = _checked("backend", backend)
         self.event_manager = get_event_manager() if event_manager is None else checked_event_manager(event_manager)
@@ -82,13 +81,13 @@ class StoreObserver:
         self._source = _reference_to(source)
 
     def __repr__(self) -> str:
-        """Return the name and the backend."""
         return f"<StoreObserver of {self.name!r}, {self.backend}>"
 
     @property
     def source(self) -> object:
         """The source of the events."""
-        source = self._source()
+        reference = self._source
+        source = None if reference is None else reference()
         return self if source is None else source
 
     def operation(
@@ -163,9 +162,14 @@ class StoreObserver:
             attributes["parent_id"] = parent_id
         return _OpenOperation(self, operation, key, message, steps, attributes)
 
-    def transaction(self, notes: str | None = None) -> ObservedTransaction:
-        """Return one transaction, for a `with` or `async with` statement or for its `start()` and `end()`."""
-        return ObservedTransaction(self, notes)
+    def transaction(self, notes: str | None = None, *, parent_id: str | None = None) -> ObservedTransaction:
+        """Return one transaction, for a `with` or `async with` statement or for its `start()` and `end()`.
+
+        Args:
+            notes: a description for people.
+            parent_id: the id of the transaction that it is a savepoint of, or None.
+        """
+        return ObservedTransaction(self, notes, parent_id)
 
     def reading(
         self, key: str | None, stream: Any, *, operation: str | Operation = "get", steps: int = -1, **options: Any
@@ -261,9 +265,9 @@ def _checked(what: str, value: object) -> str:
     return value
 
 
-def _reference_to(source: object) -> Callable[[], object]:
+def _reference_to(source: object) -> Callable[[], object] | None:
     """Return a weak reference, so that a store and its observer are no cycle, or a strong one if that is impossible."""
     try:
-        return (lambda: None) if source is None else weakref.ref(source)
+        return None if source is None else weakref.ref(source)
     except TypeError:  # slots without __weakref__
         return lambda: source

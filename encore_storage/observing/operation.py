@@ -49,7 +49,6 @@ class Operation(StoreProgressManager):
         steps: int,
         attributes: dict[str, Any],
     ) -> None:
-        """Make an operation that has not started."""
         self.event_manager = observer.event_manager
         self.source = observer.source
         self.operation_id = new_id()
@@ -68,6 +67,10 @@ class Operation(StoreProgressManager):
             yield self
         finally:
             enclosing_operations.set(outer)
+
+    def backdate(self, seconds: float) -> None:
+        """Count the `seconds` before the start as part of the duration."""
+        self._started_at -= seconds
 
     def _identify(self) -> dict[str, Any]:
         identity = self.kwargs  # setting items takes half the time of a new dict
@@ -93,13 +96,11 @@ class SilentOperation(Operation):
     operation_id = None
 
     def __init__(self, operation: str, key: str | None) -> None:
-        """Make an operation at next to no cost."""
         self.steps = -1
         self.process = forks.current
         self._name = operation, key
 
     def __repr__(self) -> str:
-        """Return the name of the class."""
         return "<SilentOperation>"
 
     @property
@@ -124,6 +125,9 @@ class SilentOperation(Operation):
         self._started, self._ended, self.is_over, self._due = False, True, True, -math.inf
         if self.__class__ is not self._closed_class:
             self.__class__ = self._closed_class  # type: ignore[assignment]  # the same object, without a finalizer
+
+    def backdate(self, seconds: float) -> None:
+        """Measure nothing."""
 
     def resume_finish(self, error: BaseException | None) -> None:
         """End without an event."""

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextvars import ContextVar
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, get_args
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast, get_args
 
 from encore_events import forks
 from encore_events.background import run_in_background
@@ -52,28 +52,29 @@ class ObservedTransaction:
 
     Attributes:
         notes: a description for people.
+        parent_id: the id of the transaction that it is a savepoint of, or None.
         transaction_id: the id in all its events; None before the start.
         operations: the number of operations in it so far.
         outcome: the outcome; None before the end.
     """
 
-    def __init__(self, observer: StoreObserver, notes: str | None = None) -> None:
-        """Make a transaction that has not started."""
+    transaction_id: str | None = None
+    operations = 0
+    outcome: TransactionOutcome | None = None
+    _process: forks.Process
+    _outer: ObservedTransaction | None = None
+    _changes: deque[StoreModificationEvent] | None = None
+    _start: StoreTransactionEvent | None = None
+    _end: StoreTransactionEvent | None = None
+    _started_at: float
+
+    def __init__(self, observer: StoreObserver, notes: str | None = None, parent_id: str | None = None) -> None:
         self.observer = observer
         self.notes = notes
-        self.transaction_id: str | None = None
-        self.operations = 0
-        self.outcome: TransactionOutcome | None = None
+        self.parent_id = parent_id
         self._source = observer.source
-        self._process = forks.current
-        self._outer: ObservedTransaction | None = None
-        self._changes = deque[StoreModificationEvent]()
-        self._start: StoreTransactionEvent | None = None
-        self._end: StoreTransactionEvent | None = None
-        self._started_at = 0.0
 
     def __repr__(self) -> str:
-        """Return the observer's name, the notes and the outcome."""
         return f"<ObservedTransaction of {self.observer.name!r}: {self.notes!r}, {self.outcome or 'open'}>"
 
     @property
@@ -82,11 +83,7 @@ class ObservedTransaction:
         return self.transaction_id is not None and self.outcome is None and self._process is forks.current
 
     def start(self) -> None:
-        """Emit that the transaction has begun.
-
-        Raises:
-            TransactionError: it has started before.
-        """
+        """Emit that the transaction has begun. Raises TransactionError if it has started before."""
         if self.transaction_id is not None:
             raise TransactionError(f"cannot start {self!r} again: make another one")
         self.__class__ = _OpenTransaction
@@ -126,7 +123,7 @@ class ObservedTransaction:
             if error is None:
                 raise ForkedStoreError(f"the transaction {self!r}", self._process.pid, "begin another in the child")
             return
-        self.prepare_end(outcome, error, held=len(self._changes), commit_duration=commit_duration)
+        self.prepare_end(outcome, error, held=len(self._changes or ()), commit_duration=commit_duration)
         self.emit_end()
         while self._changes and self.outcome == "committed":
             self.observer.event_manager.deliver(self._changes[0])
@@ -135,15 +132,14 @@ class ObservedTransaction:
         self.__class__ = ObservedTransaction
 
     def hold(self, change: StoreModificationEvent) -> None:
-        """Keep a key change until the transaction is committed; after its end, emit or discard it at once.
-
-        Raises:
-            TransactionError: the transaction has not started.
-        """
+        """Keep a key change until commit; after the end, emit or discard it. Raises TransactionError if not started."""
         if self.transaction_id is None:
             raise TransactionError(f"cannot take part in {self!r}, which has not started: start it first")
         if self.outcome is None:
-            self._changes.append(change)
+            changes = self._changes
+            if changes is None:
+                changes = self.__dict__.setdefault("_changes", deque())  # of the thread that comes first
+            changes.append(change)
         elif self.outcome == "committed":
             self.observer.event_manager.deliver(change)
 
@@ -167,10 +163,11 @@ class ObservedTransaction:
         """Make the end event, once; a start event that an interrupt stopped goes to its remaining listeners first."""
         if self.outcome is not None:
             return
-        manager = self.observer.event_manager
-        if self._start is None or has_reached_any(self._start):
-            if self._start is not None:
-                manager.deliver(self._start)
+        manager, start = self.observer.event_manager, self._start
+        is_started = start is None or start.__dict__.get("_pending", start) is None
+        if is_started or has_reached_any(cast("StoreTransactionEvent", start)):
+            if not is_started:
+                self.emit_start()
             if manager.has_listeners(StoreTransactionEndEvent):
                 self._end = self._event(
                     StoreTransactionEndEvent,
@@ -205,13 +202,11 @@ class ObservedTransaction:
         self.end("committed" if error is None else "rolled_back", error)
 
     async def __aenter__(self) -> Self:
-        """Start, as in a `with` statement."""
         return self.__enter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End, as in a `with` statement."""
         self.__exit__(kind, error, traceback)
 
     def _event(
@@ -220,8 +215,13 @@ class ObservedTransaction:
         transaction_id: str | None,
         **attributes: Any,
     ) -> StoreTransactionEvent:
-        identity = {"store": self.observer.name, "transaction_id": transaction_id, "notes": self.notes}
-        return cls(self._source, **identity, **attributes)
+        attributes["source"] = self._source
+        attributes["store"] = self.observer.name
+        attributes["transaction_id"] = transaction_id
+        attributes["notes"] = self.notes
+        if self.parent_id is not None:
+            attributes["parent_id"] = self.parent_id
+        return cls.made_of(attributes)
 
 
 class _OpenTransaction(ObservedTransaction):

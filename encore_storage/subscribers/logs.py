@@ -125,6 +125,7 @@ class LogSubscriber(Subscriber):
         fields = _known(
             store=event.store,
             transaction_id=event.transaction_id,
+            parent_id=event.parent_id,
             notes=event.notes if self._keys is True else None,
             operations=event.operations,
             held=event.held,
@@ -239,7 +240,6 @@ def _renderers(format: Format, *, colors: bool) -> list[Any]:  # noqa: A002 (as 
 
 
 def _known(**fields: Any) -> dict[str, Any]:
-    """Return the fields without those that are None."""
     return {name: value for name, value in fields.items() if value is not None}
 
 

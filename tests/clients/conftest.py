@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.clients.botocore_servers import bucket, clients, moto_url, plain_s3, proxy, seaweedfs_url, shared_bucket
 from tests.clients.servers import FileServer, seaweedfs
+
+__all__ = ["bucket", "clients", "moto_url", "plain_s3", "proxy", "seaweedfs_url", "shared_bucket"]
 
 
 @pytest.fixture(scope="session")

@@ -247,3 +247,18 @@ def test_change_of_a_transaction_that_has_not_started_is_refused(
 ) -> None:
     with pytest.raises(TransactionError, match="start it first"):
         observer.changed("set", "early", transaction=observer.transaction())
+
+
+def test_savepoint_has_the_id_of_its_outer_transaction(observer: StoreObserver, recorder: EventRecorder) -> None:
+    with (
+        observer.transaction() as outer,
+        observer.transaction(parent_id=outer.transaction_id) as savepoint,
+    ):
+        pass
+
+    starts, ends = recorder.of(StoreTransactionStartEvent), recorder.of(StoreTransactionEndEvent)
+    assert [start.parent_id for start in starts] == [None, outer.transaction_id]
+    assert [(end.transaction_id, end.parent_id) for end in ends] == [
+        (savepoint.transaction_id, outer.transaction_id),
+        (outer.transaction_id, None),
+    ]

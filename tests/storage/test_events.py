@@ -62,10 +62,10 @@ ATTRIBUTES: dict[type[BaseEvent], set[str]] = {
         *("exit_state", "outcome", "bytes", "delta", "duration", "error", "error_type"),
         *("items", "attempts", "first_byte", "fetched"),
     },
-    StoreTransactionStartEvent: {"source", "store", "transaction_id", "notes", "timestamp"},
+    StoreTransactionStartEvent: {"source", "store", "transaction_id", "parent_id", "notes", "timestamp"},
     StoreTransactionEndEvent: {
         *("source", "store", "transaction_id", "notes", "state", "outcome", "duration", "commit_duration"),
-        *("operations", "held", "error"),
+        *("operations", "held", "error", "parent_id"),
     },
     **dict.fromkeys((StoreSetEvent, StoreUpdateEvent, StoreDeleteEvent), CHANGE),
 }
