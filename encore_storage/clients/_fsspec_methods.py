@@ -39,7 +39,7 @@ class Leaf(NamedTuple):
 
 
 class Work:
-    """What an operation that moves or changes single files has done so far.
+    """The progress of an operation that moves or changes single files.
 
     Attributes:
         fs: the file system.
