@@ -181,7 +181,7 @@ def _names(cls: Any) -> Iterator[str]:
     for name in ("open", *METHODS):
         if callable(getattr(cls, name, None)):
             yield name
-    for name in ("open_async", *(f"_{name}" for name in METHODS)):
+    for name in ("open_async", "_call_s3", *(f"_{name}" for name in METHODS)):
         method = getattr(cls, name, None)
         is_async = inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
         if is_async and method is not default:  # fsspec asks whether the class has this one

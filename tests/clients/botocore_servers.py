@@ -203,6 +203,7 @@ class ProxyHandler(BaseHTTPRequestHandler):
     def answer(self, status: int, headers: Sequence[tuple[str, str]], data: bytes) -> None:
         proxy = self.proxy
         length = {name.lower(): value for name, value in headers}.get("content-length", len(data))
+        data = b"" if self.command == "HEAD" else data
         if proxy.stall == "headers":
             self.wait()
         self.send_response_only(status)

@@ -7,16 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.clients.botocore_servers import bucket, clients, moto_url, plain_s3, proxy, seaweedfs_url, shared_bucket
-from tests.clients.servers import FileServer, seaweedfs
+from tests.clients.servers import FileServer
 
 __all__ = ["bucket", "clients", "moto_url", "plain_s3", "proxy", "seaweedfs_url", "shared_bucket"]
-
-
-@pytest.fixture(scope="session")
-def s3_url() -> Iterator[str]:
-    """Return the URL of a real S3 server."""
-    with seaweedfs() as url:
-        yield url
 
 
 @pytest.fixture

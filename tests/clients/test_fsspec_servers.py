@@ -19,8 +19,9 @@ from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage import observe, unobserve
 from encore_storage.events import StoreModificationEvent, StoreProgressEndEvent, StoreTransactionEndEvent
+from tests.clients.botocore_servers import KEY, SECRET, Proxy, fast_retries
 from tests.clients.fsspec_support import changes, check, ends
-from tests.clients.servers import S3_KEY, S3_SECRET, FileServer
+from tests.clients.servers import FileServer
 from tests.storage.support import settled
 
 s3fs = pytest.importorskip("s3fs")
@@ -38,16 +39,8 @@ def http(file_server: FileServer, manager: EventManager, recorder: EventRecorder
 
 
 @pytest.fixture
-def options(s3_url: str) -> dict[str, Any]:
-    return {"key": S3_KEY, "secret": S3_SECRET, "endpoint_url": s3_url, "use_listings_cache": False}
-
-
-@pytest.fixture
-def bucket(options: dict[str, Any], request: pytest.FixtureRequest) -> str:
-    """Return the name of an empty bucket."""
-    name = f"bucket-{abs(hash(request.node.nodeid))}"
-    s3fs.S3FileSystem(**options).mkdir(name)
-    return name
+def options(seaweedfs_url: str) -> dict[str, Any]:
+    return {"key": KEY, "secret": SECRET, "endpoint_url": seaweedfs_url, "use_listings_cache": False}
 
 
 @pytest.fixture
@@ -213,7 +206,7 @@ def test_objects_are_written_and_read(s3: Any, bucket: str, recorder: EventRecor
         ("set", f"{bucket}/d", "ok", 5, None),
     ]
     assert {end.store for end in recorder.of(StoreProgressEndEvent)} == {f"s3:{bucket}"}
-    assert [key for _, key in changes(recorder)] == [f"{bucket}/{name}" for name in "abcd"]
+    assert sorted(str(key) for _, key in changes(recorder)) == [f"{bucket}/{name}" for name in "abcd"]
     check(recorder)
 
 
@@ -496,5 +489,78 @@ def test_secrets_are_in_no_event(options: dict[str, Any], bucket: str, s3: Any, 
     for event in recorder.events:
         text.write(repr({name: value for name, value in vars(event).items() if name != "source"}))
 
-    assert S3_SECRET not in text.getvalue()
+    assert SECRET not in text.getvalue()
     assert "127.0.0.1" not in text.getvalue()
+
+
+@pytest.mark.parametrize("with_client", [False, True], ids=["file system", "file system and its client"])
+def test_retried_requests_are_attempts_of_the_operation(
+    options: dict[str, Any],
+    bucket: str,
+    proxy: Proxy,
+    manager: EventManager,
+    recorder: EventRecorder,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    with_client: bool,
+) -> None:
+    aiobotocore = pytest.importorskip("aiobotocore")
+    fast_retries(monkeypatch)
+    config = {"retries": {"mode": "standard", "max_attempts": 5}}
+    if with_client:
+        observe(aiobotocore, event_manager=manager)
+    fs = s3fs.S3FileSystem(**{**options, "endpoint_url": proxy.url}, config_kwargs=config, skip_instance_cache=True)
+    observe(fs, event_manager=manager)
+    try:
+        fs.pipe(f"{bucket}/a", bytes(2000))
+        proxy.slow_downs = 2
+        assert fs.cat_file(f"{bucket}/a") == bytes(2000)
+        with fs.open(f"{bucket}/a") as file:
+            proxy.slow_downs = 1
+            file.read(10)
+    finally:
+        unobserve(fs)
+        unobserve(aiobotocore)
+
+    found = [(end.store, end.operation, end.bytes, end.attempts) for end in recorder.of(StoreProgressEndEvent)]
+    store = f"s3:{bucket}"
+    assert found == [(store, "set", 2000, 1), (store, "get", 2000, 3), (store, "get", 10, 2)]
+    assert recorder.of(StoreProgressEndEvent)[-1].fetched == 2000
+    check(recorder)
+
+
+def test_bytes_are_those_that_the_server_sent(
+    options: dict[str, Any], bucket: str, proxy: Proxy, manager: EventManager, recorder: EventRecorder
+) -> None:
+    fs = s3fs.S3FileSystem(**{**options, "endpoint_url": proxy.url}, skip_instance_cache=True)
+    observe(fs, event_manager=manager)
+    fs.pipe(f"{bucket}/a", bytes(3 * MIB))
+    sent = proxy.sent
+    with fs.open(f"{bucket}/a", block_size=MIB) as file:
+        while file.read(100_000):
+            pass
+
+    end = recorder.of(StoreProgressEndEvent)[-1]
+    assert (end.bytes, end.fetched) == (3 * MIB, proxy.sent - sent)
+    unobserve(fs)
+
+
+def test_connection_lost_in_a_body_of_s3_is_an_error(
+    options: dict[str, Any],
+    bucket: str,
+    proxy: Proxy,
+    manager: EventManager,
+    recorder: EventRecorder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
+    fs = s3fs.S3FileSystem(**{**options, "endpoint_url": proxy.url}, skip_instance_cache=True)
+    observe(fs, event_manager=manager)
+    fs.pipe(f"{bucket}/a", bytes(2000))
+    proxy.cuts = [1000] * 20
+    with pytest.raises(Exception, match=r"(?i)payload|not completed|not enough|incomplete"):
+        fs.cat_file(f"{bucket}/a")
+
+    end = recorder.of(StoreProgressEndEvent)[-1]
+    assert (end.operation, end.outcome, end.error_type) == ("get", "error", "connection")
+    unobserve(fs)
