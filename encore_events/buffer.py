@@ -43,16 +43,14 @@ class Buffer(Generic[E]):
     """
 
     def __init__(self, capacity: float, drops: Drops) -> None:
-        """Make an empty buffer for `capacity` events."""
         self.drops = drops
         self.closed = False
         self._process = forks.this_process()
         self._parent: forks.Process | None = None  # the process that reads it, if this one is a forked child
         self._capacity = capacity
         self._events: deque[Item[E]] = deque()
-        self._aside: deque[int | Item[E]] = (
-            deque()
-        )  # alternately the length of `drops.left` before an item, and the item
+        # Alternately the length of `drops.left` before an item, and the item.
+        self._aside: deque[int | Item[E]] = deque()
         self._readers: Gates = {}
         self._emitters: Gates = {}
         self._reader: object = here.token  # the last reader; before the first read, only the maker can be one
@@ -65,7 +63,6 @@ class Buffer(Generic[E]):
         self._direct = self._direct_items()
 
     def __len__(self) -> int:
-        """Return the number of unread events."""
         return len(self._events) + (len(self._aside) + 1) // 2
 
     def put(self, event: E) -> None:
@@ -78,11 +75,7 @@ class Buffer(Generic[E]):
             self.put(event)
 
     def take(self) -> tuple[float, E | EventsDroppedEvent] | None:
-        """Pop the next event, or a notice of the drops before it, with its time; None if nothing is unread.
-
-        Raises:
-            ForkedError: the buffer belongs to this process's parent.
-        """
+        """Pop the next event, or a notice of drops before it, and its time; None if all is read. Raises ForkedError."""
         if self._parent is not None:
             self.check_own()
         self._reader = here.token

@@ -17,11 +17,7 @@ def get_event_manager() -> BaseEventManager:
 
 
 def set_event_manager(manager: BaseEventManager) -> None:
-    """Make `manager` the default.
-
-    Raises:
-        DefaultManagerError: there is a default already, set or made on first use (a ValueError).
-    """
+    """Make `manager` the default. Raises DefaultManagerError, a ValueError, if one was set or made on first use."""
     checked = checked_event_manager(manager)
     if "manager" in _default or _default.setdefault("manager", checked) is not checked:
         raise DefaultManagerError(_default["manager"])

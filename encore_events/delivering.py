@@ -56,7 +56,8 @@ class DeliveringEventManager(BaseEventManager):
             skip(event)
             self.emit(event)
         else:
-            calls = () if event._handled else plan.accepted(event, self._report_error)  # noqa: SLF001 (as in emit)
+            positions = () if event._handled else plan.matching(event, self._report_error)  # noqa: SLF001 (as in emit)
+            calls = tuple(plan.calls[position] for position in positions)
             event.__dict__["_pending"] = map(_call, calls, _repeat(event))
             resume(event, self._report_call)
 

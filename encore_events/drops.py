@@ -19,9 +19,7 @@ from encore_events import forks
 from encore_events.events import BaseEvent, EventsDroppedEvent
 from encore_events.reporting import Emitter, Reporting, report_missing
 
-PAUSE = 1.0
-"""Seconds between two reports to the event manager while drops go on."""
-
+PAUSE = 1.0  # seconds between two reports to the event manager while drops go on
 _reporting = Reporting()
 """On while drops are reported. Drops that a report causes are reported later, so reports don't cause reports."""
 

@@ -72,8 +72,7 @@ class LoopGate:
             self._opened.set_result(None)
 
 
-Gates = dict[ThreadGate | LoopGate, None]
-"""The gates of those who wait, the longest-waiting first."""
+Gates = dict[ThreadGate | LoopGate, None]  # of those who wait, the longest-waiting first
 
 
 def open_all(gates: Gates) -> None:

@@ -54,7 +54,6 @@ class Hold:
         self._queue: dict[object, _HeldEvent] = {}
 
     def __enter__(self) -> Self:
-        """Start holding the events of the calling thread or task."""
         self._owner, self._process = current_owner(), forks.current
         self._holds[id(self)] = self
         return self
@@ -63,7 +62,6 @@ class Hold:
         self.discard()
 
     def __len__(self) -> int:
-        """Return the number of queued events."""
         return len(self._queue)
 
     def __bool__(self) -> bool:

@@ -342,7 +342,8 @@ class EventManager(DeliveringEventManager):
     def _ordered(self, cls: type[BaseEvent]) -> list[Listener]:
         newest: dict[object, Listener] = {}
         for base in self.get_event_hierarchy(cls):
-            for listener in _receivers(self._signals.get(base)):
+            signal = self._signals.get(base)
+            for listener in () if signal is None else cast("list[Listener]", list(signal.receivers.values())):
                 other = newest.get(listener.key)  # a second one only while connect() replaces it
                 newest[listener.key] = max(listener, other or listener, key=operator.attrgetter("sequence"))
         return sorted(newest.values(), key=lambda listener: (-listener.priority, listener.sequence))
@@ -372,10 +373,6 @@ class EventManager(DeliveringEventManager):
     def _info(self, cls: type[BaseEvent]) -> EventInfo:
         listeners = (listener.func for listener in self._ordered(cls) if listener.cls is cls)
         return EventInfo(cls, tuple(func for func in listeners if func is not None), self.is_enabled(cls))
-
-
-def _receivers(signal: blinker.Signal | None) -> list[Listener]:
-    return [] if signal is None else cast("list[Listener]", list(signal.receivers.values()))
 
 
 def _ignore(_: object) -> None:

@@ -72,10 +72,6 @@ class DispatchPlan:
             positions.sort()
         return [position for position in positions if is_accepted(self.listeners[position], event, report)]
 
-    def accepted(self, event: BaseEvent, report: Report) -> tuple[Call, ...]:
-        """Return the calls of the listeners that accept the event, in order."""
-        return tuple(self.calls[position] for position in self.matching(event, report))
-
     def func_of(self, call: Call) -> object:
         """Return the function whose call is `call`; if an older plan made it, `call` itself."""
         pairs = zip(self.listeners, self.calls, strict=True)

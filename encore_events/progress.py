@@ -127,11 +127,7 @@ class ProgressManager:
             raise
 
     def step(self, message: str | None = None, step: int | None = None) -> None:
-        """Emit that `step` steps are done in total, by default one more than before.
-
-        Raises:
-            ProgressError: called before `start()` or after `end()`.
-        """
+        """Emit that `step` steps are done, by default one more. Raises ProgressError if it is not in progress."""
         if not self._started:
             raise ProgressError("step", self.message)
         self._done = self._done + 1 if step is None else step

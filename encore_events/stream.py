@@ -23,8 +23,7 @@ __all__ = ["EventStream"]
 
 E = TypeVar("E", bound=BaseEvent)
 
-READS_IN_A_ROW = 100
-"""The number of events that an `async for` reads before other tasks get a turn."""
+READS_IN_A_ROW = 100  # of an `async for` before other tasks get a turn
 
 
 class Connector(Emitter, Protocol):
@@ -107,7 +106,6 @@ class EventStream(Generic[E]):
         return self._buffer.closed
 
     def __len__(self) -> int:
-        """Return the number of unread events."""
         return len(self._buffer)
 
     def __bool__(self) -> bool:
@@ -140,11 +138,7 @@ class EventStream(Generic[E]):
         return taken[1]
 
     def get(self, timeout: float | None = None) -> E | EventsDroppedEvent | None:
-        """Return the next event, or None after `timeout` seconds or at the end of a closed stream.
-
-        Raises:
-            ForkedError: the stream belongs to this process's parent. All reading methods raise this.
-        """
+        """Return the next event, or None after `timeout` seconds or at the end. Raises ForkedError in a child."""
         end = None if timeout is None else time.monotonic() + timeout
         while (taken := self._buffer.take()) is None:
             if not self._buffer.wait(None if end is None else end - time.monotonic()):

@@ -27,7 +27,6 @@ class EventRecorder:
     """
 
     def __init__(self, manager: BaseEventManager, cls: type[BaseEvent] = BaseEvent) -> None:
-        """Start recording the events of `cls` that `manager` emits."""
         self.events: list[BaseEvent] = []
         self._subscription = manager.connect(cls, self._record, priority=FIRST, weak=False)
 
@@ -49,11 +48,7 @@ class EventRecorder:
         return [event for event in self.events if isinstance(event, cls)]
 
     def one(self, cls: type[E]) -> E:
-        """Return the only event of `cls`.
-
-        Raises:
-            AssertionError: there is none, or more than one; the message lists all recorded events.
-        """
+        """Return the only event of `cls`. Raises AssertionError, with all recorded events, if there is not one."""
         found = self.of(cls)
         if len(found) != 1:
             raise AssertionError(f"{len(found)} events of {cls.__name__}, not one; recorded: {self.events}")

@@ -22,12 +22,8 @@ from encore_events.reporting import is_reporting, run_as_reporting
 
 __all__ = ["EmitHandle"]
 
-CAPACITY = 10_000
-"""The number of events that may wait; the next emitter waits for a free place."""
-
-EXIT_SECONDS = 5.0
-"""The time that the interpreter's exit waits for queued events."""
-
+CAPACITY = 10_000  # events that may wait; the next emitter waits for a free place
+EXIT_SECONDS = 5.0  # that the interpreter's exit waits for queued events
 Job = Callable[[], object]
 
 

@@ -63,7 +63,6 @@ class KeyNotFoundError(StoreError, KeyError):
     error_type: ClassVar[ErrorType] = "not_found"
 
     def __init__(self, key: str, store: str) -> None:
-        """Take the missing `key` and the name of the `store`."""
         super().__init__(f"no value under key {key!r} in store {store!r}")
         self.key = key
         self.store = store
@@ -109,7 +108,6 @@ class ConflictError(StoreError, RuntimeError):
     error_type: ClassVar[ErrorType] = "conflict"
 
     def __init__(self, key: str, store: str) -> None:
-        """Take the changed `key` and the name of the `store`."""
         super().__init__(
             f"the value under key {key!r} in store {store!r} was replaced while it was being read: get it again"
         )
@@ -181,7 +179,6 @@ class TransactionAbortedError(TransactionError, RuntimeError):
     error_type: ClassVar[ErrorType] = "conflict"
 
     def __init__(self, store: str) -> None:
-        """Take the name of the `store`."""
         super().__init__(
             f"the transaction with store {store!r} was rolled back because a block inside it failed: "
             "let the error leave the outer block, or do that work outside of the transaction"

@@ -200,7 +200,8 @@ class StoreProgressEndEvent(ProgressEndEvent, StoreProgressEvent):
         delta: the number of bytes since the last step event.
         duration: seconds since its start, by a monotonic clock.
         items: the number of keys, rows or values returned or changed; None if not counted.
-        attempts: the number of attempts, 1 if nothing was retried.
+        attempts: the number of attempts, 1 if nothing was retried. Metrics count this and the other measures (items,
+            first_byte, fetched) of events in which it was set; `StoreProgressManager` sets it with any of them.
         first_byte: seconds from the start to the first byte; None if not measured.
         fetched: the number of bytes fetched from the backend, also those that only the client's own cache received;
             None if not counted apart from `bytes`.

@@ -50,22 +50,14 @@ class GivenMetadata:
             self._error = error
 
     def checked(self) -> Metadata:
-        """Return the copy.
-
-        Raises:
-            InvalidMetadataError: the metadata is not JSON (a TypeError).
-        """
+        """Return the copy. Raises InvalidMetadataError, a TypeError, if the metadata is not JSON."""
         if self.copy is None:
             raise self._error or InvalidMetadataError("metadata", "is missing")
         return self.copy
 
 
 def checked_names(select: Iterable[str] | None) -> list[str] | None:
-    """Return the names to select as a list, or None to select all.
-
-    Raises:
-        TypeError: it is a single str.
-    """
+    """Return the names to select as a list, or None to select all. Raises TypeError if it is a single str."""
     if isinstance(select, str):
         raise TypeError(f"select must be an iterable of names, not the str {select!r}: put it into a list")
     return None if select is None else list(select)

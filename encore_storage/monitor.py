@@ -24,8 +24,7 @@ if TYPE_CHECKING:  # it brings an extra
 
 logger = logging.getLogger("encore_storage")
 
-HOST = "127.0.0.1"
-"""The default address to serve on, reachable from this machine only."""
+HOST = "127.0.0.1"  # the default address, reachable from this machine only
 
 
 class Monitor:
@@ -65,7 +64,7 @@ class Monitor:
         self.close()
 
 
-def monitor(  # noqa: PLR0913 (all of these are options of one call)
+def monitor(  # noqa: C901, PLR0913 (all of these are options of one call)
     event_manager: BaseEventManager | None = None,
     *,
     logs: Any = True,
@@ -103,7 +102,7 @@ def monitor(  # noqa: PLR0913 (all of these are options of one call)
 
     Raises:
         UnsupportedClientError: a target cannot be observed (a TypeError).
-        TypeError: an argument has the wrong type: the event manager, the port or the keys.
+        TypeError: an argument has the wrong type: the event manager, metrics, progress, the port or the keys.
         AddressError: the port is taken or can't be used (an OSError).
         TokenError: the token is missing or too short (a ValueError).
         MissingExtraError: rich (for bars) or Starlette or uvicorn (for a port) isn't installed (an ImportError).
@@ -114,6 +113,10 @@ def monitor(  # noqa: PLR0913 (all of these are options of one call)
     if port is None and (host != HOST or token is not None or allowed_hosts):
         logger.warning("nothing is served: host, token or allowed_hosts was given, and no port")
     checked_keys(keys)
+    if not isinstance(metrics, bool | MetricsSubscriber):
+        raise TypeError(f"metrics must be True, False or a MetricsSubscriber, not {metrics!r}")
+    if not isinstance(progress, bool | ProgressBars):
+        raise TypeError(f"progress must be True, False or a ProgressBars, not {progress!r}")
     exposed = REGISTRY if registry is None else registry
     subscribers = list[Subscriber]()
     if metrics is not False:

@@ -6,9 +6,7 @@ import os
 from collections.abc import Callable
 from typing import cast
 
-Redaction = Callable[[str], str]
-"""A function that returns the replacement of a key."""
-
+Redaction = Callable[[str], str]  # returns the replacement of a key
 _LARGEST_ERRNO = 2**31 - 1
 
 

@@ -23,7 +23,6 @@ class ObjectiveError(SloError):
     """An objective with which an alert could never fire, or never end."""
 
     def __init__(self, objective: float) -> None:
-        """Name the `objective`, in percent, and the valid range."""
         super().__init__(
             f"cannot alert on an objective of {objective:g} %: give a percentage, such as 99.9, above "
             f"{LOWEST_OBJECTIVE:.2f} (or the fastest alert could never fire) and below 100 (or there is no budget)"
@@ -35,7 +34,6 @@ class LatencyTargetError(SloError):
     """A latency target that is not a bucket bound of the histogram."""
 
     def __init__(self, latency_target: float) -> None:
-        """Name the `latency_target`, in seconds, and the valid values."""
         bounds = ", ".join(f"{bound:g}" for bound in SECONDS)
         super().__init__(
             f"cannot measure a latency target of {latency_target:g} s: give a bucket bound of the histogram, {bounds}"
@@ -65,7 +63,6 @@ class Slo:
     latency_target: float = 0.5
 
     def __post_init__(self) -> None:
-        """Validate both values."""
         if not LOWEST_OBJECTIVE < self.objective < 100:  # noqa: PLR2004 (per cent)
             raise ObjectiveError(self.objective)
         if self.latency_target not in SECONDS:

@@ -64,7 +64,6 @@ class Value:
         created: float | None = None,
         modified: float | None = None,
     ) -> None:
-        """Make the value; see the class."""
         self._data = data
         self.metadata = {} if metadata is None else metadata
         self.size = size
@@ -109,16 +108,13 @@ class Value:
         self._data.close()
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield the data, then the metadata."""
         yield self.data
         yield self.metadata
 
     def __enter__(self) -> Self:
-        """Return the value."""
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """Close the data."""
         self.close()
 
 
@@ -139,11 +135,7 @@ class StoredValue(Value):
 
     @property
     def data(self) -> BufferIteratorIO:
-        """The bytes as a file. It is opened, and the operation 'get' started, at first use.
-
-        Raises:
-            ConflictError: the value was replaced or deleted since the look-up.
-        """
+        """The bytes as a file, opened at first use as the operation 'get'. Raises ConflictError if they are gone."""
         if self._opened is None:
             self._opened = self._opener(None, None)
         return self._opened
@@ -166,10 +158,13 @@ class StoredValue(Value):
 def checked_range(start: int | None, end: int | None) -> tuple[int, int | None]:
     """Return the first byte, and the byte after the last or None for the end.
 
-    Raises:
-        ValueError: start or end is negative.
+    Raises TypeError if one is not an int, and ValueError if one is negative.
     """
     for name, bound in (("start", start), ("end", end)):
-        if bound is not None and bound < 0:
+        if bound is None:
+            continue
+        if not hasattr(bound, "__index__"):
+            raise TypeError(f"{name} must be an int or None, not {bound!r}")
+        if bound < 0:
             raise ValueError(f"{name} must be at least 0, not {bound}: bytes are counted from the first")
     return start or 0, end

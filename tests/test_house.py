@@ -31,7 +31,8 @@ BUS_USERS = [
 ]
 LONGEST = 400
 MOST_ROOT_MODULES = 12
-PARAPHRASES = re.compile(r"\b(?:tell|tells|told|telling|untold)\b", re.IGNORECASE)
+# The method of files is called `.tell` or "tell".
+PARAPHRASES = re.compile(r"(?<![.\"])\b(?:tell(?!\(\))|tells|told|telling|untold)\b", re.IGNORECASE)
 QUESTIONS = ("What ", "Whether ", "How ", "Whose ")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 

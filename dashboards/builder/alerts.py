@@ -13,7 +13,9 @@ from encore_storage.subscribers.catalogue import (
     LABEL_OVERFLOW,
     LAST_SUCCESS,
     LISTENER_ERRORS,
+    OPERATION_DURATION,
     OPERATION_OLDEST,
+    OPERATION_RETRIES,
     TRANSACTIONS,
 )
 
@@ -99,7 +101,7 @@ BURNS = (
 
 def alerts(slo: Slo) -> tuple[Alert, ...]:
     """Return all alerts, in the order of the runbook."""
-    return (*_availability(slo), *_latency(slo), *_TRANSACTIONS, *_STORES, *_OBSERVER)
+    return (*_availability(slo), *_latency(slo), *_TRANSACTIONS, *_STORES, *_CLIENTS, *_OBSERVER)
 
 
 def _burn_alerts(sli: Sli, slo: Slo, name: str, violation: Violation, *, means: str, do: str) -> Iterator[Alert]:
@@ -165,13 +167,14 @@ def _counted(selector: str, by: str) -> str:
 
 _LATE = "After a pause in scraping, or with a new Prometheus, old {} are reported as new."
 _ROLLED_BACK = f'{TRANSACTIONS.name}{{outcome="rolled_back"}}'
+_WITH_WORK = f'{TRANSACTIONS.name}{{outcome!="closed"}}'
 _UNSAFE = f'{TRANSACTIONS.name}{{outcome=~"commit_failed|rollback_failed"}}'
 
 _TRANSACTIONS = (
     Alert(
         "EncoreRollbackRatioHigh",
         f"sum by (job, store) (rate({_ROLLED_BACK}[15m]))\n/\nsum by (job, store) "
-        f"(rate({TRANSACTIONS.name}[15m]))\n> 0.1\n"
+        f"(rate({_WITH_WORK}[15m]))\n> 0.1\n"
         f"and\nsum by (job, store) (increase({_ROLLED_BACK}[15m])) >= 3",
         "10m",
         "warning",
@@ -179,7 +182,8 @@ _TRANSACTIONS = (
         "transactions",
         "More than 10 % of the transactions, and at least 3, were rolled back in the last 15 minutes.",
         "more than 10 % of a store's transactions are rolled back over 15 minutes, and at least 3",
-        "The blocks of transactions raise, so their work is discarded.",
+        "The blocks of transactions raise, so their work is discarded. Transactions in which nothing was written and "
+        "nothing failed (`closed`) do not count.",
         "The log line `store.transaction.rolled_back` has the error and the number of operations. If the same step "
         "always fails, check its preconditions before the first write; if failures are occasional, make the "
         "transactions smaller.",
@@ -232,6 +236,52 @@ _STORES = (
     ),
 )
 
+
+def _hit_ratio(window: str) -> str:
+    """Return the share of the values looked up in the window that existed, for each job and store."""
+    return f"sum by (job, store) (rate({_HITS}[{window}]))\n/\nsum by (job, store) (rate({_READS}[{window}]))"
+
+
+_RETRIES = OPERATION_RETRIES.name
+_OPERATIONS = f"{OPERATION_DURATION.name}_count"
+_HITS = f'{_OPERATIONS}{{operation="get", outcome="ok"}}'
+_READS = f'{_OPERATIONS}{{operation="get", outcome=~"ok|miss"}}'
+
+_CLIENTS = (
+    Alert(
+        "EncoreRetriesHigh",
+        f"sum by (job, store) (rate({_RETRIES}[15m]))\n/\nsum by (job, store) (rate({_OPERATIONS}[15m]))\n> 0.1\n"
+        f"and\nsum by (job, store) (increase({_RETRIES}[15m])) >= 10",
+        "10m",
+        "warning",
+        'Store {{ $labels.store }} of {{ $labels.job }} needs {{ $value | printf "%.2f" }} retries per operation',
+        "More than one retry for ten operations, and at least 10, in the last 15 minutes.",
+        "a store's operations need more than one retry for ten operations over 15 minutes, and at least 10",
+        "The client repeats requests that the backend rejected or that were interrupted. The operations succeed for "
+        "now, but they take longer, and they fail once the attempts are used up.",
+        "The log line `store.operation.ended` has `attempts` where there were retries. Retries of all operations point "
+        "to throttling (503, SlowDown) or to the network: lower the concurrency, spread the keys over prefixes, or ask "
+        "for a higher limit. Retries of one operation point to a timeout that is too short for it.",
+        OF_THE_JOB,
+    ),
+    Alert(
+        "EncoreHitRatioLow",
+        f"{_hit_ratio('1d')}\n-\n{_hit_ratio('30m')}\n> 0.2\nand\nsum by (job, store) (increase({_READS}[30m])) >= 100",
+        "15m",
+        "warning",
+        "The hit ratio of store {{ $labels.store }} of {{ $labels.job }} is {{ $value | humanizePercentage }} below "
+        "its average",
+        "The share of keys that existed, of at least 100 read in the last 30 minutes, compared with the last day.",
+        "the hit ratio of `get` over 30 minutes is more than 20 percentage points below its average of a day, with "
+        "at least 100 reads",
+        "Keys that used to exist are missing: a cache was cleared or is too small, or the keys have changed. What is "
+        "behind the cache has more to do.",
+        "Did a deployment change how keys are made, or their lifetime? Was the cache restarted or flushed? Does it "
+        "evict, because it is full? The panel Hit ratio shows since when, and the log lines at level debug with the "
+        "outcome `miss` have the keys. If the new ratio is the right one, the alert resolves as the average follows.",
+        OF_THE_JOB,
+    ),
+)
 
 _PRESENT = LABEL_OVERFLOW.name  # the only metric that exists before a store is used
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.builder.model import GREEN, ORANGE, RED, Panel, Query, Section
+from dashboards.builder.model import BLUE, GREEN, ORANGE, RED, Panel, Query, Section
 from dashboards.builder.promql import OBSERVED, increase, mean, of, of_programs, of_target, quantile, rate, ratio
 from encore_storage.subscribers.catalogue import (
     DROPPED,
@@ -17,9 +17,17 @@ from encore_storage.subscribers.catalogue import (
     TRANSACTIONS_IN_PROGRESS,
 )
 
-OUTCOME_COLOURS = {"committed": GREEN, "rolled_back": ORANGE, "commit_failed": RED, "rollback_failed": "dark-red"}
+OUTCOME_COLOURS = {
+    "committed": GREEN,
+    "closed": BLUE,
+    "rolled_back": ORANGE,
+    "commit_failed": RED,
+    "rollback_failed": "dark-red",
+}
 
 _ROLLED_BACK = rate(TRANSACTIONS, 'outcome="rolled_back"', by="store")
+_WITH_WORK = rate(TRANSACTIONS, 'outcome!="closed"', by="store")
+"""Transactions that wrote something or failed."""
 
 SATURATION = Section(
     "Saturation",
@@ -58,7 +66,7 @@ SATURATION = Section(
 TRANSACTIONS_BY_OUTCOME = Panel(
     "Commits and rollbacks",
     "How many transactions end per second, and how?",
-    "commit_failed and rollback_failed fire a critical alert: see the log for the error.",
+    "commit_failed and rollback_failed fire a critical alert: see the log for the error. closed: nothing was written.",
     "ops",
     (Query(rate(TRANSACTIONS, by="outcome"), "{{outcome}}"),),
     colours=OUTCOME_COLOURS,
@@ -67,10 +75,10 @@ TRANSACTIONS_BY_OUTCOME = Panel(
 
 ROLLBACK_RATIO = Panel(
     "Rollback ratio",
-    "What share of the transactions is rolled back?",
+    "What share of the transactions is rolled back? Closed ones, which wrote nothing, do not count.",
     "The log line `store.transaction.rolled_back` has the error.",
     "percentunit",
-    (Query(ratio(_ROLLED_BACK, rate(TRANSACTIONS, by="store")), "{{store}}"),),
+    (Query(ratio(_ROLLED_BACK, _WITH_WORK), "{{store}}"),),
     thresholds=((None, GREEN), (0.05, ORANGE), (0.1, RED)),
     empty="no transactions",
 )
@@ -110,12 +118,12 @@ TRANSACTION_SECTION = Section(
         OPERATIONS_PER_TRANSACTION,
         Panel(
             "Work thrown away",
-            "How many operations per second were in transactions that were not committed?",
+            "How many operations per second were in transactions that failed?",
             "Use smaller batches, or check what can fail before the first write.",
             "ops",
             (
                 Query(
-                    rate(TRANSACTION_OPERATIONS, 'outcome!="committed"', by="store, outcome", suffix="_sum"),
+                    rate(TRANSACTION_OPERATIONS, 'outcome!~"committed|closed"', by="store, outcome", suffix="_sum"),
                     "{{store}} {{outcome}}",
                 ),
             ),

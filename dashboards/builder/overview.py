@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.builder import activity, health
+from dashboards.builder import activity, clients, health
 from dashboards.builder.header import HEADER
 from dashboards.builder.model import Board
 
@@ -10,8 +10,8 @@ OVERVIEW = Board(
     uid="encore-overview",
     title="Encore / Overview",
     description=(
-        "All stores of the selected jobs: traffic, errors, latency, bytes, saturation and transactions, and the health "
-        "of Encore itself."
+        "All stores of the selected jobs: traffic, errors, latency, bytes, hits, retries, saturation and transactions, "
+        "and the health of Encore itself."
     ),
     sections=(
         HEADER,
@@ -19,6 +19,7 @@ OVERVIEW = Board(
         activity.ERRORS,
         activity.LATENCY,
         activity.BYTES,
+        clients.CLIENTS,
         health.SATURATION,
         health.TRANSACTION_SECTION,
         health.LIBRARY,

@@ -92,5 +92,11 @@ def slow_ratio(by: str = "", *matchers: str) -> str:
     return f"1 - {fast} / ({answered} > 0)"
 
 
+def with_label(expression: str, label: str, info: Metric) -> str:
+    """Add a label of an info metric to an expression by store; where a store has two values, one of them."""
+    instance = "job, instance, store"
+    return f"{expression} * on ({instance}) group_left ({label}) topk by ({instance}) (1, {of(info)})"
+
+
 def _sum(expression: str, by: str) -> str:
     return f"sum by ({by}) ({expression})" if by else f"sum({expression})"

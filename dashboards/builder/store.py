@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dashboards.builder.activity import ERRORS_BY_KIND, KEYS_CHANGED, LATENCY_COLOURS, MEAN_VALUE_SIZE, latency_queries
+from dashboards.builder.clients import FIRST_BYTE_LATENCY, HIT_RATIO, ITEMS, READ_AMPLIFICATION, RETRIES
 from dashboards.builder.figures import ERROR_RATIO_NOW, NO_OPERATIONS, OPERATIONS_NOW, P99_NOW, figure
 from dashboards.builder.health import OPERATIONS_PER_TRANSACTION, ROLLBACK_RATIO, TRANSACTIONS_BY_OUTCOME
 from dashboards.builder.model import GREEN, ORANGE, RED, Board, Panel, Query, Section
@@ -74,6 +75,11 @@ TRANSACTIONS = Section(
     ),
 )
 
+MEASURES = Section(
+    "Hits, retries and items of $store",
+    (HIT_RATIO, RETRIES, FIRST_BYTE_LATENCY, replace(READ_AMPLIFICATION, width=12), replace(ITEMS, width=12)),
+)
+
 EACH_OPERATION = Section(
     "$operation",
     (
@@ -122,5 +128,5 @@ STORE = Board(
     uid="encore-store",
     title="Encore / Store",
     description="One store, selected above, with a row for each operation. Several stores are added up.",
-    sections=(NOW, TRANSACTIONS, EACH_OPERATION),
+    sections=(NOW, TRANSACTIONS, MEASURES, EACH_OPERATION),
 )

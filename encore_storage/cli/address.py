@@ -34,13 +34,10 @@ class EventsAddress:
 
     @classmethod
     def parse(cls, text: str) -> EventsAddress:
-        """Parse the address of the page, the event stream or anything served beside them.
+        """Parse the address of the page, the event stream or anything served beside them. Raises EventsAddressError.
 
         >>> EventsAddress.parse("127.0.0.1:9464/metrics").url
         'http://127.0.0.1:9464/events'
-
-        Raises:
-            EventsAddressError: it is not an HTTP address.
         """
         parts = _split(text)
         path = parts.path.rstrip("/")

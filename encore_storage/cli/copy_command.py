@@ -26,12 +26,7 @@ def run_copy(
     verify: bool,
     log_file: Path | None,
 ) -> int:
-    """Copy, print the result, and return the exit status; it is 0 only if everything was copied.
-
-    Raises:
-        StoreNameError: source and target overlap, or the source does not exist.
-        StoreError, OSError: the source cannot be listed, or the target fails.
-    """
+    """Copy, print the result, and return the exit status, 0 if all is copied. Raises StoreError and OSError."""
     check_apart(source, target)
     logs = [] if log_file is None else [log_file.resolve()]
     reserved = dict.fromkeys(keys_in(target, [*source.files(), *logs]), _IN_USE)
@@ -57,7 +52,6 @@ def run_copy(
 
 
 def _print_skipped(run: Session, source: AbstractStore, pattern: str) -> dict[str, Skipped]:
-    """Print, and return, what was skipped."""
     if not isinstance(source, SourceDirectory):
         return {}
     skipped = select_skipped(source.skipped, pattern)

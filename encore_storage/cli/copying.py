@@ -29,8 +29,7 @@ from encore_storage.streams import MEBIBYTE
 from encore_storage.transactions.contexts import TransactionEntry
 from encore_storage.value import Value
 
-_TRIES = 3
-"""Attempts to read a value that changes while it is read."""
+_TRIES = 3  # attempts to read a value that changes while it is read
 
 
 @dataclass
@@ -60,7 +59,6 @@ class CopyReport:
         return self.up_to_date == self.total
 
     def __str__(self) -> str:
-        """Return the counts as text."""
         skipped = f" ({self.skipped:,} already up to date)" if self.skipped else ""
         failed = f", {len(self.failed):,} failed" if self.failed else ""
         return f"{self.up_to_date:,} of {self.total:,} keys copied{skipped}{failed}"
@@ -93,7 +91,6 @@ class CopyJob:
         verify: bool,
         reserved: dict[str, str] | None = None,
     ) -> None:
-        """Set up the job; `run` starts it."""
         self.report = CopyReport()
         self._source = source
         self._target = target
@@ -157,11 +154,7 @@ class CopyJob:
             self.report.failed[key] = reason
 
     def _try_to_copy(self, key: str) -> str:
-        """Copy the value unless it is up to date; return the reason for a failure, or an empty string.
-
-        Raises:
-            ConflictError: the value changed while it was read.
-        """
+        """Copy unless up to date; return why it failed, or ''. Raises ConflictError if the value changes meanwhile."""
         before = fingerprint_of(self._source, key)
         try:
             value = self._source.get(key)
@@ -217,7 +210,6 @@ class CopyJob:
         return True
 
     def _digest(self, key: str) -> bytes | None:
-        """Return the hash of the copied bytes, or None if they cannot be read."""
         try:
             with self._target.get_data(key) as data:
                 return hashlib.file_digest(data, hashlib.blake2b).digest()
@@ -226,7 +218,6 @@ class CopyJob:
 
 
 def _is_about_the_key(error: StoreError | OSError) -> bool:
-    """Return whether the error concerns one key only."""
     if isinstance(error, InvalidKeyError | OpenDatabaseError):
         return True
     return not isinstance(error, StoreError) and error_type_of(error) in {"invalid", "permission_denied"}

@@ -13,9 +13,7 @@ from pathlib import Path, PurePosixPath
 from encore_storage.cli.errors import RunbookUrlError
 from encore_storage.slo import Slo
 
-RUNBOOK = "docs/runbook.md"
-"""Path of the runbook below the directory, and the default runbook URL of the alerts."""
-
+RUNBOOK = "docs/runbook.md"  # its path below the directory, and the default URL in the alerts
 _LINKABLE = re.compile(r"[\w./~][\w./~:?&=%+@-]*")  # unquoted in YAML, and a fragment is appended
 
 
@@ -47,7 +45,8 @@ def write_dashboards(directory: Path, slo: Slo, *, runbook_url: str = RUNBOOK, f
     for name, source in sorted(_packaged()):
         text = _adapted(name, source.read_text(encoding="utf-8"), slo, runbook_url)
         path = directory / name
-        if not (force or _is_built(name)) and path.exists() and path.read_bytes() != text.encode():
+        is_built = path.name.startswith("encore-")  # only the builder writes such a file
+        if not (force or is_built) and path.exists() and path.read_bytes() != text.encode():
             written.kept.append(name)
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,11 +75,6 @@ def _below(place: Traversable, name: str = "") -> Iterator[tuple[str, Traversabl
         yield from _below(inner, str(PurePosixPath(name, inner.name)))
 
 
-def _is_built(name: str) -> bool:
-    """Return whether only the builder writes the file."""
-    return PurePosixPath(name).name.startswith("encore-")
-
-
 def _adapted(name: str, text: str, slo: Slo, runbook_url: str) -> str:
     """Return the file as the builder would write it for `slo`."""
     if name.endswith(".json"):
@@ -94,7 +88,6 @@ def _adapted(name: str, text: str, slo: Slo, runbook_url: str) -> str:
 
 
 def _with_constants(text: str, values: dict[str, str]) -> str:
-    """Return the dashboard with other values of its constants."""
     dashboard = json.loads(text)
     for variable in dashboard["templating"]["list"]:
         if variable["name"] in values:

@@ -17,8 +17,7 @@ from __future__ import annotations
 from encore_events import EncoreError
 from encore_storage.errors import StoreError
 
-EXAMPLE = "http://127.0.0.1:9464"
-"""The address that messages and help texts suggest."""
+EXAMPLE = "http://127.0.0.1:9464"  # in messages and help texts
 
 
 class StoreNameError(StoreError, ValueError):
@@ -29,7 +28,6 @@ class RunbookUrlError(EncoreError, ValueError):
     """A runbook URL that the alerts cannot link to."""
 
     def __init__(self, runbook_url: str) -> None:
-        """Name the `runbook_url`."""
         super().__init__(
             f"cannot link to the runbook {runbook_url!r}: give a URL or a path without spaces, quotes, brackets or "
             "a fragment (each alert adds its own)"
@@ -45,7 +43,6 @@ class EventsAddressError(EncoreError, ValueError):
     """An argument that is not the address of a page."""
 
     def __init__(self, text: str) -> None:
-        """Name the `text`."""
         super().__init__(f"cannot read events from {text!r}: give the address of a page, such as {EXAMPLE}")
         self.text = text
 

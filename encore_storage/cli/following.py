@@ -16,18 +16,12 @@ from encore_storage.cli.errors import EXAMPLE, EventsAddressError, RefusedError,
 from encore_storage.cli.lines import printable
 
 CONNECT_SECONDS = 10.0
-SILENCE_SECONDS = 45.0
-"""Silence after which a connection counts as lost; the server sends a heartbeat every 15 seconds."""
-
-RETRY_SECONDS = 1.0
-"""Pause before reconnecting, unless the server sets one."""
-
+SILENCE_SECONDS = 45.0  # until a connection counts as lost; the server sends a heartbeat every 15 seconds
+RETRY_SECONDS = 1.0  # the pause before reconnecting, unless the server sets one
 LONGEST_RETRY_SECONDS = 10.0
 _SHORTEST_RETRY_SECONDS = 0.1
 
-MOST_BYTES = 16 * 1024 * 1024
-"""Limit of the data between two complete messages."""
-
+MOST_BYTES = 16 * 1024 * 1024  # between two complete messages
 _MOST_OF_AN_ERROR = 4096  # bytes
 _EVENT_ID = re.compile(r"[!-~]{1,200}")
 
@@ -63,7 +57,6 @@ class Follower:
         silence: float = SILENCE_SECONDS,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        """Set up; iterating connects."""
         self._address = address
         given = [pair for pair in address.query if pair[0] != "since" or "since" not in dict(query)]
         self._url = _url(address, [*given, *query])
@@ -76,11 +69,9 @@ class Follower:
         self._has_been_connected = self._is_lost = False
 
     def __repr__(self) -> str:
-        """Name the server and the position."""
         return f"<Follower of {self._address.shown}, at {self._position}>"
 
     def __iter__(self) -> Iterator[ServerSentEvent]:
-        """Yield each message as it arrives."""
         with self._client() as client:
             while True:
                 try:
@@ -110,7 +101,6 @@ class Follower:
             raise RefusedError(f"cannot use the proxy set in the environment: {printable(str(error))}") from error
 
     def _connection(self, client: httpx.Client) -> Iterator[ServerSentEvent]:
-        """Yield the messages of one connection."""
         headers = {} if self._position is None else {"Last-Event-ID": self._position}
         with connect_sse(client, "GET", str(self._url), headers=headers) as source:
             self._check(source.response)
@@ -138,7 +128,6 @@ class Follower:
         self._pause = min(self._pause * 2, LONGEST_RETRY_SECONDS)
 
     def _reason(self, error: httpx.RequestError) -> str:
-        """Describe the error."""
         if isinstance(error, httpx.ReadTimeout):
             return f"no data for {self._silence:.0f} s"
         if isinstance(error, httpx.RemoteProtocolError):

@@ -57,18 +57,12 @@ def remembered_interrupts(manager: EventManager) -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def ended_by_ctrl_c() -> Iterator[None]:
-    """Make Ctrl-C end the process at once, with the usual message and status.
+def end_process(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Handle Ctrl-C: end the process at once, with the usual message and status.
 
     A KeyboardInterrupt is lost in a finalizer, and a write blocked on a full pipe would block again when the
     interpreter flushes. Only for code that has nothing to undo.
     """
-    with handled(signal.SIGINT, _end):
-        yield
-
-
-def _end(_number: int, _frame: FrameType | None) -> NoReturn:
     with contextlib.suppress(OSError, AttributeError, ValueError):  # closed, or nobody reads it
         os.write(sys.stderr.fileno(), b"encore: interrupted\n")
     os._exit(INTERRUPTED)

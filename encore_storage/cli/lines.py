@@ -14,9 +14,7 @@ from rich.text import Text
 from encore_storage.cli.report import format_duration
 
 STORAGE = "encore.storage."
-QUIET = (".started", ".progress")
-"""Suffixes of those Encore types that are shown only on request."""
-
+QUIET = (".started", ".progress")  # suffixes of those Encore types that are shown only on request
 _MIN_WIDTHS = {"store": 8, "action": 12, "key": 24}  # in columns
 _MAX_WIDTHS = {"store": 20, "action": 16, "key": 48}
 _NUMBERS = 8
@@ -40,7 +38,6 @@ class EventLines:
     """
 
     def __init__(self, now: Callable[[], datetime] = datetime.now) -> None:
-        """Start with narrow columns."""
         self._now = now
         self._widths = dict(_MIN_WIDTHS)
 
@@ -66,7 +63,9 @@ class EventLines:
         has_bytes = data.get("direction") is not None
         count = data.get("bytes", data.get("step")) if has_bytes else None
         outcome = _text(data, "outcome") or type_.rpartition(".")[2]
-        return self._line(data, _text(data, "operation"), _text(data, "key"), _bytes(count), outcome)
+        attempts = data.get("attempts")
+        more = f"{attempts:,} attempts" if isinstance(attempts, int) and attempts > 1 else ""
+        return self._line(data, _text(data, "operation"), _text(data, "key"), _bytes(count), outcome, more)
 
     def _transaction(self, type_: str, data: Message) -> Text:
         outcome = _text(data, "outcome")

@@ -35,13 +35,10 @@ class StoreName:
 
     @classmethod
     def parse(cls, text: str) -> StoreName:
-        """Parse the name of a store.
+        """Parse the name of a store. Raises StoreNameError.
 
         >>> StoreName.parse("sqlite:archive.db").scheme
         'sqlite'
-
-        Raises:
-            StoreNameError: the name is empty, its scheme is unknown, or nothing follows the scheme.
         """
         if not text:
             raise StoreNameError(f"{text!r} is not a store: give {SCHEMES}")
@@ -64,15 +61,7 @@ class StoreName:
         return [path] if self.scheme == "directory" else [path, Path(f"{path}-wal"), Path(f"{path}-shm")]
 
     def open_source(self, event_manager: BaseEventManager, *, own: Sequence[Path] = ()) -> AbstractStore:
-        """Open an existing store.
-
-        Args:
-            event_manager: the store's event manager.
-            own: paths that the command itself writes; a source directory skips them.
-
-        Raises:
-            StoreError: it does not exist, or cannot be opened.
-        """
+        """Open an existing store; a directory skips the paths `own`, which the command writes. Raises StoreError."""
         if self.scheme == "sqlite" and self.path is not None and not _is_filled(self.path):
             raise StoreNameError(f"there is no database {str(self.path)!r} to read from")
         if self.scheme == "directory" and self.path is not None:
@@ -82,11 +71,7 @@ class StoreName:
         return self._open("source", event_manager)
 
     def open_target(self, event_manager: BaseEventManager) -> AbstractStore:
-        """Open a store, creating it if it does not exist.
-
-        Raises:
-            StoreError: it cannot be opened or created.
-        """
+        """Open the store, creating it if it does not exist. Raises StoreError."""
         return self._open("target", event_manager)
 
     def _open(self, role: str, event_manager: BaseEventManager) -> AbstractStore:

@@ -24,7 +24,6 @@ class ReplayCounter:
     """
 
     def __init__(self, manager: EventManager) -> None:
-        """Start counting the events of `manager`."""
         self.events = 0
         self._first: float | None = None
         self._last = 0.0
@@ -36,15 +35,13 @@ class ReplayCounter:
         return 0.0 if self._first is None else self._last - self._first
 
     def __str__(self) -> str:
-        """Return the counts as text."""
         noun = "event" if self.events == 1 else "events"
         return f"{self.events:,} {noun}, {format_duration(self.seconds)} of the recording"
 
     def _on_event(self, event: BaseEvent) -> None:
         recorded = getattr(event, "recorded_at", None)
-        self.events += isinstance(
-            event.source, RecordedSource
-        )  # events of the replay itself, such as errors, have none
+        # Events of the replay itself, such as errors, have another source.
+        self.events += isinstance(event.source, RecordedSource)
         if recorded is None:
             return
         self._first = recorded if self._first is None else self._first
@@ -52,11 +49,7 @@ class ReplayCounter:
 
 
 def run_replay(run: Session, path: Path, speed: float, *, keep_serving: bool) -> int:
-    """Replay the recording into the session, and return the exit status.
-
-    Raises:
-        RecordingError: the file cannot be read, or a line is not an event; the events before it have been replayed.
-    """
+    """Replay the recording, and return the exit status. Raises RecordingError after the events before it."""
     run.print_addresses()
     counter = ReplayCounter(run.manager)
 

@@ -19,7 +19,6 @@ class PlainProgress:
     """Progress as a line every few seconds, where no bars can be drawn."""
 
     def __init__(self, console: Console, *, interval: float = 2.0, clock: Callable[[], float] = time.monotonic) -> None:
-        """Set up without printing anything."""
         self._console = console
         self._interval = interval
         self._clock = clock

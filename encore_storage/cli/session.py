@@ -70,12 +70,7 @@ _PLAIN_WIDTH = 100  # columns if there is no terminal
 def session(
     *, log_file: Path | None, log_format: LogFormat, log_level: Level = "info", port: int | None, progress: bool
 ) -> Iterator[Session]:
-    """Open a session for the length of a block.
-
-    Raises:
-        LogFileError: the log file cannot be opened.
-        AddressError: the port cannot be used.
-    """
+    """Open a session for the length of a block. Raises LogFileError and AddressError."""
     # The summary counts listener errors; tracebacks would break up the bars.
     logging.getLogger("encore_events").addHandler(logging.NullHandler())
     logging.getLogger("encore_events").propagate = False

@@ -44,10 +44,7 @@ class SourceDirectory(FileSystemStore):
     """A directory to copy from. Listing its keys skips, and notes, paths that are not ordinary readable files.
 
     Args:
-        path: of the directory.
         own: files and directories that the copy itself writes; they are skipped, also under other names.
-        name: of the store.
-        event_manager: of the store.
 
     Attributes:
         skipped: what the last listing skipped, by path.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import select
+import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from encore_storage.cli.address import EventsAddress, Query
 from encore_storage.cli.errors import NobodyReadsError
-from encore_storage.cli.interrupts import ended_by_ctrl_c
+from encore_storage.cli.interrupts import end_process, handled
 from encore_storage.cli.lines import EventLines, is_quiet
 from encore_storage.cli.output import discard_output
 from encore_storage.cli.status import CLOSED
@@ -33,7 +34,7 @@ def run_tail(address: EventsAddress, query: Query, *, token: str | None, as_json
         MissingExtraError: httpx is not installed.
         OSError: standard output cannot be written.
     """
-    with ended_by_ctrl_c():
+    with handled(signal.SIGINT, end_process):
         try:
             from encore_storage.cli.following import Follower  # noqa: PLC0415 (an extra, and slow to load)
         except ModuleNotFoundError as error:
@@ -56,7 +57,6 @@ class Tail:
     """
 
     def __init__(self, *, show_all: bool, as_json: bool) -> None:
-        """Set up without printing anything."""
         self._show_all = show_all
         self._as_json = as_json
         self._lines = EventLines()
@@ -65,7 +65,6 @@ class Tail:
         self._has_complained = False
 
     def __repr__(self) -> str:
-        """Name the format."""
         return f"<Tail of {'JSON' if self._as_json else 'lines'}>"
 
     def print_note(self, sentence: str) -> None:
@@ -75,12 +74,7 @@ class Tail:
             sys.stderr.flush()
 
     def print_message(self, message: ServerSentEvent) -> None:
-        """Print an event or a note about a gap.
-
-        Raises:
-            NobodyReadsError: standard output is closed.
-            OSError: standard output cannot be written.
-        """
+        """Print an event or a note about a gap. Raises NobodyReadsError, or OSError if it cannot be written."""
         if message.event == "gap":
             self.print_note(_gap(message.data))
         if message.event != "message" or not message.data:
@@ -99,7 +93,6 @@ class Tail:
 
 
 def _parse(data: str) -> dict[str, Any] | None:
-    """Parse a CloudEvent; return None if it is not one."""
     try:
         event = json.loads(data)
     except (ValueError, RecursionError):
@@ -108,7 +101,6 @@ def _parse(data: str) -> dict[str, Any] | None:
 
 
 def _gap(data: str) -> str:
-    """Describe a gap."""
     try:
         gap = json.loads(data)
         missed, reason = gap["missed"], gap["reason"]

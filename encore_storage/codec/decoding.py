@@ -20,11 +20,7 @@ _RESERVED = (*INTERNAL, "recorded_at")
 
 
 def decode_event(cls: type[BaseEvent] | None, envelope: Envelope) -> BaseEvent:
-    """Return the event of a message; a GenericEvent if `cls`, the class of its type, is None.
-
-    Raises:
-        CodecError: the data is not valid for the class.
-    """
+    """Return the event of a message, of the class of its type or a GenericEvent. Raises CodecError."""
     if cls is None:
         source = RecordedSource.of(envelope.source, None)
         event: BaseEvent = GenericEvent(source, type=envelope.type, data=envelope.data)

@@ -22,9 +22,9 @@ from encore_storage.redaction import Redaction
 
 Data = dict[str, Any]
 
-QUOTING = ("key", "message", "notes")
-"""The attributes that may quote a key."""
-
+QUOTING = ("key", "message", "notes")  # the attributes that may quote a key
+# Attributes without an encoded default: whether they were set means something to metrics, also in a replay.
+_ONLY_IF_SET = ("attempts",)
 _PLAIN = (str, int, float, type(None))
 _ENCODABLE = (
     *(*_PLAIN, list, tuple, Mapping, BaseException),
@@ -74,7 +74,7 @@ class EncodingPlan:
         self._defaults = [
             (name, value)
             for name, value in static.items()
-            if value is not None and name not in self._computed and isinstance(value, _ENCODABLE)
+            if value is not None and name not in (*self._computed, *_ONLY_IF_SET) and isinstance(value, _ENCODABLE)
         ]
         self._encoders = list(self._encoders_of(cls))
 
@@ -112,7 +112,6 @@ class EncodingPlan:
             yield value
 
     def _encoders_of(self, cls: type[BaseEvent]) -> Iterator[tuple[str, Callable[[Any], object]]]:
-        """Yield the attributes that need encoding, with their encoders."""
         words = self._options.keys is True
         yield "error", lambda error: _error(error, words=words)
         if callable(self._options.keys):

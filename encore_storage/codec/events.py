@@ -16,7 +16,7 @@ from encore_storage.codec.errors import CodecError
 from encore_storage.codec.messages import VERSION, Message, read_envelope
 from encore_storage.codec.recorded import GenericEvent, source_uri, store_uri
 from encore_storage.codec.text import dumps, text_of
-from encore_storage.codec.types import TYPES, foreign_type
+from encore_storage.codec.types import FOREIGN, TYPES
 from encore_storage.redaction import Redaction, checked_keys
 
 _MAX_PLANS = 1000
@@ -76,11 +76,11 @@ class EventCodec:
         return f"<EventCodec: keys={keys!r}, metadata={metadata!r}, values={values!r}>"
 
     def type_of(self, event: BaseEvent | type[BaseEvent]) -> str:
-        """Return the type of an event, or of the events of a class."""
+        """Return the type of an event, or of the events of a class; if it is not registered, its qualified name."""
         if isinstance(event, GenericEvent):
             return event.type
         cls = event if isinstance(event, type) else type(event)
-        return self._types.get(cls) or foreign_type(cls)
+        return self._types.get(cls) or f"{FOREIGN}{cls.__module__}.{cls.__qualname__}"
 
     def data_of(self, event: BaseEvent) -> Any:
         """Return the data of an event, for `dumps`."""
@@ -115,11 +115,8 @@ class EventCodec:
             plan = self._plans.get(type(event)) or self._plan_of(type(event))
             type_, data = plan.type, plan.data_of(event) if data is None else data
             store = data["store"] if plan.is_of_store else None
-            source = (
-                source_uri(event.source)
-                if store is None
-                else _store_uri(store if type(store) is str else text_of(store))
-            )
+            name = store if store is None or type(store) is str else text_of(store)
+            source = source_uri(event.source) if name is None else _store_uri(name)
         return dumps(
             {
                 "specversion": VERSION,

@@ -13,13 +13,7 @@ from encore_events.events import BaseEvent
 
 Kind = Literal["string", "number", "integer", "boolean", "null", "object", "error", "any"]
 
-_KINDS: dict[Any, Kind] = {
-    str: "string",
-    int: "integer",
-    float: "number",
-    bool: "boolean",
-    type(None): "null",
-}
+_KINDS: dict[Any, Kind] = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 INTERNAL = ("source", "_handled", "_id", "_metadata", "_pending")
 """Attributes that are not data: the envelope has the source and the id, the rest is state."""
 

@@ -46,11 +46,7 @@ class Envelope(NamedTuple):
 
 
 def read_envelope(text: bytes | str) -> Envelope:
-    """Parse a message.
-
-    Raises:
-        CodecError: the text is not a CloudEvent 1.0, or its data is not JSON.
-    """
+    """Parse a message. Raises CodecError if it is not a CloudEvent 1.0, or its data is not JSON."""
     try:
         message = loads(text)
     except ValueError as error:

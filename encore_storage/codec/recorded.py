@@ -59,11 +59,7 @@ class GenericEvent(BaseEvent):
 
 
 def recorded_error(data: Mapping[str, Any]) -> BaseException:
-    """Return an encoded error as an exception of a class made for it.
-
-    Raises:
-        ValueError: its type is not a valid class name.
-    """
+    """Return an encoded error as an exception. Raises ValueError if its type is not a valid class name."""
     cls = _error_class(data["type"], data.get("error_type", "other"))
     error = cls(data["message"]) if data.get("message") else cls()
     error.errno = data.get("errno")
@@ -89,10 +85,8 @@ def source_uri(source: object) -> str:
     if source is None:
         return f"{SOURCES}unknown"
     name = source if isinstance(source, str) else getattr(source, "name", None)
-    kind = quote(type(source).__name__, safe="")
-    return (
-        f"{SOURCES}{kind}/{quote(name, safe='', errors='surrogatepass')}" if isinstance(name, str) else SOURCES + kind
-    )
+    kind = SOURCES + quote(type(source).__name__, safe="")
+    return f"{kind}/{quote(name, safe='', errors='surrogatepass')}" if isinstance(name, str) else kind
 
 
 def _unquoted(name: str) -> str:

@@ -38,13 +38,10 @@ _ERROR: Schema = {
 
 
 def schema_of(type_: str) -> Schema:
-    """Return the JSON Schema (draft 2020-12) of a type of message.
+    """Return the JSON Schema (draft 2020-12) of a type of message. Raises KeyError if there is no such type.
 
     >>> schema_of("encore.events.dropped")["properties"]["data"]["required"]
     ['queue', 'reason', 'count']
-
-    Raises:
-        KeyError: Encore has no such type.
     """
     cls = TYPES[type_]
     return {

@@ -36,11 +36,7 @@ def dumps(value: Any) -> bytes:
 
 
 def loads(text: bytes | str) -> Any:
-    """Decode JSON; unlike orjson, with ints of any size and lone surrogates.
-
-    Raises:
-        ValueError: the text isn't JSON, is nested too deep, or has NaN or infinity in it.
-    """
+    """Decode JSON, with ints of any size and lone surrogates, but without NaN and infinity. Raises ValueError."""
     try:
         return json.loads(text, parse_constant=_refuse)
     except RecursionError:
@@ -77,7 +73,6 @@ def _refuse(constant: str) -> None:
 
 
 def _plain(value: Any, depth: int) -> Any:
-    """Convert a value to one that JSON has."""
     if isinstance(value, enum.Enum):
         return _plain(value.value, depth)
     if isinstance(value, str):

@@ -40,10 +40,4 @@ TYPES: Mapping[str, type[BaseEvent]] = MappingProxyType(
 BUILT_IN: frozenset[type] = frozenset(base for cls in TYPES.values() for base in cls.__mro__[:-1])
 """These classes and all their base classes."""
 
-FOREIGN = "python."
-"""The prefix of the types of a program's own events."""
-
-
-def foreign_type(cls: type[BaseEvent]) -> str:
-    """Return the type of a class that is not registered: its qualified name."""
-    return f"{FOREIGN}{cls.__module__}.{cls.__qualname__}"
+FOREIGN = "python."  # the prefix of the types of a program's own events

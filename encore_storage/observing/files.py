@@ -13,9 +13,7 @@ from encore_events.errors import ProgressError
 from encore_storage.events import Direction
 from encore_storage.observing.progress import StoreProgressManager
 
-_READ_ALL = frozenset({"read", "readall", "readlines"})
-"""The methods that read to the end if they get no size."""
-
+_READ_ALL = frozenset({"read", "readall", "readlines"})  # methods that read to the end if they get no size
 _FILL = frozenset({"readinto", "readinto1"})
 
 _OBSERVED = _READ_ALL | _FILL | {"read1", "readexactly", "readline", "readuntil", "write", "writelines", "close"}
@@ -145,12 +143,10 @@ class ObservedFile(_ObservedStream):
         return result
 
     def __iter__(self) -> Iterator[Any]:
-        """Return itself."""
         self._iterator = None
         return self
 
     def __next__(self) -> Any:
-        """Return the next line or chunk."""
         self._check_process()
         if self._iterator is None:
             self._iterator = self._attempt(iter, self._stream)
@@ -190,12 +186,10 @@ class AsyncObservedFile(_ObservedStream):
         self._operation.finish_unless_forked()
 
     def __aiter__(self) -> Self:
-        """Return itself."""
         self._iterator = None
         return self
 
     async def __anext__(self) -> Any:
-        """Return the next line or chunk."""
         self._check_process()
         if self._iterator is None:
             self._iterator = self._attempt(aiter, self._stream)

@@ -12,19 +12,12 @@ from types import TracebackType
 from encore_events.delivery import is_first_step
 from encore_storage.errors import is_interrupt
 
-_BLOCK_MODULE = "encore_storage.transactions.contexts"
-"""The module with the functions that enter and leave the blocks of transactions."""
-
-_OPERATION_MODULES = "encore_storage.stores.changing encore_storage.observing.progress"
-"""The modules with the `__exit__` methods of operations."""
+_BLOCK_MODULE = "encore_storage.transactions.contexts"  # enters and leaves blocks
+_OPERATION_MODULES = "encore_storage.stores.changing encore_storage.observing.progress"  # of `__exit__`
 
 
 def retry(step: Callable[[BaseException | None], object], error: BaseException | None, attempts: int = 3) -> None:
-    """Call `step(error)`; if it raises, call it again with that exception, so that it resumes.
-
-    Raises:
-        BaseException: the exception of the last attempt that failed, chained to the earlier ones.
-    """
+    """Call `step(error)`; if it raises, call it again with that exception, so that it resumes. Raise the last one."""
     try:
         step(error)
     except BaseException as failure:

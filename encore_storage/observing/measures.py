@@ -36,5 +36,5 @@ class Measure(Generic[T]):
 
     def __set__(self, operation: StoreProgressManager, value: T) -> None:
         if operation.measures is None:
-            operation.measures = {}
+            operation.measures = {"attempts": 1}  # metrics look for this one
         operation.measures[self._name] = value

@@ -72,7 +72,6 @@ class StoreObserver:
         misses: type[BaseException] | Misses = (KeyNotFoundError,),
         nested: bool = True,
     ) -> None:
-        """Make the observer; see the class."""
         self.name = _checked("name", name)
         self.backend = _checked("backend", backend)
         self.event_manager = get_event_manager() if event_manager is None else checked_event_manager(event_manager)
@@ -82,7 +81,6 @@ class StoreObserver:
         self._source = _reference_to(source)
 
     def __repr__(self) -> str:
-        """Return the name and the backend."""
         return f"<StoreObserver of {self.name!r}, {self.backend}>"
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,12 +20,25 @@ from encore_storage.observing.progress import StoreProgressManager
 if TYPE_CHECKING:
     from encore_storage.observing.observer import StoreObserver
 
-_enclosing: ContextVar[tuple[Operation, ...]] = ContextVar("encore_storage_enclosing_operations", default=())
-"""The operations whose `enclosing()` blocks the caller is in, the innermost first."""
+Enclosing = tuple[weakref.ref["Operation"], ...]
+
+enclosing_operations: ContextVar[Enclosing] = ContextVar("encore_storage_enclosing_operations", default=())
+"""The operations whose `enclosing()` blocks the caller is in, the innermost first.
+
+They are held weakly: event loops keep the contexts of connections, and an operation that is collected has to end.
+"""
 
 
 class Operation(StoreProgressManager):
-    """One operation of an observer; see `StoreObserver.operation`."""
+    """One operation of an observer; see `StoreObserver.operation`.
+
+    Attributes:
+        target: the observed object of a client, while one of its methods is running as this operation; else None.
+        work: what a client keeps with the operation.
+    """
+
+    target: object = None
+    work: Any = None
 
     def __init__(
         self,
@@ -35,7 +49,6 @@ class Operation(StoreProgressManager):
         steps: int,
         attributes: dict[str, Any],
     ) -> None:
-        """Make an operation that has not started."""
         self.event_manager = observer.event_manager
         self.source = observer.source
         self.operation_id = new_id()
@@ -48,12 +61,12 @@ class Operation(StoreProgressManager):
     @contextmanager
     def enclosing(self) -> Iterator[Self]:
         """Return a block in which operations of other observers get this one's id as their `parent_id`."""
-        outer = _enclosing.get()
-        _enclosing.set((self, *outer))
+        outer = enclosing_operations.get()
+        enclosing_operations.set((weakref.ref(self), *outer))
         try:
             yield self
         finally:
-            _enclosing.set(outer)
+            enclosing_operations.set(outer)
 
     def backdate(self, seconds: float) -> None:
         """Count the `seconds` before the start as part of the duration."""
@@ -83,13 +96,11 @@ class SilentOperation(Operation):
     operation_id = None
 
     def __init__(self, operation: str, key: str | None) -> None:
-        """Make an operation at next to no cost."""
         self.steps = -1
         self.process = forks.current
         self._name = operation, key
 
     def __repr__(self) -> str:
-        """Return the name of the class."""
         return "<SilentOperation>"
 
     @property
@@ -138,7 +149,8 @@ class SilentOperation(Operation):
 
 def enclosing_operation_id(observer: object) -> str | None:
     """Return the id of the nearest enclosing operation of another observer, or None."""
-    for operation in _enclosing.get():
-        if operation.observer is not observer:
+    for reference in enclosing_operations.get():
+        operation = reference()
+        if operation is not None and operation.operation_id is not None and operation.observer is not observer:
             return str(operation.operation_id)
     return None

@@ -12,9 +12,7 @@ from encore_storage.events import Outcome
 
 logger = logging.getLogger("encore_storage")
 
-Misses = tuple[type[BaseException], ...] | Callable[[BaseException], bool]
-"""The exceptions that mean that a key is missing: their classes, or a predicate."""
-
+Misses = tuple[type[BaseException], ...] | Callable[[BaseException], bool]  # classes, or a predicate
 EXIT_STATES: dict[Outcome, ExitState] = {"ok": "normal", "miss": "warning", "error": "error", "cancelled": "exception"}
 OUTCOMES: dict[ExitState, Outcome] = {state: outcome for outcome, state in EXIT_STATES.items()}
 
@@ -28,11 +26,7 @@ def check_exit_state(exit_state: str) -> None:
 
 
 def checked_misses(misses: object) -> Misses:
-    """Return the classes of exceptions as a tuple, or the predicate.
-
-    Raises:
-        TypeError: it is neither.
-    """
+    """Return the classes of exceptions as a tuple, or the predicate. Raises TypeError if it is neither."""
     classes = misses if isinstance(misses, tuple) else (misses,)
     if all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in classes):
         return classes

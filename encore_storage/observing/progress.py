@@ -115,11 +115,7 @@ class StoreProgressManager(ProgressManager):
         return self._done
 
     def start(self) -> None:
-        """Emit that the operation starts.
-
-        Raises:
-            ProgressError: it has started before.
-        """
+        """Emit that the operation starts. Raises ProgressError if it has started before."""
         if self._started or self._ended:
             raise ProgressError("start", self.message)
         if self.__class__ is not self._open_class:
@@ -147,11 +143,7 @@ class StoreProgressManager(ProgressManager):
             raise
 
     def step(self, message: str | None = None, step: int | None = None) -> None:
-        """Count `step` bytes in all, and emit a step event if one is due.
-
-        Raises:
-            ProgressError: the operation has not started, or has ended.
-        """
+        """Count `step` bytes in all; emit a step event if one is due. Raises ProgressError if it is not in progress."""
         if not self._started:
             raise ProgressError("step", self.message)
         if step is not None and step > self._done:
@@ -271,11 +263,9 @@ class StoreProgressManager(ProgressManager):
         self.finish(error)
 
     async def __aenter__(self) -> Self:
-        """Start, as in a `with` statement."""
         return self.__enter__()
 
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """End, as in a `with` statement."""
         self.__exit__(kind, error, traceback)
 
     def forked_error(self, what: str) -> ForkedStoreError:
@@ -324,7 +314,6 @@ class StoreProgressManager(ProgressManager):
     def _make_end(
         self, message: str | None, exit_state: ExitState, error: BaseException | None
     ) -> tuple[StoreProgressEvent, ...]:
-        """Make the end event, if it has listeners."""
         if not self.event_manager.has_listeners(self.EndEventType):
             return ()
         outcome = OUTCOMES[exit_state] if error is None else self._outcome_of(error)

@@ -31,7 +31,6 @@ class ObservedReader(BufferIteratorIO):
     _finalizing = False  # Python sets it when it closes a collected stream
 
     def __init__(self, chunks: Iterator[ReadableBuffer], operation: StoreProgressManager) -> None:
-        """Make the file; see the class."""
         super().__init__(chunks)
         self._operation = operation
         self._total = 0
@@ -98,17 +97,14 @@ class ObservedIterator(Iterator[T], Generic[T]):
     """
 
     def __init__(self, items: Iterable[T], operation: StoreProgressManager) -> None:
-        """Make the iterator; see the class."""
         self._items = iter(items)
         self._operation = operation
         operation.adopt(self._items)
 
     def __iter__(self) -> Self:
-        """Return itself."""
         return self
 
     def __next__(self) -> T:
-        """Return the next result."""
         operation = self._operation
         if operation.is_over:
             raise StopIteration
@@ -124,11 +120,9 @@ class ObservedIterator(Iterator[T], Generic[T]):
             raise
 
     def __enter__(self) -> Self:
-        """Return itself."""
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """Close the iterator."""
         self.close()
 
     def close(self) -> None:

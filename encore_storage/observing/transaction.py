@@ -69,14 +69,12 @@ class ObservedTransaction:
     _started_at: float
 
     def __init__(self, observer: StoreObserver, notes: str | None = None, parent_id: str | None = None) -> None:
-        """Make a transaction that has not started."""
         self.observer = observer
         self.notes = notes
         self.parent_id = parent_id
         self._source = observer.source
 
     def __repr__(self) -> str:
-        """Return the observer's name, the notes and the outcome."""
         return f"<ObservedTransaction of {self.observer.name!r}: {self.notes!r}, {self.outcome or 'open'}>"
 
     @property
@@ -85,11 +83,7 @@ class ObservedTransaction:
         return self.transaction_id is not None and self.outcome is None and self._process is forks.current
 
     def start(self) -> None:
-        """Emit that the transaction has begun.
-
-        Raises:
-            TransactionError: it has started before.
-        """
+        """Emit that the transaction has begun. Raises TransactionError if it has started before."""
         if self.transaction_id is not None:
             raise TransactionError(f"cannot start {self!r} again: make another one")
         self.__class__ = _OpenTransaction
@@ -138,11 +132,7 @@ class ObservedTransaction:
         self.__class__ = ObservedTransaction
 
     def hold(self, change: StoreModificationEvent) -> None:
-        """Keep a key change until the transaction is committed; after its end, emit or discard it at once.
-
-        Raises:
-            TransactionError: the transaction has not started.
-        """
+        """Keep a key change until commit; after the end, emit or discard it. Raises TransactionError if not started."""
         if self.transaction_id is None:
             raise TransactionError(f"cannot take part in {self!r}, which has not started: start it first")
         if self.outcome is None:
@@ -212,13 +202,11 @@ class ObservedTransaction:
         self.end("committed" if error is None else "rolled_back", error)
 
     async def __aenter__(self) -> Self:
-        """Start, as in a `with` statement."""
         return self.__enter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End, as in a `with` statement."""
         self.__exit__(kind, error, traceback)
 
     def _event(

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from encore_events import forks
 from encore_events.errors import ForkedError
+from encore_storage.codec import CodecError, EventCodec
 from encore_storage.recording.errors import RecordingBusyError, RecordingFileError
 
-MOST_BACKUPS = 999
-"""The highest number of a backup. Files with higher numbers don't belong to a recording."""
-
+MOST_BACKUPS = 999  # files with higher numbers don't belong to a recording
 _MODE = 0o600  # keys and error messages are private
+_FOREIGN = "contains something else than events: choose another file"
+_BLOCK = 65536  # bytes to read first in search of the last line
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
 
@@ -49,16 +52,11 @@ class LineFile:
         return self._process is forks.this_process()
 
     def open(self) -> None:
-        """Open the file to append to, or create it, readable by its owner only.
-
-        Raises:
-            RecordingBusyError: another LineFile has it open.
-            RecordingFileError: it isn't an ordinary file, or contains something else than events.
-            OSError: it can't be opened.
-        """
+        """Open the file to append to, or create it for its owner only. Raises RecordingFileError or OSError."""
         fd = os.open(self.path, _FLAGS, _MODE)
         try:
             _lock(fd, self.path)
+            _check_contents(fd, self.path)
         except BaseException:
             os.close(fd)
             raise
@@ -175,16 +173,53 @@ class LineFile:
 
 
 def _lock(fd: int, path: Path) -> None:
-    """Lock the open file if it is a recording or empty; otherwise raise RecordingFileError."""
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode):
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
         raise RecordingFileError(path, "can't be recorded to: it is not a file")
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise RecordingBusyError(path) from None
-    if status.st_size and os.pread(fd, 1, 0) != b"{":
-        raise RecordingFileError(path, "contains something else than events: choose another file")
+
+
+def _check_contents(fd: int, path: Path) -> None:
+    """Raise RecordingFileError if the first line or the last complete one is not an event.
+
+    The lines between them are not read: the file may be large. A first line without a newline may be incomplete.
+    """
+    with open(fd, "rb", closefd=False) as file:
+        if file.read(1) not in (b"", b"{"):
+            raise RecordingFileError(path, _FOREIGN)
+        file.seek(0)
+        first = file.readline()
+        is_complete = first.endswith(b"\n") or _is_json(first)
+        lines = [first] * is_complete + _last_lines(file)
+    codec = EventCodec()
+    for line in lines:
+        try:
+            codec.decode(line)
+        except CodecError as error:
+            raise RecordingFileError(path, _FOREIGN) from error
+
+
+def _last_lines(file: BinaryIO) -> list[bytes]:
+    """Return the last complete line that is not blank, in a list, or an empty list."""
+    size = file.seek(0, os.SEEK_END)
+    length = _BLOCK
+    while True:
+        start = file.seek(max(size - length, 0))
+        complete = file.read(size - start).split(b"\n")[:-1]
+        lines = [line for line in complete[bool(start) :] if line.strip()]
+        if lines or not start:
+            return lines[-1:]
+        length *= 2
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_at(path: Path, fd: int) -> bool:

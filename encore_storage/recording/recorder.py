@@ -17,17 +17,10 @@ from encore_storage.subscribers.sink import Sink
 
 logger = logging.getLogger("encore_events")
 
-MAX_BYTES = 64 * 1024 * 1024
-"""The default size at which a file is rotated."""
-
-BACKUPS = 5
-"""The default number of older files to keep."""
-
-INTERVAL = 0.1
-"""The default number of seconds between two writes."""
-
-QUEUE = "recorder"
-"""The `queue` of its EventsDroppedEvents."""
+MAX_BYTES = 64 * 1024 * 1024  # the size at which a file is rotated
+BACKUPS = 5  # older files to keep
+INTERVAL = 0.1  # seconds between two writes
+QUEUE = "recorder"  # in its EventsDroppedEvents
 
 
 class Recorder(Sink):

@@ -11,8 +11,7 @@ from encore_events.abstract import BaseEventManager
 from encore_storage.codec import EventCodec
 from encore_storage.recording.recording import Recording
 
-SLOWEST = 0.001
-"""The lowest speed of a replay."""
+SLOWEST = 0.001  # the lowest speed of a replay
 
 
 class Replayed(NamedTuple):
@@ -51,6 +50,7 @@ def replay(
         clock: monotonic seconds.
 
     Raises:
+        TypeError: the speed is not a number.
         ValueError: the speed is less than 0.001.
         RecordingFileError: the file doesn't exist or can't be read (an OSError).
         MalformedRecordingError: a line is not an event (a ValueError). The events before it have been emitted.
@@ -73,6 +73,8 @@ def replay(
 
 
 def check_speed(speed: float) -> None:
-    """Raise ValueError if `speed` is less than 0.001 or NaN."""
+    """Raise TypeError if `speed` is not a number, and ValueError if it is less than 0.001 or NaN."""
+    if isinstance(speed, bool) or not isinstance(speed, int | float):
+        raise TypeError(f"speed must be a number of at least {SLOWEST}, not {speed!r}")
     if not speed >= SLOWEST:  # also true for NaN
         raise ValueError(f"speed must be a number of at least {SLOWEST}, not {speed!r}")

@@ -10,16 +10,9 @@ from collections.abc import Callable
 from encore_storage.subscribers.errors import TokenError
 
 MIN_TOKEN_LENGTH = 16
-"""The minimum length of a token."""
-
-CODE_SECONDS = 600.0
-"""The lifetime of a login link."""
-
-SESSION_SECONDS = 12 * 3600.0
-"""The lifetime of a session."""
-
-MAX_SESSIONS = 100
-"""The maximum number of sessions; the oldest is dropped for a new one."""
+CODE_SECONDS = 600.0  # the lifetime of a login link
+SESSION_SECONDS = 12 * 3600.0  # the lifetime of a session
+MAX_SESSIONS = 100  # the oldest is dropped for a new one
 
 
 class Access:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,9 +21,7 @@ from encore_storage.events import (
 from encore_storage.subscribers.base import Listeners
 from encore_storage.subscribers.in_progress import InProgress
 
-KEPT = 100
-"""The number of operations, and of failures, that are kept."""
-
+KEPT = 100  # operations, and as many failures
 FAILURES = frozenset({"error", "cancelled", "rolled_back", "commit_failed", "rollback_failed"})
 """The outcomes that count as failures."""
 
@@ -123,6 +121,14 @@ class Activity:
             "in_flight_total": len(operations),
             "transactions_in_flight": list(self._items(transactions[:limit], now, _TRANSACTION_IN_FLIGHT)),
         }
+
+    def in_flight_counts(self) -> Counter[tuple[str, str]]:
+        """Return the number of operations in flight by store and operation."""
+        counts = Counter[tuple[str, str]]()
+        for each in list(self._operations.values()):
+            with contextlib.suppress(Exception):  # a program's own event
+                counts[str(each.event.store), str(each.event.operation)] += 1
+        return counts
 
     def _items(self, shown: list[_InFlight], now: float, names: tuple[str, ...]) -> Iterator[Item]:
         for each in shown:

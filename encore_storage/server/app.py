@@ -36,12 +36,8 @@ from encore_storage.server.query import parse_position, parse_query, parse_view
 from encore_storage.server.sse import EventStreams
 from encore_storage.server.ticker import Ticker
 
-MAX_CLIENTS = 1000
-"""The maximum number of event streams."""
-
-IN_FLIGHT = 100
-"""The maximum number of operations in flight that are listed."""
-
+MAX_CLIENTS = 1000  # event streams
+IN_FLIGHT = 100  # operations in flight that are listed
 PAGE = Path(__file__).with_name("page")
 
 

@@ -9,12 +9,8 @@ from typing import Any
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-MAX_CONNECTIONS = 1100
-"""The maximum number of connections: for all streams, and some more for other requests."""
-
-REQUEST_SECONDS = 10.0
-"""The longest time that a connection may be open without a request."""
-
+MAX_CONNECTIONS = 1100  # for all streams, and some more for other requests
+REQUEST_SECONDS = 10.0  # the longest time that a connection may be open without a request
 _SHARE = 0.75  # of the process's limit of open files: the stores need some, too
 
 

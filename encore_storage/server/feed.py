@@ -14,20 +14,17 @@ from encore_storage.events import StoreEvent, StoreProgressEndEvent, StoreProgre
 from encore_storage.redaction import Redaction, checked_keys
 from encore_storage.server.activity import Activity
 from encore_storage.server.history import History
+from encore_storage.server.operation_table import OperationTable
 from encore_storage.server.ring import BufferedEvent, Ring
 from encore_storage.subscribers.base import Listeners
 from encore_storage.subscribers.sink import Sink
 
 logger = logging.getLogger("encore_storage")
 
-CAPACITY = 10_000
-"""The number of events that are kept."""
-
-BATCH_SECONDS = 0.05
-"""The interval between batches of events to encode."""
-
-HIDDEN = "(hidden)"
-"""The replacement of a key whose redaction failed."""
+CAPACITY = 10_000  # the number of events that are kept
+ROWS = 100  # the maximum number of rows of the table of operations that are sent to a client
+BATCH_SECONDS = 0.05  # between batches of events to encode
+HIDDEN = "(hidden)"  # replaces a key whose redaction failed
 
 
 class EventFeed(Sink):
@@ -49,6 +46,7 @@ class EventFeed(Sink):
         run: the prefix of positions, unique for each run of the program.
         ring: the latest events.
         history: the counts by second.
+        operations: the counts of the last minute by store and operation.
         activity: what is in flight, and what ended last.
         missed: the number of dropped events.
         started: when the feed was made, in seconds since the epoch.
@@ -66,6 +64,7 @@ class EventFeed(Sink):
         self.missed = 0
         self.clock = clock
         self.started: float = clock()
+        self.operations = OperationTable(self.started)
 
     def position(self, number: int) -> str:
         """Return the id from which a client resumes after the event with that number."""
@@ -77,11 +76,15 @@ class EventFeed(Sink):
 
     def state(self, stores: Collection[str], in_flight: int) -> dict[str, Any]:
         """Return the counts of these stores (by default, all), and at most `in_flight` operations in flight."""
+        now, counts = self.clock(), self.activity.in_flight_counts()
+        operations, omitted = self.operations.rows(now, stores, counts, ROWS)
         return {
-            "now": self.clock(),
+            "now": now,
             "started": self.started,
             "stores": self.history.stores,
             "totals": self.totals(stores),
+            "operations": operations,
+            "operations_omitted": omitted,
             **self.activity.in_flight(stores, in_flight),
         }
 
@@ -116,6 +119,10 @@ class EventFeed(Sink):
         )
 
     def _count(self, at: float, event: BaseEvent) -> None:
+        if isinstance(event, StoreProgressEndEvent):
+            self.operations.count_end(at, event)  # first: it raises before it counts anything
+        elif isinstance(event, StoreProgressStepEvent):
+            self.operations.count_bytes(at, event.store, event.operation, event.delta)
         if isinstance(event, StoreProgressStepEvent | StoreProgressEndEvent):
             self.history.count_bytes(at, event.store, event.direction, event.delta)
         if isinstance(event, StoreProgressEndEvent):

@@ -17,12 +17,8 @@ from encore_storage.server.hosts import ip_address_of
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'"
 """The Content-Security-Policy: everything from this server, nothing inline."""
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-"""The names of a server that listens on this machine only."""
-
-OPEN_PATHS = ("/login", "/healthz")
-"""The paths that need no token: they reveal nothing."""
-
+LOOPBACK = ("127.0.0.1", "localhost", "::1")  # names of a server that listens on this machine only
+OPEN_PATHS = ("/login", "/healthz")  # need no token: they reveal nothing
 _HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -100,11 +96,7 @@ def cookie_name(scope: Scope) -> str:
 
 
 def checked_hosts(hosts: Collection[str]) -> Collection[str]:
-    """Return the hosts.
-
-    Raises:
-        TypeError: hosts is not a collection of names; a str would be one of letters.
-    """
+    """Return the hosts. Raises TypeError unless they are a collection of names; a str would be one of letters."""
     if isinstance(hosts, str) or not all(isinstance(host, str) for host in hosts):
         raise TypeError(f"allowed_hosts must be a list of names, not {hosts!r}")
     return hosts
@@ -164,7 +156,6 @@ def _host_of(values: list[str]) -> str | None:
 
 
 def _normalized(host: str) -> str:
-    """Return the canonical form of a host, for comparison."""
     address = ip_address_of(host)
     return host.lower().rstrip(".") if address is None else str(address)
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import threading
-from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from encore_events.forks import renew_in_child
 from encore_storage.events import StoreProgressEndEvent, StoreTransactionEndEvent
+from encore_storage.server.latencies import Latencies
 from encore_storage.subscribers.catalogue import OVERFLOW
 from encore_storage.subscribers.families import MAX_VALUES
 
-SECONDS = 600
-"""The number of seconds that are kept by default."""
-
-_MIN_DURATION = 1e-9  # seconds
-_STEPS = 32  # latency buckets in an octave: a resolution of 3 %
+SECONDS = 600  # that are kept by default
 
 
 @dataclass(slots=True)
@@ -27,7 +22,7 @@ class Counts:
 
     Attributes:
         version: the version of the history at the latest change.
-        latencies: the number of operations in each bucket of duration.
+        latencies: the durations of the operations.
     """
 
     version: int = 0
@@ -38,7 +33,7 @@ class Counts:
     written: int = 0
     commits: int = 0
     rollbacks: int = 0
-    latencies: Counter[int] = field(default_factory=Counter)
+    latencies: Latencies = field(default_factory=Latencies)
 
     def add(self, other: Counts) -> None:
         """Add the counts of `other`."""
@@ -46,15 +41,6 @@ class Counts:
         for name in _NAMES:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.latencies.update(other.latencies)
-
-    def quantile(self, share: float) -> float | None:
-        """Return the duration in seconds that `share` of the operations did not exceed, or None; within 3 %."""
-        rank = math.ceil(share * self.operations)
-        for bucket in sorted(self.latencies):
-            rank -= self.latencies[bucket]
-            if rank <= 0:
-                return _duration_of(bucket)
-        return None
 
 
 _NAMES = ("operations", "cancelled", "errors", "read", "written", "commits", "rollbacks")
@@ -74,9 +60,6 @@ class History:
     """Counts by second and store. Thread-safe.
 
     Stores beyond the first `MAX_VALUES` share the name `OVERFLOW`, as in the metrics.
-
-    Args:
-        seconds: how many seconds are kept.
     """
 
     def __init__(self, seconds: int = SECONDS) -> None:
@@ -109,7 +92,7 @@ class History:
                 counts.operations += 1
                 counts.errors += event.outcome == "error"
                 counts.cancelled += event.outcome == "cancelled"
-                counts.latencies[_bucket_of(event.duration)] += 1
+                counts.latencies.observe(event.duration)
 
     def count_bytes(self, time: float, store: str | None, direction: str | None, count: int) -> None:
         """Count bytes that moved at `time`."""
@@ -148,7 +131,7 @@ class History:
         for name in _NAMES:
             columns[name] = [getattr(each, name) for each in counts]
         for name, share in (("p50", 0.5), ("p99", 0.99)):
-            columns[name] = [each.quantile(share) for each in counts]
+            columns[name] = [each.latencies.quantile(share) for each in counts]
         return columns
 
     def _renew(self) -> None:
@@ -188,14 +171,3 @@ def _sum(by_store: dict[str, Counts], stores: Collection[str]) -> Counts:
         if not stores or store in stores:
             total.add(counts)
     return total
-
-
-def _bucket_of(duration: float) -> int:
-    mantissa, exponent = math.frexp(max(duration, _MIN_DURATION))
-    return exponent * _STEPS + int((mantissa - 0.5) * 2 * _STEPS)
-
-
-def _duration_of(bucket: int) -> float:
-    """Return the middle of the bucket."""
-    exponent, step = divmod(bucket, _STEPS)
-    return math.ldexp(0.5 + (step + 0.5) / _STEPS / 2, exponent)

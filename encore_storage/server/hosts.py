@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 
-IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-
-def ip_address_of(host: str) -> IpAddress | None:
+def ip_address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """Return the host as an IP address, or None if it is a name.
 
     >>> ip_address_of("::1")

@@ -86,11 +86,7 @@ def _matches(pattern: str, type: str) -> bool:  # noqa: A002 (the name in CloudE
 
 
 def parse_query(pairs: Pairs) -> Query:
-    """Parse a query.
-
-    Raises:
-        QueryError: a parameter is unknown or invalid.
-    """
+    """Parse a query. Raises QueryError if a parameter is unknown or invalid."""
     values_by_name: dict[str, list[str]] = {}
     for name, value in pairs:
         if name not in _NAMES:
@@ -114,11 +110,7 @@ def parse_query(pairs: Pairs) -> Query:
 
 
 def parse_view(pairs: Pairs) -> str:
-    """Parse the view: 'events' or 'summary'.
-
-    Raises:
-        QueryError: the view is unknown, or a summary has another parameter than a store or a position.
-    """
+    """Parse the view, 'events' or 'summary'. Raises QueryError, also for a parameter that a summary does not have."""
     view = _single(pairs, "view")
     (view,) = _known("view", ["events" if view is None else view], VIEWS)
     others = [name for name, _ in pairs if name not in _SUMMARY_NAMES]
@@ -128,11 +120,7 @@ def parse_view(pairs: Pairs) -> str:
 
 
 def parse_position(pairs: Pairs, last_event_id: str | None) -> Position | None:
-    """Parse `Last-Event-ID`, or else `since`; None if neither is given.
-
-    Raises:
-        QueryError: the position is not an id or a time.
-    """
+    """Parse `Last-Event-ID`, or else `since`; None if neither is given. Raises QueryError."""
     since = _single(pairs, "since")
     if last_event_id:
         return _position("Last-Event-ID", last_event_id)

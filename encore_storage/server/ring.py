@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-MAX_BYTES = 64 * 1024 * 1024
-"""The maximum total length of the frames."""
+MAX_BYTES = 64 * 1024 * 1024  # of all frames together
 
 
 class BufferedEvent(NamedTuple):

@@ -21,15 +21,9 @@ from encore_storage.server.ticker import Ticker
 
 T = TypeVar("T", bound=tuple[Any, ...])
 
-RETRY_MILLISECONDS = 1000
-"""The delay after which a client should reconnect."""
-
-HEARTBEAT_SECONDS = 15.0
-"""The longest silence before a comment is sent, for proxies and clients with a timeout."""
-
-TAIL = 20
-"""The maximum number of new operations, and of new failures, in a summary."""
-
+RETRY_MILLISECONDS = 1000  # the delay after which a client should reconnect
+HEARTBEAT_SECONDS = 15.0  # the longest silence before a comment is sent, for proxies and clients with a timeout
+TAIL = 20  # new operations in a summary at most, and as many new failures
 _RECENT_IN_HISTORY = 50
 _IN_FLIGHT = 50
 _MAX_BATCH = 250  # events for a client that is behind
@@ -59,13 +53,7 @@ class SummaryCursor(NamedTuple):
 
 
 class EventStreams:
-    """The streams of all clients of a feed. They advance in step, and share messages that are the same.
-
-    Args:
-        feed: the events and counts.
-        ticker: wakes the streams.
-        monotonic: seconds, for heartbeats.
-    """
+    """The streams of all clients of a feed. They advance in step, and share messages that are the same."""
 
     def __init__(self, feed: EventFeed, ticker: Ticker, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._feed = feed
@@ -109,14 +97,17 @@ class EventStreams:
 
     async def _summaries(self, begin: bytes, stores: tuple[str, ...]) -> AsyncIterator[bytes]:
         yield begin
-        text, seen = self._cached(("history", stores), functools.partial(self._history, stores))
+        limits = _RECENT_IN_HISTORY, KEPT
+        make = functools.partial(self._snapshot, "history", stores, SummaryCursor(START, 0, 0), limits)
+        text, seen = self._cached(("history", stores), make)
         yield text
         second = int(self._feed.clock())
         while not self._ticker.closed:
             await self._ticker.next()
             before, second = second, int(self._feed.clock())
             if second != before:
-                text, seen = self._cached(("summary", stores, seen), functools.partial(self._summary, stores, seen))
+                make = functools.partial(self._snapshot, "summary", stores, seen, (TAIL, TAIL))
+                text, seen = self._cached(("summary", stores, seen), make)
                 yield text
 
     def _begin(self, position: Position | None) -> tuple[bytes, int]:
@@ -148,12 +139,6 @@ class EventStreams:
         if number < found.last:
             texts.append(self._gap(found.last - number, "buffer", found.last))
         return Piece(b"".join(texts), found.last, found.last < self._feed.ring.last)
-
-    def _history(self, stores: tuple[str, ...]) -> tuple[bytes, SummaryCursor]:
-        return self._snapshot("history", stores, SummaryCursor(START, 0, 0), (_RECENT_IN_HISTORY, KEPT))
-
-    def _summary(self, stores: tuple[str, ...], seen: SummaryCursor) -> tuple[bytes, SummaryCursor]:
-        return self._snapshot("summary", stores, seen, (TAIL, TAIL))
 
     def _snapshot(
         self, event: str, stores: tuple[str, ...], seen: SummaryCursor, limits: tuple[int, int]

@@ -5,12 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-TICK_SECONDS = 0.05
-"""The interval between checks for news."""
-
-IDLE_SECONDS = 0.25
-"""The longest wait for news: summaries and heartbeats need ticks without any."""
-
+TICK_SECONDS = 0.05  # between checks for news
+IDLE_SECONDS = 0.25  # the longest wait for news: summaries and heartbeats need ticks without any
 _BUSY = 2  # the pause after a late tick, as a multiple of its delay
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any, TypeGuard, TypeVar
 
 from encore_storage.errors import KeyNotFoundError
@@ -28,6 +29,9 @@ from encore_storage.value import Entry, StoredValue, Value, checked_range
 T = TypeVar("T")
 AnyValue = Value | tuple[Readable, Metadata]
 
+_STEPS = ("_begin_transaction", "_commit_transaction", "_rollback_transaction")
+_NOTHING: Any = object()
+
 
 class AbstractStore(StoreCore):
     """A key-value store: str keys, bytes as values, JSON as metadata.
@@ -40,6 +44,16 @@ class AbstractStore(StoreCore):
         timeout: the seconds that a thread waits for another thread's transaction; None for no limit.
     """
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Raise TypeError for a transactional class that lacks a step of its transactions."""
+        super().__init_subclass__(**options)
+        missing = [step for step in _STEPS if not hasattr(cls, step)]
+        if missing and cls.transactional is True and cls.transaction is AbstractStore.transaction:
+            raise TypeError(
+                f"transactional store class {cls.__name__!r} lacks {', '.join(missing)}: "
+                "implement all three steps, or override transaction()"
+            )
+
     def info(self) -> dict[str, Any]:
         """Return the name, backend, transactional and readonly of the store."""
         return {"name": self.name, "backend": self.backend, "transactional": self.transactional, "readonly": False}
@@ -50,11 +64,7 @@ class AbstractStore(StoreCore):
         return SimpleTransactionContext(self, notes).entry() if self.transactional else DummyTransactionContext(self)
 
     def get(self, key: str) -> StoredValue:
-        """Return the value; its bytes are read on use.
-
-        Raises:
-            KeyNotFoundError: there is no value.
-        """
+        """Return the value; its bytes are read on use. Raises KeyNotFoundError."""
         with self._operation("get_metadata", key):
             entry = self._found(key)
         metadata = checked_metadata(entry.metadata)
@@ -78,11 +88,7 @@ class AbstractStore(StoreCore):
         return self._read("get_range", key, None, start, end)
 
     def get_metadata(self, key: str, select: Iterable[str] | None = None) -> Metadata:
-        """Return a copy of the metadata; with `select`, only the items with these names.
-
-        Raises:
-            KeyNotFoundError: there is no value.
-        """
+        """Return a copy of the metadata; with `select`, only the items with these names. Raises KeyNotFoundError."""
         with self._operation("get_metadata", key):
             return checked_metadata(selected(self._found(key).metadata, checked_names(select)))
 
@@ -121,17 +127,13 @@ class AbstractStore(StoreCore):
             setting.done(self._put(key, None, given.checked()))
 
     def update_metadata(self, key: str, metadata: Metadata) -> None:
-        """Replace the given items of the metadata, and keep the others.
-
-        Raises:
-            KeyNotFoundError: there is no value.
-        """
+        """Replace the given items of the metadata, and keep the others. Raises KeyNotFoundError."""
         given = GivenMetadata(metadata)
         with self._changing(self._operation("update_metadata", key, metadata=given.copy), key) as setting:
             self._check(key)
             update = given.checked()
             with self._writing():
-                setting.done(self._put(key, None, {**self._lookup(key).metadata, **update}))
+                setting.done(self._put(key, None, {**self._entry(key).metadata, **update}))
 
     def delete(self, key: str) -> None:
         """Delete the value. Raises KeyNotFoundError."""
@@ -184,6 +186,8 @@ class AbstractStore(StoreCore):
 
     def glob(self, pattern: str) -> ObservedIterator[str]:
         """Return the keys that match a case-sensitive shell pattern; `*` matches `/` as well."""
+        if not isinstance(pattern, str):
+            raise TypeError(f"the pattern of glob() must be a str, not {pattern!r}")
         return self._query(lambda: (key for key in self._keys() if fnmatch.fnmatchcase(key, pattern)))
 
     def to_bytes(self, key: str, buffer_size: int = MEBIBYTE) -> bytes:
@@ -207,20 +211,22 @@ class AbstractStore(StoreCore):
     def from_bytes(self, key: str, data: bytes, buffer_size: int = MEBIBYTE) -> None:
         """Replace the bytes of a value by `data`, and keep the metadata."""
         with self._setting(key, _length_of(data), None) as setting:
-            self._write(setting, key, io.BytesIO(memoryview(data)), None, buffer_size)
+            self._write(setting, key, io.BytesIO(_view_of(data)), None, buffer_size)
 
     def from_file(self, key: str, path: AnyPath, buffer_size: int = MEBIBYTE) -> None:
-        """Replace the bytes of a value by those of a file, and keep the metadata.
-
-        Raises:
-            OpenDatabaseError: the file is a database that a SqliteStore of this process has open.
-        """
+        """Replace the bytes by those of a file, and keep the metadata. Raises OpenDatabaseError as `to_file` does."""
         with self._setting(key, size_of(path), None) as setting, opened(path) as file:
             self._write(setting, key, file, None, buffer_size)
 
     def _put_each(self, notes: str, put: Callable[[str, T], object], keys: Iterable[str], items: Iterable[T]) -> None:
+        if isinstance(keys, Sized) and isinstance(items, Sized) and len(keys) != len(items):
+            raise ValueError(f"{notes}() takes one item per key, but got {len(keys)} keys and {len(items)} items")
         with self.transaction(notes):
-            for key, item in zip(keys, items, strict=True):
+            for key, item in itertools.zip_longest(keys, items, fillvalue=_NOTHING):
+                if key is _NOTHING or item is _NOTHING:
+                    raise ValueError(
+                        f"{notes}() takes one item per key, but got fewer {'keys' if key is _NOTHING else 'items'}"
+                    )
                 put(key, item)
 
     def _write(
@@ -291,11 +297,19 @@ def _opened_source(value: object) -> Iterator[Readable]:
 
 
 def _length_of(data: bytes) -> int | None:
-    """Return the number of bytes, or None if it is not bytes; reading it raises the error."""
+    """Return the number of bytes, or None if it is not bytes, which `_view_of` refuses."""
     try:
         return memoryview(data).nbytes
     except TypeError:
         return None
+
+
+def _view_of(data: Any) -> memoryview:
+    try:
+        return memoryview(data)
+    except TypeError:
+        hint = ": encode it first" if isinstance(data, str) else ""
+        raise TypeError(f"from_bytes() takes bytes, not {type(data).__name__}{hint}") from None
 
 
 def _is_pair(value: object) -> TypeGuard[tuple[Readable, Metadata]]:

@@ -16,14 +16,7 @@ from encore_storage.transactions.writing import Change, Effect, Write, thread_st
 
 
 class ChangingOperation:
-    """An operation that changes a key; a context manager around the call of the backend.
-
-    Args:
-        store: the store.
-        key: the key.
-        operation: the operation, which is started and ended here.
-        is_delete: whether the key is deleted.
-    """
+    """An operation that changes a key; a context manager around the call of the backend."""
 
     __slots__ = (
         "__weakref__",
@@ -40,7 +33,6 @@ class ChangingOperation:
     )
 
     def __init__(self, store: Any, key: str, operation: Operation, *, is_delete: bool = False) -> None:
-        """Make an operation that has not started."""
         self._store = store
         self._key = key
         self.operation = operation
@@ -54,10 +46,11 @@ class ChangingOperation:
 
     def done(self, change: Change) -> None:
         """Take the change that the backend returned."""
+        if not isinstance(change, Change):
+            raise TypeError(f"_put of {type(self._store).__name__} must return a Change, not {change!r}")
         self._change = change
 
     def __enter__(self) -> Self:
-        """Start the operation."""
         self._outer, thread_state.effect = thread_state.effect, self._effect
         self.__class__ = OpenChangingOperation  # type: ignore[assignment]  # the same object, with a finalizer
         self.operation.start()
@@ -88,7 +81,6 @@ class ChangingOperation:
         self.__class__ = ChangingOperation
 
     def _kept(self, write: Write | None) -> Change | None:
-        """Return the change that took effect, or None."""
         if write is None:
             return self._change
         if not write.is_kept:

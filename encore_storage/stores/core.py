@@ -26,11 +26,6 @@ class StoreCore(ABC):
     """A store as its backend sees it; `AbstractStore` adds the methods for users.
 
     A backend implements `_lookup`, `_open`, `_put`, `_remove` and `_keys`, and knows nothing of events.
-
-    Args:
-        name: the name in events, logs and metrics; by default, the backend's.
-        event_manager: where to emit; by default, `get_event_manager()`.
-        timeout: the seconds that a thread waits for another thread's transaction; None for no limit.
     """
 
     backend: ClassVar[str] = "store"
@@ -40,23 +35,17 @@ class StoreCore(ABC):
     """True if the store has `_begin_transaction`, `_commit_transaction` and `_rollback_transaction`."""
 
     def __init__(
-        self,
-        *,
-        name: str | None = None,
-        event_manager: BaseEventManager | None = None,
-        timeout: float | None = None,
+        self, *, name: str | None = None, event_manager: BaseEventManager | None = None, timeout: float | None = None
     ) -> None:
-        """Make the store; see the class."""
         self._observer = StoreObserver(
             name or self.backend, backend=self.backend, event_manager=event_manager, source=self, nested=False
         )
-        self.timeout = timeout
+        self.timeout = checked_timeout(timeout)
         self._transaction_state = TransactionState(self)
         self._turn = self._transaction_state.turn
         self._connected = True
 
     def __repr__(self) -> str:
-        """Return the name and whether the store is connected."""
         return f"<{type(self).__name__} {self.name!r}: {'connected' if self._connected else 'disconnected'}>"
 
     @property
@@ -101,7 +90,7 @@ class StoreCore(ABC):
         """Yield all keys with their metadata."""
         for key in self._keys():
             with contextlib.suppress(KeyNotFoundError):  # deleted since
-                yield key, self._lookup(key).metadata
+                yield key, self._entry(key).metadata
 
     def _check_key(self, key: str) -> None:  # noqa: B027 (a hook: few stores need it)
         """Raise InvalidKeyError for keys that this store cannot hold."""
@@ -158,17 +147,21 @@ class StoreCore(ABC):
         return self._connected
 
     def __enter__(self) -> Self:
-        """Connect."""
         self.connect()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """Disconnect."""
         self.disconnect()
 
     def _found(self, key: str) -> Entry:
         self._check(key)
-        return self._lookup(key)
+        return self._entry(key)
+
+    def _entry(self, key: str) -> Entry:
+        entry: object = self._lookup(key)
+        if not isinstance(entry, Entry):
+            raise TypeError(f"_lookup of {type(self).__name__} must return an Entry, not {entry!r}")
+        return entry
 
     def _check(self, key: object) -> None:
         self._check_connected()
@@ -195,7 +188,6 @@ class StoreCore(ABC):
         return self._observer.make_operation(operation, key, direction, steps, None, metadata, transaction)
 
     def _changing(self, operation: ObservedOperation, key: str, *, is_delete: bool = False) -> ChangingOperation:
-        """Return the block of an operation that changes a key."""
         forks.this_process()  # before anything is made that belongs to it
         return ChangingOperation(self, key, operation, is_delete=is_delete)
 
@@ -221,3 +213,19 @@ class StoreCore(ABC):
     def _kept_fingerprint(self, key: str) -> Fingerprint | None:  # noqa: ARG002 (as above)
         """Return the fingerprint kept with exactly this value, or None. Raises KeyNotFoundError."""
         return None
+
+
+def checked_timeout(timeout: float | None) -> float | None:
+    """Return the timeout of a store.
+
+    Raises:
+        TypeError: it is neither a number nor None.
+        ValueError: it is negative or NaN.
+    """
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"timeout must be a number of seconds or None, not {timeout!r}")
+    if not timeout >= 0:  # also true for NaN
+        raise ValueError(f"timeout must be at least 0 seconds, not {timeout!r}")
+    return timeout

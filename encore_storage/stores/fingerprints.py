@@ -10,10 +10,11 @@ A fingerprint is not metadata: no user sees it, and no query finds it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from encore_storage.errors import ConflictError, StoreError
 from encore_storage.streams import MEBIBYTE
@@ -24,22 +25,10 @@ if TYPE_CHECKING:  # stores import this module
     from encore_storage.transactions.writing import Change
     from encore_storage.value import Value
 
-Fingerprint = list[int | str]
-"""The fingerprint of one value, as JSON. Each kind of store has a form of its own."""
-
+Fingerprint = list[int | str]  # as JSON; each kind of store has a form of its own
 _TICK = 20_000_000  # nanoseconds: two changes of a file within one tick of the clock have the same time
 _LONG_TICK = 2_100_000_000  # on file systems with times in whole seconds
 _SECOND = 1_000_000_000
-
-
-class Hash(Protocol):
-    """A hash object of hashlib."""
-
-    def update(self, data: bytes, /) -> None:
-        """Add bytes."""
-
-    def digest(self) -> bytes:
-        """Return the digest of all bytes so far."""
 
 
 class CopiedData:
@@ -60,7 +49,12 @@ class CopiedData:
     """
 
     def __init__(
-        self, source: StoreCore, key: str, value: Value, before: Fingerprint | None, hash_: Hash | None = None
+        self,
+        source: StoreCore,
+        key: str,
+        value: Value,
+        before: Fingerprint | None,
+        hash_: hashlib.blake2b | None = None,
     ) -> None:
         self.fingerprint: Fingerprint | None = None
         self.error: Exception | None = None
@@ -76,11 +70,7 @@ class CopiedData:
         return None if self._hash is None else self._hash.digest()
 
     def read(self, size: int = MEBIBYTE, /) -> bytes:
-        """Return the next bytes.
-
-        Raises:
-            ConflictError: at the end, if the value has changed since its fingerprint was taken.
-        """
+        """Return the next bytes. Raises ConflictError at the end if the fingerprint of the value has changed."""
         try:
             chunk = bytes(self._value.data.read(size))
             if not chunk:

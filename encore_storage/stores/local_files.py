@@ -42,11 +42,7 @@ def size_of(path: AnyPath) -> int | None:
 
 
 def opened(path: AnyPath) -> BinaryIO:
-    """Open a file for reading.
-
-    Raises:
-        OpenDatabaseError: the file belongs to a database that a SqliteStore of this process has open.
-    """
+    """Open a file for reading. Raises OpenDatabaseError."""
     _check_not_open(_stat(Path(path)), path)
     return Path(path).open("rb")
 
@@ -56,10 +52,7 @@ def replacing(path: AnyPath) -> Iterator[Callable[[bytes], None]]:
     """Yield a function that writes bytes, which replace the file if the block succeeds and are discarded otherwise.
 
     A symbolic link is followed and stays. Permissions stay, and so does the owner where possible. Pipes, devices and
-    open descriptors (`/dev/stdout`) are written to directly, and never replaced.
-
-    Raises:
-        OpenDatabaseError: the file belongs to a database that a SqliteStore of this process has open.
+    open descriptors (`/dev/stdout`) are written to directly, and never replaced. Raises OpenDatabaseError.
     """
     place = Path(path)
     old = _stat(place)
@@ -95,14 +88,7 @@ class _Descriptor:
 
 
 class _NewFile:
-    """A file that is being written and will replace another.
-
-    Args:
-        descriptor: the open file.
-        name: its temporary path, or None if it is unnamed.
-        place: the path to replace.
-        old: the status of the file at that path, or None.
-    """
+    """A file that is being written, unnamed if `name` is None, and will replace `place`, whose status is `old`."""
 
     def __init__(self, descriptor: _Descriptor, name: Path | None, place: Path, old: os.stat_result | None) -> None:
         self.fd = descriptor.fd
@@ -112,7 +98,6 @@ class _NewFile:
         self._old = old
 
     def replace(self) -> None:
-        """Move the file to its place."""
         now = _stat(self._place)
         _check_not_open(now, self._place)
         old = now or self._old
@@ -138,9 +123,8 @@ class _NewFile:
     def _is_linked(self, name: Path) -> bool:
         """Link the file to `name`; return False if the name is taken or on another file system."""
         try:
-            os.link(
-                f"/proc/self/fd/{self.fd}", name, src_dir_fd=self.fd
-            )  # src_dir_fd makes it follow the link of /proc
+            # With src_dir_fd, it follows the link of /proc.
+            os.link(f"/proc/self/fd/{self.fd}", name, src_dir_fd=self.fd)
         except OSError as error:
             if error.errno in (errno.EEXIST, errno.EXDEV):
                 return False
@@ -220,7 +204,6 @@ def _keep_permissions(place: Path, old: os.stat_result, fd: int) -> None:
 
 
 def _stat(place: Path) -> os.stat_result | None:
-    """Return the status of the file that a path leads to, or None if there is none."""
     try:
         return place.stat()
     except FileNotFoundError:

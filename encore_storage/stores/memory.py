@@ -40,11 +40,7 @@ class DictMemoryStore(AbstractStore):
     transactional: ClassVar[bool] = True
 
     def __init__(
-        self,
-        *,
-        name: str | None = None,
-        event_manager: BaseEventManager | None = None,
-        timeout: float | None = None,
+        self, *, name: str | None = None, event_manager: BaseEventManager | None = None, timeout: float | None = None
     ) -> None:
         super().__init__(name=name, event_manager=event_manager, timeout=timeout)
         self._entries: dict[str, Entry] = {}

@@ -13,20 +13,14 @@ from typing import Protocol
 from encore_events import forks
 from encore_storage.errors import OpenDatabaseError
 
-SUFFIXES = ("", "-wal", "-shm")
-"""The suffixes that SQLite appends to the path of a database for its files."""
+SUFFIXES = ("", "-wal", "-shm")  # what SQLite appends to the path of a database for its files
 
 
 class OpenDatabase(Protocol):
-    """An open connection to a database file."""
+    """An open connection to the database file with an absolute path, and the name of its store."""
 
-    @property
-    def path(self) -> str:
-        """The absolute path of the database."""
-
-    @property
-    def store(self) -> str:
-        """The name of the store that has it open."""
+    path: str
+    store: str
 
 
 class _OpenDatabases:
@@ -57,11 +51,6 @@ def unregister(database: OpenDatabase) -> None:
 def databases() -> list[OpenDatabase]:
     """Return the registered databases."""
     return [database for reference in _open.by_id.valuerefs() if (database := reference()) is not None]
-
-
-def count_open(path: str) -> int:
-    """Return the number of connections that this process has to the database at `path`."""
-    return sum(database.path == path for database in databases())
 
 
 def is_any_open() -> bool:

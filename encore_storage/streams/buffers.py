@@ -18,10 +18,7 @@ class Progress(Protocol):
 
 
 def buffer_iterator(
-    filelike: Readable,
-    buffer_size: int = MEBIBYTE,
-    progress: Progress | None = None,
-    max_bytes: int | None = None,
+    filelike: Readable, buffer_size: int = MEBIBYTE, progress: Progress | None = None, max_bytes: int | None = None
 ) -> Generator[bytes, None, None]:
     """Return an iterator over the bytes of a file-like object, in chunks of at most `buffer_size` bytes.
 

@@ -86,11 +86,7 @@ class ProgressBars(Subscriber):
     def _listeners(self) -> Listeners:
         if self._live is None:
             return {}
-        return {
-            ProgressStartEvent: self._started,
-            ProgressStepEvent: self._moved,
-            ProgressEndEvent: self._ended,
-        }
+        return {ProgressStartEvent: self._started, ProgressStepEvent: self._moved, ProgressEndEvent: self._ended}
 
     def _started(self, event: ProgressStartEvent) -> None:
         if self._live is None or (isinstance(event, StoreProgressEvent) and event.direction is None):

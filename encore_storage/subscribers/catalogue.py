@@ -8,15 +8,9 @@ from typing import Literal, get_args
 from encore_storage.errors import ERROR_TYPES as _ERROR_TYPES
 from encore_storage.events import Action, Direction, Operation, Outcome, TransactionOutcome
 
-OTHER = "other"
-"""The label value for anything outside of a closed set."""
-
-UNKNOWN = "unknown"
-"""The value of the label store for an event without a store."""
-
-OVERFLOW = "_overflow"
-"""The value of a capped label beyond its cap."""
-
+OTHER = "other"  # for anything outside of a closed set
+UNKNOWN = "unknown"  # the label store of an event without a store
+OVERFLOW = "_overflow"  # for values of a capped label beyond its cap
 OPERATIONS: tuple[str, ...] = get_args(Operation)
 OUTCOMES: tuple[str, ...] = get_args(Outcome)
 DIRECTIONS: tuple[str, ...] = get_args(Direction)
@@ -87,11 +81,38 @@ OPERATION_ERRORS = Metric(
     ("store", "operation", "error_type"),
     "Operations that ended with the outcome error, by the type of the error.",
 )
+OPERATION_RETRIES = Metric(
+    "encore_storage_operation_retries_total",
+    "counter",
+    ("store", "operation"),
+    "Attempts beyond the first one of each operation, where the client reports attempts.",
+)
+FIRST_BYTE = Metric(
+    "encore_storage_operation_first_byte_seconds",
+    "histogram",
+    ("store", "operation"),
+    "Time from the start of operations to the first byte, where the client measures it.",
+    unit="seconds",
+    buckets=SECONDS,
+)
+OPERATION_ITEMS = Metric(
+    "encore_storage_operation_items_total",
+    "counter",
+    ("store", "operation"),
+    "Keys, rows or values that operations returned or changed, where the client counts them.",
+)
 TRANSFERRED_BYTES = Metric(
     "encore_storage_transferred_bytes_total",
     "counter",
     ("store", "operation", "direction"),
     "Bytes read from and written to stores; grows during a transfer.",
+    unit="bytes",
+)
+FETCHED_BYTES = Metric(
+    "encore_storage_fetched_bytes_total",
+    "counter",
+    ("store",),
+    "Bytes that clients with a cache of their own fetched from the backend.",
     unit="bytes",
 )
 VALUE_SIZE = Metric(

@@ -19,17 +19,8 @@ from encore_storage.events import (
     StoreTransactionEndEvent,
     StoreTransactionStartEvent,
 )
+from encore_storage.subscribers import catalogue
 from encore_storage.subscribers.base import Listeners, connect_listeners
-from encore_storage.subscribers.catalogue import (
-    ACTIONS,
-    DIRECTIONS,
-    ERROR_TYPES,
-    OPERATIONS,
-    OUTCOMES,
-    OVERFLOW,
-    TRANSACTION_OUTCOMES,
-    UNKNOWN,
-)
 from encore_storage.subscribers.families import Families, closed
 from encore_storage.subscribers.in_progress import InProgress
 from encore_storage.subscribers.series import Exemplar
@@ -37,9 +28,7 @@ from encore_storage.subscribers.series import Exemplar
 Clock = Callable[[], float]
 Started = tuple[tuple[str, ...], float]
 
-EXEMPLAR_INTERVAL = 1.0
-"""Seconds between two exemplars of a series."""
-
+EXEMPLAR_INTERVAL = 1.0  # seconds between two exemplars of a series
 _WHOLE_VALUES = ("get", "set")
 _LONGEST_ID = 100  # OpenMetrics allows an exemplar 128 characters, names included
 
@@ -99,7 +88,7 @@ class EventCounter:
     def _operation_moved(self, event: StoreProgressStepEvent) -> None:
         labels = self._labels.get((event.store, event.operation)) or self._new_labels(event)
         if event.direction is not None:
-            self._families.transferred.series(*labels, closed(event.direction, DIRECTIONS)).inc(event.delta)
+            self._families.transferred.series(*labels, closed(event.direction, catalogue.DIRECTIONS)).inc(event.delta)
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
         self.operations.pop(event.operation_id, None)  # first, so that no error or interrupt leaves it in progress
@@ -116,25 +105,38 @@ class EventCounter:
             end.sizes.observe(event.bytes)
         if event.outcome == "error":
             store, operation = end.labels
-            self._families.errors.series(store, operation, closed(event.error_type, ERROR_TYPES)).inc()
+            self._families.errors.series(store, operation, closed(event.error_type, catalogue.ERROR_TYPES)).inc()
+        if "attempts" in event.__dict__:  # an event with any measure has it; most have none, and pay this test only
+            self._count_measures(event, end.labels)
+
+    def _count_measures(self, event: StoreProgressEndEvent, labels: tuple[str, str]) -> None:
+        """Count what few operations measure; their retries exist at zero."""
+        families = self._families
+        families.retries.series(*labels).inc(max(event.attempts - 1, 0))
+        if event.items is not None:
+            families.operation_items.series(*labels).inc(event.items)
+        if event.first_byte is not None:
+            families.first_bytes.series(*labels).observe(event.first_byte)
+        if event.fetched is not None:
+            families.fetched.series(labels[0]).inc(event.fetched)
 
     def _transaction_started(self, event: StoreTransactionStartEvent) -> None:
         store = self._store(event)
         self._families.transactions_in_progress.series(store)
-        for outcome in TRANSACTION_OUTCOMES:
+        for outcome in catalogue.TRANSACTION_OUTCOMES:
             self._families.transactions.series(store, outcome)
         self.transactions.start(event.transaction_id, ((store,), self._clock()))
 
     def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
         self.transactions.pop(event.transaction_id, None)  # first, as above
-        labels = self._store(event), closed(event.outcome, TRANSACTION_OUTCOMES)
+        labels = self._store(event), closed(event.outcome, catalogue.TRANSACTION_OUTCOMES)
         self._families.transactions.series(*labels).inc()
         self._families.transaction_durations.series(*labels).observe(event.duration)
         self._families.transaction_operations.series(*labels).observe(event.operations)
 
     def _key_changed(self, event: StoreModificationEvent) -> None:
         store = self._store(event)
-        self._families.key_changes.series(store, closed(event.action, ACTIONS)).inc()
+        self._families.key_changes.series(store, closed(event.action, catalogue.ACTIONS)).inc()
 
     def _listener_failed(self, event: ListenerErrorEvent) -> None:
         name = self._families.label("event", type(event.event).__name__)
@@ -150,11 +152,11 @@ class EventCounter:
         """Return the label of the event's store, and expose `store_info` with its first event."""
         name = event.store
         if name is None:
-            return UNKNOWN
+            return catalogue.UNKNOWN
         if name in self._stores:
             return self._stores[name]
         label = self._families.label("store", name)
-        if label != OVERFLOW:
+        if label != catalogue.OVERFLOW:
             backend = getattr(event.source, "backend", type(event.source).__name__.lower())
             self._families.store_info.series(label, self._families.label("backend", backend)).value = 1
             self._stores[name] = label
@@ -163,24 +165,24 @@ class EventCounter:
     def _new_labels(self, event: StoreProgressEvent) -> tuple[str, str]:
         """Return the labels of the event's operation, and make the series that ratios and alerts need at zero."""
         families = self._families
-        labels = self._store(event), closed(event.operation, OPERATIONS)
-        if labels[0] != OVERFLOW:
+        labels = self._store(event), closed(event.operation, catalogue.OPERATIONS)
+        if labels[0] != catalogue.OVERFLOW:
             self._labels[event.store, event.operation] = labels
         families.in_progress.series(*labels)
         for outcome in ("ok", "error"):
             families.durations.series(*labels, outcome)
         if event.direction is not None:
-            families.transferred.series(*labels, closed(event.direction, DIRECTIONS))
+            families.transferred.series(*labels, closed(event.direction, catalogue.DIRECTIONS))
         return labels
 
     def _new_end(self, event: StoreProgressEndEvent) -> _EndSeries:
         attributes = event.store, event.operation, event.direction, event.outcome
         labels = self._labels.get(attributes[:2]) or self._new_labels(event)
-        direction = None if event.direction is None else closed(event.direction, DIRECTIONS)
-        outcome = closed(event.outcome, OUTCOMES)
+        direction = None if event.direction is None else closed(event.direction, catalogue.DIRECTIONS)
+        outcome = closed(event.outcome, catalogue.OUTCOMES)
         key = *labels, direction, outcome
         end = self._ends.setdefault(key, _EndSeries(labels, direction, outcome, self._families))
-        if labels[0] != OVERFLOW:
+        if labels[0] != catalogue.OVERFLOW:
             self._ends[attributes] = end
         return end
 

@@ -11,23 +11,22 @@ from encore_storage.subscribers.series import Counter, Family, Gauge, Histogram,
 
 AnyFamily = Family[Counter] | Family[Gauge] | Family[Histogram]
 
-MAX_VALUES = 200
-"""The number of values of an open label. Beyond it, the label says `_overflow`."""
+MAX_VALUES = 200  # of an open label; beyond it, the label says `_overflow`
 
 
 class Families:
-    """One family of series for each metric of the catalogue.
-
-    Args:
-        max_stores: the cap on the values of the label store.
-    """
+    """One family of series for each metric of the catalogue. `max_stores` caps the values of the label store."""
 
     def __init__(self, max_stores: int = MAX_VALUES) -> None:
         self.durations = histograms(catalogue.OPERATION_DURATION)
         self.in_progress = Family(catalogue.OPERATIONS_IN_PROGRESS, Gauge)
         self.oldest = Family(catalogue.OPERATION_OLDEST, Gauge)
         self.errors = Family(catalogue.OPERATION_ERRORS, Counter)
+        self.retries = Family(catalogue.OPERATION_RETRIES, Counter)
+        self.first_bytes = histograms(catalogue.FIRST_BYTE)
+        self.operation_items = Family(catalogue.OPERATION_ITEMS, Counter)
         self.transferred = Family(catalogue.TRANSFERRED_BYTES, Counter)
+        self.fetched = Family(catalogue.FETCHED_BYTES, Counter)
         self.sizes = histograms(catalogue.VALUE_SIZE)
         self.transactions = Family(catalogue.TRANSACTIONS, Counter)
         self.transaction_durations = histograms(catalogue.TRANSACTION_DURATION)

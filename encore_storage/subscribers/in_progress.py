@@ -11,8 +11,7 @@ from encore_events.forks import renew_in_child
 
 T = TypeVar("T")
 
-MOST = 10_000
-"""The number of items an `InProgress` holds. Beyond it, the oldest are evicted: their ends were missed."""
+MOST = 10_000  # beyond it, the oldest items are evicted: their ends were missed
 
 
 class InProgress(dict[object, T]):

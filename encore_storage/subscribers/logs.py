@@ -240,7 +240,6 @@ def _renderers(format: Format, *, colors: bool) -> list[Any]:  # noqa: A002 (as 
 
 
 def _known(**fields: Any) -> dict[str, Any]:
-    """Return the fields without those that are None."""
     return {name: value for name, value in fields.items() if value is not None}
 
 

@@ -72,11 +72,10 @@ class MetricsSubscriber(Subscriber):
         self._wall_clock = wall_clock
 
     def _prepare(self, event_manager: BaseEventManager, connection: ExitStack) -> None:
-        collector = _collectors.of(self._registry, self._new_collector)
+        collector = _collectors.of(
+            self._registry, lambda: _Collector(Families(self._max_stores), self._clock, self._wall_clock)
+        )
         collector.join(event_manager, connection)
-
-    def _new_collector(self) -> _Collector:
-        return _Collector(Families(self._max_stores), self._clock, self._wall_clock)
 
 
 class _Collector(Collector):
@@ -124,7 +123,6 @@ class _Collector(Collector):
         return (_exposed(family, with_samples=False) for family in self._families)
 
     def collect(self) -> Iterator[Metric]:
-        """Return all families with their current samples."""
         self._measure()
         return (_exposed(family, with_samples=True) for family in self._families)
 

@@ -28,8 +28,7 @@ _BUFFERED = (io.BufferedWriter, io.BufferedRandom)
 _PLAIN_LOCK = type(threading.Lock())
 _STDOUT = getattr(structlog._output, "stdout", None)  # noqa: SLF001 (PrintLogger looks up sys.stdout if its file is this)
 
-_home = forks.current
-"""The process whose threads hold the locks. In any other, the locks are copies."""
+_home = forks.current  # the process whose threads hold the locks; in any other, the locks are copies
 
 
 class FileOutput:

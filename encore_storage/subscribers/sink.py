@@ -13,8 +13,7 @@ from encore_events.stream import EventStream
 from encore_storage.subscribers.base import Subscriber
 from encore_storage.subscribers.pump import Batch, Pump
 
-WAITING = 20_000
-"""The number of events that may wait for a sink: one second's worth at ten thousand operations a second."""
+WAITING = 20_000  # events that may wait: one second's worth at ten thousand operations a second
 
 
 class Sink(Subscriber, ABC):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import ExitStack
 from inspect import isfunction
 from pathlib import Path
@@ -14,6 +14,8 @@ from typing import Any, Protocol
 from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage.stores.abstract import AbstractStore
+from encore_storage.testing.pools import DaemonPool
+from encore_storage.testing.time_limits import time_limit
 from encore_storage.utils import StoreProgressManager
 
 try:
@@ -53,15 +55,24 @@ class ContractBase(ABC):
 
     Attributes:
         directory: an empty directory for the stores of one test.
-        patience: seconds that a test waits for another thread before it fails.
+        patience: seconds that a test waits for another thread before it fails. A whole test fails after ten times that.
     """
 
     directory: Path
     patience: float = 30.0
 
     def __init_subclass__(cls) -> None:
-        """Add the docstring of each test to its failures."""
+        """Limit the time of each test that has a docstring, and add that to its failures.
+
+        Raises:
+            TypeError: the class is named like a test class and has no `make_store`, so pytest would ignore it.
+        """
         super().__init_subclass__()
+        if cls.__name__.startswith("Test") and getattr(cls.make_store, "__isabstractmethod__", False):
+            raise TypeError(
+                f"test class {cls.__name__!r} has no make_store(): define it, "
+                "or give a base class of tests a name that doesn't begin with Test"
+            )
         for name, test in list(vars(cls).items()):
             if name.startswith("test_") and isfunction(test) and test.__doc__:
                 setattr(cls, name, _showing_its_rule(test))
@@ -96,11 +107,14 @@ class ContractBase(ABC):
         with ExitStack() as made:
 
             def new_store(name: str = "archive", *, timeout: float | None = None) -> AbstractStore:
-                store = self.make_store(name=name, event_manager=manager, timeout=timeout)
+                limit = self.patience if timeout is None else timeout  # a broken store must not make a test hang
+                store = self.make_store(name=name, event_manager=manager, timeout=limit)
                 made.callback(store.disconnect)
                 return store
 
             yield new_store
+            with time_limit(10 * self.patience):
+                made.close()
 
     @pytest.fixture
     def store(self, new_store: NewStore) -> AbstractStore:
@@ -108,10 +122,11 @@ class ContractBase(ABC):
         return new_store()
 
     @pytest.fixture
-    def pool(self) -> Iterator[ThreadPoolExecutor]:
-        """Return a pool of eight threads."""
-        with ThreadPoolExecutor(max_workers=8) as pool:
-            yield pool
+    def pool(self) -> Iterator[Executor]:
+        """Return a pool of threads."""
+        pool = DaemonPool()
+        yield pool
+        pool.join(self.patience)
 
     @pytest.fixture
     def every_step(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,10 +138,11 @@ def _showing_its_rule(test: Callable[..., None]) -> Callable[..., None]:
     rule = " ".join((test.__doc__ or "").split())
 
     @functools.wraps(test)
-    def tested(*arguments: Any, **fixtures: Any) -> None:
+    def tested(self: ContractBase, *arguments: Any, **fixtures: Any) -> None:
         __tracebackhide__ = True
         try:
-            test(*arguments, **fixtures)
+            with time_limit(10 * self.patience):
+                test(self, *arguments, **fixtures)
         except pytest.skip.Exception:
             raise
         except BaseException as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -21,7 +23,15 @@ from encore_storage.events import (
 )
 from encore_storage.stores.abstract import AbstractStore
 from encore_storage.testing.base import ContractBase
-from encore_storage.testing.kit import Source, content, put
+from encore_storage.testing.kit import Source, content, put, snapshot
+from encore_storage.transactions.writing import Write
+
+CHANGES: dict[str, tuple[str, Callable[[AbstractStore], None], type[StoreModificationEvent]]] = {
+    "set": ("_put", lambda store: put(store, "b", b"1"), StoreSetEvent),
+    "set_metadata": ("_put", lambda store: store.set_metadata("a", {"n": 1}), StoreUpdateEvent),
+    "update_metadata": ("_put", lambda store: store.update_metadata("a", {"n": 1}), StoreUpdateEvent),
+    "delete": ("_remove", lambda store: store.delete("a"), StoreDeleteEvent),
+}
 
 
 class ChangeContract(ContractBase):
@@ -85,7 +95,7 @@ class ChangeContract(ContractBase):
         still_waits = []
 
         def write(event: StoreProgressEndEvent) -> None:
-            thread = threading.Thread(target=store.from_bytes, args=("noted", b"1"))
+            thread = threading.Thread(target=store.from_bytes, args=("noted", b"1"), daemon=True)
             thread.start()
             thread.join(self.patience)
             still_waits.append(thread.is_alive())
@@ -98,6 +108,63 @@ class ChangeContract(ContractBase):
 
         assert still_waits == [False] * 3
         assert store.to_bytes("noted") == b"1"
+
+    @pytest.mark.parametrize(("step", "call", "cls"), CHANGES.values(), ids=CHANGES)
+    def test_interrupt_after_a_change_emits_it(
+        self,
+        step: str,
+        call: Callable[[AbstractStore], None],
+        cls: type[StoreModificationEvent],
+        store: AbstractStore,
+        recorder: EventRecorder,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """A change that took effect is emitted, even if an interrupt kept the store from returning it.
+
+        The store has announced it by `write.expect`.
+        """
+        put(store, "a", b"1")
+        recorder.clear()
+        before = snapshot(store)
+        work = getattr(store, step)
+
+        def interrupted(*arguments: Any) -> None:
+            work(*arguments)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(store, step, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            call(store)
+
+        changed = [] if snapshot(store) == before else [cls]
+        assert [type(event) for event in recorder.of(StoreModificationEvent)] == changed
+
+    @pytest.mark.parametrize(("step", "call", "cls"), CHANGES.values(), ids=CHANGES)
+    def test_interrupt_before_a_change_emits_nothing(
+        self,
+        step: str,
+        call: Callable[[AbstractStore], None],
+        cls: type[StoreModificationEvent],
+        store: AbstractStore,
+        recorder: EventRecorder,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """A change that an interrupt has prevented after `write.expect` is not emitted."""
+        put(store, "a", b"1")
+        recorder.clear()
+        before, expect = snapshot(store), Write.expect
+
+        def interrupted(write: Write, *arguments: Any, **options: Any) -> None:
+            monkeypatch.undo()
+            expect(write, *arguments, **options)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Write, "expect", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            call(store)
+
+        changed = [] if snapshot(store) == before else [cls]
+        assert [type(event) for event in recorder.of(StoreModificationEvent)] == changed
 
     def test_events_are_emitted_by_the_store(self, store: AbstractStore, recorder: EventRecorder) -> None:
         """All events have the store as their source, and are emitted on its own event manager."""

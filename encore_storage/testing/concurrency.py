@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
+from contextvars import copy_context
 from functools import partial
 
 import pytest
@@ -38,7 +39,7 @@ class ConcurrencyContract(TransactionContract):
     """The rules of transactions in several threads and tasks; skipped where the store has none."""
 
     def test_transaction_of_another_thread_waits(
-        self, transactional: AbstractStore, recorder: EventRecorder, pool: ThreadPoolExecutor
+        self, transactional: AbstractStore, recorder: EventRecorder, pool: Executor
     ) -> None:
         """A transaction of another thread begins after the outermost block has ended."""
         with transactional.transaction("outer"):
@@ -53,7 +54,7 @@ class ConcurrencyContract(TransactionContract):
         assert len({event.transaction_id for event in recorder.of(StoreModificationEvent)}) == 2
 
     def test_write_of_another_thread_waits(
-        self, transactional: AbstractStore, recorder: EventRecorder, pool: ThreadPoolExecutor
+        self, transactional: AbstractStore, recorder: EventRecorder, pool: Executor
     ) -> None:
         """A write of another thread waits for the transaction and is no part of it."""
         with transactional.transaction():
@@ -67,7 +68,7 @@ class ConcurrencyContract(TransactionContract):
         assert recorder.one(StoreTransactionEndEvent).held == 1
 
     def test_rollback_undoes_nothing_of_another_thread(
-        self, transactional: AbstractStore, recorder: EventRecorder, pool: ThreadPoolExecutor
+        self, transactional: AbstractStore, recorder: EventRecorder, pool: Executor
     ) -> None:
         """A rollback undoes nothing that another thread commits afterwards."""
         with pytest.raises(OSError, match="disk full"), transactional.transaction():
@@ -80,9 +81,7 @@ class ConcurrencyContract(TransactionContract):
         assert transactional.exists("theirs")
         assert [event.key for event in recorder.of(StoreModificationEvent)] == ["theirs"]
 
-    def test_commit_survives_the_rollback_of_another_thread(
-        self, transactional: AbstractStore, pool: ThreadPoolExecutor
-    ) -> None:
+    def test_commit_survives_the_rollback_of_another_thread(self, transactional: AbstractStore, pool: Executor) -> None:
         """A committed value is not undone by the rollback of another thread."""
         with transactional.transaction():
             transactional.from_bytes("mine", b"1")
@@ -95,7 +94,7 @@ class ConcurrencyContract(TransactionContract):
 
     @pytest.mark.parametrize("error", [None, OSError("disk full")], ids=["commit", "rollback"])
     def test_uncommitted_key_is_hidden_from_other_threads(
-        self, error: OSError | None, transactional: AbstractStore, pool: ThreadPoolExecutor
+        self, error: OSError | None, transactional: AbstractStore, pool: Executor
     ) -> None:
         """A key that another thread has set in a transaction exists only once that is committed."""
         elsewhere = Elsewhere(pool, transactional, self.patience)
@@ -107,7 +106,7 @@ class ConcurrencyContract(TransactionContract):
         assert transactional.exists("theirs") is (error is None)
 
     def test_other_threads_see_the_values_before_the_transaction(
-        self, transactional: AbstractStore, pool: ThreadPoolExecutor
+        self, transactional: AbstractStore, pool: Executor
     ) -> None:
         """Until the commit, other threads see all values as they were; the transaction sees its own changes."""
         for key in ("replaced", "deleted", "described"):
@@ -137,7 +136,7 @@ class ConcurrencyContract(TransactionContract):
         transactional: AbstractStore,
         new_store: NewStore,
         recorder: EventRecorder,
-        pool: ThreadPoolExecutor,
+        pool: Executor,
     ) -> None:
         """A thread that has waited for `timeout` seconds raises TransactionTimeoutError; it may be set later."""
         store = new_store("patient", timeout=None if is_set_later else A_MOMENT)
@@ -159,7 +158,7 @@ class ConcurrencyContract(TransactionContract):
         assert not transactional.exists("mine")
 
     def test_transactions_never_overlap(
-        self, transactional: AbstractStore, recorder: EventRecorder, pool: ThreadPoolExecutor
+        self, transactional: AbstractStore, recorder: EventRecorder, pool: Executor
     ) -> None:
         """Of the transactions that several threads begin at the same time, one is active at a time."""
         inside: list[int] = []
@@ -177,9 +176,7 @@ class ConcurrencyContract(TransactionContract):
         assert most == [1] * 8
         assert len({event.transaction_id for event in recorder.of(StoreTransactionEvent)}) == 8
 
-    def test_read_and_write_in_a_transaction_are_atomic(
-        self, transactional: AbstractStore, pool: ThreadPoolExecutor
-    ) -> None:
+    def test_read_and_write_in_a_transaction_are_atomic(self, transactional: AbstractStore, pool: Executor) -> None:
         """Threads that read a value and set a new one, each in a transaction, lose no update."""
         transactional.from_bytes("total", b"0")
 
@@ -192,9 +189,7 @@ class ConcurrencyContract(TransactionContract):
 
         assert transactional.to_bytes("total") == b"40"
 
-    def test_store_is_not_disconnected_in_a_transaction(
-        self, transactional: AbstractStore, pool: ThreadPoolExecutor
-    ) -> None:
+    def test_store_is_not_disconnected_in_a_transaction(self, transactional: AbstractStore, pool: Executor) -> None:
         """`disconnect` raises in a transaction of the caller, and waits for that of another thread."""
         with transactional.transaction():
             with pytest.raises(StoreError, match="inside its transaction"):
@@ -206,7 +201,9 @@ class ConcurrencyContract(TransactionContract):
 
         assert not transactional.is_connected()
 
-    def test_another_task_is_refused(self, transactional: AbstractStore, recorder: EventRecorder) -> None:
+    def test_another_task_is_refused(
+        self, transactional: AbstractStore, recorder: EventRecorder, pool: Executor
+    ) -> None:
         """Another task of the same thread is refused at once, since waiting would block the loop; it may read.
 
         It sees what was committed, as another thread does.
@@ -224,7 +221,9 @@ class ConcurrencyContract(TransactionContract):
                 transactional.from_bytes("mine", b"1")
                 await asyncio.create_task(refused())
                 transactional.from_bytes("mine too", b"1")
-            await asyncio.create_task(asyncio.to_thread(keep, transactional, "afterwards"))
+            # As asyncio.to_thread does, in a thread that is not waited for at the end.
+            afterwards = pool.submit(copy_context().run, keep, transactional, "afterwards")
+            await asyncio.wait_for(asyncio.wrap_future(afterwards), self.patience)
 
         asyncio.run(main())
 
@@ -252,13 +251,16 @@ class ConcurrencyContract(TransactionContract):
             has_begun = asyncio.Event()
 
             async def waiting() -> None:
-                with transactional.transaction():
-                    transactional.from_bytes("a", b"1")
+                try:
+                    with transactional.transaction():
+                        transactional.from_bytes("a", b"1")
+                        has_begun.set()
+                        await asyncio.sleep(self.patience)
+                finally:
                     has_begun.set()
-                    await asyncio.Event().wait()
 
             task = asyncio.create_task(waiting())
-            await has_begun.wait()
+            await asyncio.wait_for(has_begun.wait(), self.patience)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task

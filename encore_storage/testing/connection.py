@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 
 import pytest
 
@@ -62,7 +62,7 @@ class ConnectionContract(ContractBase):
         with store:
             assert store.is_connected()
 
-    def test_store_can_be_disconnected_by_another_thread(self, store: AbstractStore, pool: ThreadPoolExecutor) -> None:
+    def test_store_can_be_disconnected_by_another_thread(self, store: AbstractStore, pool: Executor) -> None:
         """`disconnect` works in another thread than the calls before it."""
         put(store, "a", b"1")
         pool.submit(store.disconnect).result(self.patience)

@@ -48,5 +48,5 @@ class StoreContract(
 
     Attributes:
         directory: an empty directory for the stores of one test.
-        patience: seconds that a test waits for another thread before it fails.
+        patience: seconds that a test waits for another thread before it fails. A whole test fails after ten times that.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from contextlib import suppress
 from typing import get_args
 
@@ -101,7 +101,7 @@ def checked_end(events: list[BaseEvent], operation: str | None = None) -> StoreP
     return end
 
 
-def run_together(pool: ThreadPoolExecutor, jobs: Sequence[Callable[[], object]], patience: float) -> None:
+def run_together(pool: Executor, jobs: Sequence[Callable[[], object]], patience: float) -> None:
     """Run the jobs in threads that start at the same time, and wait for all of them."""
     together = threading.Barrier(len(jobs))
 
@@ -119,10 +119,27 @@ def assert_still_waits(future: Future[None]) -> None:
         future.result(A_MOMENT)
 
 
+class SlowSource:
+    """A file that returns b"new"; its first read waits until the test sets `may_go_on`."""
+
+    def __init__(self, patience: float) -> None:
+        """Make the file; it waits for at most `patience` seconds."""
+        self.is_reading, self.may_go_on = threading.Event(), threading.Event()
+        self._patience = patience
+
+    def read(self, size: int, /) -> bytes:
+        """Wait, and return all bytes; then return none."""
+        if self.is_reading.is_set():
+            return b""
+        self.is_reading.set()
+        assert self.may_go_on.wait(self._patience)
+        return b"new"
+
+
 class Elsewhere:
     """A transaction in another thread, which has set a key and waits for the test to end it."""
 
-    def __init__(self, pool: ThreadPoolExecutor, store: AbstractStore, patience: float, key: str = "theirs") -> None:
+    def __init__(self, pool: Executor, store: AbstractStore, patience: float, key: str = "theirs") -> None:
         """Begin the transaction and set the key."""
         self._is_set = threading.Event()
         self._may_end = threading.Event()

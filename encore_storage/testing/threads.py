@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,17 @@ from encore_storage.errors import ConflictError, KeyNotFoundError
 from encore_storage.events import StoreModificationEvent, StoreProgressEndEvent, StoreProgressStartEvent
 from encore_storage.stores.abstract import AbstractStore
 from encore_storage.testing.base import ContractBase
-from encore_storage.testing.kit import put, run_together
+from encore_storage.testing.calls import Call
+from encore_storage.testing.kit import SlowSource, assert_still_waits, put, run_together
+from encore_storage.value import Entry
 
 THREADS = 8
 ROUNDS = 25
+WRITES: dict[str, Call] = {
+    "set": lambda store: put(store, "a", b"2"),
+    "set_metadata": lambda store: store.set_metadata("a", {"n": 2}),
+    "delete": lambda store: store.delete("a"),
+}
 
 
 def stamped(stamp: str) -> bytes:
@@ -37,7 +44,7 @@ def check_stamp(data: bytes, stamp: str | None = None) -> None:
 class ThreadContract(ContractBase):
     """The rules of a store that several threads use."""
 
-    def test_threads_never_see_a_mixture(self, store: AbstractStore, pool: ThreadPoolExecutor) -> None:
+    def test_threads_never_see_a_mixture(self, store: AbstractStore, pool: Executor) -> None:
         """Threads that set, read and delete the same keys see whole values, each with its own metadata."""
 
         def work(thread: int) -> None:
@@ -64,7 +71,7 @@ class ThreadContract(ContractBase):
             check_stamp(store.to_bytes(key), metadata["stamp"])
 
     def test_changes_of_threads_are_emitted_once(
-        self, store: AbstractStore, recorder: EventRecorder, pool: ThreadPoolExecutor
+        self, store: AbstractStore, recorder: EventRecorder, pool: Executor
     ) -> None:
         """Each change that threads make at the same time is emitted once, as a set only if the key was new."""
 
@@ -81,7 +88,7 @@ class ThreadContract(ContractBase):
         assert len(recorder.of(StoreProgressStartEvent)) == len(recorder.of(StoreProgressEndEvent)) == 120
         assert list(store.query_keys()) == ["shared"]
 
-    def test_metadata_updates_of_threads_are_all_kept(self, store: AbstractStore, pool: ThreadPoolExecutor) -> None:
+    def test_metadata_updates_of_threads_are_all_kept(self, store: AbstractStore, pool: Executor) -> None:
         """Threads that update different items of one key's metadata lose none of them."""
         store.from_bytes("a", b"1")
 
@@ -93,9 +100,7 @@ class ThreadContract(ContractBase):
 
         assert len(store.get_metadata("a")) == 5 * THREADS
 
-    def test_bytes_and_metadata_set_by_two_threads_are_both_kept(
-        self, store: AbstractStore, pool: ThreadPoolExecutor
-    ) -> None:
+    def test_bytes_and_metadata_set_by_two_threads_are_both_kept(self, store: AbstractStore, pool: Executor) -> None:
         """One thread sets the bytes of a key and another its metadata: the last of each is kept."""
         put(store, "a", stamped("old"), {"n": -1})
 
@@ -112,7 +117,7 @@ class ThreadContract(ContractBase):
         check_stamp(store.to_bytes("a"), "9")
         assert store.get_metadata("a") == {"n": 9}
 
-    def test_key_is_deleted_by_one_thread_only(self, store: AbstractStore, pool: ThreadPoolExecutor) -> None:
+    def test_key_is_deleted_by_one_thread_only(self, store: AbstractStore, pool: Executor) -> None:
         """Of the threads that delete a key at the same time, all but one get KeyNotFoundError."""
         deleted = []
 
@@ -128,14 +133,14 @@ class ThreadContract(ContractBase):
 
         assert sorted(deleted) == [0, 1, 2, 3, 4]
 
-    def test_stream_can_be_read_by_another_thread(self, store: AbstractStore, pool: ThreadPoolExecutor) -> None:
+    def test_stream_can_be_read_by_another_thread(self, store: AbstractStore, pool: Executor) -> None:
         """A stream may be read by another thread than the one that opened it."""
         put(store, "a", stamped("old"))
         with store.get_data("a") as data:
             head = data.read(10)
             check_stamp(head + pool.submit(data.read).result(self.patience))
 
-    def test_threads_write_one_file_whole(self, store: AbstractStore, pool: ThreadPoolExecutor, tmp_path: Path) -> None:
+    def test_threads_write_one_file_whole(self, store: AbstractStore, pool: Executor, tmp_path: Path) -> None:
         """Threads that write values to the same file leave one of them there, whole."""
         path = tmp_path / "file"
         for thread in range(THREADS):
@@ -146,35 +151,65 @@ class ThreadContract(ContractBase):
 
         check_stamp(path.read_bytes())
 
-    def test_set_that_waits_for_its_source_blocks_no_reader(
-        self, store: AbstractStore, pool: ThreadPoolExecutor
-    ) -> None:
+    def test_set_that_waits_for_its_source_blocks_no_reader(self, store: AbstractStore, pool: Executor) -> None:
         """While a set waits for its source, other threads read the old value."""
         put(store, "a", b"old")
-        patience = self.patience
-        is_reading, may_go_on = threading.Event(), threading.Event()
-
-        class Slow:
-            def read(self, size: int, /) -> bytes:
-                if is_reading.is_set():
-                    return b""
-                is_reading.set()
-                assert may_go_on.wait(patience)
-                return b"new"
-
-        writing = pool.submit(store.set_data, "a", Slow())
-        assert is_reading.wait(patience)
+        source = SlowSource(self.patience)
+        writing = pool.submit(store.set_data, "a", source)
+        assert source.is_reading.wait(self.patience)
         try:
-            assert pool.submit(store.to_bytes, "a").result(patience) == b"old"
-            assert pool.submit(lambda: list(store.query_keys())).result(patience) == ["a"]
+            assert pool.submit(store.to_bytes, "a").result(self.patience) == b"old"
+            assert pool.submit(lambda: list(store.query_keys())).result(self.patience) == ["a"]
         finally:
-            may_go_on.set()
-        writing.result(patience)
+            source.may_go_on.set()
+        writing.result(self.patience)
 
         assert store.to_bytes("a") == b"new"
 
+    def test_set_that_waits_for_its_source_blocks_no_writer(self, store: AbstractStore, pool: Executor) -> None:
+        """While a set waits for its source, other threads write: sources are read outside of `_writing()`."""
+        source = SlowSource(2 * self.patience)
+        writing = pool.submit(store.set_data, "a", source)
+        assert source.is_reading.wait(self.patience)
+        try:
+            pool.submit(store.from_bytes, "b", b"1").result(self.patience)
+            pool.submit(store.update_metadata, "b", {"n": 1}).result(self.patience)
+        finally:
+            source.may_go_on.set()
+        writing.result(self.patience)
+
+        assert store.to_bytes("a") == b"new"
+        assert store.get_metadata("b") == {"n": 1}
+
+    @pytest.mark.parametrize("call", WRITES.values(), ids=WRITES)
+    def test_no_write_comes_between_the_steps_of_an_update(
+        self, call: Call, store: AbstractStore, pool: Executor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A write of another thread waits while `update_metadata` is between its look-up and its write."""
+        put(store, "a", b"1", {"n": 1})
+        has_looked_up, may_go_on = threading.Event(), threading.Event()
+        lookup = store._lookup  # noqa: SLF001 (what the test interrupts)
+
+        def slow(key: str) -> Entry:
+            entry = lookup(key)
+            if not has_looked_up.is_set():
+                has_looked_up.set()
+                assert may_go_on.wait(self.patience)
+            return entry
+
+        monkeypatch.setattr(store, "_lookup", slow)
+        updating = pool.submit(store.update_metadata, "a", {"m": 2})
+        assert has_looked_up.wait(self.patience)
+        try:
+            waiting = pool.submit(call, store)
+            assert_still_waits(waiting)
+        finally:
+            may_go_on.set()
+        updating.result(self.patience)
+        waiting.result(self.patience)
+
     @pytest.mark.parametrize("call", ["read", "close"])
-    def test_open_stream_blocks_no_writer(self, call: str, store: AbstractStore, pool: ThreadPoolExecutor) -> None:
+    def test_open_stream_blocks_no_writer(self, call: str, store: AbstractStore, pool: Executor) -> None:
         """While a stream is open, other threads can write its key and others."""
         put(store, "a", b"old" * 1_000_000)
         data = store.get_data("a")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import suppress
 
 import pytest
@@ -23,6 +23,7 @@ from encore_storage.events import (
 from encore_storage.stores.abstract import AbstractStore
 from encore_storage.testing.base import ContractBase
 from encore_storage.testing.kit import END, SET, START, content, keep, names_of_changes, put
+from encore_storage.testing.pools import DaemonPool
 from encore_storage.transactions import SimpleTransactionContext
 
 Fail = Callable[[str, BaseException], None]
@@ -65,8 +66,7 @@ class TransactionContract(ContractBase):
         """Check that a new transaction works in this thread and in another."""
         recorder.clear()
         keep(store, "here")
-        with ThreadPoolExecutor() as pool:
-            pool.submit(keep, store, "there").result(self.patience)
+        DaemonPool().submit(keep, store, "there").result(self.patience)
         assert store.exists("here")
         assert store.exists("there")
         assert names_of_changes(recorder) == [START, END, SET] * 2
@@ -110,7 +110,7 @@ class TransactionContract(ContractBase):
         assert len({event.transaction_id for event in recorder.of(StoreTransactionEvent)}) == 2
 
     def test_change_is_committed_when_it_is_emitted(
-        self, transactional: AbstractStore, manager: EventManager, pool: ThreadPoolExecutor
+        self, transactional: AbstractStore, manager: EventManager, pool: Executor
     ) -> None:
         """When a change of a transaction is emitted, other threads see it."""
         seen = []
@@ -224,7 +224,7 @@ class TransactionContract(ContractBase):
         self.check_usable(transactional, recorder)
 
     def test_rollback_that_fails_shows_both_errors(
-        self, transactional: AbstractStore, recorder: EventRecorder, fail: Fail, pool: ThreadPoolExecutor
+        self, transactional: AbstractStore, recorder: EventRecorder, fail: Fail, pool: Executor
     ) -> None:
         """If the rollback raises, the error of the block propagates, with the other in its chain.
 
@@ -273,7 +273,7 @@ class TransactionContract(ContractBase):
         self.check_usable(transactional, recorder)
 
     def test_store_is_free_when_the_end_of_a_transaction_is_emitted(
-        self, transactional: AbstractStore, manager: EventManager, recorder: EventRecorder, pool: ThreadPoolExecutor
+        self, transactional: AbstractStore, manager: EventManager, recorder: EventRecorder, pool: Executor
     ) -> None:
         """A listener of the end may write, begin a transaction, and wait for another thread to write."""
 

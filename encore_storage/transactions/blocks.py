@@ -9,25 +9,16 @@ from encore_storage.observing.interrupts import end_interrupted, retry
 from encore_storage.transactions.runs import OVER, Context, Run
 from encore_storage.transactions.turn import Turn
 
-_FINALIZER_WAIT = 0.1
-"""Seconds that a finalizer waits for the background thread, which may itself wait for a lock of this thread."""
-
-_MISUSE_WAIT = 1.0
-"""Seconds to wait for the end event of a block that was left in another thread or task."""
+_FINALIZER_WAIT = 0.1  # seconds that a finalizer waits for the background thread, which may wait for this thread
+_MISUSE_WAIT = 1.0  # seconds to wait for the end event of a block that was left in another thread or task
 
 
 class Block:
-    """One `with` block of a transaction, which begins a run or joins the one in progress.
-
-    Args:
-        context: the context to begin.
-        turn: the turn of its store.
-    """
+    """One `with` block of a transaction, which begins a run or joins the one in progress."""
 
     __slots__ = ("__weakref__", "_context", "_is_left", "_is_outermost", "_run", "_turn")
 
     def __init__(self, context: Context, turn: Turn) -> None:
-        """Make a block that has not been entered."""
         self._context = context
         self._turn = turn
         self._run: Run | None = None
@@ -67,14 +58,7 @@ class Block:
         """Do nothing: it was left."""
 
     def leave(self, error: BaseException | None) -> None:
-        """Leave the block; the outermost ends the run.
-
-        Raises:
-            ForkedStoreError: it was entered in the process that this one was forked from.
-            TransactionAbortedError: an inner block failed, so the transaction was rolled back.
-            TransactionError: it was entered in another thread or task, so the transaction was rolled back; or its run
-                is over.
-        """
+        """Leave the block; the outermost ends the run. Raises as `TransactionBlocks.__exit__` does."""
         end_interrupted(error)
         run = self._run
         if run is None or self._is_left:

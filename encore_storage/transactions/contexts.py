@@ -18,26 +18,17 @@ D = TypeVar("D")
 
 
 class TransactionState:
-    """The state of one store's transactions.
-
-    Attributes:
-        turn: the turn to write to the store.
-    """
+    """The state of one store's transactions: `turn` is the turn to write to it."""
 
     def __init__(self, store: Any) -> None:
-        """Make the state of a store that is in no transaction."""
-        self.turn = Turn(name_of(store), None)
-        self.turn.follow(store)
+        self.turn = Turn(name_of(store), None, store)
         self._dummies: dict[type, Any] = {}
 
     @staticmethod
     def of(store: Any) -> TransactionState:
         """Return the state of the store, its attribute `_transaction_state`.
 
-        A store sets it in its constructor; otherwise it is set here on first use.
-
-        Raises:
-            TypeError: the attribute cannot be set.
+        A store sets it in its constructor; otherwise it is set here on first use. Raises TypeError if it cannot be.
         """
         state: TransactionState | None = getattr(store, "_transaction_state", None)
         return _state_factory.state_of(store) if state is None else state
@@ -99,9 +90,6 @@ class DummyTransactionContext:
     """The transaction context of a store without transactions: it does nothing and emits nothing.
 
     `DummyTransactionContext(store)` always returns the one context of the store.
-
-    Args:
-        store: the store that it belongs to.
     """
 
     store: Any
@@ -113,11 +101,9 @@ class DummyTransactionContext:
         return TransactionState.of(store).dummy(context)
 
     def __repr__(self) -> str:
-        """Return the name of the store."""
         return f"<DummyTransactionContext of {name_of(self.store)!r}>"
 
     def __enter__(self) -> Self:
-        """Return the context."""
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -128,7 +114,6 @@ class TransactionBlocks(ABC):
     """The entered `with` blocks of one transaction context, the innermost last."""
 
     def __init__(self) -> None:
-        """Make an object without entered blocks; entering it enters the context."""
         self._blocks: list[Block] = []
 
     @property
@@ -165,6 +150,7 @@ class TransactionBlocks(ABC):
         """Leave the block; the outermost commits or rolls back, and emits the end.
 
         Raises:
+            ForkedStoreError: it was entered in the process that this one was forked from.
             TransactionAbortedError: an inner block failed, so the transaction was rolled back.
             TransactionError: it was not entered, or in another thread or task, so the transaction was rolled back.
         """
@@ -188,12 +174,10 @@ class TransactionEntry(TransactionBlocks):
     """
 
     def __init__(self, context: SimpleTransactionContext) -> None:
-        """Make an object that has not been entered; entering it enters the context."""
         super().__init__()
         self._own_context = context
 
     def __repr__(self) -> str:
-        """Return the repr of the context."""
         return repr(self._context)
 
     @property
@@ -249,7 +233,6 @@ class SimpleTransactionContext(TransactionBlocks):
     """
 
     def __init__(self, store: Any, notes: str | None = None) -> None:
-        """Make a context that is not active."""
         super().__init__()
         self.store = store
         self.notes = notes
@@ -257,7 +240,6 @@ class SimpleTransactionContext(TransactionBlocks):
         self.depth = 0
 
     def __repr__(self) -> str:
-        """Return the store's name and the nesting depth."""
         return f"<SimpleTransactionContext of {name_of(self.store)!r}: depth {self.depth}>"
 
     @property

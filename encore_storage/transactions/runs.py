@@ -23,8 +23,7 @@ from encore_storage.observing.transaction import ObservedTransaction
 from encore_storage.transactions.turn import Lease, Turn, carried
 from encore_storage.transactions.writing import undo_interrupted
 
-_ERRORS_SEARCHED = 8
-"""The number of errors of a chain that are searched for an interrupted block."""
+_ERRORS_SEARCHED = 8  # of a chain, for an interrupted block
 
 
 class Context(Protocol):
@@ -52,11 +51,6 @@ WAITING, BEGINNING, OPEN, COMMITTING, ROLLING_BACK, DECIDED, OVER = range(7)
 class Run(Lease):
     """A transaction in progress.
 
-    Args:
-        holder: the block that ends it, not kept alive.
-        context: the context that was entered.
-        turn: the turn that it takes.
-
     Attributes:
         observed: the transaction as it is emitted.
         phase: its phase.
@@ -66,7 +60,6 @@ class Run(Lease):
     """
 
     def __init__(self, holder: object, context: Context, turn: Turn) -> None:
-        """Make a run that waits for its turn."""
         super().__init__(holder)
         self.context = context
         self.phase = WAITING
@@ -120,10 +113,7 @@ class Run(Lease):
     def finish(self, error: BaseException | None) -> None:
         """Commit, or roll back because of `error`; release the store; and emit the end.
 
-        Called again after an interrupt, which is then the `error`, it resumes.
-
-        Raises:
-            TransactionAbortedError: an inner block failed, so the transaction was rolled back.
+        Called again after an interrupt, which is then the `error`, it resumes. Raises TransactionAbortedError.
         """
         if self.phase == OPEN:
             self._decide(error)

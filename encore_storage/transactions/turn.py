@@ -11,7 +11,7 @@ import math
 import time
 import weakref
 from contextvars import ContextVar
-from typing import Any, Self
+from typing import Self
 
 from encore_events import forks
 from encore_events.background import run_in_background
@@ -19,18 +19,12 @@ from encore_events.gates import ThreadGate
 from encore_events.owner import current_owner, here
 from encore_storage.errors import ForkedStoreError, TransactionTimeoutError
 
-_POLL_INTERVAL = 0.05
-"""Seconds between two checks of a waiting thread whether the first lease was abandoned."""
-
-_RECLAIM_WAIT = 5.0
-"""Seconds to wait, beyond any timeout, for an abandoned lease to end."""
+_POLL_INTERVAL = 0.05  # seconds between two checks of a waiting thread whether the first lease was abandoned
+_RECLAIM_WAIT = 5.0  # seconds to wait, beyond any timeout, for an abandoned lease to end
 
 
 class Lease:
-    """A place in the queue of a turn.
-
-    Args:
-        holder: the object that ends it, not kept alive by the lease.
+    """A place in the queue of a turn. The `holder` ends it, and is not kept alive by it.
 
     Attributes:
         owner: the thread and task that asked for it.
@@ -43,7 +37,6 @@ class Lease:
     __slots__ = ("__weakref__", "_holder", "_is_alive", "gate", "innermost", "is_open", "outer", "owner", "process")
 
     def __init__(self, holder: object) -> None:
-        """Make a lease for the calling thread and task."""
         self.owner = current_owner()
         self.process = forks.current
         self.is_open = False
@@ -92,22 +85,21 @@ class Turn:
     Args:
         store: the name of the store, for errors.
         timeout: the seconds that a thread waits; None for no limit.
+        followed: an object whose `timeout`, as it is when a thread has to wait, is used instead.
 
     Attributes:
         queue: the leases, the first of which has the turn.
     """
 
-    def __init__(self, store: str, timeout: float | None) -> None:
-        """Make a turn that is free."""
+    def __init__(self, store: str, timeout: float | None, followed: object = None) -> None:
         self.timeout = timeout
         self.store = store
         self.queue: dict[Lease, None] = {}
         self._inherited: Lease | None = None
-        self._followed: weakref.ref[Any] | None = None
+        self._followed = None if followed is None else weakref.ref(followed)
         forks.renew_in_child(self, Turn._renew)
 
     def __repr__(self) -> str:
-        """Return the store's name and the length of the queue."""
         return f"<Turn of {self.store!r}: {len(self.queue)} in the queue>"
 
     @property
@@ -131,12 +123,7 @@ class Turn:
         return first
 
     def take(self, lease: Lease) -> None:
-        """Queue the lease, and wait until it is the first.
-
-        Raises:
-            ForkedStoreError: the caller is still in a block that it entered before it was forked.
-            TransactionTimeoutError: the turn was not free in time, or waiting would be a deadlock.
-        """
+        """Queue the lease; wait until it is first. Raises TransactionTimeoutError, or in a child ForkedStoreError."""
         self._check_inherited()
         self.queue[lease] = None
         if len(self.queue) > 1:
@@ -162,18 +149,9 @@ class Turn:
         if self._inherited is lease:
             self._inherited = None
 
-    @property
-    def is_mine(self) -> bool:
-        """True if the calling thread and task has the turn."""
-        return self.mine is not None
-
     def taken(self) -> HeldTurn:
         """Return a block that has the turn; it may be entered inside of a block that has it."""
         return HeldTurn(self)
-
-    def follow(self, store: Any) -> None:
-        """Use the `timeout` of `store`, as it is when a thread has to wait."""
-        self._followed = weakref.ref(store)
 
     def _timeout(self) -> float | None:
         store = None if self._followed is None else self._followed()
@@ -248,7 +226,6 @@ class HeldTurn:
     __slots__ = ("__weakref__", "_lease", "_turn")
 
     def __init__(self, turn: Turn) -> None:
-        """Make the block; it waits for the turn when it is entered."""
         self._turn = turn
         self._lease: Lease | None = None
 

@@ -46,10 +46,6 @@ class Backend(Protocol):
 class Effect:
     """The change that an operation made in a store, known even if an interrupt kept its backend from returning it.
 
-    Args:
-        store: the store.
-        operation: the operation, not kept alive.
-
     Attributes:
         store: the store.
         operation: a weak reference to the operation, which ends a write that was interrupted.
@@ -59,18 +55,13 @@ class Effect:
     __slots__ = ("operation", "store", "write")
 
     def __init__(self, store: object, operation: object) -> None:
-        """Make the effect of an operation that has changed nothing."""
         self.store = store
         self.operation = weakref.ref(operation)
         self.write: Write | None = None
 
 
 class _ThreadState(threading.local):
-    """The operation that the calling thread is in.
-
-    Attributes:
-        effect: its effect. The operation itself is not kept, so that an interrupted one is collected.
-    """
+    """The effect of the operation that the calling thread is in. An interrupted operation itself is collected."""
 
     effect: Effect | None = None
 
@@ -110,7 +101,6 @@ class Write(Lease):
     )
 
     def __init__(self, holder: Writing, backend: Backend, turn: Turn) -> None:
-        """Make a write that waits for its turn."""
         super().__init__(holder)
         self.part_of = turn.mine
         self.enclosing: Write | None = None
@@ -201,10 +191,6 @@ class Write(Lease):
         finally:
             turn.free(self)  # even if its backend raised
 
-    @property
-    def _lease(self) -> Lease:
-        return self if self.part_of is None else self.part_of
-
     def _keep(self, failure: BaseException | None) -> None:
         backend = self._backend
         if not self._is_tried:
@@ -230,7 +216,7 @@ class Write(Lease):
         self.phase = DECIDED
 
     def _leave(self) -> None:
-        lease, enclosing = self._lease, self.enclosing
+        lease, enclosing = self.part_of or self, self.enclosing
         if (
             self.phase == DECIDED
             and enclosing is not None
@@ -259,23 +245,16 @@ def undo_interrupted(lease: Lease, write: Write | None = None) -> None:
 
 
 class Writing:
-    """A block in which nobody else writes to the store; it waits for others, unless it is inside of such a block.
-
-    Args:
-        backend: the store.
-        turn: the turn to write to it.
-    """
+    """A block in which nobody else writes to the store; it waits for others, unless it is inside of such a block."""
 
     __slots__ = ("__weakref__", "_backend", "_turn", "_write")
 
     def __init__(self, backend: Backend, turn: Turn) -> None:
-        """Make the block."""
         self._backend = backend
         self._turn = turn
         self._write: Write | None = None
 
     def __enter__(self) -> Write:
-        """Begin the write."""
         self._write = write = Write(self, self._backend, self._turn)
         self.__class__ = OpenWriting
         try:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from encore_storage.cli.interrupts import ended_by_ctrl_c
+from encore_storage.cli.interrupts import end_process, handled
 from tests.cli.conftest import Encore
 from tests.cli.scripted import STREAM, ScriptedServer, answer, running
 from tests.cli.support import TIMEOUT, Result, start
@@ -112,7 +112,7 @@ def test_exit_without_a_standard_error_file(
     monkeypatch.setattr(os, "_exit", ended.append)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with ended_by_ctrl_c():
+        with handled(signal.SIGINT, end_process):
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)

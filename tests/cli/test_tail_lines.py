@@ -58,6 +58,11 @@ def test_error_is_shown_last(lines: EventLines) -> None:
     )
 
 
+@pytest.mark.parametrize(("attempts", "end"), [(3, "ok  3 attempts"), (1, "ok"), (None, "ok"), ("many", "ok")])
+def test_attempts_are_shown_after_retries(lines: EventLines, attempts: object, end: str) -> None:
+    assert ended(lines, outcome="ok", attempts=attempts).endswith(f"  {end}")
+
+
 def test_error_without_message_is_shown_by_type(lines: EventLines) -> None:
     assert ended(lines, outcome="error", error={"type": "OSError"}).endswith("  error  OSError")
 

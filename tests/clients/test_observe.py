@@ -113,7 +113,7 @@ def test_unobserve_removes_the_import_hook(client: ShelfClient) -> None:
     assert client.calls == []
 
 
-@pytest.mark.parametrize("target", [object(), "s3", 1, EventManager(), types], ids=repr)
+@pytest.mark.parametrize("target", [object(), "s3", 1, EventManager(), types], ids=lambda target: type(target).__name__)
 def test_unsupported_target_is_refused_with_what_is_supported(client: ShelfClient, target: object) -> None:
     for call in (observe, unobserve):
         with pytest.raises(UnsupportedClientError, match="encore_test_shelves") as caught:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import io
 import pickle
 import weakref
 from collections.abc import Callable, Mapping
@@ -13,8 +14,7 @@ import pytest
 
 from encore_events import EventManager
 from encore_storage.clients.client import Options, SharedOptions
-from encore_storage.clients.nesting import inside, is_inside
-from encore_storage.clients.swapping import Swapper, options_of, plain_class
+from encore_storage.clients.swapping import OWN, Swapper, options_of, plain_class
 
 
 class Shelf:
@@ -163,11 +163,31 @@ def test_options_are_shared_by_equal_arguments(manager: EventManager) -> None:
     assert options.observer("x", "s3").name == "a"
 
 
-def test_nested_calls_know_that_they_are_inside() -> None:
-    target, other = Shelf("a"), Shelf("b")
-    assert not is_inside(target)
-    with inside(target):
-        with inside(other):
-            assert is_inside(target)
-        assert not is_inside(other)
-    assert not is_inside(target)
+def test_class_of_a_swapped_object_makes_plain_objects(swapper: Swapper, options: Options) -> None:
+    target = Shelf("a")
+    swapper.swap(target, options)
+    observed = type(target)
+
+    assert type(observed("b")) is Shelf
+    assert isinstance(observed("b"), observed)
+    assert not isinstance(Slotted("b"), observed)
+
+
+def test_attributes_of_clients_are_not_pickled(swapper: Swapper, options: Options) -> None:
+    target = Shelf("a")
+    swapper.swap(target, options)
+    vars(target)[f"{OWN}operation"] = 1
+
+    assert vars(pickle.loads(pickle.dumps(target))) == vars(copy.copy(target)) == {"name": "a"}
+
+
+def test_swapped_objects_leave_abstract_base_classes_alone(options: Options) -> None:
+    class File(io.BytesIO):
+        pass
+
+    file = File()
+    Swapper(lambda cls, options: {}).swap(file, options)
+
+    assert isinstance(file, io.IOBase)
+    assert not isinstance(b"", io.IOBase)
+    assert not isinstance(Shelf("a"), type(file))

@@ -65,7 +65,6 @@ def test_decode_restores_attributes(codec: EventCodec) -> None:
     assert vars(message.event) | {"source": None} == expected | {
         "source": None,
         "steps": -1,
-        "attempts": 1,
         "recorded_at": 12.5,
         "_id": "1",
     }

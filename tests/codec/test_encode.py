@@ -191,3 +191,12 @@ def test_codec_encodes_more_classes_than_it_keeps_plans_for(codec: EventCodec) -
 
 def test_repr_shows_the_options() -> None:
     assert repr(EventCodec(metadata=True)) == "<EventCodec: keys=True, metadata=True, values=False>"
+
+
+@pytest.mark.parametrize("attempts", [{}, {"attempts": 1}, {"attempts": 3}], ids=["unset", "one", "three"])
+def test_attempts_are_encoded_only_if_they_were_set(codec: EventCodec, attempts: dict[str, int]) -> None:
+    event = StoreProgressEndEvent(store="archive", operation="get", **attempts)
+
+    data = json.loads(codec.encode(event))["data"]
+
+    assert {name: value for name, value in data.items() if name == "attempts"} == attempts

@@ -70,7 +70,7 @@ def test_workload_has_all_outcomes(messages: Messages) -> None:
     transactions = {message["data"]["outcome"] for message in messages["encore.storage.transaction.ended"]}
 
     assert outcomes == {"ok", "miss", "error", "cancelled"}
-    assert transactions == {"committed", "rolled_back"}
+    assert transactions == {"committed", "rolled_back", "closed"}
 
 
 @pytest.mark.parametrize("name", TYPES)

@@ -9,6 +9,7 @@ from pathlib import Path
 from encore_events import BaseEvent, EventManager, ProgressManager
 from encore_storage import AbstractStore, DictMemoryStore, FileSystemStore, SqliteStore
 from encore_storage.events import StoreDeleteEvent
+from encore_storage.observing import StoreObserver
 
 
 class Failing:
@@ -34,6 +35,7 @@ def run(manager: EventManager, folder: Path) -> None:
     ):
         for store in (DictMemoryStore(name="memory", event_manager=manager), files, archive):
             _use(store)
+    _observe(StoreObserver("s3:invoices", backend="s3", event_manager=manager))
     with ProgressManager(manager, message="counting", steps=2) as progress:
         progress(1)
         progress(2)
@@ -61,6 +63,19 @@ def _use(store: AbstractStore) -> None:
     with contextlib.suppress(OSError):
         store.set_data("reports/full", Failing(OSError(errno.ENOSPC, "No space left on device", "/full")))
     store.delete("reports/q3")
+
+
+def _observe(observer: StoreObserver) -> None:
+    """Emit what clients measure, and a transaction in which nothing was written."""
+    transaction = observer.transaction("reading")
+    transaction.start()
+    for attempts in (1, 3):
+        with observer.operation("list", transaction=transaction) as operation:
+            operation.items, operation.attempts = 20, attempts
+    with observer.operation("get", "a", direction="read", transaction=transaction) as operation:
+        operation.count(10)
+        operation.first_byte, operation.fetched = 0.5, 4096
+    transaction.end("closed")
 
 
 def _fail_in_a_listener(manager: EventManager) -> None:

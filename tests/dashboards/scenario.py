@@ -22,8 +22,9 @@ from typing import Any
 
 from encore_events import BaseEvent, EventManager, get_event_manager
 from encore_storage import AbstractStore, DictMemoryStore, FileSystemStore, SqliteStore, monitor
-from encore_storage.events import StoreDeleteEvent
+from encore_storage.events import Direction, StoreDeleteEvent
 from encore_storage.metadata import Metadata
+from encore_storage.observing import StoreObserver
 from encore_storage.subscribers import MetricsSubscriber
 
 PAUSE = 0.015
@@ -188,6 +189,19 @@ def lose(ledger: Memory, number: int) -> None:
         raise OSError("end of data")
 
 
+def observe(observer: StoreObserver, number: int) -> None:
+    """Emit what clients measure, and a transaction in which nothing was written."""
+    transaction = observer.transaction("reading")
+    transaction.start()
+    for operation in ("get", "list", "copy", "move", "execute"):
+        direction: Direction | None = "read" if operation == "get" else None
+        with observer.operation(operation, direction=direction, transaction=transaction) as observed:
+            observed.count(100)
+            observed.items, observed.attempts = number % 5, number % 3 + 1
+            observed.first_byte, observed.fetched = 0.001, 400
+    transaction.end("closed")
+
+
 def drop_events(number: int) -> None:
     """Close an event manager while events are queued."""
     manager, closed = EventManager(), threading.Event()
@@ -221,7 +235,7 @@ class Program:
             *(partial(job, cache) for job in (miss, cancel)),
             *(partial(job, ledger) for job in (miss, fail, cancel, commit, lose)),
             *(partial(look, DictMemoryStore(name=name)) for name in ("tenant-1", "tenant-2")),
-            *(partial(fail, reports), drop_events),
+            *(partial(fail, reports), partial(observe, StoreObserver("ledger", backend="memory")), drop_events),
         ]
         self._is_busy = True
         self._lock = threading.Lock()

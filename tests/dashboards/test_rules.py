@@ -90,6 +90,8 @@ def changed_exprs(expr: str) -> Iterator[tuple[str, str]]:
     yield "never", "vector(0) > 0"
     yield "without thresholds", re.sub(r"\s>=? .*$", "", expr, flags=re.MULTILINE)
     yield "or instead of unless", expr.replace(" unless ", " or ")
+    yield "closed transactions count", expr.replace('{outcome!="closed"}', "")
+    yield "misses do not count", expr.replace("ok|miss", "ok")
     for operator in ("\nand\n", "\nor\n"):
         for number, operand in enumerate(expr.split(operator), start=1):
             yield f"only operand {number} of {operator.strip()}", operand

@@ -28,10 +28,15 @@ from tests.dashboards.servers import Sample, binary, fetch, poll
 
 KINDS = ("invalid", "other", "permission_denied", "quota_exceeded", "timeout")
 STORES = ("archive", "cache", "ledger", "reports")
+OBSERVED = ("copy", "execute", "get", "list", "move")
 LEDGER_COUNTERS = [
     ("encore_storage_operation_duration_seconds_count", "outcome", OUTCOMES),
     ("encore_storage_operation_duration_seconds_count", "operation", OPERATIONS),
     ("encore_storage_operation_errors_total", "error_type", KINDS),
+    ("encore_storage_operation_retries_total", "operation", OBSERVED),
+    ("encore_storage_operation_first_byte_seconds_count", "operation", OBSERVED),
+    ("encore_storage_operation_items_total", "operation", OBSERVED),
+    ("encore_storage_fetched_bytes_total", "store", ("ledger",)),
     ("encore_storage_transferred_bytes_total", "direction", DIRECTIONS),
     ("encore_storage_value_size_bytes_count", "direction", DIRECTIONS),
     ("encore_storage_transactions_total", "outcome", TRANSACTION_OUTCOMES),

@@ -50,7 +50,7 @@ def test_only_connection_is_announced(screen: Screen) -> None:
 
 def test_headings_and_landmarks_are_ordered(screen: Screen) -> None:
     levels = screen.page.evaluate("[...document.querySelectorAll('h1, h2, h3')].map((node) => node.tagName)")
-    assert levels == ["H1", "H2", *["H3"] * 6, "H2", "H2", "H2"]
+    assert levels == ["H1", "H2", *["H3"] * 6, "H2", "H2", "H2", "H2"]
     expect(screen.page.get_by_role("banner")).to_have_count(1)
     expect(screen.page.get_by_role("main")).to_have_count(1)
     expect(screen.page.get_by_role("region", name="In flight")).to_have_count(1)

@@ -79,6 +79,8 @@ def history(now: float, *, run: str = "a", started: float = 1000, **columns: lis
         "started": started,
         "stores": [],
         "totals": {},
+        "operations": [],
+        "operations_omitted": 0,
         "seconds": seconds,
     }
     return message | {"failures": [], "recent": [], "in_flight": [], "in_flight_total": 0, "transactions_in_flight": []}
@@ -123,3 +125,32 @@ def test_failures_are_merged_by_id_and_bounded(page: Screen) -> None:
     again = history(1011.5) | {"failures": [{"id": f"a-{n}", "time": 1000 + n} for n in range(150, 50, -1)]}
     shown = call(page, "model.js", SHOW, [["applyHistory", first], ["applyHistory", again]])
     assert [one["id"] for one in shown["failures"]] == [f"a-{n}" for n in range(150, 50, -1)]
+
+
+def table(*rows: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"store": "archive", "operation": "get", "rate": 0, "p50": None} | row for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("column", "is_descending", "expected"),
+    [
+        ("rate", True, ["b set", "a get", "b get", "a set"]),
+        ("rate", False, ["a set", "a get", "b get", "b set"]),
+        ("p50", True, ["a set", "a get", "b get", "b set"]),
+        ("p50", False, ["a get", "a set", "b get", "b set"]),
+        ("operation", False, ["a get", "b get", "a set", "b set"]),
+        ("operation", True, ["b set", "a set", "b get", "a get"]),
+    ],
+)
+def test_operations_are_sorted_with_unknown_values_last(
+    page: Screen, column: str, is_descending: bool, expected: list[str]
+) -> None:
+    rows = table(
+        {"store": "b", "operation": "set", "rate": 3},
+        {"store": "b", "rate": 2},
+        {"store": "a", "rate": 2, "p50": 0.1},
+        {"store": "a", "operation": "set", "rate": 1, "p50": 0.2},
+    )
+    shown = call(page, "operations.js", "it.sorted(...args)", rows, column, is_descending)
+
+    assert [f"{row['store']} {row['operation']}" for row in shown] == expected

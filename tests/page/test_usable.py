@@ -67,13 +67,17 @@ def test_every_control_works_with_keyboard(screen: Screen, address: str, store: 
     for chart in ("operations", "bytes", "latency", "errors", "transactions"):
         keyboard.press("Tab")
         expect(screen.chart(chart).get_by_role("img")).to_be_focused()
+    headings = screen.page.locator("#operations thead button")
+    for place in range(10):
+        keyboard.press("Tab")
+        expect(headings.nth(place)).to_be_focused()
     keyboard.press("Tab")
     expect(screen.page.locator("#failures .scroll")).to_be_focused()
     keyboard.press("Tab")
     expect(screen.page.locator("#failures summary")).to_be_focused()
     keyboard.press("Enter")
     expect(screen.page.locator("#failures details p")).to_be_visible()
-    for _ in range(7):
+    for _ in range(7 + 10):
         keyboard.press("Shift+Tab")
     expect(screen.page.get_by_role("button", name="Pause")).to_be_focused()
     keyboard.press("Space")

@@ -86,6 +86,9 @@ def test_replay_has_the_same_metrics_logs_and_summary(outputs: tuple[Output, Out
         "encore_events_listener_errors_total",
         "encore_events_dropped_total",
         "encore_storage_operation_errors_total",
+        "encore_storage_operation_retries_total",
+        "encore_storage_operation_items_total",
+        "encore_storage_fetched_bytes_total",
         "encore_storage_transactions_total",
         "encore_storage_store_info",
     }

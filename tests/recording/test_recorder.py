@@ -261,6 +261,46 @@ def test_unusable_path_raises_recording_file_error(manager: EventManager, tmp_pa
     assert not manager.has_listeners(BaseEvent)
 
 
+EVENT = b'{"specversion":"1.0","id":"1","source":"/store","type":"io.encore.test"}\n'
+FOREIGN = b'{"a": 1}\n'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        FOREIGN,
+        FOREIGN.rstrip(),
+        b'{\n  "a": 1\n}\n',
+        FOREIGN + EVENT,
+        EVENT + b"garbage\n",
+        EVENT + FOREIGN + b"\n\n",
+        EVENT + b"garbage\n" + b'{"half',
+        EVENT + b"garbage" * 20_000 + b"\n",
+    ],
+    ids=range(8),
+)
+def test_file_of_something_else_is_refused_and_unchanged(content: bytes, manager: EventManager, path: Path) -> None:
+    path.write_bytes(content)
+    with pytest.raises(RecordingFileError, match="contains something else than events: choose another file"):
+        Recorder(path).connect(manager)
+
+    assert path.read_bytes() == content
+    assert os.listdir(path.parent) == [path.name]  # noqa: PTH208 (only names are needed)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [EVENT, EVENT * 3000, EVENT + b"\n\n", EVENT + EVENT.rstrip(), EVENT.rstrip(), b'{"half', b""],
+    ids=range(7),
+)
+def test_file_of_events_is_accepted(content: bytes, manager: EventManager, path: Path) -> None:
+    path.write_bytes(content)
+    with Recorder(path).connect(manager):
+        emit(manager, 1)
+
+    assert b'"key":"0000"' in path.read_bytes().replace(b": ", b":").splitlines()[-1]
+
+
 def test_incomplete_file_that_cannot_be_rotated_raises_until_it_can(manager: EventManager, path: Path) -> None:
     path.write_bytes(b'{"half')
     backup = path.with_name(f"{path.name}.1")

@@ -263,6 +263,12 @@ def test_speed_below_the_minimum_raises_value_error(manager: EventManager, path:
         replay(path, manager, speed)
 
 
+@pytest.mark.parametrize("speed", ["x", None, True])
+def test_speed_of_another_type_raises_type_error(manager: EventManager, path: Path, speed: Any) -> None:
+    with pytest.raises(TypeError, match=rf"speed must be a number of at least 0\.001, not {speed!r}"):
+        replay(path, manager, speed)
+
+
 def test_interrupt_ends_the_replay(manager: EventManager, recorder: EventRecorder, path: Path) -> None:
     def interrupted(_seconds: float) -> Any:
         raise KeyboardInterrupt

@@ -92,6 +92,24 @@ def test_operations_filters_by_store(page: str, store: DictMemoryStore, manager:
     assert response["stores"] == ["archive", "other"]
 
 
+def test_operations_lists_the_last_minute_by_store_and_operation(page: str, store: DictMemoryStore) -> None:
+    store.from_bytes("a", b"hello")
+    store.to_bytes("a")
+    with pytest.raises(KeyError):
+        store.to_bytes("b")
+    with store.get_data("a") as data:
+        data.read(1)
+        until(lambda: fetch(page, "/api/operations").json["totals"]["operations"] == 3)
+        response = fetch(page, "/api/operations").json
+
+    get, written = response["operations"]
+    assert (get["store"], get["operation"], get["misses"], get["hit_ratio"]) == ("archive", "get", 1, 0.5)
+    assert (get["in_flight"], written["operation"], written["in_flight"]) == (1, "set", 0)
+    assert written["bytes_per_second"] == pytest.approx(5 * written["rate"])
+    assert response["operations_omitted"] == 0
+    assert fetch(page, "/api/operations?store=other").json["operations"] == []
+
+
 def test_summary_stream_starts_with_the_history_and_continues_each_second(page: str, store: DictMemoryStore) -> None:
     store.from_bytes("a", b"hello")
     operations(page, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,3 +114,65 @@ def test_to_file_replaces_the_file_whole_or_leaves_it(
         "file": b"old",
         "file.part": b"of someone else",
     }
+
+
+STEPS = ["_begin_transaction", "_commit_transaction", "_rollback_transaction"]
+
+
+@pytest.mark.parametrize("missing", [STEPS, STEPS[1:], STEPS[:1]], ids=len)
+def test_transactional_class_without_its_steps_is_refused(missing: list[str]) -> None:
+    steps = {step: lambda self: None for step in STEPS if step not in missing}
+    with pytest.raises(TypeError, match=rf"'Half' lacks {', '.join(missing)}: implement"):
+        type("Half", (AbstractStore,), {"transactional": True, **steps})
+
+
+def test_transactional_class_with_its_own_transaction_needs_no_steps() -> None:
+    body = {"transactional": True, "transaction": lambda self, notes=None: None}
+
+    assert type("Own", (AbstractStore,), body).__name__ == "Own"
+
+
+@pytest.mark.parametrize(
+    ("timeout", "error"), [("x", TypeError), (True, TypeError), (-1, ValueError), (math.nan, ValueError)]
+)
+def test_invalid_timeout_is_refused(timeout: Any, error: type[Exception], make_store: MakeStore) -> None:
+    with pytest.raises(error, match=f"timeout must be .*, not {timeout!r}"):
+        make_store(timeout=timeout)
+
+
+@pytest.mark.parametrize("timeout", [None, 0, 1.5, math.inf])
+def test_timeout_is_a_number_or_none(timeout: float | None, make_store: MakeStore) -> None:
+    assert make_store(timeout=timeout).timeout == timeout
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [("text", "takes bytes, not str: encode it first"), (3, "takes bytes, not int"), (None, "bytes, not NoneType")],
+)
+def test_from_bytes_refuses_other_types(data: Any, message: str, store: AbstractStore) -> None:
+    with pytest.raises(TypeError, match=message):
+        store.from_bytes("a", data)
+
+
+@pytest.mark.parametrize("bounds", [("a", None), (None, "a"), (1.5, None), (0, b"1")])
+def test_range_refuses_other_types(bounds: tuple[Any, Any], store: AbstractStore) -> None:
+    store.from_bytes("a", b"0123")
+    with pytest.raises(TypeError, match=r"(start|end) must be an int or None, not "):
+        store.get_data_range("a", *bounds)
+    with pytest.raises(TypeError, match=r"(start|end) must be an int or None, not "):
+        store.get("a").range(*bounds)
+
+
+@pytest.mark.parametrize("pattern", [3, None, b"*"])
+def test_glob_refuses_other_types(pattern: Any, store: AbstractStore) -> None:
+    with pytest.raises(TypeError, match=r"pattern of glob\(\) must be a str, not "):
+        store.glob(pattern)
+
+
+def test_multiset_names_what_is_missing(store: AbstractStore) -> None:
+    with pytest.raises(ValueError, match=r"multiset_metadata\(\) takes one item per key, but got 2 keys and 1 items"):
+        store.multiset_metadata(["a", "b"], [{}])
+    with pytest.raises(ValueError, match=r"takes one item per key, but got fewer items"):
+        store.multiset_metadata(iter(["a"]), iter([]))
+    with pytest.raises(ValueError, match=r"takes one item per key, but got fewer keys"):
+        store.multiset_metadata(iter([]), iter([{}]))

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
+from encore_storage.testing import StoreContract
+
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "writing-a-store.md"
 STORES, CONTRACT = re.findall(r"^```python\n(.*?)^```$", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
@@ -37,6 +39,7 @@ class Broken(NamedTuple):
     base: str
     methods: str
     tests: set[str]
+    patience: float = 1.0
 
 
 BROKEN = {
@@ -217,6 +220,96 @@ BROKEN = {
         """,
         {"test_another_task_is_refused"},
     ),
+    "WritesAtAnyTime": Broken(
+        "Shelf",
+        """
+        def _writing(self):
+            return contextlib.nullcontext(self)
+
+        def expect(self, change, is_there):
+            pass
+        """,
+        {"test_no_write_comes_between_the_steps_of_an_update"},
+    ),
+    "ExpectsNothing": Broken(
+        "Shelf",
+        """
+        def _put(self, key, chunks, metadata):
+            data = None if chunks is None else b"".join(chunks)
+            with self._writing():
+                now = time.time()
+                old = self._entries.get(key, Entry(0, {}, now, now, b""))
+                data = old.token if data is None else data
+                metadata = old.metadata if metadata is None else metadata
+                change = Change(is_new=key not in self._entries, metadata=metadata)
+                self._entries[key] = Entry(len(data), metadata, old.created, now, data)
+                return change
+        """,
+        {"test_interrupt_after_a_change_emits_it", "test_interrupt_before_a_change_emits_nothing"},
+    ),
+    "ExpectsWhatIsNotThere": Broken(
+        "Shelf",
+        """
+        def _remove(self, key):
+            with self._writing() as write:
+                metadata = self._lookup(key).metadata
+                write.expect(Change(is_new=False, metadata=metadata), lambda: True)
+                del self._entries[key]
+                return metadata
+        """,
+        {"test_interrupt_before_a_change_emits_nothing"},
+    ),
+    "ReadsItsSourceInItsTurn": Broken(
+        "Shelf",
+        """
+        def _put(self, key, chunks, metadata):
+            with self._writing():
+                return super()._put(key, chunks, metadata)
+        """,
+        {"test_set_that_waits_for_its_source_blocks_no_writer"},
+    ),
+    "ReturnsNoChange": Broken(
+        "Shelf",
+        """
+        def _put(self, key, chunks, metadata):
+            super()._put(key, chunks, metadata)
+        """,
+        {"test_get_returns_what_was_set", "test_set_metadata_keeps_the_bytes"},
+    ),
+    "FindsNone": Broken(
+        "Shelf",
+        """
+        def _lookup(self, key):
+            return self._entries.get(key)
+        """,
+        {"test_missing_key_raises_key_not_found", "test_key_exists_from_set_to_delete"},
+    ),
+    "NeverBegins": Broken(
+        "TransactionalShelf",
+        """
+        def _begin_transaction(self):
+            raise OSError("locked")
+        """,
+        {"test_cancelled_task_rolls_back", "test_uncommitted_key_is_hidden_from_other_threads"},
+    ),
+    "WaitsForItself": Broken(
+        "Shelf",
+        """
+        def __init__(self, **options):
+            super().__init__(**options)
+            self._lock = threading.Lock()
+
+        def _lookup(self, key):
+            with self._lock:
+                return super()._lookup(key)
+
+        def _put(self, key, chunks, metadata):
+            with self._lock:
+                return super()._put(key, chunks, metadata)
+        """,
+        {"test_listener_may_read_in_the_middle_of_a_set", "test_set_that_waits_for_its_source_blocks_no_reader"},
+        patience=0.2,
+    ),
     "HidesItsTransactions": Broken(
         "TransactionalShelf",
         """
@@ -257,10 +350,12 @@ def test_stores_of_the_documentation_pass(mode: str, tmp_path: Path) -> None:
 
 def run_broken(name: str, folder: Path) -> str:
     """Run the tests that must fail for the broken store, and return the output."""
-    base, methods, tests = BROKEN[name]
+    base, methods, tests, patience = BROKEN[name]
     store = f"class {name}({base}):\n{textwrap.indent(textwrap.dedent(methods), '    ')}"
-    contract = f"{CONTRACT.replace('Shelf', name)}\n    patience = 1.0\n"
-    return run_pytest(folder, "import dataclasses, threading", STORES, store, contract, select=" or ".join(tests))
+    contract = f"{CONTRACT.replace('Shelf', name)}\n    patience = {patience}\n"
+    return run_pytest(
+        folder, "import contextlib, dataclasses, threading", STORES, store, contract, select=" or ".join(tests)
+    )
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -268,6 +363,19 @@ def test_broken_store_fails_where_it_breaks_a_rule(name: str, tmp_path: Path) ->
     output = run_broken(name, tmp_path)
 
     assert {test for _, test in FAILED.findall(output)} == BROKEN[name].tests, output
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ReturnsNoChange", "TypeError: _put of ReturnsNoChange must return a Change, not None"),
+        ("FindsNone", "TypeError: _lookup of FindsNone must return an Entry, not None"),
+        ("NeverBegins", "OSError: locked"),
+        ("WaitsForItself", "the test did not end within 2.0 s: the store waits for ever"),
+    ],
+)
+def test_failure_names_the_mistake(name: str, message: str, tmp_path: Path) -> None:
+    assert message in run_broken(name, tmp_path)
 
 
 def test_failure_shows_the_rule_and_the_values(tmp_path: Path) -> None:
@@ -291,3 +399,14 @@ def test_import_without_pytest_names_it() -> None:
 
     assert done.stderr == ""
     assert done.stdout == "encore_storage.testing cannot be imported without pytest: pip install pytest\n"
+
+
+def test_test_class_without_make_store_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"'TestStores' has no make_store\(\)"):
+        type("TestStores", (StoreContract,), {"make_stor": lambda self, **arguments: None})
+
+
+def test_base_class_without_make_store_is_accepted() -> None:
+    base = type("OurContract", (StoreContract,), {})
+
+    assert type("TestStores", (base,), {"make_store": lambda self, **arguments: None}).__name__ == "TestStores"

@@ -13,7 +13,11 @@ SPECIFIED = """
 | encore_storage_operations_in_progress | gauge | store, operation |
 | encore_storage_operation_oldest_in_progress_seconds | gauge | store, operation |
 | encore_storage_operation_errors_total | counter | store, operation, error_type |
+| encore_storage_operation_retries_total | counter | store, operation |
+| encore_storage_operation_first_byte_seconds | histogram | store, operation |
+| encore_storage_operation_items_total | counter | store, operation |
 | encore_storage_transferred_bytes_total | counter | store, operation, direction |
+| encore_storage_fetched_bytes_total | counter | store |
 | encore_storage_value_size_bytes | histogram | store, direction |
 | encore_storage_transactions_total | counter | store, outcome |
 | encore_storage_transaction_duration_seconds | histogram | store, outcome |

@@ -83,6 +83,17 @@ def test_disabled_subscribers_do_not_listen(manager: EventManager, registry: Col
     assert list(registry.collect()) == []
 
 
+@pytest.mark.parametrize("option", ["metrics", "progress"])
+@pytest.mark.parametrize("given", ["x", None, 1])
+def test_monitor_refuses_other_types(
+    option: str, given: Any, manager: EventManager, registry: CollectorRegistry
+) -> None:
+    with pytest.raises(TypeError, match=f"{option} must be True, False or a .*, not {given!r}"):
+        monitor(manager, **{"logs": False, "registry": registry, option: given})
+
+    assert repr(manager) == NO_LISTENERS
+
+
 def test_monitor_connects_given_subscribers(manager: EventManager, logger: Any) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "xterm-256color"})
     subscribers: dict[str, Any] = {

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from encore_events import EventManager
 from encore_storage.events import StoreProgressEvent
+from encore_storage.observing import StoreObserver
 from encore_storage.observing.progress import StoreProgressManager
 from encore_storage.stores import DictMemoryStore
 from encore_storage.subscribers import MetricsSubscriber
@@ -219,3 +220,45 @@ def test_disconnect_resets_operations_in_progress(
     metrics.disconnect()
 
     assert in_progress(registry) == (0, 0)
+
+
+def test_retries_count_the_attempts_beyond_the_first(manager: EventManager, registry: CollectorRegistry) -> None:
+    observer = StoreObserver("s3:invoices", event_manager=manager)
+    for attempts in (1, 3, 2):
+        with observer.operation("get", "a") as operation:
+            operation.attempts = attempts
+
+    assert samples(registry, "operation_retries_total") == {("s3:invoices", "get"): 3}
+
+
+@pytest.mark.parametrize("measure", ["attempts", "items", "first_byte", "fetched"])
+def test_retries_are_zero_where_anything_is_measured(
+    manager: EventManager, registry: CollectorRegistry, measure: str
+) -> None:
+    with StoreObserver("s3:invoices", event_manager=manager).operation("get", "a") as operation:
+        setattr(operation, measure, 1)
+
+    assert samples(registry, "operation_retries_total") == {("s3:invoices", "get"): 0}
+
+
+def test_measures_of_operations_are_counted(manager: EventManager, registry: CollectorRegistry) -> None:
+    observer = StoreObserver("s3:invoices", event_manager=manager)
+    for items in (0, 3):
+        with observer.operation("list") as operation:
+            operation.items, operation.first_byte, operation.fetched = items, 0.25, 4096
+
+    assert samples(registry, "operation_items_total") == {("s3:invoices", "list"): 3}
+    assert samples(registry, "fetched_bytes_total") == {("s3:invoices",): 8192}
+    labels = {"store": "s3:invoices", "operation": "list"}
+    assert sample(registry, "operation_first_byte_seconds_sum", **labels) == 0.5
+    assert sample(registry, "operation_first_byte_seconds_bucket", le="0.25", **labels) == 2
+    assert sample(registry, "operation_first_byte_seconds_bucket", le="0.1", **labels) == 0
+
+
+def test_stores_have_no_series_of_measures(registry: CollectorRegistry, store: DictMemoryStore) -> None:
+    store.from_bytes("a", b"1")
+    assert store.to_bytes("a")
+
+    for name in ("operation_retries_total", "operation_items_total", "fetched_bytes_total"):
+        assert samples(registry, name) == {}
+    assert samples(registry, "operation_first_byte_seconds_count") == {}

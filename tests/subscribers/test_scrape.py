@@ -16,6 +16,7 @@ from encore_events import EventManager, EventsDroppedEvent
 from encore_storage.errors import InvalidMetadataError, KeyNotFoundError
 from encore_storage.events import StoreDeleteEvent
 from encore_storage.monitor import monitor
+from encore_storage.observing import StoreObserver
 from encore_storage.stores import DictMemoryStore
 from encore_storage.subscribers import MetricsSubscriber
 from encore_storage.subscribers.catalogue import CATALOGUE
@@ -37,6 +38,10 @@ EXPECTED = [
     ("operation_oldest_in_progress_seconds", {"operation": "get"}, 7),
     ("operation_oldest_in_progress_seconds", {"operation": "set"}, 0),
     ("operation_errors_total", {"operation": "set", "error_type": "invalid"}, 1),
+    ("operation_retries_total", {"operation": "list"}, 2),
+    ("operation_first_byte_seconds_sum", {"operation": "list"}, 0.25),
+    ("operation_items_total", {"operation": "list"}, 20),
+    ("fetched_bytes_total", {}, 4096),
     ("transferred_bytes_total", {"operation": "set", "direction": "write"}, 100 + 3 + 1 + 1),
     ("transferred_bytes_total", {"operation": "get", "direction": "read"}, 100),
     ("value_size_bytes_bucket", {"direction": "write", "le": "64.0"}, 3),
@@ -107,6 +112,8 @@ def run_scenario(manager: EventManager) -> DictMemoryStore:
     with pytest.raises(InvalidMetadataError):
         store.set("c", (io.BytesIO(b""), {"tags": {1, 2}}))
     store.delete("b")
+    with StoreObserver("archive", event_manager=manager).operation("list") as operation:
+        operation.items, operation.attempts, operation.first_byte, operation.fetched = 20, 3, 0.25, 4096
     manager.emit(EventsDroppedEvent(queue="worker", reason="exit", count=3))
     DictMemoryStore(name="one too many", event_manager=manager).exists("a")
     return store
@@ -165,5 +172,5 @@ def test_exemplars_exist_in_openmetrics_only(scraped: Scraped) -> None:
     buckets = scraped.families["encore_storage_operation_duration_seconds"].samples
     exemplars = [one.exemplar for one in buckets if one.exemplar is not None]
 
-    assert len(exemplars) == (0 if scraped.kind.startswith("text/plain") else 6)
+    assert len(exemplars) == (0 if scraped.kind.startswith("text/plain") else 7)
     assert all(list(one.labels) == ["operation_id"] and float(one.timestamp or 0) == NOW for one in exemplars)

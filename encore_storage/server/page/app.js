@@ -6,6 +6,7 @@ import { setText } from "./dom.js";
 import { age } from "./format.js";
 import { Lists } from "./lists.js";
 import { Model } from "./model.js";
+import { Operations } from "./operations.js";
 import { Painter } from "./painter.js";
 import { StoreFilter } from "./stores.js";
 import { Stream } from "./stream.js";
@@ -25,6 +26,7 @@ let painted = 0;
 
 const charts = new Charts(find("charts"));
 const lists = new Lists(find("lists"));
+const table = new Operations(find("operations"));
 const totals = new Totals(find("totals"));
 const connection = new Connection(find("connection"));
 const painter = new Painter(paint);
@@ -71,6 +73,7 @@ function paint() {
   if ((isPaused && shown) || !model.latest) return;
   shown = model.snapshot();
   charts.show(shown);
+  table.show(shown);
   lists.show(shown);
   totals.show(shown);
   const { operations, commits, rollbacks } = shown.totals;

@@ -48,7 +48,8 @@ export class Model {
 
   /** Returns a copy of the state to show. Later messages do not change it. */
   snapshot() {
-    const { now, totals, stores, in_flight, in_flight_total, transactions_in_flight } = this.latest;
+    const { now, totals, stores, operations, operations_omitted } = this.latest;
+    const { in_flight, in_flight_total, transactions_in_flight } = this.latest;
     const end = Math.floor(now) - 1; // the last complete second
     return {
       now,
@@ -59,6 +60,8 @@ export class Model {
       started: this.started,
       restarts: [...this.restarts],
       notListed: this.notListed,
+      table: operations,
+      tableOmitted: operations_omitted,
       inFlight: in_flight,
       inFlightTotal: in_flight_total,
       transactions: transactions_in_flight,

@@ -9,13 +9,9 @@ from encore_storage.stores.filesystem.system import warn
 
 
 class Cleanup:
-    """A block of steps after a change took effect: errors of the system are logged, since the change must not raise.
+    """A block of steps after a change, which must not raise: errors of the system are logged, with what `remains`."""
 
-    Args:
-        path: the file that was changed.
-        remains: what is left if the steps fail, for the log.
-    """
-
+    # Not a generator: an interrupt in one can leave its error behind as the `__context__` of later ones.
     __slots__ = ("_path", "_remains")
 
     def __init__(self, path: str, remains: str) -> None:
@@ -37,11 +33,6 @@ def resolve_interrupted(lock: DirectoryLock, metadata: MetadataFiles, root: str)
 
     Wait for a living writer only if it is changing metadata itself, or there is such a change. Failures are logged, as
     in a directory that is not writable: readers understand unresolved changes too.
-
-    Args:
-        lock: the lock of the directory, not acquired.
-        metadata: the metadata files of the directory.
-        root: the directory, for the log.
     """
     try:
         if not (lock.open_if_exists() and lock.marked()):

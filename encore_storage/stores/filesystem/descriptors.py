@@ -6,8 +6,7 @@ import os
 from functools import partial
 from typing import Self
 
-_FIRST = (0,)
-"""The argument of `pop` for the first descriptor."""
+_FIRST = (0,)  # the argument of `pop` for the first descriptor
 
 
 class Descriptors(list[int]):

@@ -11,15 +11,13 @@ from encore_storage.stores.filesystem.descriptors import Descriptors
 from encore_storage.stores.filesystem.keys import OWN
 from encore_storage.stores.filesystem.locked_files import LockedFile
 from encore_storage.stores.filesystem.ownership import copy_owner
-from encore_storage.stores.filesystem.system import warn
+from encore_storage.stores.filesystem.system import lock, try_lock, unlock, warn
 from encore_storage.stores.filesystem.tree import NO_LINK, Tree
 
 LOCK = f"{OWN}/lock"
 _NAME = 64
 _LINE = _NAME + 1
-_PART = 64 * _LINE
-"""Bytes per read of the file."""
-
+_PART = 64 * _LINE  # bytes per read of the file
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -28,10 +26,6 @@ class DirectoryLock:
 
     A name in the file is a mark. It is written before the first step of a change, and blanked out after the last. After
     a kill in between, the next process that opens the store finds it.
-
-    Args:
-        tree: the directory.
-        store: the name of the store, for errors.
 
     Attributes:
         tree: the directory, kept open while the lock is held.
@@ -47,11 +41,7 @@ class DirectoryLock:
         self.unresolved: list[str] = []
 
     def acquire(self) -> None:
-        """Acquire the lock, waiting for other writers.
-
-        Raises:
-            TransactionTimeoutError: the calling thread already holds it, through another store.
-        """
+        """Acquire the lock, waiting for other writers. Raises TransactionTimeoutError if this thread holds it."""
         self.tree = self.tree.keep_open(self._directories)
         own = self._directories[-1]
         with self.tree.path_errors(LOCK):
@@ -77,19 +67,19 @@ class DirectoryLock:
 
     def wait(self) -> None:
         """Acquire the lock, as `acquire` does, once the file is open."""
-        if self._file.try_lock():
+        if try_lock(self._file.fd):
             return
         if self._file.is_locked_here():
             raise TransactionTimeoutError(
                 self._store, "this call has interrupted a write of its own thread to the same directory"
             )
-        self._file.lock()
+        lock(self._file.fd)
 
     def release(self) -> None:
         """Release the lock. A second call does nothing."""
         try:
             if self.is_held:
-                self._file.unlock()  # closing is not enough: a child forked without hooks has the descriptor too
+                unlock(self._file.fd)  # closing is not enough: a child forked without hooks has the descriptor too
         except (IndexError, OSError) as error:
             warn("the lock %r could not be released, only closed: %s", self.tree.path_of(LOCK), error)
         self._file.close()

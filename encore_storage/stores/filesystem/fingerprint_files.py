@@ -15,10 +15,6 @@ class FingerprintFiles:
     """The directory `.encore/fingerprints`, with a JSON file for each key that holds a copy.
 
     Each record contains the fingerprint of the file that it belongs to, and is ignored for any other file.
-
-    Args:
-        tree: the directory of the store.
-        scratch: where files are written.
     """
 
     def __init__(self, tree: Tree, scratch: Scratch) -> None:

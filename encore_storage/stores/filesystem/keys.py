@@ -7,9 +7,7 @@ import os
 
 from encore_storage.errors import InvalidKeyError
 
-OWN = ".encore"
-"""The store's own directory in its root."""
-
+OWN = ".encore"  # the store's own directory in its root
 LONGEST_NAME = 255
 LONGEST_PATH = 4095
 

@@ -13,10 +13,8 @@ from encore_events import forks
 from encore_events.owner import here
 from encore_storage.errors import ForkedStoreError
 from encore_storage.stores.filesystem.descriptors import Descriptors
-from encore_storage.stores.filesystem.system import lock, try_lock, unlock
 
-_files: dict[int, weakref.ref[LockedFile]] = {}
-"""All of them, by id."""
+_files: dict[int, weakref.ref[LockedFile]] = {}  # by id
 
 
 class LockedFile:
@@ -62,18 +60,6 @@ class LockedFile:
     def close(self) -> None:
         """Close the file. A second call does nothing."""
         self._held.close()
-
-    def lock(self) -> None:
-        """Acquire the lock, waiting for other holders."""
-        lock(self.fd)
-
-    def try_lock(self) -> bool:
-        """Acquire the lock; return False if it is held elsewhere."""
-        return try_lock(self.fd)
-
-    def unlock(self) -> None:
-        """Release the lock."""
-        unlock(self.fd)
 
     def is_locked_here(self) -> bool:
         """Return whether the calling thread holds, or waits for, the lock of this file by another descriptor."""

@@ -25,10 +25,6 @@ class MetadataFiles:
     of the new file, and the token of the replaced file. The file that exists under the key decides which metadata is
     valid, so the bytes and the metadata of a value are replaced in the same moment. For a deletion, the token of the
     new file is null: another file that appears under the key later does not get the metadata.
-
-    Args:
-        tree: the directory of the store.
-        scratch: where files are written.
     """
 
     def __init__(self, tree: Tree, scratch: Scratch) -> None:

@@ -9,14 +9,9 @@ from typing import NamedTuple
 
 ACL = "system.posix_acl_access"
 
-OF_VALUES = 0o1777
-"""The permissions that are copied to a value; setuid and setgid are lost, as with any write to a file."""
-
-OF_METADATA = 0o666
-"""The permissions of a value that are copied to its metadata."""
-
-_OF_THE_BYTES = frozenset({"security.capability", "security.evm", "security.ima"})
-"""Attributes that were granted to the bytes, and must not pass to others."""
+OF_VALUES = 0o1777  # permissions copied to a value; setuid and setgid are lost, as with any write to a file
+OF_METADATA = 0o666  # permissions of a value that are copied to its metadata
+_OF_THE_BYTES = frozenset({"security.capability", "security.evm", "security.ima"})  # were granted to these bytes only
 
 
 class Original(NamedTuple):

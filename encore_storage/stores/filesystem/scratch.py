@@ -22,10 +22,6 @@ class ScratchFile:
     """A file that is written in a block, and removed after it unless it was moved to its place.
 
     Its name is known before the file is created, so that it is removed wherever an interrupt arrives.
-
-    Args:
-        tree: the directory of the store.
-        mode: the permissions to create it with.
     """
 
     _name = ""
@@ -39,7 +35,6 @@ class ScratchFile:
         self._file = LockedFile()
 
     def __enter__(self) -> Self:
-        """Create the file, and lock it."""
         self.__class__ = OpenScratchFile  # type: ignore[assignment] # mypy takes it for that of a subclass
         try:
             directory = self._tree.descend(SCRATCH, self._directory, create=True)
@@ -155,11 +150,7 @@ class OpenScratchFile(ScratchFile):
 
 
 class Scratch:
-    """The directory `.encore/tmp`. Its files are locked by their writers until they are moved.
-
-    Args:
-        tree: the directory of the store.
-    """
+    """The directory `.encore/tmp`. Its files are locked by their writers until they are moved."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree

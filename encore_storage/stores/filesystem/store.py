@@ -190,7 +190,7 @@ class FileSystemStore(AbstractStore):
                 lock.tree.unlink(key)
             except FileNotFoundError as error:
                 raise KeyNotFoundError(key, self.name) from error
-            with self._cleanup(key, "its metadata was not removed, and is ignored"):
+            with Cleanup(self._tree.path_of(key), "its metadata was not removed, and is ignored"):
                 files.remove(key, original)
                 if entry.metadata:
                     lock.unmark(digest_of(key))
@@ -249,14 +249,11 @@ class FileSystemStore(AbstractStore):
         write.expect(Change(old is None, after), lambda: _holds(lambda: self._has_token(key, token)))
         file.move(lock.tree, key)
         if changes:
-            with self._cleanup(key, "its old metadata was not removed, and is ignored"):
+            with Cleanup(self._tree.path_of(key), "its old metadata was not removed, and is ignored"):
                 files.save(key, after, Original(made, None if old is None else old.attributes))
                 lock.unmark(digest_of(key))
         lock.unresolved.remove(key)
         return Change(old is None, after)
-
-    def _cleanup(self, key: str, remains: str) -> Cleanup:
-        return Cleanup(self._tree.path_of(key), remains)
 
     def _has_token(self, key: str, token: Token) -> bool:
         found = self._tree.status(key)

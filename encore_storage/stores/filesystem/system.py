@@ -10,19 +10,12 @@ from encore_storage.errors import StoreError, StoreFullError
 
 logger = logging.getLogger("encore_storage")
 
-_CANNOT_OPEN = (errno.ELOOP, errno.ENXIO)
-"""The errors of opening a symbolic link or a socket."""
-
+_CANNOT_OPEN = (errno.ELOOP, errno.ENXIO)  # errors of opening a symbolic link or a socket
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class PathErrors:
-    """A block of system calls: errors name the full path, and a lack of space raises StoreFullError.
-
-    Args:
-        root: the directory that the path is relative to.
-        path: the path.
-    """
+    """A block of system calls: errors name the full path below `root`, and a lack of space raises StoreFullError."""
 
     __slots__ = ("_path", "_root")
 

@@ -105,11 +105,7 @@ class Tree:
         return OpenTree(self, root, own)
 
     def open(self, path: str, flags: int, mode: int = 0o666) -> Descriptors:
-        """Open a file, without blocking on a pipe.
-
-        Raises:
-            OpenDatabaseError: the file is part of a database that this process has open.
-        """
+        """Open a file, without blocking on a pipe. Raises OpenDatabaseError."""
         folder, _, name = path.rpartition("/")
         file = Descriptors()
         with self.directory(folder) as parent, self.path_errors(path):
@@ -261,10 +257,7 @@ class Tree:
 class OpenTree(Tree):
     """A tree with its directory and the store's own one open, so that each step opens fewer directories.
 
-    Args:
-        tree: the tree.
-        root: the descriptor of its directory, which the caller closes.
-        own: the descriptor of the store's own directory, which the caller closes.
+    The caller closes the descriptors of both, `root` and `own`.
     """
 
     def __init__(self, tree: Tree, root: int, own: int) -> None:

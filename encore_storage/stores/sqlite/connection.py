@@ -57,12 +57,8 @@ _BUSY_TIMEOUT = 0.25
 _PAUSE = 0.01
 
 _Explanation = tuple[type[StoreError], str, str]
-_BROKEN: _Explanation = (IntegrityError, "found no valid database in", "restore it from a backup, or use another path")
-_READ_ONLY: _Explanation = (
-    StoreReadOnlyError,
-    "cannot write to",
-    "check the permissions of the file and its directory",
-)
+_BROKEN = (IntegrityError, "found no valid database in", "restore it from a backup, or use another path")
+_READ_ONLY = (StoreReadOnlyError, "cannot write to", "check the permissions of the file and its directory")
 _EXPLANATIONS: dict[int, _Explanation] = {
     sqlite3.SQLITE_CANTOPEN: (
         StoreConnectionError,
@@ -140,11 +136,9 @@ class DatabaseConfig:
 class DatabaseConnection:
     """A connection of one process, which any thread may use, one at a time.
 
-    Args:
-        config: the database.
-        create: create the database if it does not exist.
-
     Attributes:
+        path: the absolute path of the database.
+        store: the name of the store that has it open.
         writing_thread: the token of the thread that began the latest transaction.
 
     Raises:
@@ -154,6 +148,8 @@ class DatabaseConnection:
 
     def __init__(self, config: DatabaseConfig, *, create: bool = False) -> None:
         self._config = config
+        self.path = config.path or config.location
+        self.store = config.store
         self._process = forks.this_process()
         self.is_closed = True
         self.writing_thread: object = None
@@ -177,16 +173,6 @@ class DatabaseConnection:
         except BaseException:
             self.close()
             raise
-
-    @property
-    def path(self) -> str:
-        """The absolute path of the database."""
-        return self._config.path or self._config.location
-
-    @property
-    def store(self) -> str:
-        """The name of the store that has it open."""
-        return self._config.store
 
     @property
     def in_transaction(self) -> bool:
@@ -216,11 +202,7 @@ class DatabaseConnection:
             time.sleep(_PAUSE)
 
     def begin(self) -> None:
-        """Begin a write transaction.
-
-        Raises:
-            TransactionTimeoutError: another one did not end in time, or cannot end while this thread waits.
-        """
+        """Begin a write transaction. Raises TransactionTimeoutError, at once if this thread is in the other one."""
         self._check_can_wait()
         self.writing_thread = here.token
         self.run("BEGIN IMMEDIATE")

@@ -13,9 +13,6 @@ from encore_storage.stores.sqlite.connection import DatabaseConfig, DatabaseConn
 class Database(ABC):
     """A database of a store, created if it does not exist. Only the holder of the store's turn may write.
 
-    Args:
-        config: its location and settings.
-
     Attributes:
         config: its location and settings.
         process: the process that opened it.
@@ -63,10 +60,6 @@ class Database(ABC):
         """Roll back the transaction, unless SQLite has."""
         if self._writer.in_transaction:
             self._writer.run("ROLLBACK")
-
-    def has_committed(self) -> bool:
-        """Return whether an interrupted commit took effect."""
-        return not self._writer.in_transaction
 
     def new_savepoint(self) -> str:
         """Return an unused name for a savepoint."""

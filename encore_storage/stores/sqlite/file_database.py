@@ -9,7 +9,7 @@ from pathlib import Path
 
 from encore_events.once import Once
 from encore_storage.errors import StoreConnectionError, StoreReadOnlyError
-from encore_storage.stores.open_databases import SUFFIXES, count_open
+from encore_storage.stores.open_databases import SUFFIXES, databases
 from encore_storage.stores.sqlite.connection import DatabaseConfig, DatabaseConnection, Row
 from encore_storage.stores.sqlite.database import Database
 from encore_storage.transactions.turn import Lease, Turn
@@ -29,14 +29,7 @@ def may_write(path: str) -> bool:
 
 
 class FileDatabase(Database):
-    """A database in a file with a write-ahead log: readers and the writer don't wait for each other.
-
-    Args:
-        path: the absolute path of the file.
-        store: the name of the store.
-        timeout: seconds to wait for another process; None waits without limit.
-        turn: the store's turn, which the writer holds.
-    """
+    """A database in a file with a write-ahead log: readers and the writer don't wait for each other."""
 
     def __init__(self, path: str, store: str, timeout: float | None, turn: Turn) -> None:
         self._path = path
@@ -73,21 +66,12 @@ class FileDatabase(Database):
             super().begin()
 
     def commit(self) -> None:
-        """Commit the transaction.
-
-        Raises:
-            StoreConnectionError: the file or its log was removed or replaced since it was opened.
-            TransactionAbortedError: SQLite has ended the transaction.
-        """
+        """Commit the transaction. Raises StoreConnectionError if a file was moved, or TransactionAbortedError."""
         self._check_in_place()
         super().commit()
 
     def close_idle(self, *, writer: bool) -> None:
-        """Close the idle connections, which are reopened on demand.
-
-        Args:
-            writer: close the writing connection too, as the caller has the turn.
-        """
+        """Close the idle connections, which are reopened on demand; with the turn, the `writer` too."""
         if writer:
             self._writer.close()
             self._forget_log()
@@ -173,7 +157,8 @@ class FileDatabase(Database):
         """
         if not self._is_log_removed():
             return
-        if count_open(self._path) > 1 + len(self._idle):  # a stream or another store has it open
+        connections = sum(database.path == self._path for database in databases())
+        if connections > 1 + len(self._idle):  # a stream or another store has it open
             self._check_in_place()  # SQLite would continue with the index of the old log
         if self.config.read_without_log(_CONTENT) == self._writer.run(_CONTENT):
             self._reopen()
@@ -204,11 +189,7 @@ class _Holder:
 
 
 class SnapshotReader:
-    """A reader of the database as of its first read, with a connection of its own until it is closed.
-
-    Args:
-        database: the database that lends the connection.
-    """
+    """A reader of the database as of its first read, with a connection of its own until it is closed."""
 
     def __init__(self, database: FileDatabase) -> None:
         self._database = database

@@ -12,9 +12,7 @@ from collections.abc import Callable
 from encore_storage.stores.fingerprints import Fingerprint
 from encore_storage.stores.sqlite.connection import Row
 
-Run = Callable[..., list[Row]]
-"""A function that runs a statement with parameters and returns all rows."""
-
+Run = Callable[..., list[Row]]  # runs a statement with parameters and returns all rows
 _SCHEMA = (
     "CREATE TABLE fingerprint (blob INTEGER PRIMARY KEY, source TEXT NOT NULL)",
     """

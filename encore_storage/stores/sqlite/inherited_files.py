@@ -62,4 +62,3 @@ def _identity(found: os.stat_result) -> tuple[int, int]:
 
 
 inherited_files = InheritedFiles()
-"""The inherited files of this process."""

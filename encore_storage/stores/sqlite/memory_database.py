@@ -16,9 +16,6 @@ class MemoryDatabase(Database):
 
     SQLite lets nobody begin to read it while another connection is in a transaction. So the reading connection begins
     before each transaction, and ends just before its commit.
-
-    Args:
-        store: the name of the store.
     """
 
     def __init__(self, store: str) -> None:

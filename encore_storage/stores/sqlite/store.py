@@ -157,7 +157,7 @@ class SqliteStore(AbstractStore):
     def _has_kept(self, write: Write) -> bool:
         database = self._opened
         if write.part_of is None:
-            return database.has_committed()
+            return not database.in_transaction
         return isinstance(write.mark, str) and database.in_transaction and not database.undo(write.mark)
 
     def _connect(self) -> None:
@@ -214,7 +214,7 @@ class SqliteStore(AbstractStore):
         self._close_database = weakref.finalize(self, self._opened.close)
 
     def _is_writing(self) -> bool:
-        return self._turn.is_mine and self._database.in_transaction
+        return self._turn.mine is not None and self._database.in_transaction
 
     def _select(self, statement: str, *parameters: object) -> list[Row]:
         """Return all rows of a statement, read in the caller's transaction if there is one."""

@@ -10,8 +10,7 @@ from encore_storage.stores.sqlite.connection import Row
 from encore_storage.streams import MEBIBYTE
 from encore_storage.value import Entry
 
-ROW_SIZE: Final = MEBIBYTE
-"""Bytes of a value in each row but the last. Part of the layout."""
+ROW_SIZE: Final = MEBIBYTE  # bytes of a value in each row but the last; part of the layout
 
 
 def regrouped(chunks: Iterable[bytes]) -> Iterator[bytes | bytearray]:
@@ -42,11 +41,7 @@ class RowReader(Protocol):
 
 
 class LiveReader:
-    """A reader of the rows as they are at each read. It holds no resources.
-
-    Args:
-        read: a function that returns all rows, called as `read(statement, *parameters)`.
-    """
+    """A reader of the rows as they are at each call of the function `read`. It holds no resources."""
 
     def __init__(self, read: Callable[..., list[Row]]) -> None:
         self.read = read
@@ -60,14 +55,6 @@ class ChunkStream(Iterator[bytes]):
 
     The first row is read at once: from then on, a snapshot preserves the others. The reader is closed after the last
     row or an error.
-
-    Args:
-        reader: the reader of the rows.
-        key: the key, for errors.
-        store: the name of the store, for errors.
-        entry: the value's entry; its token is the number of the blob.
-        start: the first byte.
-        end: the byte after the last.
 
     Raises:
         ConflictError: here or while iterating, the value was replaced or deleted.

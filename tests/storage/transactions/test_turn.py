@@ -14,15 +14,19 @@ from encore_storage.transactions.turn import Turn
 from tests.storage.support import LONG, RecordingStore
 
 
+def has_turn(turn: Turn) -> bool:
+    return turn.mine is not None
+
+
 def test_turn_is_reentrant_and_free_after_last_exit(pool: ThreadPoolExecutor) -> None:
     turn = Turn("archive", None)
     with turn.taken(), turn.taken():
-        assert turn.is_mine
-        assert not pool.submit(lambda: turn.is_mine).result(LONG)
+        assert has_turn(turn)
+        assert not pool.submit(has_turn, turn).result(LONG)
 
     assert turn.mine is None
     with turn.taken():
-        assert turn.mine is not None
+        assert has_turn(turn)
 
 
 def test_turn_with_zero_timeout_raises_at_once(pool: ThreadPoolExecutor) -> None:

@@ -1,0 +1,32 @@
+"""Durations, counted in buckets of 3 %."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+_MIN_DURATION = 1e-9  # seconds
+_STEPS = 32  # buckets in an octave: a resolution of 3 %
+
+
+class Latencies(Counter[int]):
+    """The number of durations in each bucket. Add others with `update`."""
+
+    def observe(self, duration: float) -> None:
+        """Count a duration in seconds."""
+        mantissa, exponent = math.frexp(max(duration, _MIN_DURATION))
+        self[exponent * _STEPS + int((mantissa - 0.5) * 2 * _STEPS)] += 1
+
+    def quantile(self, share: float) -> float | None:
+        """Return the duration in seconds that `share` of the durations did not exceed, or None; within 3 %."""
+        rank = math.ceil(share * self.total())
+        for bucket in sorted(self):
+            rank -= self[bucket]
+            if rank <= 0:
+                return _middle_of(bucket)
+        return None
+
+
+def _middle_of(bucket: int) -> float:
+    exponent, step = divmod(bucket, _STEPS)
+    return math.ldexp(0.5 + (step + 0.5) / _STEPS / 2, exponent)
