@@ -36,8 +36,6 @@ _FRAMES_OF_SAVEPOINT = 4
 
 _OBSERVED = "_encore_observed"  # of a dialect
 _TRANSACTION = "_encore_transaction"  # of a pool's connection, which lives as long as the checkout
-_QUIET = "_encore_quiet"  # of a connection that executes statements of SQLAlchemy's own
-_BATCHES = "_encore_batches"  # of an execution context that executes one INSERT as several statements
 
 
 class ObservedDialect:
@@ -59,6 +57,9 @@ class ObservedDialect:
         self._dialect = dialect
         self._errors = Errors(dialect, with_text=error_text)
         self._replaced: dict[str, Any] = {}
+        # Both by ids, not as attributes of the objects: asking for a `__dict__` slows all later accesses of an object.
+        self._quiet = set[int]()  # connections that execute statements of SQLAlchemy's own
+        self._batches: dict[int, Operation] = {}  # of execution contexts that execute one INSERT as several statements
         self._open: dict[int, weakref.ref[Transaction]] = {}  # by the ids of DBAPI connections
         self._autocommits: dict[int, bool] = {}
         self._autocommits_by_default = getattr(dialect, "_on_connect_isolation_level", None) == "AUTOCOMMIT"
@@ -117,7 +118,7 @@ class ObservedDialect:
 
     def initialize(self, connection: Any) -> Any:
         """Ask the first connection for properties of the database; these statements are SQLAlchemy's own."""
-        with _quiet(connection):
+        with self._quietly(connection):
             return self.plain.initialize(connection)
 
     def do_close(self, connection: Any) -> Any:
@@ -163,7 +164,7 @@ class ObservedDialect:
         if self.is_retired and root is None:
             yield from batches
             return
-        operation = context.__dict__[_BATCHES] = self._start("set", "INSERT", root and root.innermost)
+        operation = self._batches[id(context)] = self._start("set", "INSERT", root and root.innermost)
         rows = 0
         try:
             for batch in batches:
@@ -173,13 +174,13 @@ class ObservedDialect:
             operation.finish(self._errors.failure(error))  # unless a statement has failed and ended it
             raise
         finally:
-            del context.__dict__[_BATCHES]
+            del self._batches[id(context)]
         operation.items = rows
         operation.finish()
 
     def _execute(self, execute: Callable[..., Any], context: Any, cursor: Any, statement: str, *parameters: Any) -> Any:
         connection = None if context is None else context.root_connection
-        if connection is None or _QUIET in connection.__dict__:
+        if connection is None or (self._quiet and id(connection) in self._quiet):
             return execute(cursor, statement, *parameters, context)
         transaction = connection.connection.__dict__.get(_TRANSACTION)
         if transaction is None:
@@ -188,7 +189,7 @@ class ObservedDialect:
         elif transaction.savepoints:
             transaction = transaction.innermost
         word, name, writes = verb_of(statement)
-        batches = context.__dict__.get(_BATCHES)
+        batches = self._batches.get(id(context)) if self._batches else None
         operation = self._start(name, word, transaction) if batches is None else batches
         try:
             result = execute(cursor, statement, *parameters, context)
@@ -233,7 +234,7 @@ class ObservedDialect:
 
     def do_begin_twophase(self, connection: Any, xid: Any) -> Any:
         """Begin a two-phase transaction."""
-        with _quiet(connection):
+        with self._quietly(connection):
             result = self.plain.do_begin_twophase(connection, xid)
         transaction = self._root_of(connection) or self._begin(connection.connection)
         if transaction is not None:
@@ -247,13 +248,13 @@ class ObservedDialect:
     def do_commit_twophase(self, connection: Any, xid: Any, *args: Any, **kwargs: Any) -> Any:
         """Commit a two-phase transaction; one that is recovered was begun elsewhere, and is not observed."""
         transaction = self._take_twophase(connection, xid)
-        with _quiet(connection):
+        with self._quietly(connection):
             return self._commit(transaction, self.plain.do_commit_twophase, connection, xid, *args, **kwargs)
 
     def do_rollback_twophase(self, connection: Any, xid: Any, *args: Any, **kwargs: Any) -> Any:
         """Roll back a two-phase transaction."""
         transaction = self._take_twophase(connection, xid)
-        with _quiet(connection):
+        with self._quietly(connection):
             return self._roll_back(transaction, self.plain.do_rollback_twophase, connection, xid, *args, **kwargs)
 
     def do_savepoint(self, connection: Any, name: str) -> Any:
@@ -269,14 +270,14 @@ class ObservedDialect:
         """Roll back to a savepoint, which ends it and the savepoints in it."""
         root = self._root_of(connection)
         savepoint = None if root is None else root.take_savepoint(name)
-        with _quiet(connection):
+        with self._quietly(connection):
             return self._roll_back(savepoint, self.plain.do_rollback_to_savepoint, connection, name)
 
     def do_release_savepoint(self, connection: Any, name: str) -> Any:
         """Release a savepoint: what it has written is now part of the outer transaction."""
         root = self._root_of(connection)
         savepoint = None if root is None else root.take_savepoint(name)
-        with _quiet(connection):
+        with self._quietly(connection):
             result = self._commit(savepoint, self.plain.do_release_savepoint, connection, name)
         if root is not None and savepoint is not None and savepoint.has_written:
             root.innermost.has_written = True
@@ -345,7 +346,7 @@ class ObservedDialect:
     def _control(self, connection: Any, control: Callable[..., Any], *args: Any) -> Any:
         """Call a method that executes statements of SQLAlchemy's own."""
         root = self._root_of(connection)
-        with _quiet(connection):
+        with self._quietly(connection):
             try:
                 return control(connection, *args)
             except BaseException as error:
@@ -358,6 +359,18 @@ class ObservedDialect:
         reference = self._open.pop(key, None)
         return self._roll_back(None if reference is None else reference(), close, connection)
 
+    @contextmanager
+    def _quietly(self, connection: Any) -> Iterator[None]:
+        """Return a block in which the statements of a connection are no operations."""
+        key = id(connection)
+        was_quiet = key in self._quiet
+        self._quiet.add(key)
+        try:
+            yield
+        finally:
+            if not was_quiet:
+                self._quiet.discard(key)
+
     def _end(
         self,
         transaction: Transaction,
@@ -368,19 +381,6 @@ class ObservedDialect:
         transaction.end(outcome, error, commit_duration)
         if self.is_retired:
             self.retire()
-
-
-@contextmanager
-def _quiet(connection: Any) -> Iterator[None]:
-    """Return a block in which the statements of a connection are no operations."""
-    attributes = connection.__dict__
-    was_quiet = _QUIET in attributes
-    attributes[_QUIET] = True
-    try:
-        yield
-    finally:
-        if not was_quiet:
-            del attributes[_QUIET]
 
 
 def _rows_written(cursor: Any, context: Any) -> int | None:

@@ -40,8 +40,7 @@ def place(skip: int = 1) -> str | None:
     except ValueError:  # the stack is not as deep
         frame = sys._getframe(0)  # noqa: SLF001
     while frame is not None:
-        name = _name_in_program(frame)
-        if name:
+        if _name_of(frame.f_code.co_filename) and (name := _name_in_program(frame)):
             return f"{name}:{frame.f_lineno}"
         frame = frame.f_back or _frame_of_parent(frame)
     return None
@@ -86,16 +85,17 @@ def _outermost(frame: FrameType) -> FrameType:
 
 def _name_in_program(frame: FrameType) -> str:
     """Return the short name of the frame's file; '' if it is one of a library."""
-    filename = frame.f_code.co_filename
-    if filename.startswith("<"):  # of a prompt, or generated code
-        return filename if frame.f_globals.get("__name__") == "__main__" else ""
-    return _name_of(filename)
+    name = _name_of(frame.f_code.co_filename)
+    is_generated = name.startswith("<") and frame.f_globals.get("__name__") != "__main__"  # else it is of a prompt
+    return "" if is_generated else name
 
 
 @functools.lru_cache(maxsize=4096)
 def _name_of(filename: str) -> str:
     if filename.startswith(tuple(_FOLDERS)) or "/site-packages/" in filename or "/dist-packages/" in filename:
         return ""
+    if filename.startswith("<"):
+        return filename
     path = Path(filename)
     folders = [Path(entry or ".").absolute() for entry in sys.path]
     below = [path.relative_to(folder) for folder in folders if folder != Path("/") and path.is_relative_to(folder)]

@@ -87,7 +87,7 @@ class SqlalchemyClient:
         def raw_connection(engine: Any) -> Any:
             observed = ObservedDialect.of(engine.dialect)
             if observed is None:
-                if self._library is None:
+                if self._library is None or not _is_real(engine):
                     return plain(engine)
                 observed = self._observe(engine, self._library)
                 self._dialects_of_library.add(engine.dialect)
@@ -113,6 +113,12 @@ def _engine_of(target: Any) -> Any:
     if asyncio is not None and isinstance(target, asyncio.AsyncEngine):
         target = target.sync_engine
     return target if isinstance(target, sys.modules["sqlalchemy"].Engine) else None
+
+
+def _is_real(engine: Any) -> bool:
+    """Return False if a test has made the engine of mocks."""
+    library = sys.modules["sqlalchemy"]
+    return isinstance(engine.dialect, library.Dialect) and isinstance(engine.url, library.URL)
 
 
 def _store_name(url: Any, backend: str) -> str:

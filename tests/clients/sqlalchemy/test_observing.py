@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import sqlalchemy
@@ -178,6 +179,14 @@ def test_library_observes_engines_made_before_and_after(
 
     assert transactions(recorder) == ["committed"] * 3
     assert Engine.raw_connection is RAW_CONNECTION
+
+
+def test_engine_of_mocks_is_left_alone(manager: EventManager, recorder: EventRecorder) -> None:
+    observe(sqlalchemy, event_manager=manager)
+    engine = Engine(mock.Mock(), mock.Mock(), mock.Mock())
+    engine.connect().close()
+
+    assert recorder.events == []
 
 
 def test_engine_keeps_its_own_options_beside_those_of_the_library(manager: EventManager) -> None:
