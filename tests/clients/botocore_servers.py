@@ -8,7 +8,6 @@ import http.client
 import importlib
 import importlib.util
 import json
-import os
 import shutil
 import socket
 import struct
@@ -20,22 +19,19 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
+
+from tests.servers import LocalServer, give_up
 
 TIMEOUT = 60.0
 """Seconds that a server may take to be ready."""
 
 KEY, SECRET = "testkey", "testsecret"  # of the test server
 SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
-
-
-def give_up(reason: str) -> None:
-    """Skip the test, or fail it where servers are required."""
-    (pytest.fail if os.environ.get("ENCORE_REQUIRE_SERVERS") == "1" else pytest.skip)(reason)
 
 
 def free_port() -> int:
@@ -121,7 +117,7 @@ def moto_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-class Proxy:
+class Proxy(LocalServer):
     """An HTTP proxy of one server that counts bytes of bodies, and makes faults on demand.
 
     Attributes:
@@ -146,23 +142,12 @@ class Proxy:
         self.stalled = threading.Event()
         self.closing = threading.Event()
         self.lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (ProxyHandler,), {"proxy": self}))
+        super().__init__(type("Handler", (ProxyHandler,), {"proxy": self}))
         self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.closing.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__exit__(*exc_info)
 
 
 class ProxyHandler(BaseHTTPRequestHandler):

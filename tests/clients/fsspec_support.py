@@ -1,4 +1,4 @@
-"""What the tests of fsspec share: file systems in memory, and the events of their operations."""
+"""Helpers for the tests of fsspec: file systems in memory, and the events of their operations."""
 
 from __future__ import annotations
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from tests.servers import LocalServer
 
 
-class FileServer:
+class FileServer(LocalServer):
     """An HTTP server of files in memory, with ranges.
 
     Attributes:
@@ -23,21 +24,7 @@ class FileServer:
         self.cut: dict[str, int] = {}
         self.requests: list[tuple[str, str, str | None]] = []
         self.sent = 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(self._handler())
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:  # noqa: C901 (a class)
         owner = self

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -20,7 +19,7 @@ from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 
-import pytest
+from tests.servers import give_up
 
 T = TypeVar("T")
 TIMEOUT = 60.0
@@ -58,7 +57,6 @@ def binary(*names: str, package: str) -> str:
     """Return the path of the first installed program; if there is none, skip or fail the test."""
     found = [path for name in names if (path := shutil.which(name))]
     if not found:
-        give_up = pytest.fail if os.environ.get("ENCORE_REQUIRE_SERVERS") == "1" else pytest.skip
         give_up(f"no {' or '.join(names)} is installed: apt-get install {package}")
     return found[0]
 
