@@ -1,0 +1,56 @@
+"""The program that a process belongs to: processes of one program share a page."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+VARIABLE = "ENCORE_GROUP"
+"""The environment variable that passes the identity on to child processes. A program may set it to any name."""
+
+LONGEST = 100  # characters of a name
+
+
+def _current_directory() -> str:
+    with contextlib.suppress(OSError):  # it may have been removed
+        return os.getcwd()  # noqa: PTH109 (a string is hashed)
+    return ""
+
+
+_start_directory = _current_directory()  # at the import, since the program may change it before it calls `monitor()`
+
+
+def program_identity() -> str:
+    """Return the identity of the program: `ENCORE_GROUP`, or its name and a hash of its path and start directory.
+
+    The first call exports the identity to child processes, whose own arguments may be different.
+    """
+    name = os.environ.get(VARIABLE, "")
+    if not is_name(name):
+        name = os.environ[VARIABLE] = _computed()
+    return name
+
+
+def is_name(name: object) -> bool:
+    """Return whether `name` can name a group: 1 to 100 printable characters."""
+    return isinstance(name, str) and 0 < len(name) <= LONGEST and name.isprintable()
+
+
+def key_of(*parts: object) -> str:
+    """Return a short hash, usable as a file name."""
+    return hashlib.sha256("\0".join(map(str, parts)).encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def _computed() -> str:
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if spec is not None:  # python -m
+        program = spec.name.removesuffix(".__main__")
+        name = program
+    else:
+        program = os.path.join(_start_directory, sys.argv[0] if sys.argv else "")  # noqa: PTH118 (a string is hashed)
+        name = Path(program).name if sys.argv and sys.argv[0] else "python"
+    shown = "".join(character for character in name if character.isprintable())[:60]
+    return f"{shown or 'python'}-{key_of(program, _start_directory)[:8]}"
