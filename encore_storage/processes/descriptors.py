@@ -44,7 +44,7 @@ class OwnDescriptor:
     def is_at(self, path: str | os.PathLike[str]) -> bool:
         """Return whether the path is the open file."""
         with contextlib.suppress(OSError):
-            found = os.stat(path, follow_symlinks=False)
+            found = os.lstat(path)
             return self.is_open and (found.st_dev, found.st_ino) == self._file
         return False
 

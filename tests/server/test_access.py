@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +17,7 @@ from encore_events import EventManager
 from encore_storage import monitor
 from encore_storage.monitor import Monitor
 from encore_storage.server import create_app
-from encore_storage.server.access import CODE_SECONDS, MAX_SESSIONS, SESSION_SECONDS, Access
+from encore_storage.server.access import CODE_SECONDS, SESSION_SECONDS, Access
 from encore_storage.subscribers.errors import TokenError
 from tests.server.support import PATHS, POLICY, TOKEN, Response, fetch
 
@@ -87,25 +89,53 @@ def test_code_expires(access: Access, clock: Clock) -> None:
     assert access.new_session(code) is None
 
 
-def test_expired_codes_are_removed(access: Access, clock: Clock) -> None:
-    old = [access.new_code() for _ in range(10)]
-    clock.now += CODE_SECONDS / 2
-    young = access.new_code()
-    clock.now += CODE_SECONDS / 2 + 1
-    access.new_code()
-
-    assert len(access._codes) == 2
-    assert access.new_session(young) is not None
-    assert not any(access.new_session(code) for code in old)
-
-
-def test_codes_are_changed_in_place(access: Access, clock: Clock) -> None:
-    codes = access._codes  # other threads hold this dict
-    access.new_code()
+def test_used_codes_are_forgotten_once_they_have_expired(access: Access, clock: Clock) -> None:
+    used = [access.new_code() for _ in range(10)]
+    assert all(map(access.new_session, used))
     clock.now += CODE_SECONDS + 1
-    access.new_code()
+    access.new_session(access.new_code())
 
-    assert access._codes is codes
+    assert len(access._used) == 1
+    assert not any(map(access.new_session, used))
+
+
+def test_code_that_two_threads_use_at_once_makes_one_session(access: Access) -> None:
+    code = access.new_code()
+    verified = threading.Barrier(2)
+    verify = access._is_signed
+
+    def wait(purpose: Any, signed: str) -> bool:
+        verified.wait()
+        return verify(purpose, signed)
+
+    access._is_signed = wait  # type: ignore[method-assign]
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(access.new_session, [code, code]))
+
+    assert made.count(None) == 1
+
+
+def test_processes_of_one_group_accept_each_others_codes_and_sessions(clock: Clock) -> None:
+    first, second = (Access("a-token-of-some-length", clock, scope="group") for _ in range(2))
+
+    assert second.has_session(first.new_session(second.new_code()))
+
+
+@pytest.mark.parametrize(
+    ("token", "scope"), [("another-token-of-some-length", "group"), ("a-token-of-some-length", "x")]
+)
+def test_other_tokens_and_groups_accept_nothing(token: str, scope: str, clock: Clock) -> None:
+    access = Access("a-token-of-some-length", clock, scope="group")
+    other = Access(token, clock, scope=scope)
+
+    assert other.new_session(access.new_code()) is None
+    assert not other.has_session(session(access))
+
+
+@pytest.mark.parametrize("forged", ["", ".", "-", "1e999-x.0", "nan-x.", "a.b.c", "é.é", "2000.000-x." + "0" * 64])
+def test_forged_codes_and_sessions_are_refused(forged: str, access: Access) -> None:
+    assert access.new_session(forged) is None
+    assert not access.has_session(forged)
 
 
 def test_session_is_valid_until_it_expires(access: Access, clock: Clock) -> None:
@@ -122,13 +152,6 @@ def test_code_is_no_session_and_session_is_no_token(access: Access) -> None:
 
     assert not access.allows(code, code)
     assert not access.allows(session(access), None)
-
-
-def test_oldest_session_is_dropped_at_the_limit(access: Access) -> None:
-    first, *_, last = [session(access) for _ in range(MAX_SESSIONS + 1)]
-
-    assert not access.allows(None, first)
-    assert access.allows(None, last)
 
 
 def cookie_of(response: Response) -> str:
