@@ -13,6 +13,7 @@ from encore_events.abstract import BaseEventManager
 from encore_events.default import checked_event_manager, get_event_manager
 from encore_storage.clients.observe import observe as observe_client
 from encore_storage.clients.observe import unobserve
+from encore_storage.processes.group import group_named, group_of
 from encore_storage.redaction import Redaction, checked_keys
 from encore_storage.subscribers.bars import ProgressBars
 from encore_storage.subscribers.base import Subscriber
@@ -20,7 +21,7 @@ from encore_storage.subscribers.logs import LogSubscriber
 from encore_storage.subscribers.metrics import MetricsSubscriber
 
 if TYPE_CHECKING:  # it brings an extra
-    from encore_storage.server.publishing import Served
+    from encore_storage.server.publishing import SharedPage
 
 logger = logging.getLogger("encore_storage")
 
@@ -32,20 +33,31 @@ class Monitor:
 
     Attributes:
         event_manager: the observed event manager.
-        page: the URL of the live page, such as 'http://127.0.0.1:9464/', or None.
-        address: the URL of the metrics, such as 'http://127.0.0.1:9464/metrics', or None.
     """
 
-    def __init__(self, event_manager: BaseEventManager, served: Served | None, connections: ExitStack) -> None:
+    def __init__(self, event_manager: BaseEventManager, page: SharedPage | None, connections: ExitStack) -> None:
         self.event_manager = event_manager
-        self.page = None if served is None else served.page
-        self.address = None if served is None else f"{served.page}metrics"
-        self._served = served
+        self._page = page
         self._connections = connections
         self._closed = False
 
+    @property
+    def page(self) -> str | None:
+        """The URL of the live page, such as 'http://127.0.0.1:9464/', or None while there is none.
+
+        It may be served by another process of the program.
+        """
+        return None if self._page is None else self._page.address
+
+    @property
+    def address(self) -> str | None:
+        """The URL of the metrics, such as 'http://127.0.0.1:9464/metrics', or None while there is no page."""
+        page = self.page
+        return None if page is None else f"{page}metrics"
+
     def __repr__(self) -> str:
-        place = "" if self.page is None else f", shown at {self.page}"
+        page = self.page
+        place = "" if page is None else f", shown at {page}"
         return f"<Monitor of {self.event_manager!r}{place}{', closed' * self._closed}>"
 
     def close(self) -> None:
@@ -55,7 +67,7 @@ class Monitor:
 
     def new_login(self) -> str | None:
         """Return a link that logs one browser in, once, within ten minutes; without a token, `page`."""
-        return None if self._served is None else self._served.new_login()
+        return None if self._page is None else self._page.new_login()
 
     def __enter__(self) -> Self:
         return self
@@ -77,6 +89,8 @@ def monitor(  # noqa: C901, PLR0913 (all of these are options of one call)
     token: str | None = None,
     allowed_hosts: Collection[str] = (),
     observe: bool | Iterable[object] = False,
+    group: str | None = None,
+    required: bool = False,
 ) -> Monitor:
     """Connect logs, metrics, progress bars and a live page to the events of all stores of an event manager.
 
@@ -99,11 +113,16 @@ def monitor(  # noqa: C901, PLR0913 (all of these are options of one call)
         allowed_hosts: further host names that clients may use, as in the Host header.
         observe: True to observe every supported client library, or the targets to pass to `observe()`, until the
             monitor is closed.
+        group: the name of the group of processes that share the page and the metrics; by default, all processes of
+            this program with the same host and port.
+        required: whether it is an error if another program holds the port. Otherwise that is logged, the program goes
+            on without a page, and the group tries again every ten seconds.
 
     Raises:
         UnsupportedClientError: a target cannot be observed (a TypeError).
         TypeError: an argument has the wrong type: the event manager, metrics, progress, the port or the keys.
-        AddressError: the port is taken or can't be used (an OSError).
+        AddressError: the address can't be used, or the port is taken and the page is required (an OSError).
+        ValueError: the group has no usable name.
         TokenError: the token is missing or too short (a ValueError).
         MissingExtraError: rich (for bars) or Starlette or uvicorn (for a port) isn't installed (an ImportError).
     """
@@ -129,21 +148,16 @@ def monitor(  # noqa: C901, PLR0913 (all of these are options of one call)
     with ExitStack() as connections:
         for subscriber in subscribers:
             connections.enter_context(subscriber.connect(manager))
-        served = None
+        page = None
         if port is not None:
-            from encore_storage.server.publishing import publish  # noqa: PLC0415 (an extra)
+            from encore_storage.server.publishing import Serving, SharedPage  # noqa: PLC0415 (an extra)
 
-            served = publish(
-                manager,
-                exposed,
-                host,
-                port,
-                token=token,
-                allowed_hosts=allowed_hosts,
-                keys=keys,
-                connections=connections,
-            )
+            serving = Serving(host, port, token, allowed_hosts, keys, required)
+            members = group_of(host, port) if group is None else group_named(group)
+            page = SharedPage(manager, exposed, members, serving)
+            connections.callback(page.close)
+            page.open()
         for target in (None,) if observe is True else tuple(observe or ()):
             connections.callback(unobserve, target)
             observe_client(target, event_manager=manager)
-        return Monitor(manager, served, connections.pop_all())
+        return Monitor(manager, page, connections.pop_all())

@@ -63,19 +63,22 @@ class GroupDirectory:
             time.sleep(_PAUSE)
         raise TimeoutError(f"the directory {str(path)!r} stays locked by another process")
 
-    def leave(self) -> bool:
-        """Leave the group. Return whether this was the last member, which removes the directory."""
-        if not self._members.is_open:
-            return False
-        try:
-            fcntl.flock(self._members.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._members.close()
-            return False
-        if self._members.is_at(self.path / MEMBERS):
-            _remove(self.path)
+    def leave(self) -> None:
+        """Leave the group. The last member removes the directory."""
+        self.leave_if_last()
         self._members.close()
-        return True
+
+    def leave_if_last(self) -> bool:
+        """Remove the directory if there is no other member; return whether this process is none any more."""
+        if not self._members.is_open:
+            return True
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(self._members.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self._members.is_at(self.path / MEMBERS):
+                _remove(self.path)
+            self._members.close()
+            return True
+        return not _relock(self.path, self._members)
 
 
 def runtime_directory() -> Path:
@@ -123,6 +126,21 @@ def _join(path: Path, members: OwnDescriptor) -> bool:
         fcntl.flock(members.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if members.is_at(path / MEMBERS):
             _remove_files(path)
+    return _lock_shared(path, members)
+
+
+def _relock(path: Path, members: OwnDescriptor) -> bool:
+    """Lock `members` as a member again: the attempt to lock it exclusively has released the lock."""
+    until = time.monotonic() + _PATIENCE
+    while members.is_at(path / MEMBERS) and time.monotonic() < until:
+        if _lock_shared(path, members):
+            return True
+        time.sleep(_PAUSE)
+    members.close()
+    return False
+
+
+def _lock_shared(path: Path, members: OwnDescriptor) -> bool:
     with contextlib.suppress(BlockingIOError):
         fcntl.flock(members.number, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return members.is_at(path / MEMBERS)

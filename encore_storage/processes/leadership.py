@@ -81,6 +81,10 @@ class Leadership:
             self._end()
             raise
 
+    def start_in_background(self) -> None:
+        """Lead or follow in a thread, without waiting for anything."""
+        self._thread.start()
+
     def close(self) -> None:
         """Resign or stop following, and end the thread. Does nothing in a forked child or the second time."""
         if self._thread.is_own:
@@ -94,6 +98,7 @@ class Leadership:
                 self._lead() if self._leads or self._acquire() else self._duties.follow(_TICK)
             except Exception as error:
                 logger.error("the group of this process is disturbed", exc_info=error)  # noqa: TRY400 (as elsewhere)
+                self._closing.wait(_TICK)
             if not self._thread.is_own:
                 return  # forked in between
             self._closing.wait(_RETRY)  # or a leader that cannot be reached would be asked all the time

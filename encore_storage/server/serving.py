@@ -84,8 +84,7 @@ class Server:
     @property
     def address(self) -> str:
         """The URL of its root, such as 'http://127.0.0.1:9464/'."""
-        host = "127.0.0.1" if self.host in {"", "0.0.0.0"} else "::1" if self.host == "::" else self.host  # noqa: S104 (a comparison)
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+        return address_of(self.host, self.port)
 
     def close(self) -> None:
         """Stop the server. A second call does nothing, nor does one in a forked child."""
@@ -109,6 +108,16 @@ class Server:
         with contextlib.suppress(OSError):  # the child may have closed or reused it before it noticed the fork
             return bool(socket_.getsockname()[1] == self.port)
         return False
+
+
+def address_of(host: str, port: int) -> str:
+    """Return the URL of what is served on a port of an address to listen on.
+
+    >>> address_of("::", 9464)
+    'http://[::1]:9464/'
+    """
+    host = "127.0.0.1" if host in {"", "0.0.0.0"} else "::1" if host == "::" else host  # noqa: S104 (a comparison)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
 def _warm_up() -> None:
@@ -135,4 +144,5 @@ def _listening(host: str, port: int) -> socket.socket:
         number, text = error.errno or 0, error.strerror or str(error)
         reason = os.strerror(number) if number > 0 else text.partition(" (")[0]  # the resolver's errors are negative
         is_port_error = number in {errno.EADDRINUSE, errno.EACCES}
-        raise AddressError(host, port, reason, ANOTHER_PORT if is_port_error else ANOTHER_HOST) from error
+        advice, is_taken = ANOTHER_PORT if is_port_error else ANOTHER_HOST, number == errno.EADDRINUSE
+        raise AddressError(host, port, reason, advice, is_taken=is_taken) from error

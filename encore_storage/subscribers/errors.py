@@ -48,13 +48,20 @@ ANOTHER_HOST = "choose another host: a name or an address of this machine"
 
 
 class AddressError(SubscriberError, OSError):
-    """Nothing can be served at the address; most often the port is taken."""
+    """Nothing can be served at the address; most often the port is taken.
 
-    def __init__(self, host: str, port: int, reason: str, advice: str = ANOTHER_PORT) -> None:
+    Attributes:
+        is_taken: whether another socket listens there.
+    """
+
+    def __init__(
+        self, host: str, port: int, reason: str, advice: str = ANOTHER_PORT, *, is_taken: bool = False
+    ) -> None:
         super().__init__(f"nothing can be served on port {port} of {host!r}: {reason}; {advice}")
         self.host = host
         self.port = port
         self.reason = reason
+        self.is_taken = is_taken
 
 
 class TokenError(SubscriberError, ValueError):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from encore_storage.processes.descriptors import OwnDescriptor
 from encore_storage.processes.directory import (
     MEMBERS,
     GroupDirectory,
@@ -31,7 +32,7 @@ from encore_storage.processes.directory import GroupDirectory
 group = GroupDirectory.join(Path(sys.argv[1]), sys.argv[2])
 print(group.path, flush=True)
 sys.stdin.read()
-print(group.leave())
+group.leave()
 """
 
 
@@ -50,20 +51,41 @@ def test_last_member_removes_the_directory(tmp_path: Path) -> None:
     with member(tmp_path) as other:
         group = GroupDirectory.join(tmp_path, "k")
         (group.path / "file").write_text("x")
-        assert not group.leave()
+        group.leave()
         assert (group.path / "file").exists()
 
-        output, _ = other.communicate()
+        other.communicate()
 
-    assert output == "True\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_the_last_member_leaves_if_last(tmp_path: Path) -> None:
+    with member(tmp_path) as other:
+        group = GroupDirectory.join(tmp_path, "k")
+        assert not group.leave_if_last()
+        other.communicate()
+        assert group.path.exists()  # this process is a member again
+
+    assert group.leave_if_last()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_member_whose_directory_was_removed_is_none(tmp_path: Path) -> None:
+    group = GroupDirectory.join(tmp_path, "k")
+    other = GroupDirectory(group.path, OwnDescriptor(os.open(group.path / MEMBERS, os.O_RDWR)))
+    (group.path / MEMBERS).unlink()
+
+    assert group.leave_if_last()
+    assert other.leave_if_last()
 
 
 def test_leave_twice_does_nothing(tmp_path: Path) -> None:
     group = GroupDirectory.join(tmp_path, "k")
 
-    assert group.leave()
-    assert not group.leave()
+    group.leave()
+    group.leave()
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_first_member_removes_what_a_killed_group_left(tmp_path: Path) -> None:
@@ -133,14 +155,15 @@ if not child:
     os.close(writing)
     os.read(reading, 1)  # until the parent has left
     os._exit(0)
-print(group.leave(), list(base.iterdir()))
+group.leave()
+print(list(base.iterdir()))
 os.close(writing)
 os.waitpid(child, 0)
 """,
         tmp_path,
     )
 
-    assert printed == ["True []"]
+    assert printed == ["[]"]
 
 
 def test_many_processes_join_and_leave_at_once(tmp_path: Path) -> None:

@@ -1,0 +1,135 @@
+"""The processes of a program that share a page and metrics."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import logging
+import secrets
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from encore_events.forks import renew_in_child, this_process
+from encore_storage.processes.directory import GroupDirectory, runtime_directory, sweep
+from encore_storage.processes.identity import LONGEST, is_name, key_of, program_identity
+
+logger = logging.getLogger("encore_storage")
+
+
+class Group:
+    """The processes of one user and one program that share a page and metrics.
+
+    Get groups from `group_of()` and `group_named()`, so that there is one object for each.
+
+    Attributes:
+        name: the name of the group, for people.
+        key: the name of its directory.
+    """
+
+    def __init__(self, name: str, key: str) -> None:
+        self.name = name
+        self.key = key
+        self._renew()
+        renew_in_child(self, Group._renew)
+
+    def __repr__(self) -> str:
+        return f"<Group {self.name!r}>"
+
+    @property
+    def path(self) -> Path | None:
+        """The directory of the group, which the first use joins; None if there is none, logged once.
+
+        A forked child is no member before its own first use.
+        """
+        with self._lock:
+            directory = self._directory
+        if directory is not None or self._is_alone:
+            return None if directory is None else directory.path
+        try:
+            joined = _join(self.key)
+        except OSError as error:
+            self._is_alone = True
+            logger.warning("other processes of this program do not share its page and metrics: %s", error)
+            return None
+        with self._lock:
+            directory = self._directory = self._directory or joined
+        if directory is joined:
+            call_at_exit(self._leave)
+        else:
+            joined.leave()  # another thread was faster
+        return directory.path
+
+    def leave_if_last(self) -> None:
+        """Remove the directory if no other process needs it. Otherwise this process remains a member until its end."""
+        with self._lock:
+            if self._directory is not None and self._directory.leave_if_last():
+                self._directory = None
+
+    def _leave(self) -> None:
+        with self._lock:
+            left, self._directory, self._is_alone = self._directory, None, True
+        if left is not None:
+            left.leave()
+
+    def _renew(self) -> object:
+        """Be no member in a forked child; return what the parent had, to be freed later."""
+        inherited = getattr(self, "_directory", None)
+        self._lock = threading.RLock()
+        self._directory: GroupDirectory | None = None
+        self._is_alone = False
+        return inherited
+
+
+def group_of(host: str, port: int) -> Group:
+    """Return the group of the processes of this program with that address.
+
+    With port 0, which takes a free port, only this process and its forked children are in it.
+    """
+    identity = program_identity()
+    if port == 0:
+        return Group(identity, key_of(secrets.token_hex(16)))
+    return _group(identity, key_of(identity, host, port))
+
+
+def group_named(name: str) -> Group:
+    """Return the group with that name. Raises ValueError if it is no name of 1 to 100 printable characters."""
+    if not is_name(name):
+        raise ValueError(f"group must be a name of 1 to {LONGEST} printable characters, not {name!r}")
+    return _group(name, key_of(name))
+
+
+def call_at_exit(func: Callable[[], object]) -> Callable[[], object]:
+    """Call `func` when this process exits, also if multiprocessing runs it. Return a function that cancels this."""
+    own = this_process()
+
+    def call() -> None:
+        if own is this_process():
+            func()
+
+    atexit.register(call)
+    cancel = functools.partial(atexit.unregister, call)
+    multiprocessing = sys.modules.get("multiprocessing.util")
+    if multiprocessing is None:
+        return cancel
+    finalizer = multiprocessing.Finalize(None, call, exitpriority=0)  # its children don't call functions of atexit
+
+    def cancel_both() -> None:
+        cancel()
+        finalizer.cancel()
+
+    return cancel_both
+
+
+_groups: dict[str, Group] = {}
+
+
+def _group(name: str, key: str) -> Group:
+    return _groups.get(key) or _groups.setdefault(key, Group(name, key))
+
+
+def _join(key: str) -> GroupDirectory:
+    base = runtime_directory()
+    sweep(base)
+    return GroupDirectory.join(base, key)

@@ -1,0 +1,173 @@
+"""Programs of several processes, as people run them: one page, and one scrape that is exact."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.processes.programs import ASGI, MONITORED, SIZE, WSGI, expected, running, until
+
+GUNICORN = ("gunicorn", "program:app", "--bind", "127.0.0.1:{port}", "--workers", "2")
+SERVERS = {
+    "gunicorn": (WSGI, GUNICORN),
+    "gunicorn gthread": (WSGI, (*GUNICORN, "--worker-class", "gthread", "--threads", "4")),
+    "gunicorn gevent": (WSGI, (*GUNICORN, "--worker-class", "gevent")),
+    "gunicorn preload": (WSGI, (*GUNICORN, "--preload")),
+    "gunicorn gthread preload": (WSGI, (*GUNICORN, "--preload", "--worker-class", "gthread", "--threads", "4")),
+    "gunicorn gevent preload": (WSGI, (*GUNICORN, "--preload", "--worker-class", "gevent")),
+    "gunicorn restarts": (WSGI, (*GUNICORN, "--max-requests", "15")),
+    "gunicorn preload restarts": (WSGI, (*GUNICORN, "--preload", "--max-requests", "15")),
+    "uvicorn": (ASGI, ("uvicorn", "program:app", "--port", "{port}", "--workers", "2", "--log-level", "warning")),
+}
+
+
+@pytest.mark.parametrize(("source", "command"), SERVERS.values(), ids=SERVERS)
+def test_scrape_of_a_server_with_workers_is_exact(source: str, command: tuple[str, ...], tmp_path: Path) -> None:
+    with running(tmp_path, source, *command) as program:
+        workers = program.request(100)
+
+        assert program.counts() == expected(100)
+        assert len(workers) > 1
+        assert "Traceback" not in program.output()
+        assert program.stop() in {0, -signal.SIGTERM}
+
+
+FLASK = (
+    MONITORED
+    + """
+from flask import Flask
+app = Flask(__name__)
+
+@app.get("/")
+def answer():
+    work()
+    return str(os.getpid())
+
+if __name__ == "__main__":
+    app.run(port=int(os.environ["PORT"]), debug=True)
+"""
+)
+
+
+def test_flask_with_its_reloader_starts_again_with_one_page(tmp_path: Path) -> None:
+    source = FLASK.replace('os.environ["PORT"]', "__import__('sys').argv[1]")
+    with running(tmp_path, source, "python", "program.py", "{port}") as program:
+        first = program.request(10)
+        (tmp_path / "program.py").write_text(source + "\n# changed")
+        until(lambda: "Detected change" in program.output(), program)
+        second = until(lambda: program.answers() and program.request(1) - first, program)
+        program.request(9)
+
+        assert second
+        assert program.counts()["sets"] == 20
+        assert "Traceback" not in program.output()
+
+
+POOL = (
+    MONITORED
+    + """
+import multiprocessing, sys
+from concurrent.futures import ProcessPoolExecutor
+
+def task(number):
+    work()
+    return os.getpid()
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context(sys.argv[1])) as pool:
+        pids = set(pool.map(task, range(60)))
+    work()
+    print("done", len(pids), flush=True)
+    sys.stdin.read() or __import__("time").sleep(60)
+"""
+)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_scrape_of_a_process_pool_is_exact(method: str, tmp_path: Path) -> None:
+    with running(tmp_path, POOL, "python", "program.py", method) as program:
+        until(lambda: "done" in program.output(), program)
+
+        assert program.counts() == expected(61)
+        assert "Traceback" not in program.output()
+
+
+TREE = (
+    MONITORED
+    + """
+import subprocess, sys, time
+depth = int(sys.argv[1])
+work()
+if depth:
+    os.chdir("/")
+    children = [subprocess.Popen([sys.executable, os.path.join(sys.path[0], "program.py"), str(depth - 1)]) for _ in "ab"]
+    for child in children:
+        child.wait()
+print("done", depth, flush=True)
+if len(sys.argv) > 2:
+    time.sleep(60)
+"""
+)
+
+
+def test_scrape_of_a_tree_of_subprocesses_is_exact(tmp_path: Path) -> None:
+    with running(tmp_path, TREE, "python", "program.py", "3", "waits") as program:
+        until(lambda: "done 3" in program.output(), program)
+
+        assert program.counts() == expected(1 + 2 + 4 + 8)
+        assert "Traceback" not in program.output()
+
+
+CELERY = (
+    MONITORED
+    + """
+from celery import Celery
+app = Celery("program", broker="filesystem://")
+app.conf.broker_transport_options = {
+    "data_folder_in": "queue", "data_folder_out": "queue", "control_folder": "control", "processed_folder": "processed",
+}
+app.conf.worker_cancel_long_running_tasks_on_connection_loss = True
+
+@app.task
+def task(number):
+    work()
+    with open("done.txt", "a") as done:
+        done.write("x")
+"""
+)
+
+
+def test_scrape_of_celery_with_prefork_is_exact(tmp_path: Path) -> None:
+    for name in ("queue", "control", "processed"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "send.py").write_text("import program\nfor number in range(40):\n    program.task.delay(number)\n")
+    (tmp_path / "done.txt").write_text("")
+    command = ("celery", "-A", "program", "worker", "--pool", "prefork", "-c", "2", "--without-gossip", "--without-mingle")
+    with running(tmp_path, CELERY, *command, "-l", "warning") as program:
+        program.scrape()
+        with running(tmp_path, CELERY, "python", "send.py", PAGE_PORT="0") as sender:
+            assert sender.process.wait(60) == 0, sender.output()
+        until(lambda: len((tmp_path / "done.txt").read_text()) == 40, program)
+
+        assert program.counts() == expected(40)
+        assert "Traceback" not in program.output()
+
+
+def test_killed_worker_is_counted_and_the_page_returns(tmp_path: Path) -> None:
+    with running(tmp_path, WSGI, *GUNICORN) as program:
+        workers = program.request(40)
+        for worker in sorted(workers)[:2]:  # one of them serves the page
+            os.kill(int(worker), signal.SIGKILL)
+        program.request(60)
+
+        assert program.counts() == expected(100)
+
+
+def test_page_counts_the_operations_of_all_processes(tmp_path: Path) -> None:
+    with running(tmp_path, WSGI, *GUNICORN) as program:
+        program.request(50)
+
+        assert f"written {50 * SIZE}"
