@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from encore_events import forks
 from encore_events.events import BaseEvent, check_event_class
 from encore_events.ids import id_of
 from encore_storage.codec.decoding import decode_event
 from encore_storage.codec.encoding import EncodingOptions, EncodingPlan
 from encore_storage.codec.errors import CodecError
 from encore_storage.codec.messages import VERSION, Message, read_envelope
-from encore_storage.codec.recorded import GenericEvent, source_uri, store_uri
+from encore_storage.codec.recorded import GenericEvent, RecordedSource, source_uri, store_uri
 from encore_storage.codec.text import dumps, text_of
 from encore_storage.codec.types import FOREIGN, TYPES
 from encore_storage.redaction import Redaction, checked_keys
@@ -82,6 +83,12 @@ class EventCodec:
         cls = event if isinstance(event, type) else type(event)
         return self._types.get(cls) or f"{FOREIGN}{cls.__module__}.{cls.__qualname__}"
 
+    def process_of(self, event: BaseEvent) -> int | None:
+        """Return the id of the process that emitted an event: this one, or a decoded event's; None if it had none."""
+        if isinstance(event.source, RecordedSource):
+            return event.__dict__.get("recorded_process")
+        return forks.current.pid
+
     def data_of(self, event: BaseEvent) -> Any:
         """Return the data of an event, for `dumps`."""
         if isinstance(event, GenericEvent):
@@ -117,31 +124,35 @@ class EventCodec:
             store = data["store"] if plan.is_of_store else None
             name = store if store is None or type(store) is str else text_of(store)
             source = source_uri(event.source) if name is None else _store_uri(name)
-        return dumps(
-            {
-                "specversion": VERSION,
-                "id": id or id_of(event),
-                "source": source,
-                "type": type_,
-                "time": datetime.fromtimestamp(time, UTC),
-                "datacontenttype": "application/json",
-                "data": data,
-            }
-        )
+        message = {
+            "specversion": VERSION,
+            "id": id or id_of(event),
+            "source": source,
+            "type": type_,
+            "time": datetime.fromtimestamp(time, UTC),
+            "process": self.process_of(event),
+            "datacontenttype": "application/json",
+            "data": data,
+        }
+        if message["process"] is None:
+            del message["process"]
+        return dumps(message)
 
     def decode(self, text: bytes | str) -> Message:
         """Decode a line of JSON.
 
         The source of the event is a RecordedSource. Errors are exceptions of a class with the same name, and with
-        the same message. `recorded_at` is the time of the message, in seconds since the epoch. Unknown attributes
-        are kept. An event of an unknown type is a GenericEvent.
+        the same message. `recorded_at` is the time of the message, in seconds since the epoch, and `recorded_process`
+        the id of the process, if the message has them. Unknown attributes are kept. An event of an unknown type is a
+        GenericEvent.
 
         Raises:
             CodecError: the text is not a CloudEvent, or no event can be made from it.
         """
         envelope = read_envelope(text)
-        event = decode_event(self._classes.get(envelope.type), envelope)
-        return Message(envelope.id, envelope.type, envelope.source, envelope.time, event)
+        id_, type_, source, time, _, process = envelope
+        event = decode_event(self._classes.get(type_), envelope)
+        return Message(id_, type_, source, time, event, process)
 
     def _plan_of(self, cls: type[BaseEvent]) -> EncodingPlan:
         plan = self._plans.get(cls)

@@ -17,6 +17,9 @@ _KINDS: dict[Any, Kind] = {str: "string", int: "integer", float: "number", bool:
 INTERNAL = ("source", "_handled", "_id", "_metadata", "_pending")
 """Attributes that are not data: the envelope has the source and the id, the rest is state."""
 
+RECORDED = ("recorded_at", "recorded_process")
+"""Attributes that a decoded event has from its envelope."""
+
 _DOCUMENTED = re.compile(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", re.MULTILINE)
 
 

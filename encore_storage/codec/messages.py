@@ -26,6 +26,7 @@ class Message(NamedTuple):
         source: the source of the event, such as '/stores/archive'.
         time: when the event was emitted, in seconds since the epoch; None if the message has no time.
         event: the event.
+        process: the id of the process that emitted the event; None if the message has none.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Message(NamedTuple):
     source: str
     time: float | None
     event: BaseEvent
+    process: int | None = None
 
 
 class Envelope(NamedTuple):
@@ -43,6 +45,7 @@ class Envelope(NamedTuple):
     source: str
     time: float | None
     data: Any
+    process: int | None
 
 
 def read_envelope(text: bytes | str) -> Envelope:
@@ -58,7 +61,13 @@ def read_envelope(text: bytes | str) -> Envelope:
     for name in ("id", "type", "source"):
         if not (isinstance(message.get(name), str) and message[name]):
             raise CodecError(name, f"must be a non-empty string, not {short_repr(message.get(name))}")
-    return Envelope(message["id"], message["type"], message["source"], _time(message.get("time")), _data(message))
+    time, data = _time(message.get("time")), _data(message)
+    return Envelope(message["id"], message["type"], message["source"], time, data, _process(message.get("process")))
+
+
+def _process(value: object) -> int | None:
+    """Return the id of a process. Another program may use the name for something else."""
+    return value if type(value) is int and value > 0 else None
 
 
 def _time(value: object) -> float | None:

@@ -55,6 +55,7 @@ def schema_of(type_: str) -> Schema:
             "source": {"type": "string", "minLength": 1, "format": "uri-reference"},
             "type": {"const": type_},
             "time": {"type": "string", "format": "date-time", "description": "when it was emitted"},
+            "process": {"type": "integer", "minimum": 1, "description": "the id of the process that emitted it"},
             "datacontenttype": {"const": "application/json"},
             "data": _data(cls),
         },

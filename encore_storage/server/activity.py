@@ -18,14 +18,13 @@ from encore_storage.events import (
     StoreTransactionEndEvent,
     StoreTransactionStartEvent,
 )
+from encore_storage.server.recent import KEPT, Item, RecentItems
 from encore_storage.subscribers.base import Listeners
 from encore_storage.subscribers.in_progress import InProgress
 
-KEPT = 100  # operations, and as many failures
 FAILURES = frozenset({"error", "cancelled", "rolled_back", "commit_failed", "rollback_failed"})
 """The outcomes that count as failures."""
 
-Item = dict[str, Any]
 StoreEnd = StoreProgressEndEvent | StoreTransactionEndEvent
 
 _IN_FLIGHT = ("operation_id", "store", "operation", "direction", "key", "transaction_id")
@@ -42,29 +41,6 @@ class _InFlight:
     since: float
 
 
-class RecentItems:
-    """The latest items, newest last. One thread adds and any number of threads read, without a lock."""
-
-    def __init__(self, kept: int = KEPT) -> None:
-        self.total = 0
-        self._items: deque[tuple[int, Item]] = deque(maxlen=kept)
-
-    def add(self, item: Item) -> None:
-        """Append an item, evicting the oldest."""
-        self._items.append((self.total + 1, item))
-        self.total += 1
-
-    def since(self, seen: int, stores: Collection[str], limit: int) -> tuple[list[Item], int]:
-        """Return at most `limit` items after the first `seen`, newest first, and the number of those omitted.
-
-        Evicted items count as omitted, whatever their store.
-        """
-        items = self._items.copy()
-        evicted = max((items[0][0] if items else 1) - 1 - seen, 0)
-        new = [item for number, item in reversed(items) if number > seen and (not stores or item["store"] in stores)]
-        return new[:limit], len(new[limit:]) + evicted
-
-
 class Activity:
     """The operations and transactions in flight, and the latest that ended or failed.
 
@@ -73,9 +49,11 @@ class Activity:
     Args:
         data_of: returns the encoded data of an event.
         clock: seconds since the epoch.
+        process: the id of this process.
     """
 
-    def __init__(self, data_of: Callable[[Any], Item], clock: Callable[[], float]) -> None:
+    def __init__(self, data_of: Callable[[Any], Item], clock: Callable[[], float], process: int) -> None:
+        self.process = process
         self.recent = RecentItems()
         self.failures = RecentItems()
         self._data_of = data_of
@@ -105,6 +83,7 @@ class Activity:
         if not (is_operation or is_failure):
             return
         item = {"id": id_of(event), "time": time, "what": "operation" if is_operation else "transaction"}
+        item["process"] = self.process
         item |= {name: data.get(name) for name in (_OPERATION if is_operation else _TRANSACTION)}
         if is_operation:
             self.recent.add(item)
@@ -139,6 +118,7 @@ class Activity:
         event, since = in_flight.event, in_flight.since
         data = self._data_of(event)
         item = {name: data.get(name) for name in names}
+        item["process"] = self.process
         item |= {"started": getattr(event, "timestamp", since), "age": max(now - since, 0.0)}
         if isinstance(event, StoreProgressEvent):
             item |= {"bytes": _count(getattr(event, "step", 0)) or 0, "expected": _count(event.steps)}

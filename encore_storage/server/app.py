@@ -28,12 +28,12 @@ from encore_storage.codec import dumps
 from encore_storage.codec.messages import short_repr
 from encore_storage.redaction import Redaction
 from encore_storage.server.access import SESSION_SECONDS, Access
-from encore_storage.server.activity import KEPT
 from encore_storage.server.errors import QueryError
 from encore_storage.server.feed import CAPACITY, EventFeed
 from encore_storage.server.guard import LOOPBACK, Guard, checked_hosts, cookie_name, on_error, on_not_found, refusal
-from encore_storage.server.query import parse_position, parse_query, parse_view
-from encore_storage.server.sse import EventStreams
+from encore_storage.server.query import Query, parse_position, parse_query, parse_view
+from encore_storage.server.recent import KEPT
+from encore_storage.server.sse import EventStreams, Selection
 from encore_storage.server.ticker import Ticker
 
 MAX_CLIENTS = 1000  # event streams
@@ -60,7 +60,7 @@ def create_app(
     >>> from encore_events import EventManager
     >>> app = create_app(EventManager())
     >>> [route.path for route in app.routes]
-    ['/', '/events', '/api/operations', '/metrics', '/healthz', '/login', '/page']
+    ['/', '/events', '/api/operations', '/api/processes', '/metrics', '/healthz', '/login', '/page']
     >>> app.state.feed.disconnect()
 
     Args:
@@ -101,6 +101,7 @@ def create_app(
             Route("/", endpoints.page),
             Route("/events", endpoints.events),
             Route("/api/operations", endpoints.operations),
+            Route("/api/processes", endpoints.processes),
             Route("/metrics", endpoints.metrics),
             Route("/healthz", endpoints.health),
             Route("/login", endpoints.login),
@@ -142,19 +143,29 @@ class _Endpoints:
         if self._clients >= MAX_CLIENTS:
             return refusal(503, f"{MAX_CLIENTS} clients are connected: try again later", {"Retry-After": "10"})
         streams = self._streams
-        stream = streams.summaries(query.stores, position) if view == "summary" else streams.events(query, position)
+        if view == "summary":
+            stream = streams.summaries(Selection(query.stores, query.processes), position)
+        else:
+            stream = streams.events(query, position)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(self._counted(stream), media_type="text/event-stream", headers=headers)
 
     async def operations(self, request: Request) -> Response:
         pairs = request.query_params.multi_items()
-        if unknown := [name for name, _ in pairs if name != "store"]:
-            return refusal(400, f"unknown parameter {short_repr(unknown[0])}: use store")
+        if unknown := [name for name, _ in pairs if name not in ("store", "process")]:
+            return refusal(400, f"unknown parameter {short_repr(unknown[0])}: use store or process")
         try:
-            stores = parse_query(pairs).stores
+            query = parse_query(pairs)
         except QueryError as error:
             return refusal(400, str(error))
-        return Response(dumps(self._operations(stores)), media_type="application/json")
+        return Response(dumps(self._operations(query)), media_type="application/json")
+
+    async def processes(self, request: Request) -> Response:
+        if request.query_params:
+            name = short_repr(request.query_params.multi_items()[0][0])
+            return refusal(400, f"unknown parameter {name}: it takes none")
+        found = {"processes": self._feed.processes(with_totals=True), "ended_before": self._feed.members.omitted}
+        return Response(dumps(found), media_type="application/json")
 
     def metrics(self, request: Request) -> Response:  # sync, so that Starlette runs it in a thread: it may be slow
         try:
@@ -191,13 +202,14 @@ class _Endpoints:
         )
         return response
 
-    def _operations(self, stores: tuple[str, ...]) -> dict[str, Any]:
-        feed, last = self._feed, self._feed.ring.last
+    def _operations(self, query: Query) -> dict[str, Any]:
+        feed, last, stores = self._feed, self._feed.ring.last, query.stores
+        view = feed.view(query.processes)
         return {
-            **feed.state(stores, IN_FLIGHT),
+            **view.current(stores, IN_FLIGHT),
             "last_event_id": feed.position(last),
-            "recent": feed.activity.recent.since(0, stores, KEPT)[0],
-            "failures": feed.activity.failures.since(0, stores, KEPT)[0],
+            "recent": view.recent((), stores, KEPT)[0],
+            "failures": view.failures((), stores, KEPT)[0],
         }
 
     async def _counted(self, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

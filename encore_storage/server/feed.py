@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
+from encore_events import forks
 from encore_events.events import BaseEvent, EventsDroppedEvent
 from encore_events.ids import id_of, new_id
 from encore_storage.codec import EventCodec
+from encore_storage.codec.text import text_of
 from encore_storage.events import StoreEvent, StoreProgressEndEvent, StoreProgressStepEvent, StoreTransactionEndEvent
+from encore_storage.processes.frames import MAX_BATCH, MAX_EVENT, Batch, ForwardedEvent, Label, read_events
+from encore_storage.processes.info import ProcessInfo, describe_process
+from encore_storage.processes.sender import Sender
 from encore_storage.redaction import Redaction, checked_keys
-from encore_storage.server.activity import Activity
-from encore_storage.server.history import History
-from encore_storage.server.operation_table import OperationTable
+from encore_storage.server.members import Members
+from encore_storage.server.process_state import MemberState, OwnState, ProcessState
 from encore_storage.server.ring import BufferedEvent, Ring
+from encore_storage.server.view import View
 from encore_storage.subscribers.base import Listeners
 from encore_storage.subscribers.sink import Sink
 
 logger = logging.getLogger("encore_storage")
 
 CAPACITY = 10_000  # the number of events that are kept
-ROWS = 100  # the maximum number of rows of the table of operations that are sent to a client
 BATCH_SECONDS = 0.05  # between batches of events to encode
 HIDDEN = "(hidden)"  # replaces a key whose redaction failed
 
@@ -33,10 +38,14 @@ class EventFeed(Sink):
     Emitting threads only put events into a stream. The feed encodes and counts them in a thread of its own, which
     runs from `connect` to `disconnect`. Events that it drops are counted as missed.
 
+    In a group of processes, each has a feed. One of them serves, and takes the events and states of the others from a
+    Receiver, to which the feed is the destination. The others forward theirs to it.
+
     Args:
         capacity: how many of the latest events are kept.
         keys: True to encode keys as they are, False to leave them out, or a function that returns a replacement.
         clock: seconds since the epoch.
+        process: the description of this process.
 
     Raises:
         TypeError: keys is not a bool or a function.
@@ -45,90 +54,208 @@ class EventFeed(Sink):
     Attributes:
         run: the prefix of positions, unique for each run of the program.
         ring: the latest events.
-        history: the counts by second.
-        operations: the counts of the last minute by store and operation.
-        activity: what is in flight, and what ended last.
-        missed: the number of dropped events.
-        started: when the feed was made, in seconds since the epoch.
+        own: the counts of this process, and what it has in flight.
+        members: the other processes.
     """
 
-    def __init__(self, *, capacity: int = CAPACITY, keys: bool | Redaction = True, clock: Any = time.time) -> None:
+    def __init__(
+        self,
+        *,
+        capacity: int = CAPACITY,
+        keys: bool | Redaction = True,
+        clock: Any = time.time,
+        process: ProcessInfo | None = None,
+    ) -> None:
         super().__init__("feed", BATCH_SECONDS)
         if type(capacity) is not int or capacity < 1:
             raise ValueError(f"capacity must be an int of at least 1, not {capacity!r}")
         self.run = new_id()[:8]
         self.ring = Ring(capacity)
-        self.history = History()
         self.codec = EventCodec(keys=_failsafe(checked_keys(keys)))
-        self.activity = Activity(self.codec.data_of, clock)
-        self.missed = 0
         self.clock = clock
-        self.started: float = clock()
-        self.operations = OperationTable(self.started)
+        self.own = OwnState(process or describe_process(clock()), self.codec.data_of, clock)
+        self.members = Members(clock)
+        self._sender: Sender | None = None
+        self._batch = Batch()
+        self._renew()
+        forks.renew_in_child(self, EventFeed._renew)
+
+    @property
+    def serves(self) -> bool:
+        """True if the events are shown in this process; False if they are forwarded."""
+        return self._sender is None
 
     def position(self, number: int) -> str:
         """Return the id from which a client resumes after the event with that number."""
         return f"{self.run}-{number}"
 
-    def totals(self, stores: Collection[str] = ()) -> dict[str, int]:
-        """Return all counts since the start, of these stores or (by default) all."""
-        return {**self.history.totals(stores), "missed": self.missed}
+    def view(self, processes: Collection[int] = ()) -> View:
+        """Return the sum of the states of all processes, or of those with these ids."""
+        states: dict[object, ProcessState] = {"own": self.own, "others": self.members.sum}
+        if processes:
+            known: list[OwnState | MemberState] = [self.own, *self.members.all]
+            states = {state.process: state for state in known if state.process.pid in processes}
+        return View(states, self.clock)
 
-    def state(self, stores: Collection[str], in_flight: int) -> dict[str, Any]:
-        """Return the counts of these stores (by default, all), and at most `in_flight` operations in flight."""
-        now, counts = self.clock(), self.activity.in_flight_counts()
-        operations, omitted = self.operations.rows(now, stores, counts, ROWS)
-        return {
-            "now": now,
-            "started": self.started,
-            "stores": self.history.stores,
-            "totals": self.totals(stores),
-            "operations": operations,
-            "operations_omitted": omitted,
-            **self.activity.in_flight(stores, in_flight),
-        }
+    def totals(self, stores: Collection[str] = ()) -> dict[str, int]:
+        """Return all counts of all processes since the start, of these stores or (by default) all."""
+        return self.view().totals(stores)
+
+    def processes(self, *, with_totals: bool = False) -> list[dict[str, Any]]:
+        """Return the processes, this one first, optionally with their counts and the number in flight."""
+        own = {**self.own.process._asdict(), "state": "running", "ended_at": None, "is_serving": True}
+        found = [(own, self.own), *((one.described(), one) for one in self.members.all)]
+        if not with_totals:
+            return [described for described, _ in found]
+        return [
+            {
+                **described,
+                "in_flight": state.in_flight_counts().total(),
+                "totals": {**state.totals(), "unsent": state.unsent},
+            }
+            for described, state in found
+        ]
+
+    def forward_to(self, sender: Sender) -> None:
+        """Send events and state to the serving process from now on, instead of showing them here.
+
+        While the sender is not connected, it keeps as much as fits into its queue.
+        """
+        sender.source = self.own
+        with self._writing:
+            self._sender = sender
+
+    def serve(self) -> None:
+        """Show events here from now on, those that the sender has not sent included.
+
+        The sender must not be connected. Does nothing if the feed serves already.
+        """
+        with self._writing:
+            sender = self._sender
+            if sender is None:
+                return
+            self._send_batch(sender)
+            payloads, dropped = sender.take_back()
+            for payload in payloads:
+                skipped, events = read_events(payload)
+                self.ring.skip(skipped)
+                self._append(events)
+            self.ring.skip(dropped)
+            self._sender = None
+
+    def join(self, process: ProcessInfo) -> MemberFeed:
+        """Return what takes the events and the state of another process. For a Receiver."""
+        return MemberFeed(self, self.members.join(process))
+
+    def take_events(self, skipped: int, events: Iterable[ForwardedEvent]) -> None:
+        """Append the events of another process, after a gap for those that it dropped."""
+        with self._writing:
+            self.ring.skip(skipped)
+            self._append(events)
 
     def _listeners(self) -> Listeners:
-        return self.activity.listeners
+        return self.own.activity.listeners
 
     def _drop(self, count: int) -> None:
-        self.missed += count
-        self.ring.skip(count)
+        self.own.missed += count
+        self.own.version += 1
+        with self._writing:
+            if self._sender is None:
+                self.ring.skip(count)
+                return
+            self._send_batch(self._sender)
+            self._sender.skip(count)
 
     def _consume(self, at: float, event: BaseEvent) -> None:
         if isinstance(event, EventsDroppedEvent) and event.source is self._stream:
-            return  # the ring has a gap in its place
-        number = self.ring.last + 1
+            return  # there is a gap in its place
         recorded: float = getattr(event, "recorded_at", at)
         data = self.codec.data_of(event)
         text = self.codec.encode(event, time=recorded, data=data)
         self._count(at, event)
         if isinstance(event, StoreProgressEndEvent | StoreTransactionEndEvent):
-            self.activity.add_end(event, recorded, data)
-        self.ring.append(
-            BufferedEvent(
-                number,
-                recorded,
-                self.codec.type_of(event),
-                event.store if isinstance(event, StoreEvent) else None,
-                getattr(event, "operation", None),
-                getattr(event, "outcome", None),
-                b"id: %b\ndata: %b\n\n" % (self.position(number).encode(), text),
-                id_of(event),
-            )
+            self.own.activity.add_end(event, recorded, data)
+        self.own.version += 1
+        label = Label(
+            self.codec.type_of(event),
+            _name(event.store) if isinstance(event, StoreEvent) else None,
+            _name(getattr(event, "operation", None)),
+            _name(getattr(event, "outcome", None)),
+            self.codec.process_of(event),
         )
+        with self._writing:
+            if self._sender is None:
+                self._append(((recorded, label, id_of(event), text),))
+            elif len(text) > MAX_EVENT:
+                self._sender.skip(1)
+            else:
+                self._batch.add(recorded, label, id_of(event), text)
+                if self._batch.size >= MAX_BATCH:
+                    self._send_batch(self._sender)
+
+    def _flush(self) -> None:
+        with self._writing:
+            if self._sender is not None:
+                self._send_batch(self._sender)
+
+    def _append(self, events: Iterable[tuple[float, Label, str, bytes]]) -> None:
+        """Append events to the ring. The caller has the lock, since the ring has one writer at a time."""
+        ring, run = self.ring, self.run.encode()
+        for time_, label, id_, text in events:
+            number = ring.last + 1
+            frame = b"id: %b-%d\ndata: %b\n\n" % (run, number, text)
+            ring.append(BufferedEvent(number, time_, *label, frame, id_))
+
+    def _send_batch(self, sender: Sender) -> None:
+        batch = self._batch
+        if batch.count:
+            self._batch = Batch()
+            sender.put(batch.payload(), batch.count)
+            self.own.unsent = sender.unsent
+
+    def _renew(self) -> None:
+        self._writing = threading.Lock()  # another thread may have held the old one at the fork
 
     def _count(self, at: float, event: BaseEvent) -> None:
         if isinstance(event, StoreProgressEndEvent):
-            self.operations.count_end(at, event)  # first: it raises before it counts anything
+            self.own.operations.count_end(at, event)  # first: it raises before it counts anything
         elif isinstance(event, StoreProgressStepEvent):
-            self.operations.count_bytes(at, event.store, event.operation, event.delta)
+            self.own.operations.count_bytes(at, event.store, event.operation, event.delta)
         if isinstance(event, StoreProgressStepEvent | StoreProgressEndEvent):
-            self.history.count_bytes(at, event.store, event.direction, event.delta)
+            self.own.history.count_bytes(at, event.store, event.direction, event.delta)
         if isinstance(event, StoreProgressEndEvent):
-            self.history.count_operation(at, event)
+            self.own.history.count_operation(at, event)
         elif isinstance(event, StoreTransactionEndEvent):
-            self.history.count_transaction(at, event)
+            self.own.history.count_transaction(at, event)
+
+
+def _name(value: object) -> str | None:
+    """Return an attribute as a string; a program's own event may have something else."""
+    return value if value is None or type(value) is str else text_of(value)
+
+
+class MemberFeed:
+    """Takes what one other process sends, in the thread of a Receiver."""
+
+    def __init__(self, feed: EventFeed, state: MemberState) -> None:
+        self._feed = feed
+        self._state = state
+
+    def __repr__(self) -> str:
+        return f"<MemberFeed of process {self._state.process.pid}>"
+
+    def take_events(self, payload: bytes) -> None:
+        """Take a batch. Raises FrameError."""
+        skipped, events = read_events(payload)
+        self._feed.take_events(skipped, events)
+
+    def take_state(self, payload: bytes) -> None:
+        """Take a message with changes of the state. Raises FrameError."""
+        self._state.take(payload, self._feed.members.sum)
+
+    def leave(self, *, vanished: bool) -> int:
+        """Take the end of the process, and return the number of operations that it had in flight."""
+        return self._feed.members.end(self._state, vanished=vanished)
 
 
 def _failsafe(keys: bool | Redaction) -> bool | Redaction:  # noqa: FBT001 (as in EventFeed)

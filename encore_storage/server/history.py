@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 from encore_events.forks import renew_in_child
 from encore_storage.events import StoreProgressEndEvent, StoreTransactionEndEvent
-from encore_storage.server.latencies import Latencies
+from encore_storage.server.counts import Counts
 from encore_storage.subscribers.catalogue import OVERFLOW
 from encore_storage.subscribers.families import MAX_VALUES
 
@@ -17,15 +17,13 @@ SECONDS = 600  # that are kept by default
 
 
 @dataclass(slots=True)
-class Counts:
-    """The counts of one second, or of the whole run.
+class SecondCounts(Counts):
+    """The counts of one second, or of the whole run."""
 
-    Attributes:
-        version: the version of the history at the latest change.
-        latencies: the durations of the operations.
-    """
+    NAMES: ClassVar[tuple[str, ...]] = (
+        *("operations", "cancelled", "errors", "read", "written", "commits", "rollbacks"),
+    )
 
-    version: int = 0
     operations: int = 0
     cancelled: int = 0
     errors: int = 0
@@ -33,24 +31,18 @@ class Counts:
     written: int = 0
     commits: int = 0
     rollbacks: int = 0
-    latencies: Latencies = field(default_factory=Latencies)
-
-    def add(self, other: Counts) -> None:
-        """Add the counts of `other`."""
-        self.version = max(self.version, other.version)
-        for name in _NAMES:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.latencies.update(other.latencies)
-
-
-_NAMES = ("operations", "cancelled", "errors", "read", "written", "commits", "rollbacks")
 
 
 class HistoryCursor(NamedTuple):
-    """The part of a history that a client has: the seconds complete at `time`, in the state of `version`."""
+    """The part of some histories that a client has.
 
-    version: int = 0
+    Attributes:
+        time: the client has the seconds that were complete then.
+        versions: the versions of the histories then, each with the name of its history.
+    """
+
     time: float = 0.0
+    versions: tuple[tuple[object, int], ...] = ()
 
 
 START = HistoryCursor()
@@ -63,12 +55,12 @@ class History:
     """
 
     def __init__(self, seconds: int = SECONDS) -> None:
-        self._kept = seconds
-        self._version = 0
-        self._seconds: dict[int, dict[str, Counts]] = {}
-        self._totals: dict[str, Counts] = {}
-        self._all_seconds: dict[int, Counts] = {}
-        self._all_totals = Counts()
+        self.version = 0
+        self.kept = seconds
+        self._seconds: dict[int, dict[str, SecondCounts]] = {}
+        self._totals: dict[str, SecondCounts] = {}
+        self._all_seconds: dict[int, SecondCounts] = {}
+        self._all_totals = SecondCounts()
         self._renew()
         renew_in_child(self, History._renew)
 
@@ -80,10 +72,6 @@ class History:
         """The sorted names of all stores that were counted."""
         with self._lock:
             return sorted(self._totals)
-
-    def cursor(self, until: float) -> HistoryCursor:
-        """Return the cursor of a client that gets `columns(until)` next."""
-        return HistoryCursor(self._version, until)
 
     def count_operation(self, time: float, event: StoreProgressEndEvent) -> None:
         """Count an operation that ended at `time`."""
@@ -112,62 +100,150 @@ class History:
         """Return all counts since the start, of these stores or (by default) all."""
         with self._lock:
             total = _sum(self._totals, stores) if stores else self._all_totals
-            return {name: getattr(total, name) for name in _NAMES}
+            return {name: getattr(total, name) for name in SecondCounts.NAMES}
 
-    def columns(self, until: float, stores: Collection[str] = (), since: HistoryCursor = START) -> dict[str, list[Any]]:
-        """Return the seconds that were over at `until` as columns, ascending by `time`, without empty seconds.
+    def seconds_over(self, until: float, version: int, time: float) -> tuple[list[int], int | None]:
+        """Return the seconds over at `until` that are new or changed, and the latest of all that are over.
 
-        Args:
-            until: seconds since the epoch.
-            stores: the stores to count; by default, all.
-            since: the cursor of the client, which limits the result to new and changed seconds.
+        A client has the seconds that were over at `time`, in the state of `version`.
         """
         with self._lock:
-            over = [time for time in sorted(self._all_seconds) if time + 1 <= until]
-            over = [time for time in over if time > over[-1] - self._kept]
-            new = [time for time in over if time + 1 > since.time or self._all_seconds[time].version > since.version]
-            counts = [self._counts_of(time, stores) for time in new]
-        columns: dict[str, list[Any]] = {"time": new}
-        for name in _NAMES:
-            columns[name] = [getattr(each, name) for each in counts]
-        for name, share in (("p50", 0.5), ("p99", 0.99)):
-            columns[name] = [each.latencies.quantile(share) for each in counts]
-        return columns
+            over = [second for second in self._all_seconds if second + 1 <= until]
+            new = [one for one in over if one + 1 > time or self._all_seconds[one].version > version]
+        return new, max(over, default=None)
+
+    def sums(self, seconds: Iterable[int], stores: Collection[str]) -> list[SecondCounts]:
+        """Return the counts of these seconds, as copies."""
+        with self._lock:
+            return [self._sum_of(second, stores) for second in seconds]
+
+    def changes(self, version: int) -> tuple[list[Any], list[Any]]:
+        """Return the seconds and the totals, both by store, that have changed since `version`, as JSON."""
+        with self._lock:
+            seconds = [
+                [second, store, *counts.message()]
+                for second, all_stores in self._all_seconds.items()
+                if all_stores.version > version
+                for store, counts in self._seconds[second].items()
+                if counts.version > version
+            ]
+            totals = [[store, counts.message()[0], []] for store, counts in self._totals.items()]
+        return seconds, totals
+
+    def replace(self, seconds: Sequence[Sequence[Any]], totals: Sequence[Sequence[Any]], into: History) -> None:
+        """Take the changes of a copied history, and add the differences to a sum of histories.
+
+        Raises ValueError or TypeError if they are malformed.
+        """
+        for store, *message in totals:  # first: they decide which stores share a name
+            self._replace(None, str(store), SecondCounts.of(message), into)
+        for second, store, *message in seconds:
+            self._replace(int(second), str(store), SecondCounts.of(message), into)
+
+    def _replace(self, second: int | None, store: str, counts: SecondCounts, into: History) -> None:
+        difference = SecondCounts()
+        difference.add(counts)
+        with self._lock:
+            name = self._admit(store, second)
+            place = self._totals if second is None else self._seconds[second]
+            if (known := place.get(name)) is not None:
+                difference.subtract(known)
+            counts.version = self.version
+            place[name] = counts
+            self._sum_at(second).add(difference)
+        into.add(second, store, difference)
+
+    def add(self, second: int | None, store: str, difference: SecondCounts) -> None:
+        """Add to the counts of a second, or of the whole run."""
+        with self._lock:
+            name = self._admit(store, second)
+            place = self._totals if second is None else self._seconds[second]
+            difference.version = self.version
+            place.setdefault(name, SecondCounts()).add(difference)
+            self._sum_at(second).add(difference)
 
     def _renew(self) -> None:
         self._lock = threading.Lock()  # another thread may have held the old one at the fork
 
-    def _counts_at(self, time: float, store: str | None) -> Iterable[Counts]:
+    def _counts_at(self, time: float, store: str | None) -> Iterable[SecondCounts]:
         """Return the counts of the second and the totals, of the store and of all. The caller has the lock."""
-        name = str(store)
-        if name not in self._totals and len(self._totals) >= MAX_VALUES:
-            name = OVERFLOW
-        self._version += 1
         second = int(time)
-        if second not in self._all_seconds:
-            self._evict()
-        current = (
-            self._seconds.setdefault(second, {}).setdefault(name, Counts()),
-            self._all_seconds.setdefault(second, Counts()),
-        )
+        name = self._admit(str(store), second)
+        current = (self._seconds[second].setdefault(name, SecondCounts()), self._all_seconds[second])
         for counts in current:
-            counts.version = self._version
-        return *current, self._totals.setdefault(name, Counts()), self._all_totals
+            counts.version = self.version
+        return *current, self._totals.setdefault(name, SecondCounts()), self._all_totals
 
-    def _evict(self) -> None:
-        """Make room for a second: evict the first one added, not the oldest, since the clock may have been set."""
-        while len(self._all_seconds) >= self._kept:
-            first = next(iter(self._all_seconds))
-            del self._all_seconds[first], self._seconds[first]
+    def _admit(self, store: str, second: int | None) -> str:
+        """Make room for a store in a second, and return the name under which it is counted. The caller has the lock."""
+        self.version += 1
+        if second is not None and second not in self._all_seconds:
+            self._evict(second)
+            self._all_seconds[second], self._seconds[second] = SecondCounts(), {}
+        return OVERFLOW if store not in self._totals and len(self._totals) >= MAX_VALUES else store
 
-    def _counts_of(self, time: int, stores: Collection[str]) -> Counts:
-        """Return a copy of the counts of a second, or the sum of some stores. The caller has the lock."""
-        return _sum(self._seconds[time], stores) if stores else _sum({"": self._all_seconds[time]}, ())
+    def _evict(self, second: int) -> None:
+        """Make room for a second: evict the most distant one, not the oldest, since the clock may have been set."""
+        while len(self._all_seconds) >= self.kept:
+            most_distant = max(self._all_seconds, key=lambda one: abs(second - one))
+            del self._all_seconds[most_distant], self._seconds[most_distant]
+
+    def _sum_at(self, second: int | None) -> SecondCounts:
+        total = self._all_totals if second is None else self._all_seconds[second]
+        total.version = self.version
+        return total
+
+    def _sum_of(self, second: int, stores: Collection[str]) -> SecondCounts:
+        if second not in self._all_seconds:
+            return SecondCounts()
+        return _sum(self._seconds[second], stores) if stores else _sum({"": self._all_seconds[second]}, ())
 
 
-def _sum(by_store: dict[str, Counts], stores: Collection[str]) -> Counts:
-    total = Counts()
-    for store, counts in by_store.items():
-        if not stores or store in stores:
+def columns(
+    histories: Mapping[object, History], until: float, stores: Collection[str] = (), since: HistoryCursor = START
+) -> dict[str, list[Any]]:
+    """Return the sum of histories in the seconds that were over at `until`, as columns, without empty seconds.
+
+    Args:
+        histories: the histories by name.
+        until: seconds since the epoch.
+        stores: the stores to count; by default, all.
+        since: the cursor of the client, which limits the result to new and changed seconds.
+    """
+    new = _new_seconds(histories, until, since)
+    sums = [SecondCounts() for _ in new]
+    for history in histories.values():
+        for total, counts in zip(sums, history.sums(new, stores), strict=True):
             total.add(counts)
+    result: dict[str, list[Any]] = {"time": new}
+    for name in SecondCounts.NAMES:
+        result[name] = [getattr(each, name) for each in sums]
+    for name, share in (("p50", 0.5), ("p99", 0.99)):
+        result[name] = [each.latencies.quantile(share) for each in sums]
+    return result
+
+
+def cursor(histories: Mapping[object, History], until: float) -> HistoryCursor:
+    """Return the cursor of a client that gets `columns(histories, until)` next."""
+    return HistoryCursor(until, tuple((name, history.version) for name, history in histories.items()))
+
+
+def _new_seconds(histories: Mapping[object, History], until: float, since: HistoryCursor) -> list[int]:
+    versions = dict(since.versions)
+    new, latest, kept = set[int](), 0, SECONDS
+    for name, history in histories.items():
+        seconds, last = history.seconds_over(until, versions.get(name, -1), since.time if name in versions else 0.0)
+        new.update(seconds)
+        latest, kept = max(latest, last or 0), history.kept
+    return sorted(second for second in new if second > latest - kept)
+
+
+def _sum(by_store: Mapping[str, SecondCounts], stores: Collection[str]) -> SecondCounts:
+    total = SecondCounts()
+    for counts in _of(by_store, stores):
+        total.add(counts)
     return total
+
+
+def _of(by_store: Mapping[str, SecondCounts], stores: Collection[str]) -> Iterator[SecondCounts]:
+    return (counts for store, counts in by_store.items() if not stores or store in stores)

@@ -10,7 +10,7 @@ _STEPS = 32  # buckets in an octave: a resolution of 3 %
 
 
 class Latencies(Counter[int]):
-    """The number of durations in each bucket. Add others with `update`."""
+    """The number of durations in each bucket. Add others with `update`, and take them off with `subtract`."""
 
     def observe(self, duration: float) -> None:
         """Count a duration in seconds."""
@@ -22,7 +22,7 @@ class Latencies(Counter[int]):
         rank = math.ceil(share * self.total())
         for bucket in sorted(self):
             rank -= self[bucket]
-            if rank <= 0:
+            if rank <= 0 and self[bucket]:
                 return _middle_of(bucket)
         return None
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from encore_events.forks import renew_in_child
 from encore_storage.events import StoreProgressEndEvent
-from encore_storage.server.latencies import Latencies
+from encore_storage.server.counts import Counts
 from encore_storage.subscribers.catalogue import OPERATIONS, OVERFLOW
 from encore_storage.subscribers.families import MAX_VALUES, closed
 
@@ -21,8 +21,10 @@ _PERIODS = 12  # a minute, the last period being incomplete
 
 
 @dataclass(slots=True)
-class _Counts:
+class PeriodCounts(Counts):
     """The counts of one period."""
+
+    NAMES: ClassVar[tuple[str, ...]] = ("operations", "errors", "hits", "misses", "retries", "bytes")
 
     operations: int = 0
     errors: int = 0
@@ -30,16 +32,6 @@ class _Counts:
     misses: int = 0
     retries: int = 0
     bytes: int = 0
-    latencies: Latencies = field(default_factory=Latencies)
-
-    def add(self, other: _Counts) -> None:
-        self.operations += other.operations
-        self.errors += other.errors
-        self.hits += other.hits
-        self.misses += other.misses
-        self.retries += other.retries
-        self.bytes += other.bytes
-        self.latencies.update(other.latencies)
 
 
 @dataclass(slots=True)
@@ -51,7 +43,7 @@ class _Row:
     """
 
     has_hits: bool
-    periods: dict[int, _Counts] = field(default_factory=dict)
+    periods: dict[int, PeriodCounts] = field(default_factory=dict)
 
 
 class OperationTable:
@@ -59,13 +51,10 @@ class OperationTable:
 
     Stores beyond the first `MAX_VALUES` share the name `OVERFLOW`, and unknown operations the name 'other', as in the
     metrics.
-
-    Args:
-        started: the time from which operations are counted, in seconds since the epoch.
     """
 
-    def __init__(self, started: float) -> None:
-        self._started = started
+    def __init__(self) -> None:
+        self.version = 0
         self._stores: set[str] = set()
         self._rows: dict[Key, _Row] = {}
         self._latest = 0
@@ -95,33 +84,55 @@ class OperationTable:
         with self._lock:
             self._counts_at(time, self._row(store, operation)).bytes += count
 
-    def rows(
-        self, now: float, stores: Collection[str], in_flight: Mapping[tuple[str, str], int], limit: int
-    ) -> tuple[list[dict[str, Any]], int]:
-        """Return at most `limit` rows, the busiest first, and the number of those omitted.
-
-        Args:
-            now: seconds since the epoch.
-            stores: the stores to return; by default, all.
-            in_flight: the number of operations in flight by store and operation.
-            limit: the maximum number of rows.
-        """
-        first = int(now // _PERIOD) - _PERIODS + 1
-        seconds = max(now - max(first * _PERIOD, self._started), 1.0)
+    def totals(self, now: float, stores: Collection[str]) -> dict[Key, tuple[PeriodCounts, bool]]:
+        """Return the counts of the minute before `now` by row, each with whether its hit ratio means something."""
         with self._lock:
-            waiting: dict[Key, int] = {}
-            for (store, operation), count in in_flight.items():
-                key = self._key(store, operation)
-                waiting[key] = waiting.get(key, 0) + count
-            totals = {
-                key: (self._total(key, first, now), waiting.get(key, 0))
-                for key in {*self._rows, *waiting}
+            return {
+                key: (self._total(row, now), row.has_hits)
+                for key, row in self._rows.items()
                 if not stores or key[0] in stores
             }
-            with_hits = {key for key, row in self._rows.items() if row.has_hits}
-        busiest = sorted(totals, key=lambda key: (-totals[key][0].operations, -totals[key][1], key))
-        shown = [_row_of(key, *totals[key], seconds, has_hits=key in with_hits) for key in busiest[:limit]]
-        return shown, len(busiest[limit:])
+
+    def key_of(self, store: object, operation: object) -> Key:
+        """Return the key of the row of an operation."""
+        with self._lock:
+            return self._key(store, operation)
+
+    def changes(self, version: int) -> list[Any]:
+        """Return the periods that have changed since `version`, by store and operation, as JSON."""
+        with self._lock:
+            return [
+                [store, operation, row.has_hits, period, *counts.message()]
+                for (store, operation), row in self._rows.items()
+                for period, counts in row.periods.items()
+                if counts.version > version
+            ]
+
+    def replace(self, periods: Sequence[Sequence[Any]], into: OperationTable) -> None:
+        """Take the changes of a copied table, and add the differences to a sum of tables.
+
+        Raises ValueError or TypeError if they are malformed.
+        """
+        for store, operation, has_hits, period, *message in periods:
+            counts, difference = PeriodCounts.of(message), PeriodCounts()
+            difference.add(counts)
+            time = int(period) * _PERIOD
+            with self._lock:
+                row = self._row(store, operation)
+                row.has_hits |= bool(has_hits)
+                if (known := row.periods.get(int(period))) is not None:
+                    difference.subtract(known)
+                self._counts_at(time, row)
+                counts.version = self.version
+                row.periods[int(period)] = counts
+            into.add(time, store, operation, difference, has_hits=bool(has_hits))
+
+    def add(self, time: float, store: str, operation: str, difference: PeriodCounts, *, has_hits: bool) -> None:
+        """Add to the counts of the period of `time`."""
+        with self._lock:
+            row = self._row(store, operation)
+            row.has_hits |= has_hits
+            self._counts_at(time, row).add(difference)
 
     def _renew(self) -> None:
         self._lock = threading.Lock()  # another thread may have held the old one at the fork
@@ -141,13 +152,16 @@ class OperationTable:
             row = self._rows[key] = _Row(has_hits=key[1] == "get")
         return row
 
-    def _counts_at(self, time: float, row: _Row) -> _Counts:
+    def _counts_at(self, time: float, row: _Row) -> PeriodCounts:
         """Return the counts of the period. The caller has the lock."""
         period = int(time // _PERIOD)
         if period != self._latest:
             self._latest = period
             self._evict(period)
-        return row.periods.setdefault(period, _Counts())
+        self.version += 1
+        counts = row.periods.setdefault(period, PeriodCounts())
+        counts.version = self.version
+        return counts
 
     def _evict(self, latest: int) -> None:
         """Drop the periods that no minute around `latest` includes: the clock may have been set."""
@@ -155,15 +169,52 @@ class OperationTable:
             for period in [one for one in row.periods if abs(latest - one) >= _PERIODS]:
                 del row.periods[period]
 
-    def _total(self, key: Key, first: int, now: float) -> _Counts:
-        total, row = _Counts(), self._rows.get(key)
-        for period, counts in () if row is None else row.periods.items():
+    def _total(self, row: _Row, now: float) -> PeriodCounts:
+        total, first = PeriodCounts(), _first_period(now)
+        for period, counts in row.periods.items():
             if first <= period <= now // _PERIOD:
                 total.add(counts)
         return total
 
 
-def _row_of(key: Key, total: _Counts, in_flight: int, seconds: float, *, has_hits: bool) -> dict[str, Any]:
+def rows(
+    tables: Iterable[OperationTable],
+    now: float,
+    started: float,
+    stores: Collection[str],
+    in_flight: Mapping[Key, int],
+    limit: int,
+) -> tuple[list[dict[str, Any]], int]:
+    """Return at most `limit` rows of the sum of tables, the busiest first, and the number of those omitted.
+
+    Args:
+        tables: the tables.
+        now: seconds since the epoch.
+        started: the time from which operations are counted, in seconds since the epoch.
+        stores: the stores to return; by default, all.
+        in_flight: the number of operations in flight by row.
+        limit: the maximum number of rows.
+    """
+    seconds = max(now - max(_first_period(now) * _PERIOD, started), 1.0)
+    totals, with_hits = {key: PeriodCounts() for key in in_flight if not stores or key[0] in stores}, set[Key]()
+    for table in tables:
+        for key, (counts, has_hits) in table.totals(now, stores).items():
+            totals.setdefault(key, PeriodCounts()).add(counts)
+            if has_hits:
+                with_hits.add(key)
+    busiest = sorted(totals, key=lambda key: (-totals[key].operations, -in_flight.get(key, 0), key))
+    shown = [
+        _row_of(key, totals[key], in_flight.get(key, 0), seconds, has_hits=key in with_hits) for key in busiest[:limit]
+    ]
+    return shown, len(busiest[limit:])
+
+
+def _first_period(now: float) -> int:
+    """Return the first period of the minute before `now`."""
+    return int(now // _PERIOD) - _PERIODS + 1
+
+
+def _row_of(key: Key, total: PeriodCounts, in_flight: int, seconds: float, *, has_hits: bool) -> dict[str, Any]:
     found = total.hits + total.misses
     return {
         "store": key[0],

@@ -18,11 +18,12 @@ OPERATIONS: tuple[str, ...] = get_args(Operation)
 OUTCOMES: tuple[str, ...] = (*get_args(Outcome), *get_args(TransactionOutcome))
 VIEWS = ("events", "summary")
 
-_NAMES = ("type", "store", "operation", "outcome", "since", "view")
-_SUMMARY_NAMES = ("store", "since", "view")
+_NAMES = ("type", "store", "operation", "outcome", "process", "since", "view")
+_SUMMARY_NAMES = ("store", "process", "since", "view")
 _PATTERN = re.compile(r"[\w.*-]{1,200}")
 _POSITION = re.compile(r"([0-9a-f]{8})-(\d{1,18})")
 _EVENT_ID = re.compile(r"[0-9a-f]{16}")
+_PID = re.compile(r"[1-9]\d{0,9}")
 _MAX_VALUES = 16
 _MAX_ASTERISKS = 8
 
@@ -48,6 +49,7 @@ class Query:
         stores: names of stores.
         operations: names of operations.
         outcomes: outcomes of operations and transactions.
+        processes: ids of processes.
         since: the earliest time of emission, in seconds since the epoch.
     """
 
@@ -55,6 +57,7 @@ class Query:
     stores: tuple[str, ...] = ()
     operations: tuple[str, ...] = ()
     outcomes: tuple[str, ...] = ()
+    processes: tuple[int, ...] = ()
     since: float = -math.inf
 
     def accepts(self, event: BufferedEvent) -> bool:
@@ -64,6 +67,7 @@ class Query:
             and (not self.stores or event.store in self.stores)
             and (not self.operations or event.operation in self.operations)
             and (not self.outcomes or event.outcome in self.outcomes)
+            and (not self.processes or event.process in self.processes)
             and (not self.types or any(_matches(pattern, event.type) for pattern in self.types))
         )
 
@@ -106,6 +110,7 @@ def parse_query(pairs: Pairs) -> Query:
         stores=tuple(sorted(set(values_by_name.get("store", ())))),
         operations=_known("operation", values_by_name.get("operation", ()), OPERATIONS),
         outcomes=_known("outcome", values_by_name.get("outcome", ()), OUTCOMES),
+        processes=tuple(sorted({_pid(value) for value in values_by_name.get("process", ())})),
     )
 
 
@@ -161,6 +166,12 @@ def _moment(text: str) -> datetime | None:
         except ValueError:
             pass
     return None
+
+
+def _pid(text: str) -> int:
+    if not _PID.fullmatch(text):
+        raise QueryError(f"invalid process {short_repr(text)}: use the id of a process")
+    return int(text)
 
 
 def _known(name: str, values: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ class BufferedEvent(NamedTuple):
         store: the name of its store, or None.
         operation: the name of its operation, or None.
         outcome: the outcome of the operation or transaction that ended, or None.
+        process: the id of the process that emitted it, or None for a replayed event of an unknown one.
         frame: the whole SSE message.
         id: its CloudEvents id.
     """
@@ -28,6 +29,7 @@ class BufferedEvent(NamedTuple):
     store: str | None
     operation: str | None
     outcome: str | None
+    process: int | None
     frame: bytes
     id: str = ""
 
@@ -47,13 +49,13 @@ class Slice(NamedTuple):
 
 
 class Ring:
-    """The latest events by number. One thread writes and any number of threads read, without a lock.
+    """The latest events by number. One thread at a time writes and any number of threads read, without a lock.
 
     The ring holds at most `capacity` events and `max_bytes` bytes of frames. It skips longer frames.
 
     >>> ring = Ring(capacity=2)
     >>> for number in (1, 2, 3):
-    ...     ring.append(BufferedEvent(number, number / 2, "door.opened", None, None, None, b""))
+    ...     ring.append(BufferedEvent(number, number / 2, "door.opened", None, None, None, None, b""))
     >>> found = ring.after(0)
     >>> found.missed, [event.time for event in found.events]
     (1, [1.0, 1.5])
@@ -86,7 +88,7 @@ class Ring:
         self.last = event.number  # last, since readers see the event from here on
 
     def skip(self, count: int) -> None:
-        """Skip the numbers of `count` lost events."""
+        """Skip the numbers of `count` dropped events."""
         self.last += count
 
     def after(self, number: int, limit: int | None = None) -> Slice:

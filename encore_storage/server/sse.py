@@ -13,17 +13,18 @@ from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 from encore_storage.codec import dumps
-from encore_storage.server.activity import KEPT
 from encore_storage.server.feed import EventFeed
-from encore_storage.server.history import START, HistoryCursor
 from encore_storage.server.query import Position, Query
+from encore_storage.server.recent import KEPT
 from encore_storage.server.ticker import Ticker
+from encore_storage.server.view import ViewCursor
 
 T = TypeVar("T", bound=tuple[Any, ...])
 
 RETRY_MILLISECONDS = 1000  # the delay after which a client should reconnect
 HEARTBEAT_SECONDS = 15.0  # the longest silence before a comment is sent, for proxies and clients with a timeout
 TAIL = 20  # new operations in a summary at most, and as many new failures
+MEMBERS_SECONDS = 0.2  # after a second, until the other processes have sent its counts
 _RECENT_IN_HISTORY = 50
 _IN_FLIGHT = 50
 _MAX_BATCH = 250  # events for a client that is behind
@@ -44,12 +45,18 @@ class Piece(NamedTuple):
     has_more: bool
 
 
-class SummaryCursor(NamedTuple):
-    """The part of the history, the operations and the failures that a client of summaries has."""
+class Selection(NamedTuple):
+    """The stores and the processes that a client of summaries has selected; by default, all."""
 
-    history: HistoryCursor
-    recent: int
-    failures: int
+    stores: tuple[str, ...] = ()
+    processes: tuple[int, ...] = ()
+
+
+class SummaryCursor(NamedTuple):
+    """The part of the state that a client of summaries has, and the version of the processes that it knows."""
+
+    view: ViewCursor = ViewCursor()
+    members: int = -1
 
 
 class EventStreams:
@@ -73,13 +80,13 @@ class EventStreams:
             query = replace(query, since=position.time)  # events emitted before may still be on their way to the ring
         return self._events(begin, query, number)
 
-    def summaries(self, stores: tuple[str, ...], position: Position | None) -> AsyncIterator[bytes]:
+    def summaries(self, selection: Selection, position: Position | None) -> AsyncIterator[bytes]:
         """Return a stream of the last ten minutes, then a summary each second; for the page."""
         begin, number = self._begin(position)
         resumes = position is not None and position.run == self._feed.run
         missed = self._feed.ring.after(number).missed if resumes else 0
         gap = self._gap(missed, "buffer", self._feed.ring.last) if missed else b""
-        return self._summaries(begin + gap, stores)
+        return self._summaries(begin + gap, selection)
 
     async def _events(self, begin: bytes, query: Query, number: int) -> AsyncIterator[bytes]:
         yield begin
@@ -95,20 +102,24 @@ class EventStreams:
                 yield text
             await (asyncio.sleep(0) if piece.has_more else self._ticker.next())
 
-    async def _summaries(self, begin: bytes, stores: tuple[str, ...]) -> AsyncIterator[bytes]:
+    async def _summaries(self, begin: bytes, selection: Selection) -> AsyncIterator[bytes]:
         yield begin
         limits = _RECENT_IN_HISTORY, KEPT
-        make = functools.partial(self._snapshot, "history", stores, SummaryCursor(START, 0, 0), limits)
-        text, seen = self._cached(("history", stores), make)
+        make = functools.partial(self._snapshot, "history", selection, SummaryCursor(), limits)
+        text, seen = self._cached(("history", selection), make)
         yield text
-        second = int(self._feed.clock())
+        second = self._second()
         while not self._ticker.closed:
             await self._ticker.next()
-            before, second = second, int(self._feed.clock())
+            before, second = second, self._second()
             if second != before:
-                make = functools.partial(self._snapshot, "summary", stores, seen, (TAIL, TAIL))
-                text, seen = self._cached(("summary", stores, seen), make)
+                make = functools.partial(self._snapshot, "summary", selection, seen, (TAIL, TAIL))
+                text, seen = self._cached(("summary", selection, seen), make)
                 yield text
+
+    def _second(self) -> int:
+        """Return the number of the second whose beginning calls for a summary."""
+        return int(self._feed.clock() - (MEMBERS_SECONDS if self._feed.members.running else 0.0))
 
     def _begin(self, position: Position | None) -> tuple[bytes, int]:
         """Return the first messages of a stream, and the number after which it continues."""
@@ -141,24 +152,26 @@ class EventStreams:
         return Piece(b"".join(texts), found.last, found.last < self._feed.ring.last)
 
     def _snapshot(
-        self, event: str, stores: tuple[str, ...], seen: SummaryCursor, limits: tuple[int, int]
+        self, event: str, selection: Selection, seen: SummaryCursor, limits: tuple[int, int]
     ) -> tuple[bytes, SummaryCursor]:
         """Return a message with everything new since `seen`, and the cursor after it."""
-        feed, number = self._feed, self._feed.ring.last
-        state = feed.state(stores, _IN_FLIGHT)
-        recent, failures = feed.activity.recent, feed.activity.failures
-        # Made before the reads below: an item that is added meanwhile is sent twice rather than never.
-        cursor = SummaryCursor(feed.history.cursor(state["now"]), recent.total, failures.total)
-        new_failures, omitted = failures.since(seen.failures, stores, limits[1])
+        feed, number, members = self._feed, self._feed.ring.last, self._feed.members.version
+        view = feed.view(selection.processes)
+        state = view.current(selection.stores, _IN_FLIGHT)
+        # Made before the reads below: what is added meanwhile is sent twice rather than never.
+        cursor = view.cursor(state["now"])
+        failures, omitted = view.failures(seen.view.failures, selection.stores, limits[1])
         data = {
             **state,
             "run": feed.run,
-            "seconds": feed.history.columns(state["now"], stores, seen.history),
-            "recent": recent.since(seen.recent, stores, limits[0])[0],
-            "failures": new_failures,
+            "seconds": view.columns(state["now"], selection.stores, seen.view.history),
+            "recent": view.recent(seen.view.recent, selection.stores, limits[0])[0],
+            "failures": failures,
             "failures_omitted": omitted,
         }
-        return self._message(event, number, data), cursor
+        if members != seen.members:
+            data["processes"] = feed.processes()
+        return self._message(event, number, data), SummaryCursor(cursor, members)
 
     def _gap(self, missed: int | None, reason: str, number: int) -> bytes:
         return self._message("gap", number, {"missed": missed, "reason": reason})

@@ -210,7 +210,7 @@ def test_hidden_keys_appear_nowhere(manager: EventManager) -> None:
         with pytest.raises(KeyError), store.transaction("secret notes"):
             store.from_bytes("secret/key", b"1")
             store.to_bytes("secret/missing")
-        until(lambda: feed.activity.failures.total)
+        until(lambda: feed.own.activity.failures.total)
         store.from_bytes("secret/key", b"1")
         with store.transaction("secret notes"), store.get_data("secret/key"):
             operations_text = fetch(server.address, "/api/operations").text

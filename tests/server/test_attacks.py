@@ -217,7 +217,7 @@ def test_connection_above_the_limit_is_closed(manager: EventManager, monkeypatch
 
 def test_internal_error_has_security_headers(manager: EventManager, feed: EventFeed) -> None:
     app = create_app(feed=feed)
-    feed.activity.in_flight = None  # type: ignore[assignment, method-assign]  # so that it raises
+    feed.own.activity.in_flight = None  # type: ignore[assignment, method-assign]  # so that it raises
     with serving(app) as server:
         response = fetch(server.address, "/api/operations")
 

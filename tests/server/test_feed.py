@@ -57,7 +57,7 @@ def test_event_that_cannot_be_encoded_is_reported_and_missed(
 
     (failed,) = recorder.of(ListenerErrorEvent)
     assert isinstance(failed.error, AttributeError)
-    assert feed.missed == 1
+    assert feed.own.missed == 1
     assert feed.ring.after(0).missed == 1
     assert b'"word":"next"' in b"".join(event.frame for event in feed.ring.after(0).events)
 
@@ -85,7 +85,7 @@ def test_dropped_events_are_counted_and_skipped_in_the_ring(
     feed.disconnect()
     found = feed.ring.after(0)
 
-    assert feed.missed == 20
+    assert feed.own.missed == 20
     assert found.missed == 20
     assert [event.number for event in found.events] == [1, *range(22, 32)]
 
@@ -101,7 +101,7 @@ def test_operation_started_before_connect_is_counted(
     store.from_bytes("a", b"x" * 100)
     data = store.get_data("a")
     with EventFeed().connect(manager) as feed:
-        assert feed.activity.in_flight((), 10)["in_flight"] == []
+        assert feed.own.activity.in_flight((), 10)["in_flight"] == []
         data.read()
         data.close()
 
@@ -113,11 +113,11 @@ def test_recent_counts_omitted_operations(manager: EventManager, feed: EventFeed
     for number in range(150):
         store.from_bytes(str(number), b"1")
     feed.disconnect()
-    recent, omitted = feed.activity.recent.since(0, (), 20)
+    recent, omitted = feed.own.activity.recent.since(0, (), 20)
 
     assert [one["key"] for one in recent[:2]] == ["149", "148"]
     assert (len(recent), omitted) == (20, 130)
-    assert feed.activity.recent.since(149, (), 20)[1] == 0
+    assert feed.own.activity.recent.since(149, (), 20)[1] == 0
 
 
 def test_feed_survives_a_failing_error_listener() -> None:
@@ -128,7 +128,7 @@ def test_feed_survives_a_failing_error_listener() -> None:
     feed = EventFeed().connect(manager)
     manager.connect(ListenerErrorEvent, failing)
     manager.emit(StoreProgressEndEvent(store="archive", operation_id="1"))  # incomplete for the feed only
-    until(lambda: feed.missed)
+    until(lambda: feed.own.missed)
     manager.disable(ListenerErrorEvent)
     manager.emit(BaseEvent(word="next"))
     feed.disconnect()
@@ -178,7 +178,7 @@ def test_step_after_the_end_adds_nothing_in_flight(manager: EventManager, feed: 
     manager.emit(StoreProgressEndEvent(**identity, **end))
     manager.emit(StoreProgressStepEvent(**identity, step=1, delta=1))
 
-    assert feed.activity.in_flight((), 10)["in_flight"] == []
+    assert feed.own.activity.in_flight((), 10)["in_flight"] == []
 
 
 def test_operation_id_can_be_reused(manager: EventManager, feed: EventFeed) -> None:
@@ -186,9 +186,9 @@ def test_operation_id_can_be_reused(manager: EventManager, feed: EventFeed) -> N
     for _ in range(2):
         manager.emit(StoreProgressStartEvent(**identity))
         manager.emit(StoreProgressStepEvent(**identity, step=1, delta=1))
-        assert feed.activity.in_flight((), 10)["in_flight_total"] == 1
+        assert feed.own.activity.in_flight((), 10)["in_flight_total"] == 1
         manager.emit(StoreProgressEndEvent(**identity, outcome="ok", bytes=2, delta=1, duration=1.0))
-        assert feed.activity.in_flight((), 10)["in_flight_total"] == 0
+        assert feed.own.activity.in_flight((), 10)["in_flight_total"] == 0
 
 
 def test_step_during_the_end_adds_nothing_in_flight(
@@ -205,11 +205,11 @@ def test_step_during_the_end_adds_nothing_in_flight(
             return known
 
     ending = Ending()
-    ending.update(feed.activity._operations)
-    monkeypatch.setattr(feed.activity, "_operations", ending)
+    ending.update(feed.own.activity._operations)
+    monkeypatch.setattr(feed.own.activity, "_operations", ending)
     manager.emit(StoreProgressStepEvent(**identity, step=1, delta=1))
 
-    assert feed.activity.in_flight((), 10)["in_flight"] == []
+    assert feed.own.activity.in_flight((), 10)["in_flight"] == []
 
 
 @pytest.mark.parametrize("steps", [None, "5", float("nan"), float("inf"), -2, [1]])
@@ -235,7 +235,7 @@ def test_event_that_cannot_be_encoded_is_left_out_of_in_flight(manager: EventMan
     manager.emit(Odd(store="archive", operation_id="1"))
     manager.emit(start("2"))
 
-    in_flight = feed.activity.in_flight((), 10)
+    in_flight = feed.own.activity.in_flight((), 10)
 
     assert [one["operation_id"] for one in in_flight["in_flight"]] == ["2"]
     assert in_flight["in_flight_total"] == 2
@@ -250,7 +250,7 @@ def test_event_with_an_unreadable_store_matches_no_store(manager: EventManager, 
     manager.emit(Odd(operation_id="1"))
     manager.emit(start("2"))
 
-    assert feed.activity.in_flight(("archive",), 10)["in_flight_total"] == 1
+    assert feed.own.activity.in_flight(("archive",), 10)["in_flight_total"] == 1
 
 
 def test_oldest_operations_in_flight_are_evicted_at_the_limit(
@@ -260,7 +260,7 @@ def test_oldest_operations_in_flight_are_evicted_at_the_limit(
     for number in range(5):
         manager.emit(start(str(number)))
 
-    in_flight = feed.activity.in_flight((), 10)
+    in_flight = feed.own.activity.in_flight((), 10)
 
     assert [one["operation_id"] for one in in_flight["in_flight"]] == ["2", "3", "4"]
     assert in_flight["in_flight_total"] == 3

@@ -79,9 +79,9 @@ def test_child_reads_a_history_locked_at_the_fork() -> None:
     printed = run("""
 feed = EventFeed().connect(manager)
 DictMemoryStore(name="archive", event_manager=manager).from_bytes("a", b"1")
-until(lambda: feed.history.stores)
-with held(feed.history._lock):
-    print(forked(lambda: (feed.history.stores, feed.totals()["operations"], feed.is_listening)))
+until(lambda: feed.own.history.stores)
+with held(feed.own.history._lock):
+    print(forked(lambda: (feed.own.history.stores, feed.totals()["operations"], feed.is_listening)))
 print(feed.is_listening)
 feed.disconnect()
 """)

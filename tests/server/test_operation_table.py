@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from encore_storage.events import StoreProgressEndEvent
 from encore_storage.server.operation_table import OperationTable
+from encore_storage.server.operation_table import rows as rows_of
 from encore_storage.subscribers.catalogue import OVERFLOW
 from encore_storage.subscribers.families import MAX_VALUES
 
@@ -23,12 +25,12 @@ def end(operation: str = "get", store: str = "archive", outcome: str = "ok", **m
 def rows(
     table: OperationTable, now: float, *stores: str, in_flight: Mapping[tuple[str, str], int] | None = None
 ) -> list[dict[str, Any]]:
-    return table.rows(now, stores, in_flight or {}, 100)[0]
+    return rows_of([table], now, STARTED, stores, in_flight or {}, 100)[0]
 
 
 @pytest.fixture
 def table() -> OperationTable:
-    return OperationTable(STARTED)
+    return OperationTable()
 
 
 def test_row_has_the_counts_of_an_operation(table: OperationTable) -> None:
@@ -84,7 +86,7 @@ def test_busiest_rows_are_first_and_others_omitted(table: OperationTable) -> Non
         for _ in range(number + 1):
             table.count_end(1001.0, end(store=f"store{number}"))
 
-    shown, omitted = table.rows(1002.0, (), {}, 2)
+    shown, omitted = rows_of([table], 1002.0, STARTED, (), {}, 2)
 
     assert [row["store"] for row in shown] == ["store4", "store3"]
     assert omitted == 3
@@ -107,7 +109,8 @@ def test_unknown_operations_and_stores_past_the_cap_share_a_row(table: Operation
     for number in range(MAX_VALUES + 5):
         table.count_end(1001.0, end(f"own{number}", store=f"store{number}"))
 
-    shown, omitted = table.rows(1002.0, (OVERFLOW,), {("one more", "own"): 1, ("another", "own"): 1}, 1000)
+    in_flight = Counter(table.key_of(store, "own") for store in ("one more", "another"))
+    shown, omitted = rows_of([table], 1002.0, STARTED, (OVERFLOW,), in_flight, 1000)
 
     assert omitted == 0
     assert [(row["operation"], row["rate"], row["in_flight"]) for row in shown] == [("other", 2.5, 2)]

@@ -8,7 +8,7 @@ from encore_storage.server.ring import BufferedEvent, Ring
 
 
 def event(number: int, time: float = 0.0) -> BufferedEvent:
-    return BufferedEvent(number, time, "door.opened", None, None, None, b"%d" % number)
+    return BufferedEvent(number, time, "door.opened", None, None, None, None, b"%d" % number)
 
 
 @pytest.fixture
@@ -107,12 +107,12 @@ def test_after_returns_at_most_limit_events(ring: Ring) -> None:
 def test_ring_holds_at_most_max_bytes() -> None:
     ring = Ring(capacity=100, max_bytes=10)
     for number in range(1, 5):
-        ring.append(BufferedEvent(number, number, "door.opened", None, None, None, b"abcd"))
-    ring.append(BufferedEvent(5, 5, "door.opened", None, None, None, b"x" * 11))
+        ring.append(BufferedEvent(number, number, "door.opened", None, None, None, None, b"abcd"))
+    ring.append(BufferedEvent(5, 5, "door.opened", None, None, None, None, b"x" * 11))
 
     assert numbers(ring, 0) == [3, 4]
     assert ring.after(0).missed == 3
-    ring.append(BufferedEvent(6, 6, "door.opened", None, None, None, b"x" * 10))
+    ring.append(BufferedEvent(6, 6, "door.opened", None, None, None, None, b"x" * 10))
     assert numbers(ring, 0) == [6]
 
 

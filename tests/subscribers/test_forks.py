@@ -92,7 +92,7 @@ transaction.__enter__()
 def in_progress():
     collected = [one for family in registry.collect() for one in family.samples if "in_progress" in one.name]
     names = [one.name.removeprefix("encore_storage_") for one in collected if one.value]
-    state = feed.state((), 10)
+    state = feed.view().current((), 10)
     return names, state["in_flight_total"], len(state["transactions_in_flight"])
 def work():
     forks.this_process()
