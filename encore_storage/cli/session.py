@@ -86,7 +86,7 @@ def session(
             logger = stack.enter_context(_logger(run, log_file, log_format, log_level))
             run.log = stack.enter_context(LogSubscriber(logger=logger).connect(run.manager))
         if port is not None:
-            served = stack.enter_context(monitor(run.manager, logs=False, port=port))
+            served = stack.enter_context(monitor(run.manager, logs=False, port=port, required=True))
             run.page, run.metrics_address = served.page, served.address
         if progress and console.is_terminal and not console.is_dumb_terminal:
             stack.enter_context(ProgressBars(console=console).connect(run.manager))

@@ -30,7 +30,7 @@ def _program(process: Path) -> str:
     """Return the name of the program, without its options, which may hold secrets."""
     arguments = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
     name = Path(arguments[0]).name
-    if name.startswith("python"):
+    if name.startswith("python") and "-c" not in arguments:
         script = next((each for each in arguments[1:] if each and not each.startswith("-")), "")
         return Path(script).name or name
     return name

@@ -84,7 +84,7 @@ def test_taken_port_leaves_nothing_running(manager: EventManager, feed: EventFee
     with serving(create_app(feed=feed)) as server:
         before = set(threading.enumerate())
         with pytest.raises(AddressError, match=f"nothing can be served on port {server.port} of '127"):
-            monitor(manager, logs=False, registry=CollectorRegistry(), port=server.port)
+            monitor(manager, logs=False, registry=CollectorRegistry(), port=server.port, required=True)
 
         assert set(threading.enumerate()) <= before
         assert repr(manager) == "<EventManager: 0 listeners>"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import io
+import os
+import re
 import socket
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -23,6 +26,7 @@ from encore_storage.monitor import Monitor, monitor
 from encore_storage.stores import DictMemoryStore
 from encore_storage.subscribers import LogSubscriber, MetricsSubscriber, ProgressBars
 from encore_storage.subscribers.errors import AddressError
+from tests.forking import until
 from tests.subscribers.support import sample
 
 NO_LISTENERS = "<EventManager: 0 listeners>"
@@ -163,11 +167,44 @@ def test_metrics_are_served_until_close_ends_the_threads(
 
 
 @pytest.mark.parametrize("metrics", [True, False])
-def test_taken_port_raises_address_error_and_leaves_nothing_connected(
+def test_taken_port_of_a_required_page_raises_address_error_and_leaves_nothing_connected(
     manager: EventManager, registry: CollectorRegistry, taken: int, metrics: bool
 ) -> None:
     with pytest.raises(AddressError, match=rf"port {taken} of '127\.0\.0\.1': .* or 0 for one that is free"):
-        monitor(manager, logs=False, metrics=metrics, registry=registry, port=taken)
+        monitor(manager, logs=False, metrics=metrics, registry=registry, port=taken, required=True)
+
+    assert repr(manager) == NO_LISTENERS
+
+
+def test_taken_port_is_one_warning_and_served_once_it_is_free(
+    manager: EventManager,
+    registry: CollectorRegistry,
+    store: DictMemoryStore,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("encore_storage.server.publishing._RETRY_SECONDS", 0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = int(server.getsockname()[1])
+        observed = monitor(manager, logs=False, registry=registry, port=port)
+        store.from_bytes("a", b"1")
+        assert sets(registry) == 1
+        assert (observed.page, observed.address, observed.new_login()) == (None, None, None)
+        holder = f"process {os.getpid()}" if sys.platform.startswith("linux") else "another program"
+        until(lambda: observed._page is not None and observed._page._participant._has_warned)
+
+    until(lambda: observed.page)
+
+    assert observed.page == f"http://127.0.0.1:{port}/"
+    observed.close()
+    [message] = caplog.messages
+    assert re.fullmatch(rf"no page on port {port}, which .*{holder} holds: choose another port \(.*\)", message)
+
+
+@pytest.mark.parametrize("group", ["", "a\nb", "x" * 101, 5])
+def test_monitor_refuses_a_group_without_a_name(group: Any, manager: EventManager, registry: CollectorRegistry) -> None:
+    with pytest.raises(ValueError, match=r"group must be a name of 1 to 100 printable characters, not "):
+        monitor(manager, logs=False, registry=registry, port=0, group=group)
 
     assert repr(manager) == NO_LISTENERS
 
