@@ -1,0 +1,1 @@
+"""The processes of one program: they share a page and its metrics."""
