@@ -1,0 +1,150 @@
+"""The directory of a group's cells: one file for each process, and one for the sums of those that have ended."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from encore_storage.processes import ended
+from encore_storage.processes.cell_files import CellFile
+from encore_storage.processes.cell_reader import CellReader, Found
+from encore_storage.processes.cells import Cells
+from encore_storage.processes.liveness import start_time
+from encore_storage.processes.merging import Blocks, is_live, merge
+
+_RETRIES = 100  # of a reading during which processes ended
+
+
+class Member(NamedTuple):
+    """A process that counts.
+
+    Attributes:
+        pid: its process id.
+        started: its start time, see `liveness.start_time`.
+        blocks: the values of its blocks.
+    """
+
+    pid: int
+    started: int
+    blocks: Blocks
+
+
+class Reading(NamedTuple):
+    """The counts of a group.
+
+    Attributes:
+        ended: the sums of the processes that have ended.
+        members: the processes that live.
+    """
+
+    ended: Blocks
+    members: tuple[Member, ...]
+
+    @property
+    def processes(self) -> int:
+        """The number of living processes."""
+        return len({(member.pid, member.started) for member in self.members})
+
+    def totals(self) -> Blocks:
+        """Return the sums of all processes."""
+        return merge((self.ended, *(member.blocks for member in self.members)))
+
+
+class CellDirectory:
+    """The cells of a group of processes.
+
+    Args:
+        path: the directory. It exists, and only the user of the processes can write to it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._reader = CellReader(path)
+
+    def __repr__(self) -> str:
+        return f"<CellDirectory {str(self.path)!r}>"
+
+    def create(self) -> CellFile:
+        """Make a file for the cells of this process. Raises OSError."""
+        return CellFile.create(self.path)
+
+    def read(self, *own: Cells) -> Reading:
+        """Return the counts of all processes. A file that cannot be read is left out, and logged once.
+
+        Args:
+            own: the cells of this process. They are read from memory instead of their files.
+        """
+        own_files = {cells.file.path.name for cells in own if cells.file is not None}
+        for _ in range(_RETRIES):
+            with ended.opened(self.path) as sums:
+                found = self._reader.read(sums.folded | own_files)
+                if sums.is_latest():  # or processes may have been folded between its reading and that of their files
+                    break
+        gone = merge([sums.blocks, *(_kept(one) for one in found if not one.is_running)])
+        members = (Member(one.header.pid, one.header.started, one.blocks) for one in found if one.is_running)
+        return Reading(gone, (*own_members(*own), *members))
+
+    def fold(self) -> list[Member]:
+        """Add the processes that have ended to the file of their sums, and remove their files.
+
+        A kill at any moment neither loses counts nor counts them twice. Another process that folds meanwhile is left to
+        it. Raises OSError if the file cannot be written; then nothing has changed.
+
+        Returns:
+            the processes that ended without closing their files, with what they had in progress.
+        """
+        with self._folding() as is_allowed:
+            return self._fold() if is_allowed else []
+
+    def _fold(self) -> list[Member]:
+        with ended.opened(self.path) as sums:
+            found = [one for one in self._reader.read(sums.folded) if not one.is_running]
+            left = sums.folded.intersection(self._reader.names())
+        if found:
+            blocks = merge([sums.blocks, *map(_kept, found)])
+            left |= {one.name for one in found}
+            ended.write(self.path, blocks, left)
+        for name in left:
+            (self.path / name).unlink(missing_ok=True)
+        self._reader.sweep()
+        return [
+            Member(one.header.pid, one.header.started, {key: one.blocks[key] for key in one.blocks if is_live(key)})
+            for one in found
+            if not one.header.is_closed
+        ]
+
+    @contextmanager
+    def _folding(self) -> Iterator[bool]:
+        """Lock the directory against other processes that fold, and yield whether this one may."""
+        descriptor = os.open(self.path / "folding.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+        finally:
+            os.close(descriptor)
+
+
+def own_members(*own: Cells) -> tuple[Member, ...]:
+    """Return this process with its cells, if it has any."""
+    if not own:
+        return ()
+    pid = os.getpid()
+    return (Member(pid, _own_start(pid), merge([cells.values() for cells in own])),)
+
+
+def _kept(found: Found) -> Blocks:
+    """Return the blocks that are kept after a process has ended."""
+    return {key: values for key, values in found.blocks.items() if not is_live(key)}
+
+
+@lru_cache(maxsize=1)
+def _own_start(pid: int) -> int:
+    return start_time(pid)

@@ -1,0 +1,201 @@
+"""The cells that metrics are counted in: numbers in private memory, or in a file that other processes read.
+
+The unit of change is a block: a few cells that change together, such as those of all that one operation's end counts.
+A block exists twice in its memory. A change writes the older of the two copies, and its version last. So one copy is
+whole at any moment, and a reader never sees half of a change, even of a process that was killed in the middle of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+import threading
+from collections.abc import Callable
+from functools import cache
+from mmap import mmap
+from typing import TYPE_CHECKING
+
+from encore_events.forks import renew_in_child
+from encore_events.once import Once
+
+if TYPE_CHECKING:
+    from encore_storage.processes.cell_files import CellFile
+
+logger = logging.getLogger("encore_storage")
+
+Key = tuple[str, ...]
+"""What a block counts. The first item says how its cells are merged, with one character for each (see `merging`)."""
+
+Memory = bytearray | mmap
+CELL = 8  # bytes
+
+
+class Block:
+    """A few cells that change together.
+
+    A change is made under the lock of its `Cells`. The hot path writes it out: it changes `values` without calling
+    anything, since a finalizer may change the same block inside any call, raises `version`, and packs both.
+
+    Attributes:
+        key: what it counts.
+        values: the value of each cell.
+        version: the number of changes so far.
+        pack_into: packs the values and the version into a memory, at an offset.
+        memory: where the two copies are.
+        offsets: the offsets of the copies, by the parity of the version.
+    """
+
+    __slots__ = ("key", "memory", "offsets", "pack_into", "values", "version")
+
+    def __init__(self, key: Key) -> None:
+        size = len(key[0])
+        self.key = key
+        self.values: list[float] = [0] * size
+        self.version = 0
+        self.pack_into = _packer(size)
+        self.forget()
+
+    def __repr__(self) -> str:
+        return f"<Block {self.key}: {self.values}>"
+
+    @property
+    def length(self) -> int:
+        """The number of bytes of both copies."""
+        return length_of(self.key)
+
+    def publish(self) -> None:
+        """Write the values to the older copy. The caller holds the lock."""
+        self.version = version = self.version + 1
+        self.pack_into(self.memory, self.offsets[version & 1], *self.values, version)
+
+    def place(self, memory: Memory, offset: int) -> None:
+        """Continue in `memory`, with both copies from `offset` on. The caller holds the lock."""
+        self.memory, self.offsets = memory, (offset, offset + self.length // 2)
+        self.publish()
+
+    def forget(self) -> None:
+        """Continue in private memory."""
+        self.place(bytearray(self.length), 0)
+
+
+class Cells:
+    """The blocks of this process, by their keys. A forked child drops all of them and inherits no count.
+
+    Args:
+        on_renewed: called once in a forked child, without the lock, before it makes its first block.
+
+    Attributes:
+        lock: must be held while a block changes. It is reentrant, since finalizers may count in the middle of a change.
+        file: the file that other processes read, or None while the memory is private.
+    """
+
+    def __init__(self, on_renewed: Callable[[], object] | None = None) -> None:
+        self.lock = threading.RLock()
+        self.file: CellFile | None = None
+        self._on_renewed = on_renewed
+        self._renewed: Once | None = None
+        self._blocks: dict[Key, Block] = {}
+        self._waiting: list[Block] = []
+        self._is_placing = False
+        renew_in_child(self, Cells._renew)
+
+    def __repr__(self) -> str:
+        place = "private memory" if self.file is None else repr(self.file)
+        return f"<Cells: {len(self._blocks)} blocks in {place}>"
+
+    def block(self, key: Key) -> Block:
+        """Return the block of `key`. The first call makes it, with all cells at zero."""
+        if (found := self._blocks.get(key)) is not None:
+            return found
+        if self._renewed is not None and self._on_renewed is not None and self._renewed.take():
+            self._on_renewed()
+        with self.lock:
+            if (found := self._blocks.get(key)) is not None:
+                return found
+            made = self._blocks[key] = Block(key)
+            if self.file is not None:
+                self._place([made])
+            return made
+
+    def add(self, key: Key, amount: float = 1) -> None:
+        """Add to the first cell of the block of `key`."""
+        block = self.block(key)
+        with self.lock:
+            block.values[0] += amount
+            block.publish()
+
+    def values(self) -> dict[Key, list[float]]:
+        """Return a copy of all values."""
+        copied = {}
+        for key, block in list(self._blocks.items()):
+            with self.lock:  # for each block, so that the program never waits for all of them
+                copied[key] = block.values.copy()
+        return copied
+
+    def move_to(self, file: CellFile) -> None:
+        """Move all blocks to `file`, and make later ones in it.
+
+        A block for which the file cannot grow stays in private memory. The first one is logged.
+        """
+        with self.lock:
+            left, self.file = self.file, file
+            self._waiting.clear()
+            self._place(list(self._blocks.values()))
+        if left is not None:
+            left.remove()
+
+    def close(self) -> None:
+        """Close the file, whose counts remain for the other processes, and continue in private memory."""
+        with self.lock:
+            left, self.file = self.file, None
+            self._waiting.clear()
+            for block in self._blocks.values():
+                block.forget()
+        if left is not None:
+            left.close()
+
+    def _place(self, blocks: list[Block]) -> None:
+        """Place the blocks in the file. A finalizer in the middle of it may make more; they wait until it is done."""
+        self._waiting += blocks
+        if self._is_placing:
+            return
+        self._is_placing = True
+        try:
+            while self._waiting and self.file is not None:
+                self._place_one(self._waiting[0], self.file)
+                self._waiting.pop(0)
+        finally:
+            self._is_placing = False
+
+    def _place_one(self, block: Block, file: CellFile) -> None:
+        try:
+            memory, offset = file.reserve(block.key)
+        except OSError as error:
+            if not file.is_full:
+                file.is_full = True
+                logger.warning("some counts are missing in the metrics of the other processes: %s", error)
+            block.forget()
+            return
+        block.place(memory, offset)
+        file.commit()
+
+    def _renew(self) -> object:
+        """Drop everything in a forked child. What the forking thread was counting goes to memory that nobody reads."""
+        inherited = self._blocks, self._waiting, self.file
+        for block in self._blocks.values():
+            block.forget()
+        self.lock = threading.RLock()
+        self.file = None
+        self._blocks, self._waiting, self._is_placing = {}, [], False
+        self._renewed = Once()
+        return inherited
+
+
+def length_of(key: Key) -> int:
+    """Return the number of bytes of a block: two copies of its cells and a version."""
+    return 2 * CELL * (len(key[0]) + 1)
+
+
+@cache
+def _packer(size: int) -> Callable[..., None]:
+    return struct.Struct(f"{size + 1}d").pack_into
