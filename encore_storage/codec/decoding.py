@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 from encore_events.errors import EventError
 from encore_events.events import BaseEvent, ListenerErrorEvent
 from encore_storage.codec.errors import CodecError
-from encore_storage.codec.fields import INTERNAL, RECORDED, Field, Kind, declared_names, fields_of
+from encore_storage.codec.fields import INTERNAL, Field, Kind, declared_names, fields_of
 from encore_storage.codec.messages import Envelope, short_repr
 from encore_storage.codec.recorded import GenericEvent, RecordedListener, RecordedSource, recorded_error, recorded_event
 from encore_storage.codec.types import BUILT_IN
 from encore_storage.events import StoreEvent
 
 _NUMBERS: frozenset[Kind] = frozenset({"integer", "number"})
-_RESERVED = (*INTERNAL, *RECORDED)
+_RESERVED = (*INTERNAL, "recorded_at")
 
 
 def decode_event(cls: type[BaseEvent] | None, envelope: Envelope) -> BaseEvent:
@@ -32,7 +32,7 @@ def decode_event(cls: type[BaseEvent] | None, envelope: Envelope) -> BaseEvent:
     if envelope.time is not None:
         event.__dict__["recorded_at"] = envelope.time
     if envelope.process is not None:
-        event.__dict__["recorded_process"] = envelope.process
+        event.__dict__["_process"] = envelope.process
     return event
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from encore_events.events import BaseEvent, ListenerErrorEvent
 from encore_events.listeners import qualified_name
-from encore_storage.codec.fields import INTERNAL, RECORDED, declared_names
+from encore_storage.codec.fields import INTERNAL, declared_names
 from encore_storage.codec.text import encode_error
 from encore_storage.codec.types import BUILT_IN
 from encore_storage.events import StoreEvent, StoreTransactionEndEvent
@@ -103,7 +103,7 @@ class EncodingPlan:
         """Yield the encoded value of an attribute, or nothing if it is left out."""
         if name in self._known:
             yield value
-        elif name.startswith("_") or name in RECORDED or self._options.keys is not True:
+        elif name.startswith("_") or name == "recorded_at" or self._options.keys is not True:
             return
         elif isinstance(value, _BYTES):
             if self._options.values:

@@ -86,7 +86,7 @@ class EventCodec:
     def process_of(self, event: BaseEvent) -> int | None:
         """Return the id of the process that emitted an event: this one, or a decoded event's; None if it had none."""
         if isinstance(event.source, RecordedSource):
-            return event.__dict__.get("recorded_process")
+            return event.__dict__.get("_process")
         return forks.current.pid
 
     def data_of(self, event: BaseEvent) -> Any:
@@ -142,9 +142,8 @@ class EventCodec:
         """Decode a line of JSON.
 
         The source of the event is a RecordedSource. Errors are exceptions of a class with the same name, and with
-        the same message. `recorded_at` is the time of the message, in seconds since the epoch, and `recorded_process`
-        the id of the process, if the message has them. Unknown attributes are kept. An event of an unknown type is a
-        GenericEvent.
+        the same message. `recorded_at` is the time of the message, in seconds since the epoch. Unknown attributes
+        are kept. An event of an unknown type is a GenericEvent. Encoding the event again keeps its id and process.
 
         Raises:
             CodecError: the text is not a CloudEvent, or no event can be made from it.

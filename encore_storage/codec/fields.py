@@ -14,11 +14,8 @@ from encore_events.events import BaseEvent
 Kind = Literal["string", "number", "integer", "boolean", "null", "object", "error", "any"]
 
 _KINDS: dict[Any, Kind] = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
-INTERNAL = ("source", "_handled", "_id", "_metadata", "_pending")
-"""Attributes that are not data: the envelope has the source and the id, the rest is state."""
-
-RECORDED = ("recorded_at", "recorded_process")
-"""Attributes that a decoded event has from its envelope."""
+INTERNAL = ("source", "_handled", "_id", "_process", "_metadata", "_pending")
+"""Attributes that are not data: the envelope has the source, the id and the process, the rest is state."""
 
 _DOCUMENTED = re.compile(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", re.MULTILINE)
 

@@ -95,4 +95,5 @@ def test_standard_library_encodes_without_orjson() -> None:
 
     event = StoreSetEvent(store="ä", key="\U0001d542")
     assert EventCodec().decode(line).event.source.name == "ä"
-    assert json.loads(line) == json.loads(EventCodec().encode(event, id="1", time=0))
+    own = json.loads(EventCodec().encode(event, id="1", time=0))
+    assert json.loads(line) | {"process": None} == own | {"process": None}

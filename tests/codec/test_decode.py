@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import traceback
 from typing import Any
 
@@ -67,7 +68,9 @@ def test_decode_restores_attributes(codec: EventCodec) -> None:
         "steps": -1,
         "recorded_at": 12.5,
         "_id": "1",
+        "_process": os.getpid(),
     }
+    assert message.process == os.getpid()
     assert message.event.source == RecordedSource("/stores/archive", "archive", "memory")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import math
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ def test_encode_writes_the_attributes_of_a_cloud_event(encoder: str) -> None:
         "source": "/stores/archive",
         "type": "encore.storage.key.set",
         "time": "2026-09-21T14:13:20.250000Z",
+        "process": os.getpid(),
         "datacontenttype": "application/json",
         "data": {"store": "archive", "key": "a", "transaction_id": None, "action": "set", "backend": "memory"},
     }
@@ -200,3 +202,18 @@ def test_attempts_are_encoded_only_if_they_were_set(codec: EventCodec, attempts:
     data = json.loads(codec.encode(event))["data"]
 
     assert {name: value for name, value in data.items() if name == "attempts"} == attempts
+
+
+def test_encoding_again_keeps_the_process_of_a_decoded_event(codec: EventCodec) -> None:
+    line = codec.encode(StoreSetEvent(store="a"), id="1", time=0).replace(b'"process":%d' % os.getpid(), b'"process":7')
+
+    assert encoded(codec.decode(line).event, codec)["process"] == 7
+
+
+@pytest.mark.parametrize("given", [b'"x"', b"0", b"1.5", b"null", b"true"])
+def test_unknown_process_of_a_decoded_event_is_left_out(codec: EventCodec, given: bytes) -> None:
+    line = codec.encode(StoreSetEvent(store="a"), id="1", time=0)
+    message = codec.decode(line.replace(b'"process":%d' % os.getpid(), b'"process":' + given))
+
+    assert message.process is None
+    assert "process" not in encoded(message.event, codec)

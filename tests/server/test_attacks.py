@@ -150,7 +150,7 @@ def test_malformed_last_event_id_is_refused(page: str) -> None:
 
 
 def test_operations_refuses_unknown_parameters(page: str) -> None:
-    assert fetch(page, "/api/operations?stroe=a").error == "unknown parameter 'stroe': use store"
+    assert fetch(page, "/api/operations?stroe=a").error == "unknown parameter 'stroe': use store or process"
 
 
 @pytest.mark.parametrize(

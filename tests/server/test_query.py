@@ -16,8 +16,9 @@ def event(
     store: str | None = "archive",
     operation: str | None = "get",
     outcome: str | None = "ok",
+    process: int | None = 7,
 ) -> BufferedEvent:
-    return BufferedEvent(1, 0.0, type, store, operation, outcome, b"")
+    return BufferedEvent(1, 0.0, type, store, operation, outcome, process, b"")
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,9 @@ def test_pattern_of_many_asterisks_is_matched_in_linear_time() -> None:
 
 
 def test_query_accepts_events_that_match_all_parameters() -> None:
-    query = parse_query([("store", "archive"), ("store", "other"), ("operation", "get"), ("outcome", "ok")])
+    query = parse_query(
+        [("store", "archive"), ("store", "other"), ("operation", "get"), ("outcome", "ok"), ("process", "7")]
+    )
 
     assert query.accepts(event())
     assert query.accepts(event(store="other"))
@@ -61,6 +64,8 @@ def test_query_accepts_events_that_match_all_parameters() -> None:
     assert not query.accepts(event(operation=None))
     assert not query.accepts(event(outcome="error"))
     assert not query.accepts(event(outcome=None))
+    assert not query.accepts(event(process=8))
+    assert not query.accepts(event(process=None))
 
 
 def test_empty_query_accepts_all_events() -> None:
@@ -70,12 +75,17 @@ def test_empty_query_accepts_all_events() -> None:
 @pytest.mark.parametrize(
     ("pairs", "sentence"),
     [
-        ([("stroe", "a")], "unknown parameter 'stroe': use one of type, store, operation, outcome, since, view"),
+        (
+            [("stroe", "a")],
+            "unknown parameter 'stroe': use one of type, store, operation, outcome, process, since, view",
+        ),
         ([("type", "encore(")], "invalid type 'encore(': use letters, digits, '.', '_', '-' and '*'"),
         ([("type", "")], "invalid type '': use letters, digits, '.', '_', '-' and '*'"),
         ([("type", "a*b" * 9)], "invalid type 'a*ba*ba*ba*ba*ba*ba*ba*ba*b': use at most 8 asterisks"),
         ([("store", "a")] * 17, "parameter 'store' repeated 17 times: give at most 16 values"),
         ([("operation", "steal")], "unknown operation 'steal': use one of get, get_range, get_metadata, exists, "),
+        ([("process", "0")], "invalid process '0': use the id of a process"),
+        ([("process", "me")], "invalid process 'me': use the id of a process"),
         ([("outcome", "fine")], "unknown outcome 'fine': use one of ok, miss, error, cancelled, committed, "),
     ],
 )
@@ -105,9 +115,9 @@ def test_view_is_events_or_summary() -> None:
 
 
 @pytest.mark.parametrize("name", ["type", "operation", "outcome"])
-def test_summary_refuses_other_filters_than_store(name: str) -> None:
-    assert parse_view([("view", "summary"), ("store", "a"), ("since", "0")]) == "summary"
-    with pytest.raises(QueryError, match=f"invalid summary parameter '{name}': use one of store, since, view"):
+def test_summary_refuses_other_filters_than_store_and_process(name: str) -> None:
+    assert parse_view([("view", "summary"), ("store", "a"), ("process", "7"), ("since", "0")]) == "summary"
+    with pytest.raises(QueryError, match=f"invalid summary parameter '{name}': use one of store, process, since, view"):
         parse_view([(name, "ok"), ("view", "summary")])
 
 
