@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from encore_storage.processes import ended
 from encore_storage.processes.cell_files import CellFile
@@ -53,6 +53,18 @@ class Reading(NamedTuple):
     def totals(self) -> Blocks:
         """Return the sums of all processes."""
         return merge((self.ended, *(member.blocks for member in self.members)))
+
+
+class CellGroup(Protocol):
+    """A group of processes, as far as its metrics are concerned."""
+
+    @property
+    def name(self) -> str:
+        """The name of the group."""
+
+    @property
+    def cells(self) -> CellDirectory | None:
+        """The cells of the group, or None if its processes cannot share any."""
 
 
 class CellDirectory:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from functools import cache
 from mmap import mmap
+from operator import add
 from typing import TYPE_CHECKING
 
 from encore_events.forks import renew_in_child
@@ -62,6 +63,16 @@ class Block:
     def length(self) -> int:
         """The number of bytes of both copies."""
         return length_of(self.key)
+
+    def add(self, *amounts: float) -> None:
+        """Add to the cells, and publish them. The caller holds the lock."""
+        self.values[:] = map(add, self.values, amounts)  # as one change: no Python code runs between its parts
+        self.publish()
+
+    def set(self, *values: float) -> None:
+        """Replace the values, and publish them. The caller holds the lock."""
+        self.values[:] = values
+        self.publish()
 
     def publish(self) -> None:
         """Write the values to the older copy. The caller holds the lock."""
@@ -117,12 +128,17 @@ class Cells:
                 self._place([made])
             return made
 
-    def add(self, key: Key, amount: float = 1) -> None:
-        """Add to the first cell of the block of `key`."""
+    def add(self, key: Key, *amounts: float) -> None:
+        """Add to the cells of the block of `key`, as one change."""
         block = self.block(key)
         with self.lock:
-            block.values[0] += amount
-            block.publish()
+            block.add(*amounts)
+
+    def set(self, key: Key, *values: float) -> None:
+        """Replace the values of the block of `key`, as one change."""
+        block = self.block(key)
+        with self.lock:
+            block.set(*values)
 
     def values(self) -> dict[Key, list[float]]:
         """Return a copy of all values."""

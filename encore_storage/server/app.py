@@ -35,6 +35,8 @@ from encore_storage.server.query import Query, parse_position, parse_query, pars
 from encore_storage.server.recent import KEPT
 from encore_storage.server.sse import EventStreams, Selection
 from encore_storage.server.ticker import Ticker
+from encore_storage.subscribers.exposing import render
+from encore_storage.subscribers.metrics import collectors
 
 MAX_CLIENTS = 1000  # event streams
 IN_FLIGHT = 100  # operations in flight that are listed
@@ -173,8 +175,11 @@ class _Endpoints:
         except (TypeError, ValueError):  # an invalid version in the header
             encode, content_type = choose_encoder("")
         names = request.query_params.getlist("name[]")
-        registry = self._registry.restricted_registry(names) if names else self._registry
-        return Response(encode(registry), headers={"Content-Type": content_type})
+        if names:
+            text = encode(self._registry.restricted_registry(names))
+        else:
+            text = render(self._registry, collectors.get(self._registry), encode, content_type)
+        return Response(text, headers={"Content-Type": content_type})
 
     async def health(self, _request: Request) -> Response:
         if self._feed.is_listening:

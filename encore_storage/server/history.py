@@ -11,7 +11,7 @@ from encore_events.forks import renew_in_child
 from encore_storage.events import StoreProgressEndEvent, StoreTransactionEndEvent
 from encore_storage.server.counts import Counts
 from encore_storage.subscribers.catalogue import OVERFLOW
-from encore_storage.subscribers.families import MAX_VALUES
+from encore_storage.subscribers.labels import MAX_VALUES
 
 SECONDS = 600  # that are kept by default
 

@@ -11,7 +11,7 @@ from encore_events.forks import renew_in_child
 from encore_storage.events import StoreProgressEndEvent
 from encore_storage.server.counts import Counts
 from encore_storage.subscribers.catalogue import OPERATIONS, OVERFLOW
-from encore_storage.subscribers.families import MAX_VALUES, closed
+from encore_storage.subscribers.labels import MAX_VALUES, closed
 
 Key = tuple[str, str]
 """A store and an operation."""

@@ -178,6 +178,9 @@ LABEL_OVERFLOW = Metric(
     ("label",),
     f"Events counted as {OVERFLOW}, because the label had too many values.",
 )
+PROCESSES = Metric(
+    "encore_processes", "gauge", ("group",), "Living processes of the group whose metrics are added up here."
+)
 
 CATALOGUE = tuple(metric for metric in list(vars().values()) if isinstance(metric, Metric))
 """All metrics, in the order in which they are exposed."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
+from typing import Any
 
 from encore_events.abstract import BaseEventManager
 from encore_events.events import EventsDroppedEvent, ListenerErrorEvent
+from encore_events.forks import renew_in_child
 from encore_events.listeners import qualified_name
 from encore_storage.events import (
     StoreEvent,
@@ -19,28 +21,26 @@ from encore_storage.events import (
     StoreTransactionEndEvent,
     StoreTransactionStartEvent,
 )
-from encore_storage.subscribers import catalogue
+from encore_storage.processes.cells import Block, Cells
+from encore_storage.subscribers import blocks, catalogue
 from encore_storage.subscribers.base import Listeners, connect_listeners
-from encore_storage.subscribers.families import Families, closed
-from encore_storage.subscribers.in_progress import InProgress
-from encore_storage.subscribers.series import Exemplar
+from encore_storage.subscribers.ends import Ends
+from encore_storage.subscribers.gauges import InProgressGauge
+from encore_storage.subscribers.labels import OpenLabels, closed
 
 Clock = Callable[[], float]
-Started = tuple[tuple[str, ...], float]
-
-EXEMPLAR_INTERVAL = 1.0  # seconds between two exemplars of a series
-_WHOLE_VALUES = ("get", "set")
-_LONGEST_ID = 100  # OpenMetrics allows an exemplar 128 characters, names included
 
 
 class EventCounter:
-    """Counts the events of an event manager into `families`, and tracks what is in progress.
+    """Counts the events of an event manager in cells.
 
-    It looks up the series of a set of labels once, and then keeps them by the attributes of the events.
+    It looks up the blocks of a set of labels once, and then keeps them by the attributes of the events.
 
     Args:
         event_manager: the event manager. The counter keeps it alive.
-        families: the series to count in. Several counters may share them.
+        cells: the cells to count in. Several counters may share them.
+        labels: the values of open labels, shared with the cells.
+        number: a number that no other living counter of the cells has.
         clock: monotonic seconds, for ages.
         wall_clock: seconds since the epoch, for timestamps.
 
@@ -48,23 +48,34 @@ class EventCounter:
         users: the number of subscribers that share the counter. They count themselves.
         connection: disconnects the listeners.
         is_connected: whether all listeners are connected.
-        operations: the labels and the start, by `clock`, of each operation in progress.
-        transactions: the same for transactions.
     """
 
-    def __init__(self, event_manager: BaseEventManager, families: Families, *, clock: Clock, wall_clock: Clock) -> None:
+    def __init__(
+        self,
+        event_manager: BaseEventManager,
+        cells: Cells,
+        labels: OpenLabels,
+        number: int,
+        *,
+        clock: Clock,
+        wall_clock: Clock,
+    ) -> None:
         self.users = 0
         self.connection = ExitStack()
         self.is_connected = False
-        self.operations = InProgress[Started]()
-        self.transactions = InProgress[Started]()
         self._event_manager = event_manager
-        self._families = families
+        self._cells = cells
+        self._open_labels = labels
+        self._number = number
         self._clock = clock
         self._wall_clock = wall_clock
         self._stores: dict[str, str] = {}
-        self._labels: dict[tuple[str | None, ...], tuple[str, str]] = {}
-        self._ends: dict[tuple[str | None, ...], _EndSeries] = {}
+        self._gauges: dict[tuple[str | None, ...], InProgressGauge] = {}
+        self._transaction_gauges: dict[str, InProgressGauge] = {}
+        self._moved: dict[tuple[str | None, ...], Block] = {}
+        self._ends: dict[tuple[str | None, ...], Ends] = {}
+        renew_in_child(self, EventCounter._renew)
+        weakref.finalize(self, _clear, cells, self._gauges, self._transaction_gauges).atexit = False
 
     def connect(self) -> None:
         """Connect the listeners. Several threads may do so at once, since each connect replaces the last."""
@@ -82,71 +93,71 @@ class EventCounter:
         self.is_connected = True
 
     def _operation_started(self, event: StoreProgressStartEvent) -> None:
-        labels = self._labels.get((event.store, event.operation)) or self._new_labels(event)
-        self.operations.start(event.operation_id, (labels, self._clock()))
+        attributes = event.store, event.operation, event.direction
+        gauge = self._gauges.get(attributes) or self._gauge(self._new_labels(event))
+        now = self._clock()
+        with self._cells.lock:
+            gauge.start(event.operation_id, now)
 
     def _operation_moved(self, event: StoreProgressStepEvent) -> None:
-        labels = self._labels.get((event.store, event.operation)) or self._new_labels(event)
-        if event.direction is not None:
-            self._families.transferred.series(*labels, closed(event.direction, catalogue.DIRECTIONS)).inc(event.delta)
+        if event.direction is None:
+            return
+        attributes = event.store, event.operation, event.direction
+        block = self._moved.get(attributes) or self._cells.block(blocks.moved(*self._new_labels(event)))
+        with self._cells.lock:
+            block.add(event.delta)
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
-        self.operations.pop(event.operation_id, None)  # first, so that no error or interrupt leaves it in progress
-        end = self._ends.get((event.store, event.operation, event.direction, event.outcome)) or self._new_end(event)
-        now = self._wall_clock()
-        end.durations.observe(event.duration)
-        if now >= end.exemplar_due:
-            end.exemplify(event, now)
-        if end.transferred is not None and event.delta:
-            end.transferred.inc(event.delta)
-        if end.last_success is not None:
-            end.last_success.value = now
-        if end.sizes is not None and event.bytes >= event.steps:
-            end.sizes.observe(event.bytes)
-        if event.outcome == "error":
-            store, operation = end.labels
-            self._families.errors.series(store, operation, closed(event.error_type, catalogue.ERROR_TYPES)).inc()
-        if "attempts" in event.__dict__:  # an event with any measure has it; most have none, and pay this test only
-            self._count_measures(event, end.labels)
-
-    def _count_measures(self, event: StoreProgressEndEvent, labels: tuple[str, str]) -> None:
-        """Count what few operations measure; their retries exist at zero."""
-        families = self._families
-        families.retries.series(*labels).inc(max(event.attempts - 1, 0))
-        if event.items is not None:
-            families.operation_items.series(*labels).inc(event.items)
-        if event.first_byte is not None:
-            families.first_bytes.series(*labels).observe(event.first_byte)
-        if event.fetched is not None:
-            families.fetched.series(labels[0]).inc(event.fetched)
+        try:
+            attributes = event.store, event.operation, event.direction, event.outcome
+            ends = self._ends.get(attributes) or self._new_ends(event)
+            if ends.is_plain and "attempts" not in event.__dict__:  # an event with any measure has it; most have none
+                has_ended = ends.count(event, self._wall_clock())
+            else:
+                has_ended = ends.count_fully(event, self._wall_clock())
+        except BaseException:
+            self._end_anywhere(self._gauges.values(), event.operation_id)
+            raise
+        if not has_ended:  # its start had other labels
+            self._end_anywhere(self._gauges.values(), event.operation_id)
 
     def _transaction_started(self, event: StoreTransactionStartEvent) -> None:
         store = self._store(event)
-        self._families.transactions_in_progress.series(store)
-        for outcome in catalogue.TRANSACTION_OUTCOMES:
-            self._families.transactions.series(store, outcome)
-        self.transactions.start(event.transaction_id, ((store,), self._clock()))
+        gauge = self._transaction_gauges.get(store)
+        if gauge is None:
+            block = self._cells.block(blocks.transaction_in_progress(store, self._number))
+            gauge = self._transaction_gauges.setdefault(store, InProgressGauge(block))
+        now = self._clock()
+        with self._cells.lock:
+            gauge.start(event.transaction_id, now)
 
     def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
-        self.transactions.pop(event.transaction_id, None)  # first, as above
-        labels = self._store(event), closed(event.outcome, catalogue.TRANSACTION_OUTCOMES)
-        self._families.transactions.series(*labels).inc()
-        self._families.transaction_durations.series(*labels).observe(event.duration)
-        self._families.transaction_operations.series(*labels).observe(event.operations)
+        self._end_anywhere(
+            self._transaction_gauges.values(), event.transaction_id
+        )  # first, so that no error prevents it
+        outcome = closed(event.outcome, catalogue.TRANSACTION_OUTCOMES)
+        key = blocks.transaction(self._store(event), outcome, event.duration, event.operations)
+        self._cells.add(key, 1, event.duration, event.operations)
 
     def _key_changed(self, event: StoreModificationEvent) -> None:
-        store = self._store(event)
-        self._families.key_changes.series(store, closed(event.action, catalogue.ACTIONS)).inc()
+        self._cells.add(blocks.key_change(self._store(event), closed(event.action, catalogue.ACTIONS)), 1)
 
     def _listener_failed(self, event: ListenerErrorEvent) -> None:
-        name = self._families.label("event", type(event.event).__name__)
-        listener = self._families.label("listener", qualified_name(event.listener))
-        self._families.listener_errors.series(name, listener).inc()
+        name = self._open_labels.label("event", type(event.event).__name__)
+        listener = self._open_labels.label("listener", qualified_name(event.listener))
+        self._cells.add(blocks.listener_error(name, listener), 1)
 
     def _events_dropped(self, event: EventsDroppedEvent) -> None:
-        queue = self._families.label("queue", event.queue)
-        reason = self._families.label("reason", event.reason)
-        self._families.dropped.series(queue, reason).inc(event.count)
+        queue = self._open_labels.label("queue", event.queue)
+        reason = self._open_labels.label("reason", event.reason)
+        self._cells.add(blocks.dropped(queue, reason), event.count)
+
+    def _end_anywhere(self, gauges: Iterable[InProgressGauge], id: object) -> None:  # noqa: A002 (the name that events use)
+        """End the item in the gauge that has it, if any."""
+        for gauge in list(gauges):
+            with self._cells.lock:
+                if gauge.end(id):
+                    return
 
     def _store(self, event: StoreEvent) -> str:
         """Return the label of the event's store, and expose `store_info` with its first event."""
@@ -155,57 +166,53 @@ class EventCounter:
             return catalogue.UNKNOWN
         if name in self._stores:
             return self._stores[name]
-        label = self._families.label("store", name)
+        label = self._open_labels.label("store", name)
         if label != catalogue.OVERFLOW:
             backend = getattr(event.source, "backend", type(event.source).__name__.lower())
-            self._families.store_info.series(label, self._families.label("backend", backend)).value = 1
+            self._cells.set(blocks.store(label, self._open_labels.label("backend", backend)), 1)
             self._stores[name] = label
         return label
 
-    def _new_labels(self, event: StoreProgressEvent) -> tuple[str, str]:
-        """Return the labels of the event's operation, and make the series that ratios and alerts need at zero."""
-        families = self._families
-        labels = self._store(event), closed(event.operation, catalogue.OPERATIONS)
-        if labels[0] != catalogue.OVERFLOW:
-            self._labels[event.store, event.operation] = labels
-        families.in_progress.series(*labels)
-        for outcome in ("ok", "error"):
-            families.durations.series(*labels, outcome)
-        if event.direction is not None:
-            families.transferred.series(*labels, closed(event.direction, catalogue.DIRECTIONS))
+    def _new_labels(self, event: StoreProgressEvent) -> tuple[str, str, str]:
+        """Return the labels of the event's operation, and make the gauge that exposes its series at zero."""
+        direction = "" if event.direction is None else closed(event.direction, catalogue.DIRECTIONS)
+        labels = self._store(event), closed(event.operation, catalogue.OPERATIONS), direction
+        gauge = self._gauge(labels)
+        if labels[0] != catalogue.OVERFLOW:  # each of its events is counted
+            attributes = event.store, event.operation, event.direction
+            self._gauges[attributes] = gauge
+            if direction:
+                self._moved[attributes] = self._cells.block(blocks.moved(*labels))
         return labels
 
-    def _new_end(self, event: StoreProgressEndEvent) -> _EndSeries:
-        attributes = event.store, event.operation, event.direction, event.outcome
-        labels = self._labels.get(attributes[:2]) or self._new_labels(event)
-        direction = None if event.direction is None else closed(event.direction, catalogue.DIRECTIONS)
-        outcome = closed(event.outcome, catalogue.OUTCOMES)
-        key = *labels, direction, outcome
-        end = self._ends.setdefault(key, _EndSeries(labels, direction, outcome, self._families))
+    def _gauge(self, labels: tuple[str, str, str]) -> InProgressGauge:
+        gauge = self._gauges.get(labels)
+        if gauge is None:
+            block = self._cells.block(blocks.in_progress(*labels, self._number))
+            gauge = self._gauges.setdefault(labels, InProgressGauge(block))
+        return gauge
+
+    def _new_ends(self, event: StoreProgressEndEvent) -> Ends:
+        labels, outcome = self._new_labels(event), closed(event.outcome, catalogue.OUTCOMES)
+        ends = self._ends.get((*labels, outcome))
+        if ends is None:
+            made = Ends(self._cells, self._gauge(labels), *labels, outcome)
+            ends = self._ends.setdefault((*labels, outcome), made)
         if labels[0] != catalogue.OVERFLOW:
-            self._ends[attributes] = end
-        return end
+            self._ends[event.store, event.operation, event.direction, event.outcome] = ends
+        return ends
+
+    def _renew(self) -> object:
+        """Drop everything in a forked child, as the cells do."""
+        kept = self._stores, self._gauges, self._transaction_gauges, self._moved, self._ends
+        inherited = [each.copy() for each in kept]
+        for each in kept:
+            each.clear()
+        return inherited
 
 
-class _EndSeries:
-    """The series that count the ends of an operation with one store, direction and outcome; None where none does."""
-
-    __slots__ = ("durations", "exemplar_due", "labels", "last_success", "sizes", "transferred")
-
-    def __init__(self, labels: tuple[str, str], direction: str | None, outcome: str, families: Families) -> None:
-        store, name = self.labels = labels
-        self.durations = families.durations.series(store, name, outcome)
-        self.exemplar_due = -math.inf
-        self.transferred = self.last_success = self.sizes = None
-        if direction is None:
-            return
-        self.transferred = families.transferred.series(store, name, direction)
-        if outcome == "ok":
-            self.last_success = families.last_success.series(store, direction)
-            self.sizes = families.sizes.series(store, direction) if name in _WHOLE_VALUES else None
-
-    def exemplify(self, event: StoreProgressEndEvent, now: float) -> None:
-        operation_id = str(event.operation_id)
-        if len(operation_id) <= _LONGEST_ID:
-            self.exemplar_due = now + EXEMPLAR_INTERVAL
-            self.durations.exemplify(Exemplar(operation_id, event.duration, now))
+def _clear(cells: Cells, *gauges: Mapping[Any, InProgressGauge]) -> None:
+    """Remove what was in progress in an event manager that has been collected."""
+    with cells.lock:
+        for gauge in (gauge for each in gauges for gauge in each.values()):
+            gauge.clear()

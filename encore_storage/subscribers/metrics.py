@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import math
+import logging
 import threading
 import time
 import weakref
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
-from itertools import accumulate
-from typing import Any, cast
 
 from prometheus_client import REGISTRY, CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from encore_events.abstract import BaseEventManager
 from encore_events.forks import renew_in_child
+from encore_storage.processes.cell_directory import CellGroup, Reading, own_members
+from encore_storage.processes.cells import Cells
 from encore_storage.subscribers.base import Subscriber
-from encore_storage.subscribers.catalogue import MetricType
-from encore_storage.subscribers.event_counter import Clock, EventCounter, Started
-from encore_storage.subscribers.families import MAX_VALUES, AnyFamily, Families
-from encore_storage.subscribers.in_progress import InProgress
-from encore_storage.subscribers.series import Counter, Gauge, Histogram
-from encore_storage.subscribers.series import Exemplar as KeptExemplar
+from encore_storage.subscribers.event_counter import Clock, EventCounter
+from encore_storage.subscribers.exposing import SeriesCollector
+from encore_storage.subscribers.labels import MAX_VALUES, OpenLabels
+from encore_storage.subscribers.series import Series
 
-_KINDS: Mapping[MetricType, Callable[..., Any]] = {
-    "counter": CounterMetricFamily,
-    "gauge": GaugeMetricFamily,
-    "histogram": HistogramMetricFamily,
-}
+logger = logging.getLogger("encore_storage")
 
 
 class MetricsSubscriber(Subscriber):
@@ -39,7 +29,8 @@ class MetricsSubscriber(Subscriber):
 
     Many subscribers may share a registry. The first one makes the metrics, with its `max_stores` and clocks, and the
     others join. Subscribers to the same event manager share one set of listeners, so no event is counted twice. These
-    stay connected until the last of the subscribers disconnects. The counts stay even then.
+    stay connected until the last of the subscribers disconnects. The counts stay even then. A forked child counts from
+    zero.
 
     >>> from encore_events import EventManager
     >>> from encore_storage.stores import DictMemoryStore
@@ -52,6 +43,7 @@ class MetricsSubscriber(Subscriber):
 
     Args:
         registry: where the metrics are exposed.
+        group: a group of processes, whose metrics are added up. A registry belongs to the first group that is given.
         max_stores: the number of values of the label store. Beyond it, the label says `_overflow`.
         clock: monotonic seconds, for ages.
         wall_clock: seconds since the epoch, for timestamps.
@@ -61,52 +53,108 @@ class MetricsSubscriber(Subscriber):
         self,
         *,
         registry: CollectorRegistry = REGISTRY,
+        group: CellGroup | None = None,
         max_stores: int = MAX_VALUES,
         clock: Clock = time.monotonic,
         wall_clock: Clock = time.time,
     ) -> None:
         super().__init__()
         self._registry = registry
+        self._group = group
         self._max_stores = max_stores
         self._clock = clock
         self._wall_clock = wall_clock
 
     def _prepare(self, event_manager: BaseEventManager, connection: ExitStack) -> None:
-        collector = _collectors.of(
-            self._registry, lambda: _Collector(Families(self._max_stores), self._clock, self._wall_clock)
+        collector = collectors.of(
+            self._registry, lambda: MetricsCollector(self._max_stores, self._clock, self._wall_clock)
         )
+        if self._group is not None:
+            collector.join_group(self._group)
         collector.join(event_manager, connection)
 
 
-class _Collector(Collector):
-    """The metrics of one registry, and the counters that count into them.
+class EncoreCollector(SeriesCollector):
+    """The metrics of a group of processes, for a registry of any of them.
 
-    As a custom collector it exposes no `_created` series, and measures ages at each scrape.
+    Register it with a registry that has no `MetricsSubscriber`, such as one for prometheus_client's multiprocess mode.
+
+    Args:
+        group: the group.
+        clock: monotonic seconds, for ages.
     """
 
-    def __init__(self, families: Families, clock: Clock, wall_clock: Clock) -> None:
-        self._families = families
+    def __init__(self, group: CellGroup, *, clock: Clock = time.monotonic) -> None:
+        super().__init__()
+        self._group = group
+        self._clock = clock
+
+    def __repr__(self) -> str:
+        return f"<metrics of Encore, of the group {self._group.name!r}>"
+
+    def series(self) -> Series:
+        """Return the series of the group."""
+        own = collectors.cells_of(self._group)
+        return Series(read(self._group, *own), self._clock(), self._group.name)
+
+
+class MetricsCollector(SeriesCollector):
+    """The metrics of one registry, and the counters that count for it.
+
+    Attributes:
+        cells: what they count in.
+        group: the group of processes whose metrics are exposed, or None for this process by itself.
+    """
+
+    def __init__(self, max_stores: int, clock: Clock, wall_clock: Clock) -> None:
+        super().__init__()
+        self.cells = Cells(self._move)
+        self.group: CellGroup | None = None
+        self._labels = OpenLabels(self.cells, max_stores)
         self._clock = clock
         self._wall_clock = wall_clock
         self._counters: weakref.WeakValueDictionary[int, EventCounter] = weakref.WeakValueDictionary()
-        self.is_registered = False
         self._renew()
-        renew_in_child(self, _Collector._renew)
+        renew_in_child(self, MetricsCollector._renew)
 
     def __repr__(self) -> str:
-        return f"<metrics of Encore, event managers observed: {len(self._living())}>"
+        return f"<metrics of Encore, event managers observed: {len(self._counters)}>"
 
     def join(self, event_manager: BaseEventManager, connection: ExitStack) -> None:
         """Share the counter of `event_manager` until `connection` is closed."""
         with self._lock:
-            counter = self._counters.get(id(event_manager))
+            number = id(event_manager)
+            counter = self._counters.get(number)
             if counter is None:
-                counter = EventCounter(event_manager, self._families, clock=self._clock, wall_clock=self._wall_clock)
-                self._counters[id(event_manager)] = counter
+                counter = self._counters[number] = EventCounter(
+                    event_manager, self.cells, self._labels, number, clock=self._clock, wall_clock=self._wall_clock
+                )
             counter.users += 1
             connection.callback(self._leave, counter)
         if not counter.is_connected:
             counter.connect()  # without the lock, since tracers run meanwhile
+
+    def join_group(self, group: CellGroup) -> None:
+        """Count in the cells of the group, unless the collector belongs to one already."""
+        with self._lock:
+            if self.group is None:
+                self.group = group
+                self._move()
+
+    def series(self) -> Series:
+        """Return the series of the group, or of this process."""
+        reading = Reading({}, own_members(self.cells)) if self.group is None else read(self.group, self.cells)
+        return Series(reading, self._clock(), None if self.group is None else self.group.name)
+
+    def _move(self) -> None:
+        """Move the cells to a file of the group."""
+        directory = None if self.group is None else self.group.cells
+        if directory is None:
+            return
+        try:
+            self.cells.move_to(directory.create())
+        except OSError as error:
+            logger.warning("the metrics of this process are missing in those of its group: %s", error)
 
     def _leave(self, counter: EventCounter) -> None:
         """Disconnect the counter, unless another subscriber shares it."""
@@ -118,51 +166,42 @@ class _Collector(Collector):
             connection = counter.connection.pop_all()
         connection.close()  # without the lock, too
 
-    def describe(self) -> Iterator[Metric]:
-        """Return the families without samples. The registry compares their names."""
-        return (_exposed(family, with_samples=False) for family in self._families)
-
-    def collect(self) -> Iterator[Metric]:
-        self._measure()
-        return (_exposed(family, with_samples=True) for family in self._families)
-
-    def _measure(self) -> None:
-        families, counters = self._families, self._living()
-        operations = _starts(one.operations for one in counters)
-        transactions = _starts(one.transactions for one in counters)
-        now = self._clock()
-        for labels, gauge in families.in_progress.items():
-            gauge.value = len(operations[labels])
-            families.oldest.series(*labels).value = now - min(operations[labels], default=now)
-        for labels, gauge in families.transactions_in_progress.items():
-            gauge.value = len(transactions[labels])
-
     def _renew(self) -> None:
         self._lock = threading.RLock()
 
-    def _living(self) -> list[EventCounter]:
-        references = self._counters.valuerefs()  # a copy, since iterating over the dict itself is not thread-safe
-        return [counter for reference in references if (counter := reference()) is not None]
+
+def read(group: CellGroup, *own: Cells) -> Reading:
+    """Return the counts of a group, with the cells of this process."""
+    directory = group.cells
+    return Reading({}, own_members(*own)) if directory is None else directory.read(*own)
 
 
 class _Collectors:
     """The collector of each registry."""
 
     def __init__(self) -> None:
-        self._collectors: weakref.WeakKeyDictionary[CollectorRegistry, _Collector] = weakref.WeakKeyDictionary()
+        self._collectors: weakref.WeakKeyDictionary[CollectorRegistry, MetricsCollector] = weakref.WeakKeyDictionary()
         self._renew()
         renew_in_child(self, _Collectors._renew)
 
-    def of(self, registry: CollectorRegistry, make: Callable[[], _Collector]) -> _Collector:
+    def get(self, registry: CollectorRegistry) -> MetricsCollector | None:
+        """Return the collector of `registry`, if it has one."""
+        return self._collectors.get(registry)
+
+    def of(self, registry: CollectorRegistry, make: Callable[[], MetricsCollector]) -> MetricsCollector:
         """Return the collector of `registry`. The first call makes and registers it."""
         with self._lock:
             collector = self._collectors.get(registry)
             if collector is None:
                 collector = self._collectors[registry] = make()
-            if not collector.is_registered:  # new, or forked before another thread of the parent could register it
+            # New, or forked before another thread of the parent could register it, or unregistered by the program.
+            if collector not in registry._collector_to_names:  # noqa: SLF001 (there is no other way)
                 registry.register(collector)
-                collector.is_registered = True
             return collector
+
+    def cells_of(self, group: CellGroup) -> list[Cells]:
+        """Return the cells of this process that count for a group."""
+        return [collector.cells for collector in list(self._collectors.values()) if collector.group is group]
 
     def _renew(self) -> None:
         """Replace the lock in a forked child, and those of the registries, which a scrape may have held at the fork."""
@@ -173,36 +212,4 @@ class _Collectors:
                 registry._lock = threading.RLock()  # type: ignore[assignment]  # noqa: SLF001 (there is no other way)
 
 
-_collectors = _Collectors()
-
-
-def _starts(trackers: Iterable[InProgress[Started]]) -> Mapping[tuple[str, ...], list[float]]:
-    """Return the starts of all items in progress, by labels."""
-    starts = defaultdict[tuple[str, ...], list[float]](list)
-    for tracker in trackers:
-        for labels, start in list(tracker.values()):
-            starts[labels].append(start)
-    return starts
-
-
-def _exposed(family: AnyFamily, *, with_samples: bool) -> Metric:
-    """Return the family as a metric of prometheus_client."""
-    metric = family.metric
-    exposed: Any = _KINDS[metric.type](metric.name, metric.help, labels=metric.labels, unit=metric.unit)
-    for labels, series in family.items() if with_samples else ():
-        exposed.add_metric(labels, *_values(series))
-    return cast("Metric", exposed)
-
-
-def _values(series: Counter | Gauge | Histogram) -> tuple[object, ...]:
-    """Return the arguments of `add_metric`: a value, or cumulative buckets and their sum."""
-    if not isinstance(series, Histogram):
-        return (series.value,)
-    counts, total = series.snapshot()
-    edges = (*series.edges, math.inf)
-    exemplars = [_exemplar(series.exemplars.get(position)) for position in range(len(edges))]
-    return list(zip(map(floatToGoString, edges), accumulate(counts), exemplars, strict=True)), total
-
-
-def _exemplar(kept: KeptExemplar | None) -> Exemplar | None:
-    return None if kept is None else Exemplar({"operation_id": kept.operation_id}, kept.value, kept.timestamp)
+collectors = _Collectors()

@@ -1,18 +1,19 @@
-"""The series that metrics are counted in, one per set of label values, exact in any number of threads.
-
-prometheus_client's own children cost more than twice as much, and their lock can deadlock with the garbage collector.
-The locks here are reentrant, and nothing is called between the reading and the writing of a number. So events that a
-finalizer emits in the middle of a change are counted, too.
-"""
+"""The series of all metrics, made from the blocks that they are counted in."""
 
 from __future__ import annotations
 
-import threading
-from bisect import bisect_left
-from collections.abc import Callable
-from typing import Generic, NamedTuple, TypeVar
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple
 
+from encore_storage.processes.cell_directory import Reading
+from encore_storage.subscribers import blocks, catalogue
 from encore_storage.subscribers.catalogue import Metric
+
+YIELD_EVERY = 10  # series or blocks
+Labels = tuple[str, ...]
 
 
 class Exemplar(NamedTuple):
@@ -29,108 +30,210 @@ class Exemplar(NamedTuple):
     timestamp: float
 
 
-class Locked:
-    """An object with a reentrant lock."""
-
-    __slots__ = ("_lock",)
-
-    def __init__(self) -> None:
-        self.renew()
-
-    def renew(self) -> None:
-        """Replace the lock in a forked child, since another thread may have held it at the fork."""
-        self._lock = threading.RLock()
-
-
-class Counter(Locked):
-    """A number that only grows."""
-
-    __slots__ = ("value",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.value: float = 0
-
-    def inc(self, amount: float = 1) -> None:
-        """Add `amount`, which is not negative."""
-        with self._lock:
-            self.value += amount
-
-
-class Gauge:
-    """A number that can be set."""
-
-    __slots__ = ("value",)
-
-    def __init__(self) -> None:
-        self.value: float = 0
-
-    def renew(self) -> None:
-        """Do nothing in a forked child: there is no lock."""
-
-
-class Histogram(Locked):
-    """The number of observations in each bucket, and their sum.
+class Histogram:
+    """The observations of one series.
 
     Attributes:
-        edges: the upper edges of the buckets, without infinity.
-        exemplars: the latest exemplar of each bucket, by the position of the bucket.
+        counts: the number of observations in each bucket, not cumulative, infinity last.
+        total: their sum.
+        exemplars: the latest exemplar of a bucket, by its position.
     """
 
-    __slots__ = ("_counts", "_sum", "edges", "exemplars")
+    __slots__ = ("counts", "exemplars", "total")
 
-    def __init__(self, edges: tuple[float, ...]) -> None:
-        super().__init__()
-        self.edges = edges
+    def __init__(self, buckets: int) -> None:
+        self.counts: list[float] = [0] * (buckets + 1)
+        self.total: float = 0
         self.exemplars: dict[int, Exemplar] = {}
-        self._counts = [0] * (len(edges) + 1)
-        self._sum: float = 0
-
-    def observe(self, value: float) -> None:
-        """Count `value` in its bucket. An edge belongs to the bucket below it."""
-        position = bisect_left(self.edges, value)
-        with self._lock:
-            self._counts[position] += 1
-            self._sum += value
-
-    def exemplify(self, exemplar: Exemplar) -> None:
-        """Keep `exemplar` as the latest of its bucket."""
-        self.exemplars[bisect_left(self.edges, exemplar.value)] = exemplar
-
-    def snapshot(self) -> tuple[list[int], float]:
-        """Return the count of each bucket (not cumulative, infinity last) and the sum of the observations."""
-        with self._lock:
-            return self._counts.copy(), self._sum
 
 
-S = TypeVar("S", bound=Counter | Gauge | Histogram)
+class Histograms(dict[Labels, Histogram]):
+    """All series of a histogram, each made on first use."""
+
+    def __init__(self, metric: Metric) -> None:
+        super().__init__()
+        self._buckets = len(metric.buckets)
+
+    def __missing__(self, labels: Labels) -> Histogram:
+        made = self[labels] = Histogram(self._buckets)
+        return made
 
 
-class Family(Generic[S]):
-    """All series of one metric, by their label values in the order of the catalogue's label names."""
+class Numbers(defaultdict[Labels, float]):
+    """All series of a counter or gauge, each made at zero on first use."""
 
-    def __init__(self, metric: Metric, make: Callable[[], S]) -> None:
-        self.metric = metric
-        self._make = make
-        self._series: dict[tuple[str, ...], S] = {}
-
-    def __repr__(self) -> str:
-        return f"<Family {self.metric.name}: {len(self._series)} series>"
-
-    def series(self, *labels: str) -> S:
-        """Return the series of these label values, made at zero on first use."""
-        return self._series.get(labels) or self._series.setdefault(labels, self._make())
-
-    def items(self) -> list[tuple[tuple[str, ...], S]]:
-        """Return a copy of all label values and their series."""
-        return list(self._series.items())
-
-    def renew(self) -> None:
-        """Replace the locks of all series in a forked child."""
-        for series in list(self._series.values()):
-            series.renew()
+    def __init__(self) -> None:
+        super().__init__(int)
 
 
-def histograms(metric: Metric) -> Family[Histogram]:
-    """Return the family of a histogram."""
-    return Family(metric, lambda: Histogram(metric.buckets))
+class Series:
+    """All series of the catalogue, as of one reading.
+
+    Blocks that it doesn't know, such as those of another version, are left out.
+
+    Args:
+        reading: the counts of all processes.
+        now: monotonic seconds, for ages.
+        group: the name of the group, or None for a process by itself.
+
+    Attributes:
+        families: all metrics and their series, in the order of the catalogue.
+    """
+
+    def __init__(self, reading: Reading, now: float, group: str | None) -> None:
+        self.families: list[tuple[Metric, Histograms | Numbers]] = []
+        self._durations = self._histograms(catalogue.OPERATION_DURATION)
+        self._in_progress = self._numbers(catalogue.OPERATIONS_IN_PROGRESS)
+        self._oldest = self._numbers(catalogue.OPERATION_OLDEST)
+        self._errors = self._numbers(catalogue.OPERATION_ERRORS)
+        self._retries = self._numbers(catalogue.OPERATION_RETRIES)
+        self._first_bytes = self._histograms(catalogue.FIRST_BYTE)
+        self._items = self._numbers(catalogue.OPERATION_ITEMS)
+        self._transferred = self._numbers(catalogue.TRANSFERRED_BYTES)
+        self._fetched = self._numbers(catalogue.FETCHED_BYTES)
+        self._sizes = self._histograms(catalogue.VALUE_SIZE)
+        self._transactions = self._numbers(catalogue.TRANSACTIONS)
+        self._transaction_durations = self._histograms(catalogue.TRANSACTION_DURATION)
+        self._transactions_in_progress = self._numbers(catalogue.TRANSACTIONS_IN_PROGRESS)
+        self._transaction_operations = self._histograms(catalogue.TRANSACTION_OPERATIONS)
+        self._key_changes = self._numbers(catalogue.KEY_CHANGES)
+        self._last_success = self._numbers(catalogue.LAST_SUCCESS)
+        self._store_info = self._numbers(catalogue.STORE_INFO)
+        self._listener_errors = self._numbers(catalogue.LISTENER_ERRORS)
+        self._dropped = self._numbers(catalogue.DROPPED)
+        self._overflows = self._numbers(catalogue.LABEL_OVERFLOW)
+        self._processes = self._numbers(catalogue.PROCESSES)
+        self._now = now
+        self._known = set[tuple[str, str, str]]()
+        self._add(reading)
+        for label in catalogue.OPEN_LABELS:
+            self._overflows[label,] += 0
+        if group is not None:
+            self._processes[group,] = reading.processes
+
+    def _histograms(self, metric: Metric) -> Histograms:
+        made = Histograms(metric)
+        self.families.append((metric, made))
+        return made
+
+    def _numbers(self, metric: Metric) -> Numbers:
+        made = Numbers()
+        self.families.append((metric, made))
+        return made
+
+    def _add(self, reading: Reading) -> None:
+        kinds: Mapping[str, Callable[..., None]] = {
+            blocks.OPERATION: self._add_operation,
+            blocks.MEASURED: self._add_measured,
+            blocks.MOVED: self._add_moved,
+            blocks.IN_PROGRESS: self._add_in_progress,
+            blocks.TRANSACTION: self._add_transaction,
+            blocks.TRANSACTION_IN_PROGRESS: self._add_transaction_in_progress,
+            blocks.EXEMPLAR: self._add_exemplar,
+            blocks.KEY_CHANGE: lambda values, *labels: _increase(self._key_changes, labels, values[0]),
+            blocks.STORE: lambda values, *labels: _increase(self._store_info, labels, values[0]),
+            blocks.LISTENER_ERROR: lambda values, *labels: _increase(self._listener_errors, labels, values[0]),
+            blocks.DROPPED: lambda values, *labels: _increase(self._dropped, labels, values[0]),
+            blocks.OVERFLOW: lambda values, *labels: _increase(self._overflows, labels, values[0]),
+        }
+        for number, (key, values) in enumerate(reading.totals().items()):
+            add = kinds.get(key[1]) if len(key) > 1 else None
+            with suppress(TypeError, ValueError, IndexError):  # a block of another version
+                if add is not None:
+                    add(values, *key[2:])
+            if not number % YIELD_EVERY:
+                time.sleep(0)  # lets other threads run; without it, they would wait for the interpreter's 5 ms
+
+    def _add_operation(
+        self,
+        values: Sequence[float],
+        store: str,
+        name: str,
+        direction: str,
+        outcome: str,
+        duration: str,
+        size: str,
+        error_type: str,
+    ) -> None:
+        number, seconds, moved, last, whole, *_ = values
+        durations = self._durations[store, name, outcome]
+        durations.counts[int(duration)] += number
+        durations.total += seconds
+        if direction:
+            self._transferred[store, name, direction] += moved
+            if outcome == "ok":
+                self._last_success[store, direction] = max(self._last_success[store, direction], last)
+        if size != "-1":
+            sizes = self._sizes[store, direction]
+            sizes.counts[int(size)] += number
+            sizes.total += whole
+        if error_type:
+            self._errors[store, name, error_type] += number
+        self._expose(store, name, direction)
+
+    def _add_measured(self, values: Sequence[float], *labels: str) -> None:
+        *ended, items, first_byte, fetched = labels
+        store, name = ended[:2]
+        self._add_operation(values, *ended)
+        self._retries[store, name] += values[5]
+        if items:
+            self._items[store, name] += values[6]
+        if first_byte:
+            first_bytes = self._first_bytes[store, name]
+            first_bytes.counts[int(first_byte)] += values[0]
+            first_bytes.total += values[7]
+        if fetched:
+            self._fetched[store,] += values[8]
+
+    def _add_moved(self, values: Sequence[float], store: str, name: str, direction: str) -> None:
+        self._transferred[store, name, direction] += values[0]
+
+    def _add_in_progress(self, values: Sequence[float], store: str, name: str, direction: str, _counter: str) -> None:
+        number, oldest = values
+        self._expose(store, name, direction)
+        self._in_progress[store, name] += number
+        if oldest and number:
+            self._oldest[store, name] = max(self._oldest[store, name], self._now - oldest)
+
+    def _add_transaction(
+        self, values: Sequence[float], store: str, outcome: str, duration: str, operations: str
+    ) -> None:
+        number, seconds, together = values
+        self._expose_transactions(store)
+        self._transactions[store, outcome] += number
+        durations = self._transaction_durations[store, outcome]
+        durations.counts[int(duration)] += number
+        durations.total += seconds
+        sizes = self._transaction_operations[store, outcome]
+        sizes.counts[int(operations)] += number
+        sizes.total += together
+
+    def _add_transaction_in_progress(self, values: Sequence[float], store: str, _counter: str) -> None:
+        self._expose_transactions(store)
+        self._transactions_in_progress[store,] += values[0]
+
+    def _add_exemplar(self, values: Sequence[float], store: str, name: str, outcome: str, duration: str) -> None:
+        timestamp, value, *cells = values
+        exemplar = Exemplar(blocks.id_of_cells(cells), value, timestamp)
+        self._durations[store, name, outcome].exemplars[int(duration)] = exemplar
+
+    def _expose(self, store: str, name: str, direction: str) -> None:
+        """Make the series that ratios and alerts need at zero."""
+        if (store, name, direction) in self._known:
+            return
+        self._known.add((store, name, direction))
+        for outcome in ("ok", "error"):
+            self._durations[store, name, outcome].total += 0
+        if direction:
+            self._transferred[store, name, direction] += 0
+        self._in_progress[store, name] += 0
+        self._oldest[store, name] += 0
+
+    def _expose_transactions(self, store: str) -> None:
+        for outcome in catalogue.TRANSACTION_OUTCOMES:
+            self._transactions[store, outcome] += 0
+        self._transactions_in_progress[store,] += 0
+
+
+def _increase(numbers: Numbers, labels: Labels, amount: float) -> None:
+    numbers[labels] += amount

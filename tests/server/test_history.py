@@ -12,7 +12,7 @@ import pytest
 from encore_storage.events import StoreProgressEndEvent, StoreTransactionEndEvent
 from encore_storage.server.history import START, History, HistoryCursor, columns, cursor
 from encore_storage.subscribers.catalogue import OVERFLOW
-from encore_storage.subscribers.families import MAX_VALUES
+from encore_storage.subscribers.labels import MAX_VALUES
 
 
 def end(store: str = "archive", outcome: str = "ok", duration: float = 0.01) -> StoreProgressEndEvent:

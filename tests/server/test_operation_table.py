@@ -12,7 +12,7 @@ from encore_storage.events import StoreProgressEndEvent
 from encore_storage.server.operation_table import OperationTable
 from encore_storage.server.operation_table import rows as rows_of
 from encore_storage.subscribers.catalogue import OVERFLOW
-from encore_storage.subscribers.families import MAX_VALUES
+from encore_storage.subscribers.labels import MAX_VALUES
 
 STARTED = 1000.0
 

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 from encore_events import BaseEvent, EventManager, ListenerErrorEvent
 from encore_storage.stores import DictMemoryStore
 from encore_storage.subscribers import MetricsSubscriber
-from encore_storage.subscribers.families import MAX_VALUES
+from encore_storage.subscribers.labels import MAX_VALUES
 from tests.subscribers.support import end, sample, samples, start, step
 
 

@@ -1,0 +1,100 @@
+"""The blocks of an operation's ends, and the hot path of the metrics: all that one end changes is one block."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+
+from encore_storage.events import StoreProgressEndEvent
+from encore_storage.processes.cells import Block, Cells
+from encore_storage.subscribers import blocks, catalogue
+from encore_storage.subscribers.catalogue import SECONDS, SIZES
+from encore_storage.subscribers.gauges import InProgressGauge
+from encore_storage.subscribers.labels import closed
+
+EXEMPLAR_INTERVAL = 1.0  # seconds between two exemplars of a series
+_WHOLE_VALUES = ("get", "set")
+
+
+class Ends:
+    """The ends of an operation with one store, direction and outcome.
+
+    Args:
+        cells: the cells to count in.
+        gauge: the operations in progress with the same labels.
+        store: the label of the store.
+        operation: the operation.
+        direction: 'read', 'write' or ''.
+        outcome: the outcome.
+
+    Attributes:
+        is_plain: whether `count` may count an end, if nothing but its duration and its bytes was measured.
+    """
+
+    __slots__ = ("_blocks", "_cells", "_exemplar_due", "_gauge", "_has_size", "_labels", "is_plain")
+
+    def __init__(
+        self, cells: Cells, gauge: InProgressGauge, store: str, operation: str, direction: str, outcome: str
+    ) -> None:
+        self.is_plain = outcome != "error"
+        self._cells = cells
+        self._gauge = gauge
+        self._labels = store, operation, direction, outcome
+        self._has_size = outcome == "ok" and direction != "" and operation in _WHOLE_VALUES
+        self._exemplar_due = -math.inf
+        self._blocks: dict[tuple[int, int], Block] = {}
+
+    def count(self, event: StoreProgressEndEvent, now: float) -> bool:
+        """Count an end without an error and without measures, and return whether it was in progress."""
+        duration, delta, added = event.duration, event.delta, 0
+        position, size = bisect_left(SECONDS, duration), -1
+        if self._has_size and event.bytes >= event.steps:
+            added = event.bytes
+            size = bisect_left(SIZES, added)
+        block = self._blocks.get((position, size)) or self._new_block(position, size)
+        if now >= self._exemplar_due:
+            self._exemplify(event, position, now)
+        with self._cells.lock:
+            # Nothing is called between these lines: a finalizer may count in the same block inside any call.
+            values = block.values
+            seconds, moved = values[1] + duration, values[2] + delta
+            values[0] = number = values[0] + 1
+            values[1] = seconds
+            values[2] = moved
+            values[3] = now
+            values[4] = whole = values[4] + added
+            block.version = version = block.version + 1
+            block.pack_into(block.memory, block.offsets[version & 1], number, seconds, moved, now, whole, version)
+            return self._gauge.end(event.operation_id)
+
+    def count_fully(self, event: StoreProgressEndEvent, now: float) -> bool:
+        """Count any end with all that its event has, and return whether it was in progress."""
+        position, size = bisect_left(SECONDS, event.duration), -1
+        if self._has_size and event.bytes >= event.steps:
+            size = bisect_left(SIZES, event.bytes)
+        error_type = closed(event.error_type, catalogue.ERROR_TYPES) if self._labels[3] == "error" else ""
+        key = blocks.operation(*self._labels, position, size, error_type)
+        amounts = [1, event.duration, event.delta, 0, event.bytes if size >= 0 else 0]
+        if "attempts" in event.__dict__:
+            key = blocks.measured(key, event.items, event.first_byte, event.fetched)
+            amounts += [max(event.attempts - 1, 0), event.items or 0, event.first_byte or 0, event.fetched or 0]
+        block = self._cells.block(key)
+        if now >= self._exemplar_due:
+            self._exemplify(event, position, now)
+        with self._cells.lock:
+            block.add(*amounts)
+            block.values[3] = now  # published with the next change
+            return self._gauge.end(event.operation_id)
+
+    def _new_block(self, position: int, size: int) -> Block:
+        block = self._cells.block(blocks.operation(*self._labels, position, size, ""))
+        return self._blocks.setdefault((position, size), block)
+
+    def _exemplify(self, event: StoreProgressEndEvent, position: int, now: float) -> None:
+        """Keep the end as the latest exemplar of its bucket."""
+        store, operation, _, outcome = self._labels
+        operation_id = str(event.operation_id).encode(errors="replace")
+        if len(operation_id) <= blocks.LONGEST_ID:
+            self._exemplar_due = now + EXEMPLAR_INTERVAL
+            key = blocks.exemplar(store, operation, outcome, position)
+            self._cells.set(key, now, event.duration, *blocks.cells_of_id(operation_id))
