@@ -43,20 +43,8 @@ class Label(NamedTuple):
     process: int | None
 
 
-class ForwardedEvent(NamedTuple):
-    """An encoded event.
-
-    Attributes:
-        time: when it was emitted, in seconds since the epoch.
-        label: what clients select it by.
-        id: its CloudEvents id.
-        text: its CloudEvent, on one line.
-    """
-
-    time: float
-    label: Label
-    id: str
-    text: bytes
+ForwardedEvent = tuple[float, Label, str, bytes]
+"""The time of an event in seconds since the epoch, its label, its CloudEvents id, and its CloudEvent on one line."""
 
 
 class Batch:
@@ -151,7 +139,7 @@ def _events(
     for time, place, id_size, text_size in records:
         middle = start + id_size
         end = middle + text_size
-        yield ForwardedEvent(time, labels[place], payload[start:middle].decode("utf-8", "replace"), payload[middle:end])
+        yield time, labels[place], payload[start:middle].decode("utf-8", "replace"), payload[middle:end]
         start = end
 
 

@@ -200,11 +200,10 @@ class EventFeed(Sink):
 
     def _append(self, events: Iterable[tuple[float, Label, str, bytes]]) -> None:
         """Append events to the ring. The caller has the lock, since the ring has one writer at a time."""
-        ring, run = self.ring, self.run.encode()
-        for time_, label, id_, text in events:
-            number = ring.last + 1
+        run, append, new = self.run.encode(), self.ring.append, tuple.__new__
+        for number, (at, label, id_, text) in enumerate(events, self.ring.last + 1):
             frame = b"id: %b-%d\ndata: %b\n\n" % (run, number, text)
-            ring.append(BufferedEvent(number, time_, *label, frame, id_))
+            append(new(BufferedEvent, (number, at, *label, frame, id_)))  # half the time of BufferedEvent()
 
     def _send_batch(self, sender: Sender) -> None:
         batch = self._batch

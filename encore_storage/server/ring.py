@@ -81,9 +81,8 @@ class Ring:
         if len(event.frame) > self._max_bytes:
             self.skip(1)
             return
+        self._evict(event.number - self.capacity + 1, self._max_bytes - len(event.frame))
         self._bytes += len(event.frame)
-        while self._oldest <= event.number - self.capacity or self._bytes > self._max_bytes:
-            self._drop_oldest()
         self._slots[event.number % self.capacity] = event
         self.last = event.number  # last, since readers see the event from here on
 
@@ -120,12 +119,20 @@ class Ring:
             number = event.number
         return last, number is not None or not last
 
-    def _drop_oldest(self) -> None:
-        event = self._slots[self._oldest % self.capacity]
-        if event is not None and event.number == self._oldest:
-            self._slots[self._oldest % self.capacity] = None
-            self._bytes -= len(event.frame)
-        self._oldest += 1
+    def _evict(self, first: int, most: int) -> None:
+        """Evict the events before number `first`, and more until there are at most `most` bytes."""
+        slots, capacity, oldest = self._slots, self.capacity, self._oldest
+        if first - oldest > capacity:  # after many skipped numbers, nothing is left
+            slots[:] = [None] * capacity
+            self._bytes, oldest = 0, first
+        while oldest < first or self._bytes > most:
+            place = oldest % capacity
+            event = slots[place]
+            if event is not None and event.number == oldest:
+                slots[place] = None
+                self._bytes -= len(event.frame)
+            oldest += 1
+        self._oldest = oldest
 
     def _held(self, first: int, last: int) -> Iterator[BufferedEvent]:
         for number in range(first, last + 1):
