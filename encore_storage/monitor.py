@@ -13,7 +13,7 @@ from encore_events.abstract import BaseEventManager
 from encore_events.default import checked_event_manager, get_event_manager
 from encore_storage.clients.observe import observe as observe_client
 from encore_storage.clients.observe import unobserve
-from encore_storage.processes.group import group_named, group_of
+from encore_storage.processes.group import Group, group_named, group_of
 from encore_storage.redaction import Redaction, checked_keys
 from encore_storage.subscribers.bars import ProgressBars
 from encore_storage.subscribers.base import Subscriber
@@ -137,27 +137,35 @@ def monitor(  # noqa: C901, PLR0913 (all of these are options of one call)
     if not isinstance(progress, bool | ProgressBars):
         raise TypeError(f"progress must be True, False or a ProgressBars, not {progress!r}")
     exposed = REGISTRY if registry is None else registry
+    members = _group(group, host, port)
     subscribers = list[Subscriber]()
     if metrics is not False:
-        subscribers.append(MetricsSubscriber(registry=exposed) if metrics is True else metrics)
+        subscribers.append(MetricsSubscriber(registry=exposed, group=members) if metrics is True else metrics)
     if logs is not False:
         logger_given = None if logs is True else logs
         subscribers.append(logs if isinstance(logs, LogSubscriber) else LogSubscriber(logger=logger_given, keys=keys))
     if progress is not False:
         subscribers.append(ProgressBars() if progress is True else progress)
+    page = None
+    if port is not None and members is not None:
+        from encore_storage.server.publishing import Serving, SharedPage  # noqa: PLC0415 (an extra)
+
+        page = SharedPage(manager, exposed, members, Serving(host, port, token, allowed_hosts, keys, required))
     with ExitStack() as connections:
+        if page is not None:
+            connections.callback(page.close)  # last, since the metrics join the group
         for subscriber in subscribers:
             connections.enter_context(subscriber.connect(manager))
-        page = None
-        if port is not None:
-            from encore_storage.server.publishing import Serving, SharedPage  # noqa: PLC0415 (an extra)
-
-            serving = Serving(host, port, token, allowed_hosts, keys, required)
-            members = group_of(host, port) if group is None else group_named(group)
-            page = SharedPage(manager, exposed, members, serving)
-            connections.callback(page.close)
+        if page is not None:
             page.open()
         for target in (None,) if observe is True else tuple(observe or ()):
             connections.callback(unobserve, target)
             observe_client(target, event_manager=manager)
         return Monitor(manager, page, connections.pop_all())
+
+
+def _group(name: str | None, host: str, port: int | None) -> Group | None:
+    """Return the group of processes that share the page and the metrics, or None."""
+    if name is not None:
+        return group_named(name)
+    return None if port is None else group_of(host, port)

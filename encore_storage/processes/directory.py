@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Self
 
 from encore_storage.processes.descriptors import OwnDescriptor
+from encore_storage.processes.parent import Parent, program_parent
 
 MEMBERS = "members"
 """The file on which each member holds a shared lock. Who locks it exclusively is alone, and may remove all files."""
+
+PARENT = "parent"
+"""The file with a process that may start other members later. As long as it runs, the counts are kept for them."""
 
 _PATIENCE = 2.0  # seconds to wait for a process that starts or ends the group
 _PAUSE = 0.005
@@ -48,6 +52,8 @@ class GroupDirectory:
     def join(cls, base: Path, key: str) -> Self:
         """Make or enter the directory `key` below `base`. The first member removes the files of an earlier run.
 
+        An earlier run has ended if its members have, and the process that started them.
+
         Raises:
             OSError: the directory cannot be made or locked.
         """
@@ -58,23 +64,26 @@ class GroupDirectory:
             with contextlib.suppress(FileNotFoundError):  # removed meanwhile by the last member
                 members = OwnDescriptor(os.open(path / MEMBERS, _FLAGS, 0o600))
                 if _join(path, members):
+                    parent = program_parent()
+                    if parent is not None:
+                        parent.write(path / PARENT)
                     return cls(path, members)
                 members.close()
             time.sleep(_PAUSE)
         raise TimeoutError(f"the directory {str(path)!r} stays locked by another process")
 
     def leave(self) -> None:
-        """Leave the group. The last member removes the directory."""
+        """Leave the group. The last member removes the directory, unless the process that started it still runs."""
         self.leave_if_last()
         self._members.close()
 
     def leave_if_last(self) -> bool:
-        """Remove the directory if there is no other member; return whether this process is none any more."""
+        """Leave the group, as `leave` does, if there is no other member. Return whether this process is none now."""
         if not self._members.is_open:
             return True
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(self._members.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if self._members.is_at(self.path / MEMBERS):
+            if self._members.is_at(self.path / MEMBERS) and not _is_awaited(self.path):
                 _remove(self.path)
             self._members.close()
             return True
@@ -124,7 +133,7 @@ def _join(path: Path, members: OwnDescriptor) -> bool:
     """Lock `members` as a member, and return whether it is still the file of the group."""
     with contextlib.suppress(BlockingIOError):
         fcntl.flock(members.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if members.is_at(path / MEMBERS):
+        if members.is_at(path / MEMBERS) and not _is_awaited(path):
             _remove_files(path)
     return _lock_shared(path, members)
 
@@ -155,8 +164,14 @@ def _sweep(path: Path) -> None:
         members = OwnDescriptor(os.open(path / MEMBERS, _FLAGS & ~os.O_CREAT))
         with contextlib.closing(members):
             fcntl.flock(members.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if members.is_at(path / MEMBERS):
+            if members.is_at(path / MEMBERS) and not _is_awaited(path):
                 _remove(path)
+
+
+def _is_awaited(path: Path) -> bool:
+    """Return whether the process that started the members still runs, and may start others."""
+    parent = Parent.read(path / PARENT)
+    return parent is not None and parent.is_running
 
 
 def _remove(path: Path) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from encore_events.forks import renew_in_child, this_process
+from encore_storage.processes.cell_directory import CellDirectory
 from encore_storage.processes.directory import GroupDirectory, runtime_directory, sweep
 from encore_storage.processes.identity import LONGEST, is_name, key_of, program_identity
 
@@ -31,6 +32,9 @@ class Group:
     def __init__(self, name: str, key: str) -> None:
         self.name = name
         self.key = key
+        self._directory: GroupDirectory | None = None
+        self._cells: CellDirectory | None = None
+        self._is_alone = False
         self._renew()
         renew_in_child(self, Group._renew)
 
@@ -61,11 +65,26 @@ class Group:
             joined.leave()  # another thread was faster
         return directory.path
 
-    def leave_if_last(self) -> None:
-        """Remove the directory if no other process needs it. Otherwise this process remains a member until its end."""
+    @property
+    def cells(self) -> CellDirectory | None:
+        """The metrics of the group; None if there is no directory."""
+        path = self.path
+        if path is None:
+            return None
+        cells = self._cells
+        if cells is None or cells.path != path:
+            cells = self._cells = CellDirectory(path)
+        return cells
+
+    def leave_if_last(self) -> bool:
+        """Remove the directory if no other process needs it, and return whether this was so.
+
+        Otherwise this process remains a member until its end.
+        """
         with self._lock:
             if self._directory is not None and self._directory.leave_if_last():
                 self._directory = None
+            return self._directory is None
 
     def _leave(self) -> None:
         with self._lock:
@@ -75,9 +94,9 @@ class Group:
 
     def _renew(self) -> object:
         """Be no member in a forked child; return what the parent had, to be freed later."""
-        inherited = getattr(self, "_directory", None)
+        inherited = self._directory, self._cells
         self._lock = threading.RLock()
-        self._directory: GroupDirectory | None = None
+        self._directory = self._cells = None
         self._is_alone = False
         return inherited
 

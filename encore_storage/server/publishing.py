@@ -32,6 +32,7 @@ from encore_storage.server.guard import LOOPBACK, checked_hosts
 from encore_storage.server.hosts import is_loopback
 from encore_storage.server.serving import Server, address_of
 from encore_storage.subscribers.errors import AddressError, TokenError
+from encore_storage.subscribers.metrics import collectors
 
 logger = logging.getLogger("encore_storage")
 
@@ -114,7 +115,9 @@ class SharedPage:
         """End the part that this process takes. Does nothing the second time."""
         self._is_open = False
         self._participant.close()
-        self.group.leave_if_last()
+        collector = collectors.get(self.registry)
+        if self.group.leave_if_last() and collector is not None:
+            collector.leave_group(self.group)
 
     def _renew(self) -> object:
         """Wait for the first event of a forked child; return what the parent had, to be freed later."""
@@ -204,7 +207,10 @@ class Participant:
             self._receiver = receiver
 
     def tick(self) -> None:
-        """Try again to serve, where another program had the port."""
+        """Add up the metrics of ended processes, and try again to serve where another program had the port."""
+        cells = self._page.group.cells
+        if cells is not None:
+            cells.fold()
         if self._server is None and time.monotonic() >= self._retry_at:
             self._bind()
 

@@ -15,6 +15,7 @@ from encore_events.abstract import BaseEventManager
 from encore_events.forks import renew_in_child
 from encore_storage.processes.cell_directory import CellGroup, Reading, own_members
 from encore_storage.processes.cells import Cells
+from encore_storage.processes.group import group_named
 from encore_storage.subscribers.base import Subscriber
 from encore_storage.subscribers.event_counter import Clock, EventCounter
 from encore_storage.subscribers.exposing import SeriesCollector
@@ -43,7 +44,8 @@ class MetricsSubscriber(Subscriber):
 
     Args:
         registry: where the metrics are exposed.
-        group: a group of processes, whose metrics are added up. A registry belongs to the first group that is given.
+        group: a group of processes, or its name. Their metrics are added up. A registry belongs to the first group
+            that is given.
         max_stores: the number of values of the label store. Beyond it, the label says `_overflow`.
         clock: monotonic seconds, for ages.
         wall_clock: seconds since the epoch, for timestamps.
@@ -53,14 +55,14 @@ class MetricsSubscriber(Subscriber):
         self,
         *,
         registry: CollectorRegistry = REGISTRY,
-        group: CellGroup | None = None,
+        group: CellGroup | str | None = None,
         max_stores: int = MAX_VALUES,
         clock: Clock = time.monotonic,
         wall_clock: Clock = time.time,
     ) -> None:
         super().__init__()
         self._registry = registry
-        self._group = group
+        self._group = group_named(group) if isinstance(group, str) else group
         self._max_stores = max_stores
         self._clock = clock
         self._wall_clock = wall_clock
@@ -80,13 +82,13 @@ class EncoreCollector(SeriesCollector):
     Register it with a registry that has no `MetricsSubscriber`, such as one for prometheus_client's multiprocess mode.
 
     Args:
-        group: the group.
+        group: the group, or its name.
         clock: monotonic seconds, for ages.
     """
 
-    def __init__(self, group: CellGroup, *, clock: Clock = time.monotonic) -> None:
+    def __init__(self, group: CellGroup | str, *, clock: Clock = time.monotonic) -> None:
         super().__init__()
-        self._group = group
+        self._group = group_named(group) if isinstance(group, str) else group
         self._clock = clock
 
     def __repr__(self) -> str:
@@ -140,6 +142,13 @@ class MetricsCollector(SeriesCollector):
             if self.group is None:
                 self.group = group
                 self._move()
+
+    def leave_group(self, group: CellGroup) -> None:
+        """Count in private memory from now on, if the collector belongs to the group."""
+        with self._lock:
+            if self.group is group:
+                self.group = None
+                self.cells.close()
 
     def series(self) -> Series:
         """Return the series of the group, or of this process."""

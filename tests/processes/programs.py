@@ -72,12 +72,14 @@ class Program:
         page: the address of the page.
         port: a free port for the program's own server.
         log: the file with its output.
+        workers: the process ids of the workers that have answered.
     """
 
     def __init__(self, directory: Path, command: Sequence[str], **variables: str) -> None:
         page_port, self.port = free_port(), free_port()
         self.page = f"http://127.0.0.1:{page_port}/"
         self.log = directory / "log.txt"
+        self.workers = set[str]()
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "ENCORE_"))}
         environment |= {"PAGE_PORT": str(page_port), "PYTHONPATH": f"{ROOT}{os.pathsep}{directory}", **variables}
         with self.log.open("wb") as log:
@@ -109,11 +111,20 @@ class Program:
     def output(self) -> str:
         return self.log.read_text(errors="replace")
 
-    def request(self, count: int) -> set[str]:
-        """Send `count` requests to the program, on several connections; return its answers: the workers' ids."""
+    def request(self, least: int, workers: int = 1) -> int:
+        """Send at least so many requests, on several connections, until so many workers have answered; return how many.
+
+        A worker answers with its process id.
+        """
         until(self.answers, self)
+        answered, sent = set[str](), 0
         with ThreadPoolExecutor(4) as pool:
-            return set(pool.map(lambda _: self.answer(), range(count)))
+            while sent < least or len(answered) < workers:
+                answered |= set(pool.map(lambda _: self.answer(), range(10)))
+                sent += 10
+                assert sent < 2000, self.output()
+        self.workers |= answered
+        return sent
 
     def answers(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
@@ -133,10 +144,11 @@ class Program:
         return until(self._scrape, self)
 
     def _scrape(self) -> str:
-        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+        try:
             with urllib.request.urlopen(f"{self.page}metrics", timeout=5) as response:
                 return str(response.read().decode())
-        return ""
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return ""
 
     def counts(self) -> dict[str, float]:
         """Return the number of sets and gets, and the bytes that they wrote and read."""
