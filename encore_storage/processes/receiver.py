@@ -53,9 +53,13 @@ class Destination(Protocol):
 
 
 def log_vanished(process: ProcessInfo, in_flight: int) -> None:
-    """Log a process that has ended without closing its connection."""
+    """Log a process that has ended without closing its connection, as a warning if it had operations in flight.
+
+    Others may have ended as they wished: `os._exit()` closes nothing.
+    """
     operations = f"{in_flight} operation{'' if in_flight == 1 else 's'} in flight"
-    logger.warning("process %d (%s) has vanished with %s", process.pid, process.name, operations)
+    level = logging.WARNING if in_flight else logging.INFO
+    logger.log(level, "process %d (%s) has vanished with %s", process.pid, process.name, operations)
 
 
 class Receiver:

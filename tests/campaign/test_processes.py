@@ -1,0 +1,124 @@
+"""Groups of processes under kills and many forks."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tests.processes.programs import BIN, ROOT, WSGI, Program, expected, running, until
+from tests.processes.test_forks import counted_wrongly
+
+WORKERS = 4
+KILLS = 50
+
+
+@contextlib.contextmanager
+def tail(program: Program, path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `encore tail` on the page of the program, into a file."""
+    with (
+        path.open("wb") as output,
+        subprocess.Popen([BIN / "encore", "tail", program.page, "--json"], stdout=output, stderr=output) as process,
+    ):
+        yield process
+        process.kill()
+
+
+def running_processes(program: Program) -> list[dict[str, object]]:
+    """Return the running processes as the page lists them, once all workers are back."""
+
+    def listed() -> list[dict[str, object]]:
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(f"{program.page}api/processes", timeout=5) as response,
+        ):
+            found = [each for each in json.load(response)["processes"] if each["state"] == "running"]
+            return found if len(found) == WORKERS else []
+        return []
+
+    return until(listed, program)
+
+
+def test_fifty_kills_of_members_lose_nothing_and_the_page_is_back(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    chosen = random.Random(1)
+    sent, slowest, kills_of_the_serving = 0, 0.0, 0
+    command = ("gunicorn", "program:app", "--bind", "127.0.0.1:{port}", "--workers", str(WORKERS))
+    with running(tmp_path, WSGI, *command) as program:
+        program.scrape()
+        with tail(program, tmp_path / "tail.txt"):
+            for number in range(KILLS):
+                sent += program.request(20)
+                processes = running_processes(program)
+                serving = [each for each in processes if each["is_serving"]]
+                killed = serving[0] if number % 3 == 0 else chosen.choice(processes)
+                kills_of_the_serving += killed in serving
+                os.kill(int(str(killed["pid"])), signal.SIGKILL)
+                began = time.monotonic()
+                program.scrape()
+                slowest = max(slowest, time.monotonic() - began)
+            sent += program.request(20)
+            counts = program.counts()
+            until(lambda: f'"process":{serving_pid(program)}' in (tmp_path / "tail.txt").read_text(), program)
+
+        output = (tmp_path / "tail.txt").read_text()
+    record_property("page back in at most", f"{slowest:.2f} s")
+
+    assert counts == expected(sent)
+    assert slowest < 2
+    assert kills_of_the_serving >= KILLS // 3
+    assert output.count("reconnected") >= kills_of_the_serving // 2  # two kills may be one loss of connection
+
+
+def serving_pid(program: Program) -> object:
+    program.request(20)
+    return next(each["pid"] for each in running_processes(program) if each["is_serving"])
+
+
+WORKER = """
+import os
+from encore_storage import DictMemoryStore, monitor
+monitor(logs=False, port=int(os.environ["PAGE_PORT"]), group="attacked")
+store, done = DictMemoryStore(name="app"), os.open("done", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+while True:
+    store.from_bytes("key", bytes(100))
+    os.write(done, b"x")
+"""
+
+IDLE = """
+import os, time
+from encore_storage import monitor
+monitor(logs=False, port=int(os.environ["PAGE_PORT"]), group="attacked")
+time.sleep(600)
+"""
+
+
+def test_kills_in_the_middle_of_work_lose_no_completed_operation(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    done.touch()
+    (tmp_path / "worker.py").write_text(WORKER)
+    with running(tmp_path, IDLE, "python", "program.py") as program:
+        program.scrape()
+        environment = {**os.environ, "PAGE_PORT": str(urlsplit(program.page).port), "PYTHONPATH": str(ROOT)}
+        for _ in range(KILLS):
+            enough = done.stat().st_size + 500
+            with subprocess.Popen([sys.executable, "worker.py"], cwd=tmp_path, env=environment) as worker:
+                until(lambda enough=enough: done.stat().st_size > enough, program)
+                worker.kill()
+        sets = program.counts()["sets"]
+
+    assert done.stat().st_size <= sets <= done.stat().st_size + KILLS  # one of each may have ended without its mark
+
+
+def test_thousand_forks_under_load() -> None:
+    assert counted_wrongly(1000, 600) == ("0.0\n", "")

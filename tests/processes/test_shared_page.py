@@ -1,0 +1,158 @@
+"""The page that several processes share, and what prevents them from sharing it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from encore_events import EventManager
+from encore_storage import DictMemoryStore, monitor
+from encore_storage.processes.directory import runtime_directory
+from encore_storage.subscribers import MetricsSubscriber
+from encore_storage.subscribers.metrics import EncoreCollector
+from tests.forking import run_forking
+from tests.processes.programs import MONITORED, running, until
+
+
+@pytest.fixture
+def own_directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A runtime directory of the test alone."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as path:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", path)
+        yield runtime_directory()
+
+
+def scrape(address: str | None) -> str:
+    assert address is not None
+    with urllib.request.urlopen(address) as response:
+        return str(response.read().decode())
+
+
+def test_closed_monitor_leaves_no_file(own_directory: Path) -> None:
+    manager, registry = EventManager(), CollectorRegistry()
+    with monitor(manager, logs=False, registry=registry, port=0) as observed:
+        DictMemoryStore(name="app", event_manager=manager).from_bytes("a", b"1")
+        assert len(list(own_directory.iterdir())) == 1
+        before = scrape(observed.address)
+
+    assert list(own_directory.iterdir()) == []
+    assert 'transferred_bytes_total{direction="write",operation="set",store="app"} 1.0' in generate_latest(
+        registry
+    ).decode().replace('store="app",operation="set",direction="write"', 'direction="write",operation="set",store="app"')
+    assert "encore_processes" in before
+
+
+def test_registry_can_join_another_group_after_the_first(own_directory: Path) -> None:
+    manager, registry = EventManager(), CollectorRegistry()
+    store = DictMemoryStore(name="app", event_manager=manager)
+    for count in (1, 2):
+        with monitor(manager, logs=False, registry=registry, port=0) as observed:
+            store.from_bytes("a", b"1")
+            text = scrape(observed.address)
+        assert f'duration_seconds_count{{store="app",operation="set",outcome="ok"}} {count}.0' in text
+    assert list(own_directory.iterdir()) == []
+
+
+def _no_directory(path: Path) -> None:
+    path.touch()
+
+
+def _open_to_others(path: Path) -> None:
+    path.mkdir()
+    path.chmod(0o777)
+
+
+def _read_only(path: Path) -> None:
+    path.mkdir(mode=0o500)
+    path.chmod(0o500)
+
+
+@pytest.mark.parametrize("plant", [_no_directory, _open_to_others, _read_only])
+def test_unusable_directory_is_one_warning_and_the_process_serves_alone(
+    plant: object, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if plant is _read_only and os.geteuid() == 0:
+        pytest.skip("root can write to a read-only directory")
+    manager = EventManager()
+    with tempfile.TemporaryDirectory(dir="/tmp") as path:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", path)
+        plant(Path(path) / "encore")  # type: ignore[operator]  # a table of functions
+        with monitor(manager, logs=False, registry=CollectorRegistry(), port=0) as observed:
+            DictMemoryStore(name="app", event_manager=manager).from_bytes("a", b"1")
+            text = scrape(observed.address)
+
+    assert 'duration_seconds_count{store="app",operation="set",outcome="ok"} 1.0' in text
+    [warning] = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "other processes of this program do not share its page and metrics" in warning.getMessage()
+
+
+def test_two_programs_on_one_port_warn_once_and_name_the_first(tmp_path: Path) -> None:
+    waiting = f"{MONITORED}\nwork()\nprint('works', flush=True)\nimport time\ntime.sleep(60)"
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    with running(tmp_path / "first", waiting, "python", "program.py") as first:
+        first.scrape()
+        port = first.page.rpartition(":")[2].strip("/")
+        with running(tmp_path / "second", waiting, "python", "program.py", PAGE_PORT=port) as second:
+            until(lambda: "works" in second.output(), second)
+            warnings = [line for line in second.output().splitlines() if "no page on port" in line]
+
+        assert len(warnings) == 1
+        assert f"'program.py', process {first.process.pid} holds: choose another port" in warnings[0]
+        assert first.counts()["sets"] == 1
+
+
+def test_any_process_exposes_the_metrics_of_a_named_group(own_directory: Path) -> None:
+    manager, registry = EventManager(), CollectorRegistry()
+    MetricsSubscriber(registry=registry, group="shop").connect(manager)
+    DictMemoryStore(name="app", event_manager=manager).from_bytes("a", b"1")
+    others = CollectorRegistry()
+    others.register(EncoreCollector("shop"))
+
+    for each in (registry, others):
+        text = generate_latest(each).decode()
+        assert 'operation="set",outcome="ok"' in text
+        assert 'encore_processes{group="shop"} 1.0' in text
+
+
+@pytest.mark.parametrize("kind", ["with hooks", "without hooks"])
+def test_forked_child_joins_with_its_first_event_and_leaves(kind: str) -> None:
+    printed = run_forking(
+        f"""
+import json, logging, urllib.request
+from encore_events import EventManager
+from encore_storage import DictMemoryStore, monitor
+from prometheus_client import CollectorRegistry
+from tests.forking import *
+logging.basicConfig(level="WARNING")
+manager = EventManager()
+observed = monitor(manager, logs=False, registry=CollectorRegistry(), port=0)
+def processes():
+    with urllib.request.urlopen(observed.page + "api/processes") as response:
+        return [one["state"] for one in json.load(response)["processes"]]
+DictMemoryStore(name="parent", event_manager=manager).from_bytes("a", b"1")
+def work():
+    before = len(processes())
+    DictMemoryStore(name="child", event_manager=manager).from_bytes("a", b"1")
+    until(lambda: len(processes()) == 2)
+    observed.close()
+    return before, observed.page
+print(forked(work, FORKS[{kind!r}]))
+until(lambda: processes() == ["running", "ended"])
+with urllib.request.urlopen(observed.address) as response:
+    text = response.read().decode()
+for store in ("parent", "child"):
+    print([line for line in text.splitlines() if f'count{{{{store="{{store}}",operation="set",outcome="ok"}}}}' in line])
+observed.close()
+"""
+    )
+
+    assert printed[0].startswith("(1, ")
+    assert [line.rpartition(" ")[2] for line in printed[1:]] == ["1.0']", "1.0']"]
