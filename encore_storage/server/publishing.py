@@ -159,7 +159,7 @@ class Participant:
         server, path, serving = self._server, self._page.group.path, self._page.serving
         if server is not None:
             return server.address
-        if path is None or self._leadership is None or self._leadership.leads:
+        if path is None or (self._leadership is not None and self._leadership.leads):
             return None
         if serving.port:
             return address_of(serving.host, serving.port)

@@ -149,7 +149,8 @@ until(lambda: processes() == ["running", "ended"])
 with urllib.request.urlopen(observed.address) as response:
     text = response.read().decode()
 for store in ("parent", "child"):
-    print([line for line in text.splitlines() if f'count{{{{store="{{store}}",operation="set",outcome="ok"}}}}' in line])
+    series = f'count{{{{store="{{store}}",operation="set",outcome="ok"}}}}'
+    print([line for line in text.splitlines() if series in line])
 observed.close()
 """
     )
