@@ -55,7 +55,7 @@ class Ends:
         if now >= self._exemplar_due:
             self._exemplify(event, position, now)
         with self._cells.lock:
-            # Nothing is called between these lines: a finalizer may count in the same block inside any call.
+            # These lines call nothing: a finalizer may count in the same block inside any call.
             values = block.values
             seconds, moved = values[1] + duration, values[2] + delta
             values[0] = number = values[0] + 1
@@ -63,8 +63,9 @@ class Ends:
             values[2] = moved
             values[3] = now
             values[4] = whole = values[4] + added
-            block.version = version = block.version + 1
-            block.pack_into(block.memory, block.offsets[version & 1], number, seconds, moved, now, whole, version)
+            if block.memory is not None:
+                block.version = version = block.version + 1
+                block.pack_into(block.memory, block.offsets[version & 1], number, seconds, moved, now, whole, version)
             return self._gauge.end(event.operation_id)
 
     def count_fully(self, event: StoreProgressEndEvent, now: float) -> bool:
@@ -82,8 +83,8 @@ class Ends:
         if now >= self._exemplar_due:
             self._exemplify(event, position, now)
         with self._cells.lock:
+            block.values[3] = now
             block.add(*amounts)
-            block.values[3] = now  # published with the next change
             return self._gauge.end(event.operation_id)
 
     def _new_block(self, position: int, size: int) -> Block:
