@@ -114,12 +114,11 @@ class Cells:
         if self._renewed is not None and self._on_renewed is not None and self._renewed.take():
             self._on_renewed()
         with self.lock:
-            if (found := self._blocks.get(key)) is not None:
-                return found
-            made = self._blocks[key] = Block(key)
-            if self.file is not None:
-                self._place([made])
-            return made
+            made = Block(key)
+            block = self._blocks.setdefault(key, made)  # a finalizer may have made it inside of any call before
+            if block is made and self.file is not None:
+                self._place([block])
+            return block
 
     def add(self, key: Key, *amounts: float) -> None:
         """Add to the cells of the block of `key`, as one change."""
