@@ -76,7 +76,7 @@ reading, writing = os.pipe()
 child = fork()
 if child == 0:
     opened = DictMemoryStore(name="archive", event_manager=manager)
-    opened.from_bytes("a", b"1")
+    opened.from_bytes("a", b"1"), opened.to_bytes("a")
     stream = opened.get_data("a")
     os.write(writing, b".")
     signal.pause()
