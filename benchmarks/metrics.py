@@ -1,16 +1,25 @@
-"""The cost of metrics in a get, compared with writing the same samples directly."""
+"""The cost of metrics in a get and a set, compared with writing the same samples directly, or to files."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 
 from benchmarks.harness import Bench, Snippet
 from encore_events import EventManager
+from encore_storage.events import StoreProgressEndEvent
+from encore_storage.processes.cell_directory import CellDirectory
+from encore_storage.processes.cells import Cells
 from encore_storage.stores import DictMemoryStore
-from encore_storage.subscribers import MetricsSubscriber
-from encore_storage.subscribers.catalogue import OPERATION_DURATION, VALUE_SIZE
+from encore_storage.subscribers import MetricsSubscriber, blocks
+from encore_storage.subscribers.catalogue import OPERATION_DURATION, SECONDS, SIZES, VALUE_SIZE
+from encore_storage.subscribers.ends import Ends
+from encore_storage.subscribers.gauges import InProgressGauge
 
 SIZE = 4096
 OPERATION, TRANSFER, BOTH = ("store", "operation"), ("store", "direction"), ("store", "operation", "direction")
@@ -25,9 +34,18 @@ in_progress.labels('bench', 'get').dec()
 """
 
 
+class Group(NamedTuple):
+    """A group of processes that shares `cells`, or none."""
+
+    name: str
+    cells: CellDirectory | None
+
+
 def benches() -> Iterator[Bench]:
-    """Yield the row of metrics."""
+    """Yield the rows of metrics in a get or set."""
     yield Bench("metrics added to a get of 4 KiB, against its samples by labels(...)", added_to_a_get, 0.65)
+    yield Bench("a set and a get with metrics in a file, against the same in private memory", in_a_file, 1.1)
+    yield Bench("an end counted in a file, against its samples in prometheus_client's multiprocess mode", bare, 0.3)
 
 
 def added_to_a_get() -> tuple[Snippet, Snippet]:
@@ -35,6 +53,30 @@ def added_to_a_get() -> tuple[Snippet, Snippet]:
     watched = EventManager()
     MetricsSubscriber(registry=CollectorRegistry()).connect(watched)
     return _get(watched, less=_get(EventManager())), _write_by_hand()
+
+
+def in_a_file() -> tuple[Snippet, Snippet]:
+    """Compare a set and a get with metrics in a mapped file with the same in private memory."""
+    return _set_and_get(Group("bench", CellDirectory(Path(mkdtemp())))), _set_and_get(Group("bench", None))
+
+
+def bare() -> tuple[Snippet, Snippet]:
+    """Compare counting the end of a get in a mapped file with writing the same samples in multiprocess mode."""
+    cells = Cells()
+    cells.move_to(CellDirectory(Path(mkdtemp())).create())
+    gauge = InProgressGauge(cells.block(blocks.in_progress("bench", "get", "read", 1)))
+    ends = Ends(cells, gauge, "bench", "get", "read", "ok")
+    event = StoreProgressEndEvent(
+        operation_id="1", outcome="ok", bytes=SIZE, steps=SIZE, delta=SIZE, duration=0.00005, store="bench"
+    )
+    return Snippet("ends.count(event, 1.0)", ends=ends, event=event), _write_to_files()
+
+
+def _set_and_get(group: Group) -> Snippet:
+    manager = EventManager()
+    MetricsSubscriber(registry=CollectorRegistry(), group=group).connect(manager)
+    store = DictMemoryStore(name="bench", event_manager=manager)
+    return Snippet("store.from_bytes('key', data); store.get_data('key').read()", store=store, data=bytes(SIZE))
 
 
 def _get(manager: EventManager, less: Snippet | None = None) -> Snippet:
@@ -55,3 +97,26 @@ def _write_by_hand() -> Snippet:
         value_size=Histogram("value_size_bytes", "size", TRANSFER, buckets=VALUE_SIZE.buckets, registry=registry),
         last_success=Gauge("last_success_timestamp_seconds", "when", TRANSFER, registry=registry),
     )
+
+
+def _write_to_files() -> Snippet:
+    registry, plain = CollectorRegistry(), values.ValueClass
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = mkdtemp()
+    values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]  # it has no type hints
+    try:
+        return Snippet(
+            "duration.observe(0.00005); transferred.inc(4096); value_size.observe(4096); last_success.set(1.0)",
+            duration=Histogram(
+                "duration_seconds", "time", (*OPERATION, "outcome"), buckets=SECONDS, registry=registry
+            ).labels("bench", "get", "ok"),
+            transferred=Counter("transferred_bytes", "moved", BOTH, registry=registry).labels("bench", "get", "read"),
+            value_size=Histogram("value_size_bytes", "size", TRANSFER, buckets=SIZES, registry=registry).labels(
+                "bench", "read"
+            ),
+            last_success=Gauge(
+                "last_success", "when", TRANSFER, registry=registry, multiprocess_mode="mostrecent"
+            ).labels("bench", "read"),
+        )
+    finally:
+        values.ValueClass = plain
+        del os.environ["PROMETHEUS_MULTIPROC_DIR"]

@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 
 from encore_events.forks import renew_in_child
 from encore_storage.processes.cell_format import CHUNK, START, record_of, write_closed, write_header, write_used
-from encore_storage.processes.cells import CELL, Key, Memory, length_of
+from encore_storage.processes.cells import CELL, Key, length_of
 from encore_storage.processes.descriptors import OwnDescriptor
 from encore_storage.processes.liveness import start_time
 
@@ -62,7 +62,7 @@ class CellFile:
             undo.pop_all()
         return file
 
-    def reserve(self, key: Key) -> tuple[Memory, int]:
+    def reserve(self, key: Key) -> tuple[mmap, int]:
         """Write the record of a block, which readers see after `commit()`. Return its memory and its offset there.
 
         Raises:

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import json
 import struct
+from mmap import mmap
 from typing import NamedTuple
 
-from encore_storage.processes.cells import CELL, Key, Memory, length_of
+from encore_storage.processes.cells import CELL, Key, length_of
 
 MAGIC = b"encore\0c"
 VERSION = 1
@@ -56,17 +57,17 @@ class Layout(NamedTuple):
     end: int = START
 
 
-def write_header(memory: Memory, pid: int, started: int) -> None:
+def write_header(memory: mmap, pid: int, started: int) -> None:
     """Write the header of an empty file."""
     _HEADER.pack_into(memory, 0, MAGIC, VERSION, pid, started, 0, START)
 
 
-def write_closed(memory: Memory) -> None:
+def write_closed(memory: mmap) -> None:
     """Mark the file as closed."""
     _CLOSED[0].pack_into(memory, _CLOSED[1], 1)
 
 
-def write_used(memory: Memory, used: int) -> None:
+def write_used(memory: mmap, used: int) -> None:
     """Publish the records before the offset `used`."""
     _USED[0].pack_into(memory, _USED[1], used)
 

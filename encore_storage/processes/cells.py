@@ -1,8 +1,8 @@
-"""The cells that metrics are counted in: numbers in private memory, or in a file that other processes read.
+"""The cells that metrics are counted in: numbers of this process, and copies of them in a file that others read.
 
 The unit of change is a block: a few cells that change together, such as those of all that one operation's end counts.
-A block exists twice in its memory. A change writes the older of the two copies, and its version last. So one copy is
-whole at any moment, and a reader never sees half of a change, even of a process that was killed in the middle of it.
+The file has two copies of each block. A change writes the older copy, and its version last. So one copy is whole at any
+moment, and a reader never sees half of a change, even of a process that was killed in the middle of it.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ logger = logging.getLogger("encore_storage")
 Key = tuple[str, ...]
 """What a block counts. The first item says how its cells are merged, with one character for each (see `merging`)."""
 
-Memory = bytearray | mmap
 CELL = 8  # bytes
 
 
 class Block:
     """A few cells that change together.
 
-    A change is made under the lock of its `Cells`. The hot path writes it out: it changes `values` without calling
-    anything, since a finalizer may change the same block inside any call, raises `version`, and packs both.
+    A change is made under the lock of its `Cells`. A hot path writes it out: it changes `values` without calling
+    anything, since a finalizer may change the same block inside any call. If there is a `memory`, it raises `version`,
+    and packs both into the older copy.
 
     Attributes:
         key: what it counts.
         values: the value of each cell.
-        version: the number of changes so far.
-        pack_into: packs the values and the version into a memory, at an offset.
-        memory: where the two copies are.
-        offsets: the offsets of the copies, by the parity of the version.
+        version: the number of changes in `memory`.
+        memory: the mapped file, or None while nobody else reads the block.
+        offsets: the offsets of the two copies, by the parity of the version.
+        pack_into: packs values and version into a memory, at an offset.
     """
 
     __slots__ = ("key", "memory", "offsets", "pack_into", "values", "version")
@@ -53,16 +53,12 @@ class Block:
         self.key = key
         self.values: list[float] = [0] * size
         self.version = 0
+        self.memory: mmap | None = None
+        self.offsets = 0, 0
         self.pack_into = _packer(size)
-        self.forget()
 
     def __repr__(self) -> str:
         return f"<Block {self.key}: {self.values}>"
-
-    @property
-    def length(self) -> int:
-        """The number of bytes of both copies."""
-        return length_of(self.key)
 
     def add(self, *amounts: float) -> None:
         """Add to the cells, and publish them. The caller holds the lock."""
@@ -75,18 +71,15 @@ class Block:
         self.publish()
 
     def publish(self) -> None:
-        """Write the values to the older copy. The caller holds the lock."""
-        self.version = version = self.version + 1
-        self.pack_into(self.memory, self.offsets[version & 1], *self.values, version)
+        """Write the values to the older copy, if there is one. The caller holds the lock."""
+        if self.memory is not None:
+            self.version = version = self.version + 1
+            self.pack_into(self.memory, self.offsets[version & 1], *self.values, version)
 
-    def place(self, memory: Memory, offset: int) -> None:
-        """Continue in `memory`, with both copies from `offset` on. The caller holds the lock."""
-        self.memory, self.offsets = memory, (offset, offset + self.length // 2)
+    def place(self, memory: mmap, offset: int) -> None:
+        """Copy all changes to `memory`, from `offset` on. The caller holds the lock."""
+        self.memory, self.offsets = memory, (offset, offset + length_of(self.key) // 2)
         self.publish()
-
-    def forget(self) -> None:
-        """Continue in private memory."""
-        self.place(bytearray(self.length), 0)
 
 
 class Cells:
@@ -121,12 +114,11 @@ class Cells:
         if self._renewed is not None and self._on_renewed is not None and self._renewed.take():
             self._on_renewed()
         with self.lock:
-            if (found := self._blocks.get(key)) is not None:
-                return found
-            made = self._blocks[key] = Block(key)
-            if self.file is not None:
-                self._place([made])
-            return made
+            made = Block(key)
+            block = self._blocks.setdefault(key, made)  # a finalizer may have made it inside of any call before
+            if block is made and self.file is not None:
+                self._place([block])
+            return block
 
     def add(self, key: Key, *amounts: float) -> None:
         """Add to the cells of the block of `key`, as one change."""
@@ -166,7 +158,7 @@ class Cells:
             left, self.file = self.file, None
             self._waiting.clear()
             for block in self._blocks.values():
-                block.forget()
+                block.memory = None
         if left is not None:
             left.close()
 
@@ -190,16 +182,16 @@ class Cells:
             if not file.is_full:
                 file.is_full = True
                 logger.warning("some counts are missing in the metrics of the other processes: %s", error)
-            block.forget()
+            block.memory = None
             return
         block.place(memory, offset)
         file.commit()
 
     def _renew(self) -> object:
-        """Drop everything in a forked child. What the forking thread was counting goes to memory that nobody reads."""
+        """Drop everything in a forked child. The parent's file is out of reach, also of what was just being counted."""
         inherited = self._blocks, self._waiting, self.file
         for block in self._blocks.values():
-            block.forget()
+            block.memory = None
         self.lock = threading.RLock()
         self.file = None
         self._blocks, self._waiting, self._is_placing = {}, [], False

@@ -1,8 +1,8 @@
 """The blocks of cells that metrics are counted in: one for all that an event changes.
 
 Each function returns the key of a block. Its first item has the rule of each cell (see `merging` of
-`encore_storage.processes`), its second is the kind of the block. The others are labels and the positions of buckets. A label that an event doesn't have
-is empty. `Series` makes the metrics of the catalogue from the blocks.
+`encore_storage.processes`), its second is the kind of the block. The others are labels and the positions of buckets. A
+label that an event doesn't have is empty. `Series` makes the metrics of the catalogue from the blocks.
 """
 
 from __future__ import annotations

@@ -13,6 +13,9 @@ from encore_storage.subscribers.gauges import InProgressGauge
 from encore_storage.subscribers.labels import closed
 
 EXEMPLAR_INTERVAL = 1.0  # seconds between two exemplars of a series
+_ALL = len(SECONDS) + 1
+_SIZED = tuple(_ALL * number for number in range(1, len(SIZES) + 2))
+"""What the bucket of a size adds to that of the duration in the number of a block."""
 _WHOLE_VALUES = ("get", "set")
 
 
@@ -31,31 +34,32 @@ class Ends:
         is_plain: whether `count` may count an end, if nothing but its duration and its bytes was measured.
     """
 
-    __slots__ = ("_blocks", "_cells", "_exemplar_due", "_gauge", "_has_size", "_labels", "is_plain")
+    __slots__ = ("_blocks", "_cells", "_end", "_exemplar_due", "_has_size", "_labels", "_lock", "is_plain")
 
     def __init__(
         self, cells: Cells, gauge: InProgressGauge, store: str, operation: str, direction: str, outcome: str
     ) -> None:
         self.is_plain = outcome != "error"
         self._cells = cells
-        self._gauge = gauge
+        self._lock = cells.lock  # as it is until a fork, which drops this object
+        self._end = gauge.end
         self._labels = store, operation, direction, outcome
         self._has_size = outcome == "ok" and direction != "" and operation in _WHOLE_VALUES
         self._exemplar_due = -math.inf
-        self._blocks: dict[tuple[int, int], Block] = {}
+        self._blocks: dict[int, Block] = {}
 
     def count(self, event: StoreProgressEndEvent, now: float) -> bool:
         """Count an end without an error and without measures, and return whether it was in progress."""
         duration, delta, added = event.duration, event.delta, 0
-        position, size = bisect_left(SECONDS, duration), -1
+        position = bisect_left(SECONDS, duration)
         if self._has_size and event.bytes >= event.steps:
             added = event.bytes
-            size = bisect_left(SIZES, added)
-        block = self._blocks.get((position, size)) or self._new_block(position, size)
+            position += _SIZED[bisect_left(SIZES, added)]
+        block = self._blocks.get(position) or self._new_block(position)
         if now >= self._exemplar_due:
-            self._exemplify(event, position, now)
-        with self._cells.lock:
-            # Nothing is called between these lines: a finalizer may count in the same block inside any call.
+            self._exemplify(event, position % _ALL, now)
+        with self._lock:
+            # These lines call nothing: a finalizer may count in the same block inside any call.
             values = block.values
             seconds, moved = values[1] + duration, values[2] + delta
             values[0] = number = values[0] + 1
@@ -63,9 +67,10 @@ class Ends:
             values[2] = moved
             values[3] = now
             values[4] = whole = values[4] + added
-            block.version = version = block.version + 1
-            block.pack_into(block.memory, block.offsets[version & 1], number, seconds, moved, now, whole, version)
-            return self._gauge.end(event.operation_id)
+            if block.memory is not None:
+                block.version = version = block.version + 1
+                block.pack_into(block.memory, block.offsets[version & 1], number, seconds, moved, now, whole, version)
+            return self._end(event.operation_id)
 
     def count_fully(self, event: StoreProgressEndEvent, now: float) -> bool:
         """Count any end with all that its event has, and return whether it was in progress."""
@@ -81,14 +86,15 @@ class Ends:
         block = self._cells.block(key)
         if now >= self._exemplar_due:
             self._exemplify(event, position, now)
-        with self._cells.lock:
+        with self._lock:
+            block.values[3] = now
             block.add(*amounts)
-            block.values[3] = now  # published with the next change
-            return self._gauge.end(event.operation_id)
+            return self._end(event.operation_id)
 
-    def _new_block(self, position: int, size: int) -> Block:
-        block = self._cells.block(blocks.operation(*self._labels, position, size, ""))
-        return self._blocks.setdefault((position, size), block)
+    def _new_block(self, position: int) -> Block:
+        size, duration = divmod(position, _ALL)
+        block = self._cells.block(blocks.operation(*self._labels, duration, size - 1, ""))
+        return self._blocks.setdefault(position, block)
 
     def _exemplify(self, event: StoreProgressEndEvent, position: int, now: float) -> None:
         """Keep the end as the latest exemplar of its bucket."""

@@ -69,6 +69,7 @@ class EventCounter:
         self._number = number
         self._clock = clock
         self._wall_clock = wall_clock
+        self._lock = cells.lock
         self._stores: dict[str, str] = {}
         self._gauges: dict[tuple[str | None, ...], InProgressGauge] = {}
         self._transaction_gauges: dict[str, InProgressGauge] = {}
@@ -96,7 +97,7 @@ class EventCounter:
         attributes = event.store, event.operation, event.direction
         gauge = self._gauges.get(attributes) or self._gauge(self._new_labels(event))
         now = self._clock()
-        with self._cells.lock:
+        with self._lock:
             gauge.start(event.operation_id, now)
 
     def _operation_moved(self, event: StoreProgressStepEvent) -> None:
@@ -104,21 +105,22 @@ class EventCounter:
             return
         attributes = event.store, event.operation, event.direction
         block = self._moved.get(attributes) or self._cells.block(blocks.moved(*self._new_labels(event)))
-        with self._cells.lock:
+        with self._lock:
             block.add(event.delta)
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
         try:
             attributes = event.store, event.operation, event.direction, event.outcome
             ends = self._ends.get(attributes) or self._new_ends(event)
+            now = self._wall_clock()
             if ends.is_plain and "attempts" not in event.__dict__:  # an event with any measure has it; most have none
-                has_ended = ends.count(event, self._wall_clock())
+                was_in_progress = ends.count(event, now)
             else:
-                has_ended = ends.count_fully(event, self._wall_clock())
+                was_in_progress = ends.count_fully(event, now)
         except BaseException:
             self._end_anywhere(self._gauges.values(), event.operation_id)
             raise
-        if not has_ended:  # its start had other labels
+        if not was_in_progress:  # or its start had other labels
             self._end_anywhere(self._gauges.values(), event.operation_id)
 
     def _transaction_started(self, event: StoreTransactionStartEvent) -> None:
@@ -128,7 +130,7 @@ class EventCounter:
             block = self._cells.block(blocks.transaction_in_progress(store, self._number))
             gauge = self._transaction_gauges.setdefault(store, InProgressGauge(block))
         now = self._clock()
-        with self._cells.lock:
+        with self._lock:
             gauge.start(event.transaction_id, now)
 
     def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
@@ -155,7 +157,7 @@ class EventCounter:
     def _end_anywhere(self, gauges: Iterable[InProgressGauge], id: object) -> None:  # noqa: A002 (the name that events use)
         """End the item in the gauge that has it, if any."""
         for gauge in list(gauges):
-            with self._cells.lock:
+            with self._lock:
                 if gauge.end(id):
                     return
 
@@ -208,6 +210,7 @@ class EventCounter:
         inherited = [each.copy() for each in kept]
         for each in kept:
             each.clear()
+        self._lock = self._cells.lock  # which has been renewed: cells register before their counters
         return inherited
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from encore_storage.processes.cells import Block
+from encore_storage.subscribers import in_progress
 from encore_storage.subscribers.in_progress import InProgress
 
 
@@ -20,31 +23,43 @@ class InProgressGauge:
         self._starts = InProgress[float]()
 
     def start(self, id: object, now: float) -> None:  # noqa: A002 (the name that events use)
-        """Add an item that started `now`, replacing one with the same id."""
-        starts, values = self._starts, self._block.values
-        replaced = starts.pop(id, None)
-        if replaced is None:
-            values[0] += 1
-        evicted = len(starts.start(id, now))
-        values[0] -= evicted  # no call since the line before: a finalizer may start and end items in any
-        if values[0] == 1 or evicted or replaced is not None:
-            values[1] = next(iter(starts.values()), 0)
-        self._block.publish()
+        """Add an item that starts `now`, unless it is in progress. Beyond the limit, the oldest are evicted."""
+        starts, block = self._starts, self._block
+        if id in starts:
+            return
+        # These lines call nothing: a finalizer may start and end items inside any call.
+        starts[id] = now
+        values = block.values
+        values[0] = number = values[0] + 1
+        oldest = values[1]
+        if number == 1:
+            values[1] = oldest = now
+        if block.memory is not None:
+            block.version = version = block.version + 1
+            block.pack_into(block.memory, block.offsets[version & 1], number, oldest, version)
+        if number > in_progress.MOST:
+            for each in list(islice(starts, in_progress.MOST // 100 + 1)):
+                self.end(each)
 
     def end(self, id: object) -> bool:  # noqa: A002 (as above)
         """Remove an item, and return whether there was one."""
         started = self._starts.pop(id, None)
         if started is None:
             return False
-        values = self._block.values
-        values[0] -= 1
-        if started == values[1] or not values[0]:
-            values[1] = next(iter(self._starts.values()), 0)
-        self._block.publish()
+        block = self._block
+        values = block.values
+        oldest = values[1]
+        if started == oldest:
+            oldest = next(iter(self._starts.values()), 0) if self._starts else 0
+        # From here on, as above.
+        values[0] = number = values[0] - 1
+        values[1] = oldest
+        if block.memory is not None:
+            block.version = version = block.version + 1
+            block.pack_into(block.memory, block.offsets[version & 1], number, oldest, version)
         return True
 
     def clear(self) -> None:
         """Remove all items."""
         self._starts.clear()
-        self._block.values[:] = 0, 0
-        self._block.publish()
+        self._block.set(0, 0)

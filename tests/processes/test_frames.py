@@ -23,7 +23,7 @@ from encore_storage.processes.frames import (
     read_events,
     read_hello,
 )
-from tests.processes.support import LABEL, PROCESS, payload
+from tests.processes.link_support import LABEL, PROCESS, payload
 
 FRAMES = frame(STATE, b"{}") + events_frame(payload(b"a", b"bc"), 5) + frame(BYE)
 

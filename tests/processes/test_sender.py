@@ -13,7 +13,7 @@ from encore_storage.processes.frames import EVENTS, HELLO, FrameReader, read_eve
 from encore_storage.processes.receiver import Receiver
 from encore_storage.processes.sender import Sender
 from tests.forking import run_forking
-from tests.processes.support import PROCESS, Kept, payload, receiving
+from tests.processes.link_support import PROCESS, Kept, payload, receiving
 from tests.server.support import until
 
 
@@ -204,7 +204,7 @@ from pathlib import Path
 from encore_storage.processes.receiver import Receiver
 from encore_storage.processes.sender import Sender
 from tests.forking import forked, until
-from tests.processes.support import PROCESS, Kept, payload
+from tests.processes.link_support import PROCESS, Kept, payload
 
 path, kept = Path(sys.argv[1]), Kept()
 receiver = Receiver(path, kept)

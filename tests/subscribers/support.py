@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry
 
 from encore_storage.events import StoreProgressEndEvent, StoreProgressStartEvent, StoreProgressStepEvent
+from encore_storage.processes.cell_directory import CellDirectory
 
 STORAGE = "encore_storage_"
 
@@ -23,6 +24,13 @@ class FakeClock:
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
+
+
+class SmallGroup(NamedTuple):
+    """A group of processes that shares `cells`, or none."""
+
+    name: str = "group"
+    cells: CellDirectory | None = None
 
 
 class BrokenSource:

@@ -29,6 +29,7 @@ SPECIFIED = """
 | encore_events_listener_errors_total | counter | event, listener |
 | encore_events_dropped_total | counter | queue, reason |
 | encore_storage_label_overflow_total | counter | label |
+| encore_processes | gauge | group |
 """
 
 

@@ -20,7 +20,7 @@ from encore_storage.observing import StoreObserver
 from encore_storage.stores import DictMemoryStore
 from encore_storage.subscribers import MetricsSubscriber
 from encore_storage.subscribers.catalogue import CATALOGUE
-from tests.subscribers.support import FakeClock
+from tests.subscribers.support import FakeClock, SmallGroup
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 NOW = 1_700_000_000.0
@@ -70,6 +70,7 @@ ELSEWHERE = [
     ("encore_events_dropped_total", {"queue": "worker", "reason": "exit"}, 3),
     ("encore_storage_label_overflow_total", {"label": "store"}, 2),
     ("encore_storage_label_overflow_total", {"label": "listener"}, 0),
+    ("encore_processes", {"group": "shop"}, 1),
     ("encore_storage_operations_in_progress", {"store": "_overflow", "operation": "exists"}, 0),
 ]
 
@@ -129,7 +130,8 @@ def scrape(address: str, accept: str) -> Scraped:
 @pytest.fixture(scope="module", params=["text/plain", OPENMETRICS], ids=["text", "openmetrics"])
 def scraped(request: pytest.FixtureRequest) -> Iterator[Scraped]:
     manager, registry, clock = EventManager(), CollectorRegistry(), FakeClock()
-    metrics = MetricsSubscriber(registry=registry, max_stores=1, clock=clock, wall_clock=lambda: NOW)
+    group = SmallGroup("shop")
+    metrics = MetricsSubscriber(registry=registry, group=group, max_stores=1, clock=clock, wall_clock=lambda: NOW)
     with monitor(manager, logs=False, metrics=metrics, port=0, registry=registry) as observed:
         store = run_scenario(manager)
         with store.get_data("a"), store.transaction("still open"):
