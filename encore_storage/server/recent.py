@@ -29,9 +29,10 @@ class RecentItems:
 
     def insert(self, items: Iterable[Item]) -> None:
         """Add items among the others by their time, and keep the latest. They all count as new."""
-        merged = sorted([*(item for _, item in self._items), *items], key=_time_of)[-(self._items.maxlen or 0) :]
-        for item in merged:
-            self.add(item)
+        kept = self._items.maxlen
+        merged = sorted([*(item for _, item in self._items), *items], key=_time_of)[-(kept or 0) :]
+        self._items = deque(enumerate(merged, self.total + 1), kept)
+        self.total += len(merged)
 
     def numbered(self, after: int = 0) -> list[tuple[int, Item]]:
         """Return the items after the first `after`, oldest first, each with its number."""
