@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -56,10 +55,9 @@ def items_since(
 
     `seen` has the number of items that a client has of each list.
     """
-    found = [one.since(seen.get(name, 0), stores, limit) for name, one in lists.items()]
-    if len(found) == 1:
-        return found[0]
-    newest = list(heapq.merge(*(items for items, _ in found), key=_time_of, reverse=True))
+    found = [one.since(seen.get(name, 0), stores, KEPT) for name, one in lists.items()]
+    # Processes send their items in batches, so that the last ones to arrive may all be from one.
+    newest = sorted((item for items, _ in found for item in items), key=_time_of, reverse=True)
     return newest[:limit], len(newest[limit:]) + sum(omitted for _, omitted in found)
 
 
