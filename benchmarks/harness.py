@@ -30,7 +30,7 @@ class Snippet:
         self, code: str, /, *, units: int = 1, less: Snippet | None = None, rounds: int | None = None, **names: Any
     ) -> None:
         setup = "\n".join(f"{name} = _names[{name!r}]" for name in names) or "pass"
-        self._timer = timeit.Timer(code, setup, perf_counter_ns, {"_names": names})
+        self._timer = timeit.Timer(code, setup, perf_counter_ns, {"__name__": "__main__", "_names": names})
         self._units = units
         self._number = 0
         self._rounds = rounds
@@ -68,11 +68,13 @@ class Bench:
         name: What is compared.
         make: Returns our side and the peer; called just before measuring, so that rows do not share memory.
         reach: The target ratio, or None.
+        reach_us: The target time of our side in microseconds, or None.
     """
 
     name: str
     make: Callable[[], tuple[Snippet, Snippet]]
     reach: float | None = None
+    reach_us: float | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class Figure:
         ours: Minimum nanoseconds for a unit of our side.
         peer: The same for the peer.
         reach: The target ratio, or None.
+        reach_us: The target of our side in microseconds, or None.
         ratio: Ours divided by the peer's.
     """
 
@@ -91,6 +94,7 @@ class Figure:
     ours: float
     peer: float
     reach: float | None
+    reach_us: float | None
     ratio: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -99,6 +103,8 @@ class Figure:
     @property
     def verdict(self) -> str:
         """'ok', 'over', or empty without a target."""
+        if self.reach_us is not None:
+            return "ok" if self.ours / 1e3 <= self.reach_us else "over"
         if self.reach is None:
             return ""
         return "ok" if self.ratio <= self.reach else "over"
@@ -111,4 +117,4 @@ def measure(bench: Bench, rounds: int) -> Figure:
     for number in range(rounds):
         for snippet in snippets if number % 2 else reversed(snippets):
             snippet.run(number)
-    return Figure(bench.name, ours.nanoseconds, peer.nanoseconds, bench.reach)
+    return Figure(bench.name, ours.nanoseconds, peer.nanoseconds, bench.reach, bench.reach_us)
