@@ -97,7 +97,9 @@ class StoreProgressManager(ProgressManager):
     _closed_class: ClassVar[type[StoreProgressManager]]
     _open_class: ClassVar[type[StoreProgressManager]]
     _reported = 0
+    _start_event: StoreProgressEvent | None = None
     _end_events: tuple[StoreProgressEvent, ...] | None = None
+    _last_message: str | None = None
     _due = _ALWAYS
     _now: Callable[[], float] = time.monotonic
     process: forks.Process
@@ -118,24 +120,21 @@ class StoreProgressManager(ProgressManager):
         """Emit that the operation starts. Raises ProgressError if it has started before."""
         if self._started or self._ended:
             raise ProgressError("start", self.message)
-        if self.__class__ is not self._open_class:
-            self.__class__ = self._open_class
+        cls = self._open_class
+        if self.__class__ is not cls:
+            self.__class__ = cls
         identity = self._identity = self._identify()
         identity["timestamp"] = time.time()
-        self._last_message = self.message
-        cls = type(self)
         clock = self._now = cls.clock  # read from the class: through the instance, a function would be a bound method
         self._ends = Once()
         self.process = forks.current
         now = self._started_at = clock()
         self._due = now + cls.min_interval
-        manager, kind, event = self.event_manager, self.StartEventType, None
-        if manager.has_listeners(kind):
-            event = kind.made_of(identity.copy())
-        self._start_event = event
         self._started = True
-        if event is None:
+        manager, kind = self.event_manager, cls.StartEventType
+        if not manager.has_listeners(kind):
             return
+        event = self._start_event = kind.made_of(identity.copy())
         try:
             manager.deliver(event)
         except BaseException as error:  # from a strict event manager, or an interrupt
@@ -284,7 +283,7 @@ class StoreProgressManager(ProgressManager):
     def _finish(self, message: str | None, exit_state: ExitState, error: BaseException | None) -> None:
         ends = self._end_events
         if ends is None:
-            if self.process is not forks.this_process():
+            if self.process is not forks.current:
                 self._leave_in_child(error)
                 return
             ends = self._end_events = self._make_end(message, exit_state, error)
@@ -352,7 +351,8 @@ class StoreProgressManager(ProgressManager):
         with self._counting():
             done = self._done
             delta, self._reported = done - self._reported, done
-        attributes = self._identity | {"message": self._last_message, "steps": self.steps}
+        message = self.message if self._last_message is None else self._last_message
+        attributes = self._identity | {"message": message, "steps": self.steps}
         attributes |= {"step": done, "delta": delta}
         self.event_manager.emit(self.StepEventType.made_of(attributes))
 
