@@ -86,7 +86,8 @@ class ObservedTransaction:
         """Emit that the transaction has begun. Raises TransactionError if it has started before."""
         if self.transaction_id is not None:
             raise TransactionError(f"cannot start {self!r} again: make another one")
-        self.__class__ = _OpenTransaction
+        if self.__class__ is not OpenTransaction:
+            self.__class__ = OpenTransaction
         self.begin()
         try:
             self.emit_start()
@@ -123,11 +124,12 @@ class ObservedTransaction:
             if error is None:
                 raise ForkedStoreError(f"the transaction {self!r}", self._process.pid, "begin another in the child")
             return
-        self.prepare_end(outcome, error, held=len(self._changes or ()), commit_duration=commit_duration)
+        changes = self._changes
+        self.prepare_end(outcome, error, held=len(changes) if changes else 0, commit_duration=commit_duration)
         self.emit_end()
-        while self._changes and self.outcome == "committed":
-            self.observer.event_manager.deliver(self._changes[0])
-            self._changes.popleft()
+        while changes and self.outcome == "committed":
+            self.observer.event_manager.deliver(changes[0])
+            changes.popleft()
         self._end = None  # the frames of its error may refer to this transaction: break the cycle
         self.__class__ = ObservedTransaction
 
@@ -224,7 +226,7 @@ class ObservedTransaction:
         return cls.made_of(attributes)
 
 
-class _OpenTransaction(ObservedTransaction):
+class OpenTransaction(ObservedTransaction):
     """A transaction in progress: it has a finalizer."""
 
     def __del__(self) -> None:
