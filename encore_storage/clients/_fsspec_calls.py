@@ -31,7 +31,7 @@ from encore_storage.clients.nesting import add_retries, inside, operation_on
 from encore_storage.clients.swapping import options_of
 from encore_storage.events import Direction
 from encore_storage.events import Operation as OperationName
-from encore_storage.observing import ObservedIterator, Operation
+from encore_storage.observing import ObservedIterator, Operation, StoreObserver
 from encore_storage.observing.operation import Enclosing, enclosing_operations
 
 _END = object()
@@ -231,10 +231,13 @@ class Calls:
         return call_s3
 
     def _opening(self, fs: Any, path: Any, mode: str) -> Operation:
-        is_read = "r" in mode and "+" not in mode
-        operation = self._operation(fs, "get" if is_read else "set", "read" if is_read else "write", path)
         observer = self.stores.fixed or self.stores.observer(fs, path)
-        operation.work = Opened(fs, observer, operation, self._options, mode, key_of(path))
+        key = key_of(path)
+        if "r" in mode and "+" not in mode:
+            operation = self._operation(fs, observer, "get", "read", key)
+        else:
+            operation = self._operation(fs, observer, "set", "write", key)
+        operation.work = Opened(fs, observer, operation, self._options, mode, key)
         operation.start()
         operation.target = fs  # until the file is closed
         return operation
@@ -275,16 +278,17 @@ class Calls:
             path = argument(args, kwargs, position, names)
         if len(args) + len(kwargs) > 1 and is_ranged(name, args, kwargs):
             kind = "get_range"
-        operation = self._operation(fs, kind, direction, path)
+        observer = self.stores.fixed or self.stores.observer(fs, path)
+        operation = self._operation(fs, observer, kind, direction, key_of(path))
         if is_local or kind in _WORKS:
-            operation.work = Work(fs, kind, self.stores.observer(fs, path))
+            operation.work = Work(fs, kind, observer)
         return operation
 
-    def _operation(self, fs: Any, kind: OperationName, direction: Direction | None, path: Any) -> Operation:
-        key = path if path.__class__ is str and "://" not in path else key_of(path)
+    def _operation(
+        self, fs: Any, observer: StoreObserver, kind: OperationName, direction: Direction | None, key: str | None
+    ) -> Operation:
         transaction = transaction_of(fs) if open_transactions else None
         observed = None if transaction is None else transaction.observed
-        observer = self.stores.fixed or self.stores.observer(fs, path)
         return observer.make_operation(kind, key, direction, -1, None, None, observed)
 
     def _succeed(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -37,7 +36,7 @@ class Opened:
 
     __slots__ = (
         *("fs", "operation", "reads", "moved", "text", "_observer", "_options"),
-        *("_mode", "_key", "_fetched", "_started_at", "_position", "_uploads"),
+        *("_mode", "_key", "_fetched", "_position", "_uploads"),
     )
 
     def __init__(
@@ -53,7 +52,6 @@ class Opened:
         self._mode = mode
         self._key = key
         self._fetched: list[int] | None = None
-        self._started_at = time.monotonic()
         self._position: int | None = None
         self._uploads = False
 
@@ -84,14 +82,10 @@ class Opened:
         """Count bytes that the caller has read or written."""
         moved = self.moved = self.moved + size
         if moved == size and size:
-            self.count_first()
+            self.operation.measure_first_byte()
         if self._uploads:
             moved = min(moved, state_of(file).get("offset") or 0)  # the store has not got the rest yet
         self.operation(step=moved)
-
-    def count_first(self) -> None:
-        """Set the time to the first byte."""
-        self.operation.first_byte = time.monotonic() - self._started_at
 
     def count_handle(self, file: Any) -> None:
         """Count what was written to the file's inner handle, which it returns for a `with` block."""
