@@ -173,7 +173,8 @@ class StoreProgressManager(ProgressManager):
 
     def count_to(self, total: int) -> None:
         """Count `total` bytes in all without a step event; a later step or the end reports them."""
-        self._done = max(self._done, total)
+        if total > self._done:  # noqa: PLR1730 (as in `__call__`)
+            self._done = total
 
     def end(
         self, message: str | None = None, exit_state: ExitState = "normal", *, error: BaseException | None = None

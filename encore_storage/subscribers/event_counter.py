@@ -114,7 +114,9 @@ class EventCounter:
     def _count_measures(self, event: StoreProgressEndEvent, labels: tuple[str, str]) -> None:
         """Count what few operations measure; their retries exist at zero."""
         families = self._families
-        families.retries.series(*labels).inc(max(event.attempts - 1, 0))
+        retries = families.retries.series(*labels)
+        if event.attempts > 1:
+            retries.inc(event.attempts - 1)
         if event.items is not None:
             families.operation_items.series(*labels).inc(event.items)
         if event.first_byte is not None:
