@@ -1,8 +1,8 @@
 """The cost of observing clients, added to an operation.
 
-Each row compares an observed operation, less the bare one, with what OpenTelemetry's instrumentation adds to it, or with
-the bare operation itself. OpenTelemetry's spans go to a batch processor with a null exporter. Its thread takes them now
-and then; most rounds pass without it, so that the minima do not contain its work.
+Each row compares an observed operation, less the bare one, with what OpenTelemetry's instrumentation adds, or with the
+bare operation. OpenTelemetry's spans go to a batch processor with a null exporter. Its thread takes them now and then;
+most rounds pass without it, so the minima do not contain its work.
 
 Instrumentations replace methods for the whole process. So the instrumented object gets these methods as attributes of
 its own, and the process is restored at once.
@@ -12,22 +12,21 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import boto3
-import botocore.config
 import sqlalchemy
 from botocore.awsrequest import AWSResponse
-from botocore.client import BaseClient
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
 from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from prometheus_client import CollectorRegistry
 
 from benchmarks.harness import Bench, Snippet
@@ -40,6 +39,7 @@ Pair = tuple[Snippet, Snippet]
 
 SIZE = 4096
 CHUNK, CHUNKS = 65536, 256
+ROUND_NS = 500_000
 
 TRANSACTION = "with engine.begin() as connection:\n    connection.execute(statement)"
 GET_OBJECT = "client.get_object(Bucket='bench', Key='key')['Body'].read()"
@@ -50,24 +50,18 @@ READS = f"file.seek(0)\nfor _ in range({CHUNKS}):\n    file.read({CHUNK})"
 
 def benches() -> Iterator[Bench]:
     """Yield the rows of clients."""
-    begin, get = "a client's begin + SELECT + commit (SQLAlchemy)", "a client's GetObject of 4 KiB (boto3)"
-    yield Bench(f"{begin} with metrics, against OpenTelemetry", transaction_against_opentelemetry, 0.4)
-    yield Bench(f"{begin} with a listener, against bare", lambda: transaction_added(listened()), reach_us=25)
-    yield Bench(f"{get} with metrics, against OpenTelemetry", get_object_against_opentelemetry, 0.15)
-    yield Bench(f"{get} with a listener, against bare", lambda: get_object_added(listened()), reach_us=15)
-    yield Bench(
-        "a client's cat_file in memory (fsspec) with a listener, against bare",
-        lambda: memory_added(CAT_FILE, listened()),
-        reach_us=3,
+    row = partial(Bench, round_ns=ROUND_NS)
+    sql, s3 = "SQLAlchemy client: begin + SELECT + commit", "boto3 client: GetObject of 4 KiB"
+    yield row(f"{sql}, added with metrics, against OpenTelemetry's", transaction_against_opentelemetry, 0.4)
+    yield row(f"{sql}, added with a listener, against bare", partial(transaction_added, listened()), reach_us=25)
+    yield row(f"{s3}, added with metrics, against OpenTelemetry's", get_object_against_opentelemetry, 0.15)
+    yield row(f"{s3}, added with a listener, against bare", partial(get_object_added, listened()), reach_us=15)
+    cat, opened = "fsspec client: cat_file in memory", "fsspec client: open, read, close in memory"
+    yield row(f"{cat}, added with a listener, against bare", partial(memory_added, CAT_FILE, listened()), reach_us=3)
+    yield row(
+        f"{opened}, added with a listener, against bare", partial(memory_added, OPEN_READ_CLOSE, listened()), reach_us=8
     )
-    yield Bench(
-        "a client's open, read, close in memory (fsspec) with a listener, against bare",
-        lambda: memory_added(OPEN_READ_CLOSE, listened()),
-        reach_us=8,
-    )
-    yield Bench(
-        "a client's 64 KiB reads of an open local file (fsspec) with metrics, against bare", local_reads, 1.08
-    )
+    yield row("fsspec client: 64 KiB reads of an open local file with metrics, against bare", local_reads, 1.08)
 
 
 def listened() -> EventManager:
@@ -109,8 +103,8 @@ def get_object_against_opentelemetry() -> Pair:
     ours, bare = get_object_added(measured())
     instrumentor, client = BotocoreInstrumentor(), _client()
     instrumentor.instrument(tracer_provider=_tracer_provider())
-    type(client)._make_api_call = BaseClient._make_api_call  # noqa: SLF001 (what it replaces)
-    client._endpoint.prepare_request = client._endpoint.prepare_request  # noqa: SLF001 (as above)
+    type(client)._make_api_call = type(client)._make_api_call  # noqa: SLF001 (one of the two methods that it replaces)
+    client._endpoint.prepare_request = client._endpoint.prepare_request  # noqa: SLF001 (the other)
     instrumentor.uninstrument()
     return ours, Snippet(GET_OBJECT, less=bare, client=client)
 
@@ -135,29 +129,33 @@ def local_reads() -> Pair:
     path.write_bytes(bytes(CHUNK * CHUNKS))
     observed = observe(LocalFileSystem(skip_instance_cache=True), event_manager=measured())
     bare = LocalFileSystem(skip_instance_cache=True)
-    files = [fs.open(path) for fs in (observed, bare)]
+    ours, peer = (Snippet(READS, units=CHUNKS, file=fs.open(path)) for fs in (observed, bare))
     path.unlink()
     path.parent.rmdir()
-    ours, peer = (Snippet(READS, units=CHUNKS, file=file, fs=fs) for file, fs in zip(files, (observed, bare)))
     return ours, peer
 
 
-class _NullExporter(SpanExporter):
-    """An exporter that drops the spans."""
+class _NullExporter:
+    """An exporter of spans that drops them."""
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+    def export(self, _spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Do nothing with the spans."""
         return SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        """Do nothing."""
 
 
 def _tracer_provider() -> TracerProvider:
+    """Return a provider with a queue that no benchmark fills."""
     provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(_NullExporter()))
+    provider.add_span_processor(BatchSpanProcessor(_NullExporter(), max_queue_size=1 << 20))
     return provider
 
 
 def _engine() -> Any:
     """Return an engine of a database in memory, with its connection made."""
-    engine = sqlalchemy.create_engine("sqlite://")
+    engine: Any = sqlalchemy.create_engine("sqlite://")
     engine.raw_connection = engine.raw_connection  # the plain one: observing an engine replaces that of all engines
     return engine
 
@@ -168,7 +166,7 @@ def _transaction(engine: Any, less: Snippet | None = None) -> Snippet:
 
 def _client() -> Any:
     """Return a client of S3 whose requests are answered without a network."""
-    client = boto3.client(
+    client: Any = boto3.client(
         "s3",
         region_name="eu-west-1",
         aws_access_key_id="key",
@@ -179,7 +177,8 @@ def _client() -> Any:
 
 
 def _respond(request: Any, **_: Any) -> AWSResponse:
-    return AWSResponse(request.url, 200, {"Content-Length": str(SIZE)}, io.BytesIO(bytes(SIZE)))
+    headers: Any = {"Content-Length": str(SIZE)}
+    return AWSResponse(request.url, 200, headers, io.BytesIO(bytes(SIZE)))
 
 
 def _listen(event: object) -> None:

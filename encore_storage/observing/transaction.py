@@ -231,7 +231,7 @@ class OpenTransaction(ObservedTransaction):
 
     def __del__(self) -> None:
         """Have another thread end the transaction as rolled back."""
-        if self._process is forks.current and self.transaction_id is not None:
+        if self.transaction_id is not None and self._process is forks.current:
             run_in_background(lambda: self.end("rolled_back", abandoned_error()))
 
 
