@@ -102,7 +102,7 @@ class Files:
             self._abandon(file)
 
     def _detach(self, file: Any) -> tuple[Opened, ...]:
-        opened: tuple[Opened, ...] = state_of(file).pop(_OPENED, ())
+        opened: tuple[Opened, ...] = file.__dict__.pop(_OPENED, ())
         for one in opened:
             if not one.reads:
                 one.count_handle(file)
@@ -110,7 +110,7 @@ class Files:
 
     def _close(self, file: Any, opened: tuple[Opened, ...], block_error: BaseException | None) -> None:
         self._restore(file)
-        is_committed = state_of(file).get("autocommit", True)
+        is_committed = file.__dict__.get("autocommit", True)
         for one in opened:
             one.finish(None if one.reads else block_error, is_committed=is_committed)
 
