@@ -130,11 +130,12 @@ class StoreProgressManager(ProgressManager):
         self.process = forks.current
         now = self._started_at = clock()
         self._due = now + cls.min_interval
-        self._started = True
-        manager, kind = self.event_manager, cls.StartEventType
-        if not manager.has_listeners(kind):
+        manager, kind, event = self.event_manager, cls.StartEventType, None
+        if manager.has_listeners(kind):
+            event = self._start_event = kind.made_of(identity.copy())
+        self._started = True  # after that: from now on, an interrupt leaves an operation that ends
+        if event is None:
             return
-        event = self._start_event = kind.made_of(identity.copy())
         try:
             manager.deliver(event)
         except BaseException as error:  # from a strict event manager, or an interrupt

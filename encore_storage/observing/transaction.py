@@ -124,12 +124,11 @@ class ObservedTransaction:
             if error is None:
                 raise ForkedStoreError(f"the transaction {self!r}", self._process.pid, "begin another in the child")
             return
-        changes = self._changes
-        self.prepare_end(outcome, error, held=len(changes) if changes else 0, commit_duration=commit_duration)
+        self.prepare_end(outcome, error, held=len(self._changes or ()), commit_duration=commit_duration)
         self.emit_end()
-        while changes and self.outcome == "committed":
-            self.observer.event_manager.deliver(changes[0])
-            changes.popleft()
+        while self._changes and self.outcome == "committed":
+            self.observer.event_manager.deliver(self._changes[0])
+            self._changes.popleft()
         self._end = None  # the frames of its error may refer to this transaction: break the cycle
         self.__class__ = ObservedTransaction
 
