@@ -285,7 +285,7 @@ class StoreProgressManager(ProgressManager):
     def _finish(self, message: str | None, exit_state: ExitState, error: BaseException | None) -> None:
         ends = self._end_events
         if ends is None:
-            if self.process is not forks.current:
+            if self.process is not forks.this_process():
                 self._leave_in_child(error)
                 return
             ends = self._end_events = self._make_end(message, exit_state, error)
