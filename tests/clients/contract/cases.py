@@ -67,6 +67,11 @@ class Case(ABC):
     def store(self) -> str:
         """The name of the store."""
 
+    @property
+    def transaction_store(self) -> str:
+        """The name of the store in events of transactions."""
+        return self.store
+
     @abstractmethod
     def make(self) -> Any:
         """Return a plain client, which `close` closes."""

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,8 @@ class Database(Case):
     operations = {"get": "query", "put": "set", "delete": "delete", "list": "query"}
     has_bytes = False
     error_type = "conflict"
-    drivers = ("sqlite", "postgresql")
+    drivers: tuple[str, str]
+    connect_args: Mapping[str, Any] = {}
 
     def __init__(self, request: pytest.FixtureRequest, manager: EventManager) -> None:
         super().__init__(request, manager)
@@ -80,7 +81,7 @@ class Database(Case):
         return None
 
     def make(self) -> Any:
-        engine = create_engine(self.url(), pool_size=8)
+        engine = create_engine(self.url(), pool_size=8, connect_args=dict(self.connect_args))
         self._closing.callback(self._dispose, engine, os.getpid())
         return engine
 
@@ -133,7 +134,7 @@ class AsyncDatabase(AsyncCase, Database):
     """An async engine."""
 
     def make(self) -> Any:
-        engine = create_async_engine(self.url(self.drivers[1]), pool_size=8)
+        engine = create_async_engine(self.url(self.drivers[1]), pool_size=8, connect_args=dict(self.connect_args))
         self._closing.callback(self._dispose_async, engine, os.getpid())
         return engine
 
@@ -220,6 +221,7 @@ class PostgreSql(Database):
 
     name = "SQLAlchemy PostgreSQL"
     drivers = ("postgresql", "postgresql+psycopg")
+    connect_args = {"prepare_threshold": None}  # psycopg deallocates prepared statements in transactions of its own
     inapplicable = OF_AN_ENGINE
 
     def create(self) -> None:

@@ -272,6 +272,10 @@ class S3(FileSystem):
     def store(self) -> str:
         return f"s3:{self.fixture('bucket')}"
 
+    @property
+    def transaction_store(self) -> str:
+        return "s3"  # a transaction may write to several buckets
+
     def path(self, key: str) -> str:
         return f"{self.fixture('bucket')}/{key}"
 
@@ -344,7 +348,7 @@ class Cache(S3):
     """A layer over s3fs that keeps the values in files."""
 
     name = "fsspec simplecache"
-    store = "simplecache"
+    store = transaction_store = "simplecache"
     layer: Any = SimpleCacheFileSystem
     inapplicable = {
         **S3.inapplicable,
@@ -362,7 +366,8 @@ class FileCache(Cache):
     """A layer over s3fs that keeps the values in files, and remembers them."""
 
     name = "fsspec filecache"
-    store = "filecache"
+    store = transaction_store = "filecache"
+    inapplicable = {**Cache.inapplicable, "transactions": "fsspec writes its files at once, also in a transaction"}
     layer: Any = WholeFileCacheFileSystem
 
 

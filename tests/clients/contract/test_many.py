@@ -27,17 +27,17 @@ def outcomes(case: Case, recorder: EventRecorder) -> Counter[str]:
     ends = recorder.of(StoreTransactionEndEvent)
     assert starts == Counter(end.transaction_id for end in ends)
     assert set(starts.values()) <= {1}
-    return Counter(end.outcome for end in ends if end.store == case.store)
+    return Counter(end.outcome for end in ends if end.store == case.transaction_store)
 
 
 def use_transactions(case: Case, client: Any) -> Counter[str]:
     """Commit 5 transactions, roll 3 back, read in 2; return the numbers by outcome."""
     expected = Counter(committed=5, rolled_back=3)
     for number in range(5):
-        case.call(case.commit, client, f"committed {number}")
+        case.call(case.commit, client, f"committed-{number}")
     for number in range(3):
         with pytest.raises(Exception):  # noqa: B017, PT011 (the program's, or that of a false condition)
-            case.call(case.commit, client, f"rolled back {number}", ProgramError())
+            case.call(case.commit, client, f"rolled-back-{number}", ProgramError())
     if type(case).read_in_transaction is not Case.read_in_transaction:
         for _ in range(2):
             case.call(case.read_in_transaction, client)
@@ -51,10 +51,10 @@ def test_transactions_are_exact(case: Case, recorder: EventRecorder) -> None:
     expected = use_transactions(case, client)
 
     assert outcomes(case, recorder) == expected
-    assert [case.stored(f"committed {number}") for number in range(5)] == [DATA] * 5
-    assert [case.stored(f"rolled back {number}") for number in range(3)] == [None] * 3
+    assert [case.stored(f"committed-{number}") for number in range(5)] == [DATA] * 5
+    assert [case.stored(f"rolled-back-{number}") for number in range(3)] == [None] * 3
     changed = [event.key for event in recorder.of(StoreModificationEvent) if event.store == case.store]
-    assert changed == ([case.key(f"committed {number}") for number in range(5)] if case.has_bytes else [])
+    assert changed == ([case.key(f"committed-{number}") for number in range(5)] if case.has_bytes else [])
     assert case.ends(recorder)
 
 
@@ -95,15 +95,15 @@ def connect(case: Case, client: Any) -> Any:
 def test_threads_or_tasks_are_counted_exactly(case: Case, recorder: EventRecorder) -> None:
     values = [DATA[: 1000 + number] for number in range(THREADS)]
     for number, data in enumerate(values):
-        case.put_outside(f"value {number}", data)
+        case.put_outside(f"value-{number}", data)
     client = case.observed(case.make_for_load())
     got: list[bytes] = []
 
     def work(number: int) -> None:
-        got.extend(case.get(client, f"value {number}") for _ in range(TASKS))
+        got.extend(case.get(client, f"value-{number}") for _ in range(TASKS))
 
     async def task(number: int) -> None:
-        got.append(await case.get(client, f"value {number}"))
+        got.append(await case.get(client, f"value-{number}"))
 
     async def tasks() -> None:
         await asyncio.gather(*(task(number) for number in range(THREADS) for _ in range(TASKS)))
@@ -122,7 +122,7 @@ def test_threads_or_tasks_are_counted_exactly(case: Case, recorder: EventRecorde
     assert Counter((end.operation, end.outcome) for end in ends) == {(case.operations["get"], "ok"): THREADS * TASKS}
     if case.has_bytes:
         sizes = Counter((end.key, end.bytes) for end in ends)
-        assert sizes == {(case.key(f"value {number}"), len(data)): TASKS for number, data in enumerate(values)}
+        assert sizes == {(case.key(f"value-{number}"), len(data)): TASKS for number, data in enumerate(values)}
     if "transactions of the server" not in case.inapplicable:
         assert outcomes(case, recorder) == {"closed": THREADS * TASKS}
 

@@ -37,11 +37,13 @@ def without_ids(value: object) -> str:
 
 
 def pickled(value: object) -> object:
-    """Return the pickle of a value, or the error."""
+    """Return the pickle of a value, or the error; of an error with times and ids, what is unpickled."""
     try:
-        return re.sub(rb"[0-9A-F]{16}|\d{10,}", b"", pickle.dumps(value))
+        data = pickle.dumps(value)
     except Exception as error:
         return type(error), without_ids(error)
+    again = pickle.loads(data) if isinstance(value, Exception) else None
+    return data if again is None else (type(again), without_ids(again))
 
 
 def results(case: Case, client: Any, refused: Any) -> Iterator[Any]:
@@ -104,22 +106,21 @@ def snapshot(part: Any) -> tuple[Any, ...]:
 
 @point("failing subscriber")
 @pytest.mark.usefixtures("every_step")
-@pytest.mark.parametrize("strict", [False, True])
-def test_failing_subscriber_never_reaches_the_client(case: Case, strict: bool) -> None:
+def test_failing_subscriber_never_reaches_the_client(case: Case, manager: EventManager) -> None:
     def fail(event: StoreEvent) -> None:
         seen.append(event)
         raise OSError(event)
 
     seen = list[object]()
-    with EventManager(strict=strict) as manager:
-        manager.connect(StoreEvent, fail)
-        client, refused = case.make(), case.make_refused()
-        plain = list(results(case, client, refused))[1:]
-        observe(client, event_manager=manager)
-        observe(refused, event_manager=manager)
-        observed = list(results(case, client, refused))[1:]
-        unobserve(client)
-        unobserve(refused)
+    manager.connect(StoreEvent, fail)
+    client, refused = case.make(), case.make_refused()
+    list(results(case, client, refused))
+    plain = list(results(case, client, refused))[1:]
+    observe(client, event_manager=manager)
+    observe(refused, event_manager=manager)
+    observed = list(results(case, client, refused))[1:]
+    unobserve(client)
+    unobserve(refused)
 
     assert observed == plain
     assert seen
@@ -131,22 +132,30 @@ def test_nothing_keeps_a_client_a_result_or_an_error_alive(case: Case, recorder:
     plain, observed = case.make(), observe(case.make(), event_manager=case.manager)
     assert references(case, observed) == references(case, plain)
     alive: list[weakref.ref[Any]] = []
-    try:
-        case.call(case.fail, observe(case.make_refused(), event_manager=case.manager))
-    except Exception as error:
-        alive.append(weakref.ref(error))
-    if "early close" not in case.inapplicable:
+    refused = observe(case.make_refused(), event_manager=case.manager)
+    kind = result_of(case.call, case.fail, refused)[0]
+    before = instances(kind)
+    for _ in range(3):
+        result_of(case.call, case.fail, refused)
+    assert instances(kind) == before
+    if "collected unclosed" not in case.inapplicable:
         stream = case.call(case.begin, observed, "a")
         alive.append(weakref.ref(stream))
         case.call(case.close_stream, stream)
         del stream
     alive.append(weakref.ref(observed))
     case.close()
-    del plain, observed
+    del plain, observed, refused
     gc.collect()
 
     assert [reference() for reference in alive] == [None] * len(alive)
     assert case.ends(recorder)
+
+
+def instances(kind: type[BaseException]) -> int:
+    """Return the number of errors of a class; those of Python's own have no weak references."""
+    gc.collect()
+    return sum(type(one) is kind for one in gc.get_objects())
 
 
 def references(case: Case, client: Any) -> int:
