@@ -24,7 +24,7 @@ from encore_storage.clients._fsspec_methods import (
     snapshot,
 )
 from encore_storage.clients._fsspec_opened import Opened
-from encore_storage.clients._fsspec_stores import Stores, layers_of, stand_in_of, state_of
+from encore_storage.clients._fsspec_stores import Stores, layers_of, stand_in_of
 from encore_storage.clients._fsspec_transactions import emit_change, open_transactions, transaction_of
 from encore_storage.clients.client import Options
 from encore_storage.clients.nesting import inside

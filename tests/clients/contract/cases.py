@@ -7,7 +7,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any, ClassVar
 
 import pytest
@@ -120,7 +120,7 @@ class Case(ABC):
         """Return a plain client that talks to the server directly."""
         return self.make()
 
-    def flush(self, client: Any) -> None:
+    def flush(self, client: Any) -> None:  # noqa: B027 (most clients have written)
         """Finish what a client for writing has written."""
 
     def sent(self) -> int | None:
@@ -151,17 +151,13 @@ class Case(ABC):
         """Only read in a transaction."""
         raise NotImplementedError
 
-    @contextmanager
-    def broken(self) -> Iterator[None]:
+    def broken(self) -> AbstractContextManager[None]:
         """Return a block in which the connection breaks while a value is received."""
         raise NotImplementedError
-        yield
 
-    @contextmanager
-    def throttled(self) -> Iterator[None]:
+    def throttled(self) -> AbstractContextManager[None]:
         """Return a block in which the server is too busy for the first two requests."""
         raise NotImplementedError
-        yield
 
     def blocked(self, client: Any, recorder: EventRecorder) -> tuple[Callable[[], Any], Callable[[], object]]:
         """Return a call that blocks, and a function that returns True once it does."""

@@ -9,10 +9,11 @@ import pytest
 
 from tests.clients.contract.cases import POINTS, Case
 from tests.clients.contract.databases import DATABASES
-from tests.clients.contract.filesystems import FILE_SYSTEMS
+from tests.clients.contract.filesystems import LOCAL
 from tests.clients.contract.objects import OBJECTS
+from tests.clients.contract.remote import REMOTE
 
-CASES: list[type[Case]] = [*FILE_SYSTEMS, *OBJECTS, *DATABASES]
+CASES: list[type[Case]] = [*LOCAL, *REMOTE, *OBJECTS, *DATABASES]
 
 
 def point(name: str) -> Callable[[Any], Any]:

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 import pytest
@@ -21,7 +21,7 @@ from sqlalchemy.pool import NullPool
 from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage.events import StoreProgressStartEvent
-from tests.clients.contract.cases import DATA, AsyncCase, Case
+from tests.clients.contract.cases import DATA, AsyncCase, Case, Operations
 from tests.clients.postgresql import PostgreSQL
 
 METADATA = MetaData()
@@ -53,11 +53,11 @@ def chosen(key: str) -> Any:
 class Database(Case):
     """An engine of a new database, with a table of values."""
 
-    operations = {"get": "query", "put": "set", "delete": "delete", "list": "query"}
+    operations: ClassVar[Operations] = {"get": "query", "put": "set", "delete": "delete", "list": "query"}
     has_bytes = False
     error_type = "conflict"
     drivers: tuple[str, str]
-    connect_args: Mapping[str, Any] = {}
+    connect_args: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, request: pytest.FixtureRequest, manager: EventManager) -> None:
         super().__init__(request, manager)
@@ -178,7 +178,11 @@ class Sqlite(Database):
 
     name = "SQLAlchemy SQLite"
     drivers = ("sqlite", "sqlite+aiosqlite")
-    inapplicable = {**OF_AN_ENGINE, **OF_SQLITE, "cancelled": "sqlite3 is only interrupted after a statement"}
+    inapplicable: ClassVar[Mapping[str, str]] = {
+        **OF_AN_ENGINE,
+        **OF_SQLITE,
+        "cancelled": "sqlite3 is only interrupted after a statement",
+    }
 
     @property
     def path(self) -> Path:
@@ -200,7 +204,7 @@ class AsyncSqlite(AsyncDatabase, Sqlite):
     """An async engine of SQLite."""
 
     name = "SQLAlchemy SQLite async"
-    inapplicable = {**OF_AN_ENGINE, **OF_SQLITE}
+    inapplicable: ClassVar[Mapping[str, str]] = {**OF_AN_ENGINE, **OF_SQLITE}
 
     def blocked(self, client: Any, recorder: EventRecorder) -> tuple[Callable[[], Any], Callable[[], object]]:
         blocking = sqlite3.connect(self.path)
@@ -221,8 +225,10 @@ class PostgreSql(Database):
 
     name = "SQLAlchemy PostgreSQL"
     drivers = ("postgresql", "postgresql+psycopg")
-    connect_args = {"prepare_threshold": None}  # psycopg deallocates prepared statements in transactions of its own
-    inapplicable = OF_AN_ENGINE
+    connect_args: ClassVar[Mapping[str, Any]] = {
+        "prepare_threshold": None
+    }  # psycopg deallocates prepared statements in transactions of its own
+    inapplicable: ClassVar[Mapping[str, str]] = OF_AN_ENGINE
 
     def create(self) -> None:
         self._server: PostgreSQL = self.fixture("postgresql")

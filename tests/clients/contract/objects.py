@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -14,7 +14,7 @@ from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage import observe
 from tests.clients.botocore_servers import KEY, AsyncClients, Proxy, SyncClients, fast_retries
-from tests.clients.contract.cases import BIG, DATA, AsyncCase, Case
+from tests.clients.contract.cases import BIG, DATA, AsyncCase, Case, Operations
 from tests.clients.contract.servers import killable_s3, stored_object
 
 NO_TRANSACTIONS = "S3 has no transactions"
@@ -25,7 +25,10 @@ class Boto3Client(Case):
 
     name = "boto3 client"
     error_type = "permission_denied"
-    inapplicable = {"transactions": NO_TRANSACTIONS, "transactions of the server": NO_TRANSACTIONS}
+    inapplicable: ClassVar[Mapping[str, str]] = {
+        "transactions": NO_TRANSACTIONS,
+        "transactions of the server": NO_TRANSACTIONS,
+    }
     clients: SyncClients | AsyncClients = SyncClients()
 
     @property
@@ -192,10 +195,10 @@ class DynamoDB(Case):
 
     name = "boto3 DynamoDB"
     error_type = "conflict"
-    operations = {"get": "get", "put": "set", "delete": "delete", "list": "query"}
+    operations: ClassVar[Operations] = {"get": "get", "put": "set", "delete": "delete", "list": "query"}
     has_bytes = False
     raises_miss = False
-    inapplicable = {
+    inapplicable: ClassVar[Mapping[str, str]] = {
         "reset in mid-body": "items have no body",
         "early close": "items have no body",
         "collected unclosed": "items have no body",

@@ -151,7 +151,7 @@ async def cancelled(call: Callable[[], Any], is_blocked: Callable[[], object]) -
     """Call, and cancel the task once it is blocked."""
     task = asyncio.ensure_future(call())
     await asyncio.sleep(0)
-    while not is_blocked():
+    while not is_blocked():  # noqa: ASYNC110 (a server is)
         await asyncio.sleep(0.005)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
