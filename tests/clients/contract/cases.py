@@ -31,8 +31,6 @@ DATA = bytes(range(256)) * 300 + b"\nthe last line"
 BIG = 4 * 2**20
 """The size of the value in whose upload a server is killed."""
 
-THREADS, TASKS = 8, 100
-
 Operations = Mapping[str, str]
 
 
@@ -47,6 +45,7 @@ class Case(ABC):
         is_async: True if it is used with `await`.
         raises_miss: True if it raises an error for a key that is missing.
         error_type: the type of the error of `fail`.
+        is_read_only: True if only a client of `make_writer` can write.
     """
 
     name: ClassVar[str]
@@ -56,6 +55,7 @@ class Case(ABC):
     is_async: ClassVar[bool] = False
     raises_miss: ClassVar[bool] = True
     error_type: ClassVar[str]
+    is_read_only: ClassVar[bool] = False
 
     def __init__(self, request: pytest.FixtureRequest, manager: EventManager) -> None:
         self._request = request

@@ -163,6 +163,7 @@ class Zip(FileSystem):
     """An archive: it is read, or else it is written."""
 
     name = "fsspec zip"
+    is_read_only = True
     error_type = "other"
     inapplicable: ClassVar[Mapping[str, str]] = {
         "reset in mid-body": NO_CONNECTION,

@@ -31,7 +31,7 @@ class Http(FileSystem):
     name = "fsspec http"
     error_type = "permission_denied"
     inapplicable: ClassVar[Mapping[str, str]] = {
-        "cancelled": "its server of the tests does not stall; s3fs, whose calls wait alike, does",
+        "cancelled": "tested with a server that stalls in test_fsspec_servers",
         "server killed": "its server of the tests runs in a thread",
         "delete and list": "it cannot delete",
         "retries": NO_RETRIES,
@@ -201,6 +201,7 @@ class FileCache(Cache):
     inapplicable: ClassVar[Mapping[str, str]] = {
         **Cache.inapplicable,
         "transactions": "fsspec writes its files at once, also in a transaction",
+        "threads or tasks": "without `observe` as well, its list of files fails in threads",
     }
     layer: Any = WholeFileCacheFileSystem
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from encore_events.testing import EventRecorder
 from encore_storage.events import StoreModificationEvent, StoreTransactionEndEvent, StoreTransactionStartEvent
-from tests.clients.contract.cases import DATA, POINTS, TASKS, THREADS, Case
+from tests.clients.contract.cases import DATA, POINTS, Case
 from tests.clients.contract.clients import CASES, point, table
-from tests.clients.contract.databases import PostgreSql
+from tests.clients.contract.databases import Database, PostgreSql
 from tests.forking import forked
+
+THREADS, TASKS, PUTS = 8, 100, 20
+"""The threads, the tasks of each, and how many of these store a value."""
 
 
 class ProgramError(Exception):
@@ -97,34 +101,57 @@ def test_threads_or_tasks_are_counted_exactly(case: Case, recorder: EventRecorde
     for number, data in enumerate(values):
         case.put_outside(f"value-{number}", data)
     client = case.observed(case.make_for_load())
+    puts = 0 if case.is_read_only else PUTS
     got: list[bytes] = []
 
     def work(number: int) -> None:
-        got.extend(case.get(client, f"value-{number}") for _ in range(TASKS))
+        for index in range(puts):
+            case.put(client, f"new-{number}-{index}", values[number])
+        got.extend(case.get(client, f"value-{number}") for _ in range(TASKS - puts))
 
-    async def task(number: int) -> None:
+    async def put(number: int, index: int) -> None:
+        await case.put(client, f"new-{number}-{index}", values[number])
+
+    async def get(number: int) -> None:
         got.append(await case.get(client, f"value-{number}"))
 
     async def tasks() -> None:
-        await asyncio.gather(*(task(number) for number in range(THREADS) for _ in range(TASKS)))
+        numbers = range(THREADS)
+        writing = [put(number, index) for index in range(puts) for number in numbers]
+        await asyncio.gather(*writing, *(get(number) for _ in range(TASKS - puts) for number in numbers))
 
     if case.is_async:
         case.call(tasks)
     else:
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(THREADS)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        in_threads(work)
 
+    gets = TASKS - puts
+    assert Counter(got) == dict.fromkeys(values, gets)
+    expected = {case.operations["get"]: gets * THREADS, case.operations["put"]: puts * THREADS}
     ends = case.ends(recorder)
-    assert Counter(got) == dict.fromkeys(values, TASKS)
-    assert Counter((end.operation, end.outcome) for end in ends) == {(case.operations["get"], "ok"): THREADS * TASKS}
+    assert Counter(end.operation for end in ends) == Counter(expected)
+    assert {(end.outcome, end.attempts) for end in ends} == {("ok", 1)}
+    assert [case.stored(f"new-{number}-{index}") for number in range(THREADS) for index in (0, puts - 1) if puts] == [
+        data for data in values for _ in range(2 * bool(puts))
+    ]
     if case.has_bytes:
-        sizes = Counter((end.key, end.bytes) for end in ends)
-        assert sizes == {(case.key(f"value-{number}"), len(data)): TASKS for number, data in enumerate(values)}
-    if "transactions of the server" not in case.inapplicable:
-        assert outcomes(case, recorder) == {"closed": THREADS * TASKS}
+        sizes = Counter((end.operation, end.bytes) for end in ends)
+        counts = (("get", gets), ("put", puts))
+        moved = {(case.operations[name], len(data)): count for name, count in counts for data in values}
+        assert sizes == Counter(moved)
+        changed = [event for event in recorder.of(StoreModificationEvent) if event.store == case.store]
+        assert len({event.key for event in changed}) == len(changed) == puts * THREADS
+    if isinstance(case, Database):
+        assert outcomes(case, recorder) == {"closed": gets * THREADS, "committed": puts * THREADS}
+
+
+def in_threads(work: Callable[[int], None]) -> None:
+    """Call `work` with the number of each thread."""
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 @point("forked child")

@@ -162,14 +162,19 @@ async def cancelled(call: Callable[[], Any], is_blocked: Callable[[], object]) -
 def interrupted(is_blocked: Callable[[], object]) -> Iterator[None]:
     """Return a block that a signal interrupts once it is blocked."""
     main = threading.main_thread().ident or 0
+    handled = threading.Event()
 
     def interrupt() -> None:
         while not is_blocked():
             time.sleep(0.005)
-        signal.pthread_kill(main, signal.SIGUSR1)
+        while not handled.is_set():  # a signal just before a system call does not interrupt it
+            signal.pthread_kill(main, signal.SIGUSR1)
+            handled.wait(1)  # psycopg looks for signals every 0.1 s, and anew after each
 
     def handle(*_: object) -> None:
-        raise KeyboardInterrupt
+        if not handled.is_set():
+            handled.set()
+            raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGUSR1, handle)
     thread = threading.Thread(target=interrupt)
@@ -177,6 +182,7 @@ def interrupted(is_blocked: Callable[[], object]) -> Iterator[None]:
     try:
         yield
     finally:
+        handled.set()
         thread.join()
         signal.signal(signal.SIGUSR1, before)
 
