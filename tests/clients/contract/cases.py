@@ -228,3 +228,7 @@ class AsyncCase(Case):
             return await result if inspect.isawaitable(result) else result
 
         return self.runner.run(call())
+
+    def in_child(self, client: Any) -> Any:
+        self.runner = asyncio.Runner()  # the threads of the parent's are not the child's
+        return super().in_child(client)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sqlite3
 import threading
@@ -168,8 +167,7 @@ class AsyncDatabase(AsyncCase, Database):
         yield from (client, *super().parts(client.sync_engine))
 
     def in_child(self, client: Any) -> Any:
-        self.runner = asyncio.Runner()
-        client.sync_engine.dispose(close=False)
+        super().in_child(client.sync_engine)
         return client
 
 

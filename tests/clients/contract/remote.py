@@ -222,10 +222,6 @@ class AsyncS3(AsyncFileSystem, S3):
         if process == os.getpid():
             self.call(session.close)
 
-    def in_child(self, client: Any) -> Any:
-        self.runner = asyncio.Runner()
-        return super().in_child(client)
-
     def fail(self, client: Any) -> Any:
         return self.get(client, "a")
 
