@@ -68,7 +68,7 @@ def _run_in(folder: Path, stack: contextlib.ExitStack, *, port: int | None, keep
             contextlib.ExitStack() as opened,
         ):
             is_complete = _demonstrate(run, library, source, archive)
-            values = _first_values(archive)
+            values = _some_values(archive)
             objects = clients.open_objects(run, server, opened)
             if objects is not None:
                 is_complete &= clients.demonstrate_objects(run, objects, values)
@@ -88,8 +88,8 @@ def _run_in(folder: Path, stack: contextlib.ExitStack, *, port: int | None, keep
     return 0 if is_complete else FAILED
 
 
-def _first_values(store: AbstractStore) -> dict[str, bytes]:
-    return {key: store.to_bytes(key) for key in itertools.islice(store.query_keys(), _CLIENT_KEYS)}
+def _some_values(store: AbstractStore) -> dict[str, bytes]:
+    return {key: store.to_bytes(key) for key in list(store.query_keys())[:_CLIENT_KEYS]}
 
 
 def _demonstrate(run: Session, library: Path, source: AbstractStore, archive: AbstractStore) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import secrets
 import shutil
 import socket
@@ -27,13 +28,14 @@ class SeaweedFS:
     Attributes:
         key: the access key.
         secret: the secret key.
+        ports: the ports of its services, that of S3 first.
     """
 
     def __init__(self, program: str, folder: Path) -> None:
         """Start `program` in a directory that is made in `folder`."""
         self.key, self.secret = "demo", secrets.token_hex()
         self._folder = Path(tempfile.mkdtemp(prefix="seaweedfs-", dir=folder))
-        self._ports = _free_ports(2 * len(_PORTS))
+        self.ports = _free_ports(2 * len(_PORTS))
         self._deadline = time.monotonic() + _SECONDS
         identity = {
             "name": "demo",
@@ -46,11 +48,12 @@ class SeaweedFS:
         command = [
             *(program, "mini", "-dir=data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3.config=keys.json"),
             *("-admin.ui=false", "-webdav=false", "-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),
-            *(f"-{name}={port}" for name, port in zip(names, self._ports, strict=True)),
+            *(f"-{name}={port}" for name, port in zip(names, self.ports, strict=True)),
         ]
         self._process = subprocess.Popen(  # noqa: S603 (the program of the package, with fixed arguments)
             ["/bin/sh", "-c", _GUARDED, "sh", *command],
             cwd=self._folder,
+            env={**os.environ, "TMPDIR": str(self._folder)},  # for its logs
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -60,7 +63,7 @@ class SeaweedFS:
     @property
     def url(self) -> str:
         """The address of S3."""
-        return f"http://127.0.0.1:{self._ports[0]}"
+        return f"http://127.0.0.1:{self.ports[0]}"
 
     def wait(self) -> bool:
         """Wait until S3 answers; False if the server has ended, or takes too long."""
@@ -80,12 +83,12 @@ class SeaweedFS:
         self._process.kill()
         self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
-        for port in self._ports:  # of these sockets, no option sets the directory
+        for port in self.ports:  # of these sockets, no option sets the directory
             for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 (named by SeaweedFS)
                 path.unlink(missing_ok=True)
 
     def _answers(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self._ports[0], timeout=1)
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports[0], timeout=1)
         try:
             connection.request("GET", "/healthz")
             return connection.getresponse().status < http.HTTPStatus.INTERNAL_SERVER_ERROR
