@@ -154,7 +154,7 @@ def monitor(  # noqa: C901, PLR0913 (all of these are options of one call)
 def _check_types(logs: object, registry: object) -> None:
     if not isinstance(logs, bool | LogSubscriber) and not hasattr(logs, "bind"):
         raise TypeError(
-            f"logs must be True, False, a LogSubscriber or a structlog logger, not {logs!r}: "
+            f"logs must be True, False or a structlog logger or LogSubscriber, not {logs!r}: "
             "pass structlog.wrap_logger(...) of another logger"
         )
     if registry is not None and not isinstance(registry, CollectorRegistry):
