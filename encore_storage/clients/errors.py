@@ -58,7 +58,7 @@ def stand_in(
 ) -> ClientError:
     """Return the stand-in for the error of a client, without a reference to it; its text only if `with_text`."""
     name = type(error).__name__
-    text = str(error) if with_text else name if code is None else f"{name} {code}"
+    text = str(error) if with_text else name if code in (None, name) else f"{name} {code}"
     made: Any = _class_of(name)(text)
     made.error_type, made.code, made.is_miss = error_type, code, is_miss
     return cast("ClientError", made)
