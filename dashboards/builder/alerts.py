@@ -143,8 +143,8 @@ def _availability(slo: Slo) -> Iterator[Alert]:
         "The log line `store.operation.ended` has the exception or its code, which shows which of the two it is. "
         "`No space left on device`, `SQLITE_FULL`, `53100` or `507`: space is missing, all writes fail, reads succeed; "
         "free some space. `SlowDown`, `503`, `Throttling...` or `ProvisionedThroughputExceededException`: the service "
-        "throttles, reads fail as well, and there were retries before (the panel Retries); lower the concurrency or ask "
-        "for a higher limit. `53300`: the database has no free connections; use smaller pools.",
+        "throttles, reads fail as well, and there were retries before (the panel Retries); lower the concurrency or "
+        "ask for a higher limit. `53300`: the database has no free connections; use smaller pools.",
     )
 
 

