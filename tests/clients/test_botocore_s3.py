@@ -438,7 +438,7 @@ def test_errors_carry_no_text_of_the_client(
             clients.call(one.get_object, Bucket=bucket, Key="missing")
 
     without, with_text = recorder.of(StoreProgressEndEvent)
-    assert str(without.error) == without.message == "NoSuchKey NoSuchKey"
+    assert str(without.error) == without.message == "NoSuchKey"
     assert "when calling the GetObject operation" in str(with_text.error)
 
 
