@@ -24,10 +24,10 @@ from encore_storage.clients._fsspec_methods import (
     snapshot,
 )
 from encore_storage.clients._fsspec_opened import Opened
-from encore_storage.clients._fsspec_stores import Stores, layers_of, stand_in_of, state_of
+from encore_storage.clients._fsspec_stores import Stores, layers_of, stand_in_of
 from encore_storage.clients._fsspec_transactions import emit_change, open_transactions, transaction_of
 from encore_storage.clients.client import Options
-from encore_storage.clients.nesting import add_retries, inside, operation_on
+from encore_storage.clients.nesting import inside
 from encore_storage.clients.swapping import options_of
 from encore_storage.events import Direction
 from encore_storage.events import Operation as OperationName
@@ -53,7 +53,6 @@ class Calls:
         The attribute is read at each call, since programs replace methods of classes.
         """
         make = {"open": self._open, "open_async": self._open_async, "walk": self._walk, "_walk": self._walk_async}
-        make["_call_s3"] = self._call_s3
         if name in make:
             return make[name](owner, attribute)
         if name.startswith("_"):
@@ -214,21 +213,6 @@ class Calls:
             return self._attach(self_, operation, opened, file)
 
         return open_async
-
-    def _call_s3(self, owner: Any, attribute: str) -> Callable[..., Any]:
-        """Return the method by which s3fs calls S3; it counts retries, unless the client inside is observed as well."""
-
-        @functools.wraps(getattr(owner, attribute))
-        async def call_s3(self_: Any, *args: Any, **kwargs: Any) -> Any:
-            result = await getattr(owner, attribute)(self_, *args, **kwargs)
-            operation = operation_on(self_)
-            if operation is not None and isinstance(result, dict) and options_of(state_of(self_).get("_s3")) is None:
-                retries = result.get("ResponseMetadata", {}).get("RetryAttempts", 0)
-                if retries:
-                    add_retries(operation, retries)
-            return result
-
-        return call_s3
 
     def _opening(self, fs: Any, path: Any, mode: str) -> Operation:
         observer = self.stores.fixed or self.stores.observer(fs, path)
