@@ -118,7 +118,7 @@ def source_of(distribution: str) -> Path:
         try:
             subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT, check=True)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            give_up(f"the source distribution of {distribution} {version} cannot be downloaded: {error.stderr}")
+            give_up(f"the source distribution of {distribution} {version} cannot be downloaded: {error}")
         (archive,) = Path(temporary).glob("*.tar.gz")
         with tarfile.open(archive) as files:
             files.extractall(temporary, filter="data")

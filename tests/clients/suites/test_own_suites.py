@@ -9,7 +9,12 @@ from tests.clients.suites.support import Suite, check
 
 TIMEOUT = 100.0
 
-SQLALCHEMY_TESTS = ("engine/test_execute.py", "engine/test_transaction.py", "orm/test_session.py", "orm/test_transaction.py")
+SQLALCHEMY_TESTS = (
+    "engine/test_execute.py",
+    "engine/test_transaction.py",
+    "orm/test_session.py",
+    "orm/test_transaction.py",
+)
 FAST = (
     SQLALCHEMY._replace(tests=tuple(f"test/{path}" for path in SQLALCHEMY_TESTS)),
     BOTOCORE._replace(tests=("tests/functional/test_retry.py", "tests/functional/test_stub.py")),

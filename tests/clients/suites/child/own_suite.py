@@ -1,4 +1,4 @@
-"""A pytest plugin for the suite of a library: observes the library if asked to, and writes the outcomes of its tests."""
+"""A pytest plugin for the suite of a library: observes the library, if asked to, and reports the outcomes."""
 
 from __future__ import annotations
 
