@@ -91,6 +91,7 @@ def run(suite: Suite, folder: Path, *, timeout: float, observed: bool) -> Ran:
             **inherited,
             "PYTHONPATH": os.pathsep.join([str(CHILD), str(REPOSITORY)]),
             "PYTHONNOUSERSITE": "1",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "ENCORE_SUITE_OBSERVED": " ".join(suite.modules) if observed else "",
             "ENCORE_SUITE_REPORT": str(report),
             **dict(suite.environment),
