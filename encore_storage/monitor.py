@@ -102,12 +102,14 @@ def monitor(  # noqa: C901, PLR0913 (all of these are options of one call)
 
     Raises:
         UnsupportedClientError: a target cannot be observed (a TypeError).
-        TypeError: an argument has the wrong type: the event manager, metrics, progress, the port or the keys.
+        TypeError: an argument has the wrong type.
         AddressError: the port is taken or can't be used (an OSError).
         TokenError: the token is missing or too short (a ValueError).
         MissingExtraError: rich (for bars) or Starlette or uvicorn (for a port) isn't installed (an ImportError).
     """
     manager = get_event_manager() if event_manager is None else checked_event_manager(event_manager)
+    _check_types(logs, registry)
+    targets = _targets(observe)
     if port is not None and type(port) is not int:
         raise TypeError(f"port must be an int, not {port!r}")
     if port is None and (host != HOST or token is not None or allowed_hosts):
@@ -143,7 +145,30 @@ def monitor(  # noqa: C901, PLR0913 (all of these are options of one call)
                 keys=keys,
                 connections=connections,
             )
-        for target in (None,) if observe is True else tuple(observe or ()):
+        for target in targets:
             connections.callback(unobserve, target)
             observe_client(target, event_manager=manager)
         return Monitor(manager, served, connections.pop_all())
+
+
+def _check_types(logs: object, registry: object) -> None:
+    if not isinstance(logs, bool | LogSubscriber) and not hasattr(logs, "bind"):
+        raise TypeError(
+            f"logs must be True, False or a structlog logger or LogSubscriber, not {logs!r}: "
+            "pass structlog.wrap_logger(...) of another logger"
+        )
+    if registry is not None and not isinstance(registry, CollectorRegistry):
+        raise TypeError(f"registry must be a CollectorRegistry of prometheus_client, not {registry!r}")
+
+
+def _targets(observe: object) -> tuple[object, ...]:
+    """Return the arguments for `observe()`; None stands for every library."""
+    if isinstance(observe, bool):
+        return (None,) if observe else ()
+    if not isinstance(observe, Iterable) or isinstance(observe, str | bytes):
+        kind = type(observe).__name__  # its text may have a password
+        raise TypeError(f"observe must be True, False or a list of targets, such as [fsspec], not {kind!r}")
+    targets = tuple(observe)
+    if any(target is None for target in targets):
+        raise TypeError("observe must be a list of targets without None: pass True to observe every library")
+    return targets

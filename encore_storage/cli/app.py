@@ -103,7 +103,7 @@ def demo(
     keep_serving: KeepServing = False,  # noqa: FBT002
     keep: Annotated[bool, typer.Option("--keep", help="Keep the database and the log.")] = False,  # noqa: FBT002
 ) -> int:
-    """Demonstrate Encore with real files: a copy, a rollback, a missing key, a slow reader."""
+    """Demonstrate Encore with real files: a copy, a rollback, a missing key, a slow reader, and observed clients."""
     return run_demo(port=port, keep_serving=keep_serving, keep=keep)
 
 

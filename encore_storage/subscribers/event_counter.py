@@ -17,6 +17,7 @@ from encore_storage.events import (
     StoreProgressStartEvent,
     StoreProgressStepEvent,
     StoreTransactionEndEvent,
+    StoreTransactionEvent,
     StoreTransactionStartEvent,
 )
 from encore_storage.subscribers import catalogue
@@ -64,6 +65,7 @@ class EventCounter:
         self._wall_clock = wall_clock
         self._stores: dict[str, str] = {}
         self._labels: dict[tuple[str | None, ...], tuple[str, str]] = {}
+        self._transaction_labels: dict[str | None, tuple[str]] = {}
         self._ends: dict[tuple[str | None, ...], _EndSeries] = {}
 
     def connect(self) -> None:
@@ -112,7 +114,9 @@ class EventCounter:
     def _count_measures(self, event: StoreProgressEndEvent, labels: tuple[str, str]) -> None:
         """Count what few operations measure; their retries exist at zero."""
         families = self._families
-        families.retries.series(*labels).inc(max(event.attempts - 1, 0))
+        retries = families.retries.series(*labels)
+        if event.attempts > 1:
+            retries.inc(event.attempts - 1)
         if event.items is not None:
             families.operation_items.series(*labels).inc(event.items)
         if event.first_byte is not None:
@@ -121,18 +125,17 @@ class EventCounter:
             families.fetched.series(labels[0]).inc(event.fetched)
 
     def _transaction_started(self, event: StoreTransactionStartEvent) -> None:
-        store = self._store(event)
-        self._families.transactions_in_progress.series(store)
-        for outcome in catalogue.TRANSACTION_OUTCOMES:
-            self._families.transactions.series(store, outcome)
-        self.transactions.start(event.transaction_id, ((store,), self._clock()))
+        labels = self._transaction_labels.get(event.store) or self._new_transaction_labels(event)
+        self.transactions.start(event.transaction_id, (labels, self._clock()))
 
     def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
         self.transactions.pop(event.transaction_id, None)  # first, as above
-        labels = self._store(event), closed(event.outcome, catalogue.TRANSACTION_OUTCOMES)
-        self._families.transactions.series(*labels).inc()
-        self._families.transaction_durations.series(*labels).observe(event.duration)
-        self._families.transaction_operations.series(*labels).observe(event.operations)
+        families = self._families
+        (store,) = self._transaction_labels.get(event.store) or self._new_transaction_labels(event)
+        labels = store, closed(event.outcome, catalogue.TRANSACTION_OUTCOMES)
+        families.transactions.series(*labels).inc()
+        families.transaction_durations.series(*labels).observe(event.duration)
+        families.transaction_operations.series(*labels).observe(event.operations)
 
     def _key_changed(self, event: StoreModificationEvent) -> None:
         store = self._store(event)
@@ -174,6 +177,16 @@ class EventCounter:
         if event.direction is not None:
             families.transferred.series(*labels, closed(event.direction, catalogue.DIRECTIONS))
         return labels
+
+    def _new_transaction_labels(self, event: StoreTransactionEvent) -> tuple[str]:
+        """Return the labels of the event's transaction, and make the series that ratios and alerts need at zero."""
+        store = self._store(event)
+        if store != catalogue.OVERFLOW:
+            self._transaction_labels[event.store] = (store,)
+        self._families.transactions_in_progress.series(store)
+        for outcome in catalogue.TRANSACTION_OUTCOMES:
+            self._families.transactions.series(store, outcome)
+        return (store,)
 
     def _new_end(self, event: StoreProgressEndEvent) -> _EndSeries:
         attributes = event.store, event.operation, event.direction, event.outcome

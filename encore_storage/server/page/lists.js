@@ -99,10 +99,16 @@ function transactionRow(item) {
 function message(error, errorType) {
   if (!error) return errorType ?? NOTHING;
   const name = element("b", {}, error.type);
-  const words = String(error.message ?? "");
-  if (words.length <= LONG) return element("span", {}, name, words ? ": " : "", foreign(words));
-  const more = element("summary", {}, name, ": ", foreign(`${words.slice(0, LONG)}…`));
+  const [between, words] = afterName(String(error.type), String(error.message ?? ""));
+  if (words.length <= LONG) return element("span", {}, name, between, foreign(words));
+  const more = element("summary", {}, name, between, foreign(`${words.slice(0, LONG)}…`));
   return element("details", {}, more, element("p", {}, foreign(words)));
+}
+
+/** Returns what separates the name of an error and its message, and the message without a repetition of the name. */
+function afterName(name, words) {
+  if (words === "" || words === name) return ["", ""];
+  return words.startsWith(`${name} `) ? [" ", words.slice(name.length + 1)] : [": ", words];
 }
 
 function failureRow(item) {
