@@ -11,7 +11,7 @@ APT := RUNLEVEL=1 SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive apt-get --yes
 .PHONY: help demo test campaign servers strace prometheus prometheus-alertmanager chromium postgresql lint bench dashboards schemas clean
 
 help:
-	@echo 'make demo    copy real files through real stores (KEEP=1 serves the page until Ctrl-C)'
+	@echo 'make demo    copy real files through real stores, S3 and SQL (KEEP=1 serves the page until Ctrl-C)'
 	@echo 'make test    run the tests with branch coverage'
 	@echo 'make campaign   run the slow tests: interrupts at every instruction, kills at every system call'
 	@echo 'make lint    run ruff, mypy and the import contracts'
@@ -72,18 +72,17 @@ clean:
 
 .venv/.demo: $(BIN)/python pyproject.toml
 	@echo 'Installing Encore into .venv ...'
-	@$(PIP) --editable '.[all]'
+	@$(PIP) 'pip>=25.1' # older versions do not support groups
+	@$(PIP) --editable '.[all]' --group demo
 	@touch $@
 
 .venv/.dev: .venv/.demo
 	@echo 'Installing the development tools into .venv ...'
-	@$(PIP) 'pip>=25.1' # older versions do not support groups
 	@$(PIP) --group dev
 	@touch $@
 
 .venv/.bench: .venv/.demo
 	@echo 'Installing the peers of the benchmarks into .venv ...'
-	@$(PIP) 'pip>=25.1'
 	@$(PIP) --group bench
 	@touch $@
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import bus, codec, metrics, progress, scrape, server, streams
+from benchmarks import bus, clients, codec, metrics, progress, scrape, server, streams
 from benchmarks.harness import measure
 from benchmarks.report import heading, row, save
 
@@ -19,6 +19,7 @@ def main() -> None:
         *streams.benches(quick=options.quick),
         *metrics.benches(),
         *scrape.benches(),
+        *clients.benches(),
         *codec.benches(),
         *server.benches(),
     ]

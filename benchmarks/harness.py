@@ -31,7 +31,7 @@ class Snippet:
         self, code: str, /, *, units: int = 1, less: Snippet | None = None, rounds: int | None = None, **names: Any
     ) -> None:
         setup = "\n".join(f"{name} = _names[{name!r}]" for name in names) or "pass"
-        self._timer = timeit.Timer(code, setup, perf_counter_ns, {"_names": names})
+        self._timer = timeit.Timer(code, setup, perf_counter_ns, {"__name__": "__main__", "_names": names})
         self._units = units
         self._number = 0
         self._rounds = rounds
@@ -43,22 +43,22 @@ class Snippet:
         """The minimum time of a unit, less that of the subtracted snippet."""
         return self._best - (self.less.nanoseconds if self.less else 0)
 
-    def run(self, number: int) -> None:
+    def run(self, number: int, round_ns: int) -> None:
         """Run a round unless the maximum is reached; the first call calibrates the number of runs in a round."""
         if self._rounds is not None and number >= self._rounds:
             return
         if not self._number:
-            self._calibrate()
+            self._calibrate(round_ns)
         taken = self._timer.timeit(self._number) / self._number / self._units
         self._best = min(self._best, taken)
 
-    def _calibrate(self) -> None:
+    def _calibrate(self, round_ns: int) -> None:
         self._number = 1
         if self._rounds is not None:
             return
         self._timer.timeit(1)  # one-time work of the first run, such as compiling a plan, must not count
-        while (taken := self._timer.timeit(self._number)) < ROUND_NS:
-            self._number = max(self._number * 2, int(self._number * ROUND_NS / max(taken, 1)))
+        while (taken := self._timer.timeit(self._number)) < round_ns:
+            self._number = max(self._number * 2, int(self._number * round_ns / max(taken, 1)))
 
 
 class Tail:
@@ -98,11 +98,15 @@ class Bench:
         name: What is compared.
         make: Returns our side and the peer; called just before measuring, so that rows do not share memory.
         reach: The target ratio, or None.
+        reach_us: The target time of our side in microseconds, or None.
+        round_ns: The length of a round. With shorter rounds there are more of them, to find small differences.
     """
 
     name: str
     make: Callable[[], tuple[Snippet, Snippet] | tuple[Tail, Tail]]
     reach: float | None = None
+    reach_us: float | None = None
+    round_ns: int = ROUND_NS
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,7 @@ class Figure:
         ours: Minimum nanoseconds for a unit of our side.
         peer: The same for the peer.
         reach: The target ratio, or None.
+        reach_us: The target of our side in microseconds, or None.
         ratio: Ours divided by the peer's.
     """
 
@@ -121,6 +126,7 @@ class Figure:
     ours: float
     peer: float
     reach: float | None
+    reach_us: float | None
     ratio: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -129,16 +135,18 @@ class Figure:
     @property
     def verdict(self) -> str:
         """'ok', 'over', or empty without a target."""
+        if self.reach_us is not None:
+            return "ok" if self.ours / 1e3 <= self.reach_us else "over"
         if self.reach is None:
             return ""
         return "ok" if self.ratio <= self.reach else "over"
 
 
 def measure(bench: Bench, rounds: int) -> Figure:
-    """Run the rounds of both sides, and return the figure."""
+    """Run the rounds of both sides, `rounds` of the usual length, and return the figure."""
     ours, peer = bench.make()
     snippets = [snippet for side in (ours, peer) for snippet in (side.less, side) if snippet]
-    for number in range(rounds):
+    for number in range(rounds * ROUND_NS // bench.round_ns):
         for snippet in snippets if number % 2 else reversed(snippets):
-            snippet.run(number)
-    return Figure(bench.name, ours.nanoseconds, peer.nanoseconds, bench.reach)
+            snippet.run(number, bench.round_ns)
+    return Figure(bench.name, ours.nanoseconds, peer.nanoseconds, bench.reach, bench.reach_us)

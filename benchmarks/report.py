@@ -11,7 +11,10 @@ from pathlib import Path
 
 from benchmarks.harness import Figure
 
-PEERS = ("blinker", "encore", "fsspec", "prometheus-client", "psygnal", "pyee", "tqdm")
+PEERS = (
+    *("blinker", "botocore", "encore", "fsspec", "opentelemetry-instrumentation-botocore"),
+    *("opentelemetry-instrumentation-sqlalchemy", "prometheus-client", "psygnal", "pyee", "sqlalchemy", "tqdm"),
+)
 HEADER = ("measured side by side", "ours", "peer", "ratio", "reach", "")
 WIDTHS = (96, 10, 10, 8, 8, 5)
 
@@ -25,6 +28,8 @@ def heading() -> str:
 def row(figure: Figure) -> str:
     """Return the line of a figure."""
     reach = "" if figure.reach is None else f"≤ {figure.reach:g}"
+    if figure.reach_us is not None:
+        reach = f"≤ {figure.reach_us:g} µs"
     ratio = f"{figure.ratio:.4f}" if figure.ratio < 0.1 else f"{figure.ratio:.3f}"
     return _line((figure.name, _time(figure.ours), _time(figure.peer), ratio, reach, figure.verdict))
 

@@ -1,23 +1,51 @@
-"""The cost of a page in a get."""
+"""The cost of a page in a get, and of the events of another process."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import orjson
 from prometheus_client import CollectorRegistry
 
 from benchmarks.harness import Bench, Snippet
-from encore_events import EventManager
+from encore_events import BaseEvent, EventManager
+from encore_events.ids import id_of
+from encore_events.testing import EventRecorder
+from encore_storage.processes.frames import Batch, Label, events_frame, payload_of
+from encore_storage.processes.info import ProcessInfo
 from encore_storage.server import EventFeed
 from encore_storage.stores import DictMemoryStore
 from encore_storage.subscribers import MetricsSubscriber
 
 SIZE = 4096
+EVENTS = 300  # of a batch
 
 
 def benches() -> Iterator[Bench]:
-    """Yield the row of the page."""
+    """Yield the rows of the page."""
     yield Bench("a page added to a get of 4 KiB, in the thread of the store, against metrics added to it", added, 0.5)
+    yield Bench(
+        "300 events of another process taken by the one that serves, against orjson.loads of them", forwarded, 1.5
+    )
+
+
+def forwarded() -> tuple[Snippet, Snippet]:
+    """Compare a batch of another process, taken by the process that serves, with parsing its events."""
+    manager, feed = EventManager(), EventFeed()
+    recorder = EventRecorder(manager)
+    store = DictMemoryStore(name="bench", event_manager=manager)
+    for number in range(EVENTS // 3):
+        store.from_bytes(f"key-{number}", b"value")
+    batch, texts = Batch(), list[bytes]()
+    for event in recorder.of(BaseEvent):
+        text = feed.codec.encode(event)
+        label = Label(feed.codec.type_of(event), "bench", "set", getattr(event, "outcome", None), 4711)
+        batch.add(0.0, label, id_of(event), text)
+        texts.append(text)
+    assert batch.count == EVENTS
+    member = feed.join(ProcessInfo(4711, "worker.py", 0.0))
+    taken = Snippet("member.take_events(payload)", member=member, payload=payload_of(events_frame(batch.payload())))
+    return taken, Snippet("for text in texts: loads(text)", loads=orjson.loads, texts=texts)
 
 
 def added() -> tuple[Snippet, Snippet]:

@@ -120,13 +120,15 @@ def monitor(  # noqa: C901, PLR0913 (all of these are options of one call)
 
     Raises:
         UnsupportedClientError: a target cannot be observed (a TypeError).
-        TypeError: an argument has the wrong type: the event manager, metrics, progress, the port or the keys.
+        TypeError: an argument has the wrong type.
         AddressError: the address can't be used, or the port is taken and the page is required (an OSError).
         ValueError: the group has no usable name.
         TokenError: the token is missing or too short (a ValueError).
         MissingExtraError: rich (for bars) or Starlette or uvicorn (for a port) isn't installed (an ImportError).
     """
     manager = get_event_manager() if event_manager is None else checked_event_manager(event_manager)
+    _check_types(logs, registry)
+    targets = _targets(observe)
     if port is not None and type(port) is not int:
         raise TypeError(f"port must be an int, not {port!r}")
     if port is None and (host != HOST or token is not None or allowed_hosts):
@@ -158,7 +160,7 @@ def monitor(  # noqa: C901, PLR0913 (all of these are options of one call)
             connections.enter_context(subscriber.connect(manager))
         if page is not None:
             page.open()
-        for target in (None,) if observe is True else tuple(observe or ()):
+        for target in targets:
             connections.callback(unobserve, target)
             observe_client(target, event_manager=manager)
         return Monitor(manager, page, connections.pop_all())
@@ -169,3 +171,26 @@ def _group(name: str | None, host: str, port: int | None) -> Group | None:
     if name is not None:
         return group_named(name)
     return None if port is None else group_of(host, port)
+
+
+def _check_types(logs: object, registry: object) -> None:
+    if not isinstance(logs, bool | LogSubscriber) and not hasattr(logs, "bind"):
+        raise TypeError(
+            f"logs must be True, False or a structlog logger or LogSubscriber, not {logs!r}: "
+            "pass structlog.wrap_logger(...) of another logger"
+        )
+    if registry is not None and not isinstance(registry, CollectorRegistry):
+        raise TypeError(f"registry must be a CollectorRegistry of prometheus_client, not {registry!r}")
+
+
+def _targets(observe: object) -> tuple[object, ...]:
+    """Return the arguments for `observe()`; None stands for every library."""
+    if isinstance(observe, bool):
+        return (None,) if observe else ()
+    if not isinstance(observe, Iterable) or isinstance(observe, str | bytes):
+        kind = type(observe).__name__  # its text may have a password
+        raise TypeError(f"observe must be True, False or a list of targets, such as [fsspec], not {kind!r}")
+    targets = tuple(observe)
+    if any(target is None for target in targets):
+        raise TypeError("observe must be a list of targets without None: pass True to observe every library")
+    return targets

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
+from socketserver import BaseRequestHandler
 from typing import NoReturn, Self
 
 import pytest
@@ -18,9 +19,9 @@ def give_up(reason: str) -> NoReturn:
 
 
 class LocalServer:
-    """An HTTP server on a free port, which runs in a thread during its block."""
+    """A server on a free port, of HTTP unless the handler speaks otherwise; it runs in a thread during its block."""
 
-    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(self, handler: type[BaseRequestHandler]) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
 

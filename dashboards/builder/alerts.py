@@ -138,9 +138,13 @@ def _availability(slo: Slo) -> Iterator[Alert]:
         means="At this error rate, the objective will be missed. The label `window` shows the speed: `5m/1h` is an "
         "outage, `6h/3d` a fault that has lasted for days.",
         do="Open the dashboard of the store: its rows show which operations fail, and Errors by kind shows why. "
-        "`connection` and `timeout` point to the store or the network, `quota_exceeded` and `read_only` to missing "
-        "space or permissions, `invalid` and `not_found` to the caller. The log line `store.operation.ended` has the "
-        "exception.",
+        "`connection` and `timeout` point to the store or the network, `permission_denied` and `read_only` to missing "
+        "permissions, `invalid` and `not_found` to the caller. `quota_exceeded` is either missing space or throttling. "
+        "The log line `store.operation.ended` has the exception or its code, which shows which of the two it is. "
+        "`No space left on device`, `SQLITE_FULL`, `53100` or `507`: space is missing, all writes fail, reads succeed; "
+        "free some space. `SlowDown`, `503`, `Throttling...` or `ProvisionedThroughputExceededException`: the service "
+        "throttles, reads fail as well, and there were retries before (the panel Retries); lower the concurrency or "
+        "ask for a higher limit. `53300`: the database has no free connections; use smaller pools.",
     )
 
 
@@ -184,7 +188,8 @@ _TRANSACTIONS = (
         "more than 10 % of a store's transactions are rolled back over 15 minutes, and at least 3",
         "The blocks of transactions raise, so their work is discarded. Transactions in which nothing was written and "
         "nothing failed (`closed`) do not count.",
-        "The log line `store.transaction.rolled_back` has the error and the number of operations. If the same step "
+        "The log line `store.transaction.rolled_back` has the error and the number of operations. For SQLAlchemy, its "
+        "notes are the file and line that began the transaction, unless the program gives others. If the same step "
         "always fails, check its preconditions before the first write; if failures are occasional, make the "
         "transactions smaller.",
         OF_THE_JOB,

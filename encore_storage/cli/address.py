@@ -45,8 +45,9 @@ class EventsAddress:
         path = path.removesuffix(ending) + EVENTS
         is_stream = ending == EVENTS
         pairs = parse_qsl(parts.query if is_stream else parts.fragment, keep_blank_values=True)
-        # The fragment names the store shown on the page; "view" selects summaries, which only the page understands.
-        query = tuple(pair for pair in pairs if (pair[0] != "view" if is_stream else pair[0] == "store"))
+        # The fragment names what the page shows; "view" selects summaries, which only the page understands.
+        is_ours = {"store", "process"}.__contains__
+        query = tuple(pair for pair in pairs if (pair[0] != "view" if is_stream else is_ours(pair[0])))
         return cls(
             url=f"{parts.scheme}://{parts.netloc}{path}",
             query=query,

@@ -103,7 +103,7 @@ def demo(
     keep_serving: KeepServing = False,  # noqa: FBT002
     keep: Annotated[bool, typer.Option("--keep", help="Keep the database and the log.")] = False,  # noqa: FBT002
 ) -> int:
-    """Demonstrate Encore with real files: a copy, a rollback, a missing key, a slow reader."""
+    """Demonstrate Encore with real files: a copy, a rollback, a missing key, a slow reader, and observed clients."""
     return run_demo(port=port, keep_serving=keep_serving, keep=keep)
 
 
@@ -133,7 +133,7 @@ def replay(
 
 
 @app.command()
-def tail(
+def tail(  # noqa: PLR0913, PLR0917 (as above)
     url: Annotated[str, typer.Argument(help=f"The address of a page, such as {EXAMPLE}.", show_default=False)],
     type_: Annotated[
         list[str] | None, typer.Option("--type", metavar="PATTERN", help="Only these types; * matches anything.")
@@ -141,6 +141,7 @@ def tail(
     store: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only events of these stores.")] = None,
     operation: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only these operations.")] = None,
     outcome: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only these outcomes.")] = None,
+    process: Annotated[list[int] | None, typer.Option(metavar="PID", min=1, help="Only these processes.")] = None,
     since: Annotated[
         str | None,
         typer.Option(
@@ -157,7 +158,8 @@ def tail(
     Started and progress events are hidden; --type '*' shows them. If the connection is lost, it reconnects and resumes
     after the last event received. Missed events and other notes go to standard error.
     """
-    lists = {"type": type_, "store": store, "operation": operation, "outcome": outcome}
+    pids = [str(pid) for pid in process or ()]
+    lists = {"type": type_, "store": store, "operation": operation, "outcome": outcome, "process": pids}
     query = [(name, value) for name, values in lists.items() for value in values or ()]
     if since is not None:
         query.append(("since", since))

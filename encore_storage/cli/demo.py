@@ -1,4 +1,4 @@
-"""The command `encore demo`: copies the standard library through real stores, with failures."""
+"""The command `encore demo`: copies the standard library through real stores, with failures, and observes clients."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import signal
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
+from encore_storage.cli import demo_clients as clients
 from encore_storage.cli.copying import CopyJob
 from encore_storage.cli.errors import DemonstratedError
 from encore_storage.cli.interrupts import handled
@@ -23,6 +24,7 @@ from encore_storage.stores.abstract import AbstractStore
 
 _SLOW_SECONDS = 2.0
 _SLOW_READS = 20
+_CLIENT_KEYS = 50
 _PAUSE = 0.25  # seconds between two batches while serving
 
 
@@ -31,28 +33,31 @@ def run_demo(*, port: int | None, keep_serving: bool, keep: bool) -> int:
 
     Its files are deleted afterwards unless `keep` is true.
     """
-    folder = Path(tempfile.mkdtemp(prefix="encore-demo-"))
-    with contextlib.nullcontext() if keep else _removed(folder):
-        return _run_in(folder, port=port, keep_serving=keep_serving, keep=keep)
+    with _undone_on_sigterm() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="encore-demo-"))
+        if not keep:
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        return _run_in(folder, stack, port=port, keep_serving=keep_serving, keep=keep)
 
 
 @contextlib.contextmanager
-def _removed(folder: Path) -> Iterator[None]:
-    """Delete the folder after the block, also on SIGTERM, which containers send."""
+def _undone_on_sigterm() -> Iterator[contextlib.ExitStack]:
+    """Yield a stack that is closed after the block, also on SIGTERM, which containers send."""
+    stack = contextlib.ExitStack()
 
     def end(number: int, _frame: FrameType | None) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
+        stack.close()
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
 
-    try:
-        with handled(signal.SIGTERM, end):
-            yield
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with stack, handled(signal.SIGTERM, end):
+        yield stack
 
 
-def _run_in(folder: Path, *, port: int | None, keep_serving: bool, keep: bool) -> int:
+def _run_in(folder: Path, stack: contextlib.ExitStack, *, port: int | None, keep_serving: bool, keep: bool) -> int:
+    server = clients.start_s3(folder)  # it needs a second, and is used last
+    if server is not None:
+        stack.callback(server.stop)
     log_file = folder / "encore.log"
     with session(log_file=log_file, log_format="json", log_level="debug", port=port, progress=True) as run:
         run.print(f"live page: {run.page}")
@@ -60,8 +65,16 @@ def _run_in(folder: Path, *, port: int | None, keep_serving: bool, keep: bool) -
         with (
             FileSystemStore(library, create=False, name="library", event_manager=run.manager) as source,
             SqliteStore(str(folder / "archive.db"), name="archive", event_manager=run.manager) as archive,
+            contextlib.ExitStack() as opened,
         ):
             is_complete = _demonstrate(run, library, source, archive)
+            values = _some_values(archive)
+            objects = clients.open_objects(run, server, opened)
+            if objects is not None:
+                is_complete &= clients.demonstrate_objects(run, objects, values)
+            orders = clients.open_orders(run, folder, opened)
+            if orders is not None:
+                is_complete &= clients.demonstrate_orders(run, orders)
             run.print_summary()
             run.print(f"log: {log_file}" + ("" if keep else " (deleted at the end; --keep keeps it)"))
             run.print(f"metrics: {run.metrics_address}")
@@ -71,8 +84,12 @@ def _run_in(folder: Path, *, port: int | None, keep_serving: bool, keep: bool) -
             if keep_serving:
                 run.print("serving until Ctrl-C")
                 with contextlib.suppress(KeyboardInterrupt):
-                    _keep_busy(run, source, archive)
+                    _keep_busy(run, source, archive, clients.client_load(objects, orders, values))
     return 0 if is_complete else FAILED
+
+
+def _some_values(store: AbstractStore) -> dict[str, bytes]:
+    return {key: store.to_bytes(key) for key in list(store.query_keys())[:_CLIENT_KEYS]}
 
 
 def _demonstrate(run: Session, library: Path, source: AbstractStore, archive: AbstractStore) -> bool:
@@ -108,13 +125,14 @@ def _read_slowly(store: AbstractStore, key: str) -> None:
             time.sleep(_SLOW_SECONDS / _SLOW_READS)
 
 
-def _keep_busy(run: Session, source: AbstractStore, archive: AbstractStore) -> None:
+def _keep_busy(run: Session, source: AbstractStore, archive: AbstractStore, use_clients: Callable[[int], None]) -> None:
     """Run a mixed load forever, so that dashboards have something to show."""
     if run.log is not None:
         run.log.disconnect()  # a forgotten demonstration would fill the disk
     keys = itertools.cycle(list(archive.query_keys()))
     for number in itertools.count(1):
         time.sleep(_PAUSE)
+        use_clients(number)
         if number % 20 == 0:
             with contextlib.suppress(KeyError):
                 archive.get_data("no/such/module.py")

@@ -18,6 +18,8 @@ QUIET = (".started", ".progress")  # suffixes of those Encore types that are sho
 _MIN_WIDTHS = {"store": 8, "action": 12, "key": 24}  # in columns
 _MAX_WIDTHS = {"store": 20, "action": 16, "key": 48}
 _NUMBERS = 8
+_PID_WIDTH = 7  # the largest id on Linux
+_MAX_PID = 2**31
 _LARGEST = 1e24  # bytes or seconds; larger numbers cannot be measurements
 
 _STYLES = {
@@ -33,6 +35,8 @@ Message = Mapping[str, Any]
 class EventLines:
     """A formatter of CloudEvents whose columns grow with their content, up to a limit.
 
+    Lines have a column for the process once events of two processes were formatted.
+
     Args:
         now: returns the local time; lines of other days include the date.
     """
@@ -40,6 +44,7 @@ class EventLines:
     def __init__(self, now: Callable[[], datetime] = datetime.now) -> None:
         self._now = now
         self._widths = dict(_MIN_WIDTHS)
+        self._processes: set[int] = set()
 
     def line(self, event: Message) -> Text:
         """Format one CloudEvent."""
@@ -53,7 +58,8 @@ class EventLines:
             line = self._line(known, type_.removeprefix(STORAGE).replace(".", " "), _text(known, "key"))
         else:
             line = Text.assemble(type_, "  ", (_as_json(data), "dim"))
-        line = Text.assemble((self._time(event.get("time")), "dim"), "  ", line)
+        process = self._process(event.get("process"))
+        line = Text.assemble((self._time(event.get("time")), "dim"), "  ", (process, "dim"), line)
         line.rstrip()
         if is_quiet(type_):
             line.stylize("dim")
@@ -91,6 +97,15 @@ class EventLines:
         width = cell_len(text)
         self._widths[name] = max(self._widths[name], min(width, _MAX_WIDTHS[name]))
         return text + " " * (max(self._widths[name] - width, 0) + 2)
+
+    def _process(self, pid: Any) -> str:
+        """Return the column of the process, or nothing as long as all events are of one process."""
+        is_known = isinstance(pid, int) and 0 < pid < _MAX_PID
+        if is_known and len(self._processes) <= 1:
+            self._processes.add(pid)
+        if len(self._processes) <= 1:
+            return ""
+        return f"{pid if is_known else '':>{_PID_WIDTH}}  "
 
     def _time(self, text: Any) -> str:
         try:

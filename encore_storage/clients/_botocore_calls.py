@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -176,7 +175,6 @@ class ApiCall:
         "_options",
         "_parameters",
         "_position",
-        "_started_at",
         "_transaction",
         "operation",
     )
@@ -198,7 +196,6 @@ class ApiCall:
             self._position = position_of(parameters.get("Body"))
         operation = observer.make_operation(kind.operation, key, kind.direction, -1, message, None, self._transaction)
         operation.start()
-        self._started_at = time.monotonic()
         self.operation: Operation | None = operation
         _running.set(self)
 
@@ -247,7 +244,7 @@ class ApiCall:
         if self._kind.direction == "write":
             operation.count_to(size_of(parameters, self._position))
             return False
-        operation.first_byte = time.monotonic() - self._started_at
+        operation.measure_first_byte()
         body = response["Body"] if "Body" in response else response.get("Payload")
         return observe_body(body, operation, self._options)
 

@@ -82,7 +82,11 @@ class _Reading:
 
 def observe_body(body: Any, operation: Operation, options: Options) -> bool:
     """Have the operation end with the body; return False if it can't be observed, or nobody listens."""
-    if operation.operation_id is None or not hasattr(body, "_raw_stream"):
+    if operation.operation_id is None:
+        return False
+    if not hasattr(body, "_raw_stream"):
+        if hasattr(type(body), "_verify_content_length"):
+            _warn_of(type(body).__module__)
         return False
     length = getattr(body, "_content_length", None)
     expected = None
@@ -93,6 +97,12 @@ def observe_body(body: Any, operation: Operation, options: Options) -> bool:
     if expected == 0:
         reading.count(body, 0)  # an empty body need not be read
     return True
+
+
+@functools.cache
+def _warn_of(module: str) -> None:
+    """Log once that the bodies of a module, as those of aiobotocore before 3.8, are proxies that can't be observed."""
+    logger.warning("cannot count the bytes of the bodies of %r: install aiobotocore 3.8 or later", module)
 
 
 def _checksum_error(body: Any) -> Exception | None:

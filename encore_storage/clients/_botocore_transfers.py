@@ -6,7 +6,6 @@ import functools
 import inspect
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,15 +65,11 @@ class _Transfer:
             None,
             None,
         )
-        self._started_at = 0.0
 
     @_logged
     def start(self) -> None:
         """Start the operation."""
-        try:
-            self._operation.start()
-        finally:
-            self._started_at = time.monotonic()
+        self._operation.start()
 
     @_logged
     def count(self, more: int) -> None:
@@ -86,7 +81,7 @@ class _Transfer:
                 return
             self._counted += more
         if self.reads and self._operation.first_byte is None:
-            self._operation.first_byte = time.monotonic() - self._started_at
+            self._operation.measure_first_byte()
         if not self._operation.is_over:
             self._operation.count(more)
 

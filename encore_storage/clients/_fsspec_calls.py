@@ -24,14 +24,14 @@ from encore_storage.clients._fsspec_methods import (
     snapshot,
 )
 from encore_storage.clients._fsspec_opened import Opened
-from encore_storage.clients._fsspec_stores import Stores, layers_of, stand_in_of, state_of
+from encore_storage.clients._fsspec_stores import Stores, layers_of, stand_in_of
 from encore_storage.clients._fsspec_transactions import emit_change, open_transactions, transaction_of
 from encore_storage.clients.client import Options
-from encore_storage.clients.nesting import add_retries, inside, operation_on
+from encore_storage.clients.nesting import inside
 from encore_storage.clients.swapping import options_of
 from encore_storage.events import Direction
 from encore_storage.events import Operation as OperationName
-from encore_storage.observing import ObservedIterator, Operation
+from encore_storage.observing import ObservedIterator, Operation, StoreObserver
 from encore_storage.observing.operation import Enclosing, enclosing_operations
 
 _END = object()
@@ -53,7 +53,6 @@ class Calls:
         The attribute is read at each call, since programs replace methods of classes.
         """
         make = {"open": self._open, "open_async": self._open_async, "walk": self._walk, "_walk": self._walk_async}
-        make["_call_s3"] = self._call_s3
         if name in make:
             return make[name](owner, attribute)
         if name.startswith("_"):
@@ -215,26 +214,14 @@ class Calls:
 
         return open_async
 
-    def _call_s3(self, owner: Any, attribute: str) -> Callable[..., Any]:
-        """Return the method by which s3fs calls S3; it counts retries, unless the client inside is observed as well."""
-
-        @functools.wraps(getattr(owner, attribute))
-        async def call_s3(self_: Any, *args: Any, **kwargs: Any) -> Any:
-            result = await getattr(owner, attribute)(self_, *args, **kwargs)
-            operation = operation_on(self_)
-            if operation is not None and isinstance(result, dict) and options_of(state_of(self_).get("_s3")) is None:
-                retries = result.get("ResponseMetadata", {}).get("RetryAttempts", 0)
-                if retries:
-                    add_retries(operation, retries)
-            return result
-
-        return call_s3
-
     def _opening(self, fs: Any, path: Any, mode: str) -> Operation:
-        is_read = "r" in mode and "+" not in mode
-        operation = self._operation(fs, "get" if is_read else "set", "read" if is_read else "write", path)
         observer = self.stores.fixed or self.stores.observer(fs, path)
-        operation.work = Opened(fs, observer, operation, self._options, mode, key_of(path))
+        key = key_of(path)
+        if "r" in mode and "+" not in mode:
+            operation = self._operation(fs, observer, "get", "read", key)
+        else:
+            operation = self._operation(fs, observer, "set", "write", key)
+        operation.work = Opened(fs, observer, operation, self._options, mode, key)
         operation.start()
         operation.target = fs  # until the file is closed
         return operation
@@ -275,16 +262,17 @@ class Calls:
             path = argument(args, kwargs, position, names)
         if len(args) + len(kwargs) > 1 and is_ranged(name, args, kwargs):
             kind = "get_range"
-        operation = self._operation(fs, kind, direction, path)
+        observer = self.stores.fixed or self.stores.observer(fs, path)
+        operation = self._operation(fs, observer, kind, direction, key_of(path))
         if is_local or kind in _WORKS:
-            operation.work = Work(fs, kind, self.stores.observer(fs, path))
+            operation.work = Work(fs, kind, observer)
         return operation
 
-    def _operation(self, fs: Any, kind: OperationName, direction: Direction | None, path: Any) -> Operation:
-        key = path if path.__class__ is str and "://" not in path else key_of(path)
+    def _operation(
+        self, fs: Any, observer: StoreObserver, kind: OperationName, direction: Direction | None, key: str | None
+    ) -> Operation:
         transaction = transaction_of(fs) if open_transactions else None
         observed = None if transaction is None else transaction.observed
-        observer = self.stores.fixed or self.stores.observer(fs, path)
         return observer.make_operation(kind, key, direction, -1, None, None, observed)
 
     def _succeed(

@@ -15,7 +15,7 @@ from encore_storage.clients._fsspec_methods import size_of
 from encore_storage.clients._fsspec_opened import Lines, Opened, moved_by, within
 from encore_storage.clients._fsspec_stores import state_of
 from encore_storage.clients.client import Options
-from encore_storage.clients.swapping import OWN, Swapper, options_of, plain_class
+from encore_storage.clients.swapping import OWN, Swapper, options_of, plain_class, set_class
 from encore_storage.errors import ForkedStoreError
 from encore_storage.observing.operation import enclosing_operations
 
@@ -102,7 +102,7 @@ class Files:
             self._abandon(file)
 
     def _detach(self, file: Any) -> tuple[Opened, ...]:
-        opened: tuple[Opened, ...] = state_of(file).pop(_OPENED, ())
+        opened: tuple[Opened, ...] = file.__dict__.pop(_OPENED, ())
         for one in opened:
             if not one.reads:
                 one.count_handle(file)
@@ -110,7 +110,7 @@ class Files:
 
     def _close(self, file: Any, opened: tuple[Opened, ...], block_error: BaseException | None) -> None:
         self._restore(file)
-        is_committed = state_of(file).get("autocommit", True)
+        is_committed = file.__dict__.get("autocommit", True)
         for one in opened:
             one.finish(None if one.reads else block_error, is_committed=is_committed)
 
@@ -135,8 +135,9 @@ class Files:
         return rebuilt
 
     def _restore(self, file: Any) -> None:
-        if plain_class(file) not in _BUFFERED:
-            self._swapper.restore(file)
+        plain = plain_class(file)
+        if type(file) is not plain and plain not in _BUFFERED:
+            set_class(file, plain)
 
     def _wrap(self, cls: Any, options: Options) -> Mapping[str, Any]:  # noqa: ARG002 (each opening has its own)
         if issubclass(cls, _ALONE) or cls.__name__ == "LocalFileOpener":

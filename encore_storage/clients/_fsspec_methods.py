@@ -109,13 +109,14 @@ def argument(args: Sequence[Any], kwargs: Mapping[str, Any], position: int, name
 
 def key_of(path: Any) -> str | None:
     """Return the key for a path: without protocol, and without host, user and query of a URL; None for several."""
-    if isinstance(path, os.PathLike):
-        path = os.fspath(path)
-    if not isinstance(path, str):
-        return None
-    protocol, separator, rest = path.partition("://")
-    if not separator:
+    if path.__class__ is not str:
+        if isinstance(path, os.PathLike):  # an ABC, which takes a while to ask
+            path = os.fspath(path)
+        if not isinstance(path, str):
+            return None
+    if "://" not in path:
         return path
+    protocol, _, rest = path.partition("://")
     if protocol.startswith(("http", "webdav")) or "@" in rest.partition("/")[0] or "://" in rest:
         return urlsplit(path).path or "/"
     return rest

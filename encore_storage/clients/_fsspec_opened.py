@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from encore_events import forks
 from encore_storage.clients._fsspec_methods import size_of
 from encore_storage.clients._fsspec_stores import stand_in_of, state_of
-from encore_storage.clients._fsspec_transactions import emit_change, transaction_of
+from encore_storage.clients._fsspec_transactions import emit_change, open_transactions, transaction_of
 from encore_storage.clients.client import Options
 from encore_storage.observing import Operation, StoreObserver
 from encore_storage.observing.operation import enclosing_operations
@@ -37,7 +36,7 @@ class Opened:
 
     __slots__ = (
         *("fs", "operation", "reads", "moved", "text", "_observer", "_options"),
-        *("_mode", "_key", "_fetched", "_started_at", "_position", "_uploads"),
+        *("_mode", "_key", "_fetched", "_position", "_uploads", "_is_deferred"),
     )
 
     def __init__(
@@ -53,9 +52,9 @@ class Opened:
         self._mode = mode
         self._key = key
         self._fetched: list[int] | None = None
-        self._started_at = time.monotonic()
         self._position: int | None = None
         self._uploads = False
+        self._is_deferred = False
 
     def stand_in(self, file: Any) -> Any:
         """Return a stand-in for a file that cannot be observed in place."""
@@ -68,6 +67,8 @@ class Opened:
             handle = state.get("fh")
             self._position = None if handle is None else handle.tell()
             self._uploads = "buffer" in state
+            if open_transactions and "r" not in self._mode and not state.get("autocommit"):
+                self._defer()
             return
         size, cache = state.get("size"), state.get("cache")
         if size.__class__ is int:
@@ -84,14 +85,10 @@ class Opened:
         """Count bytes that the caller has read or written."""
         moved = self.moved = self.moved + size
         if moved == size and size:
-            self.count_first()
+            self.operation.measure_first_byte()
         if self._uploads:
             moved = min(moved, state_of(file).get("offset") or 0)  # the store has not got the rest yet
         self.operation(step=moved)
-
-    def count_first(self) -> None:
-        """Set the time to the first byte."""
-        self.operation.first_byte = time.monotonic() - self._started_at
 
     def count_handle(self, file: Any) -> None:
         """Count what was written to the file's inner handle, which it returns for a `with` block."""
@@ -115,10 +112,19 @@ class Opened:
             operation.count_to(self.moved)
         operation.target = None
         operation.finish(None if error is None else stand_in_of(error, self._options))
-        if self.reads or not is_closed or self._key is None or ("r" in self._mode and not self.moved):
+        if self.reads or self._is_deferred or not is_closed or self._key is None:
+            return
+        if "r" in self._mode and not self.moved:
             return
         if is_committed or transaction_of(self.fs) is not None:
             emit_change(self.fs, self._observer, ("set", self._key))
+
+    def _defer(self) -> None:
+        """Have the commit of the transaction change the key, which may precede the close of the file."""
+        transaction = transaction_of(self.fs)
+        if transaction is not None and self._key is not None:
+            transaction.add(self._observer, ("set", self._key), is_deferred=True)
+            self._is_deferred = True
 
     def _counting(self, fetch: Callable[..., Any], fetched: list[int]) -> Callable[..., Any]:
         @functools.wraps(fetch)

@@ -34,28 +34,26 @@ class Transaction:
     def __init__(self, observer: StoreObserver) -> None:
         self.observed = ObservedTransaction(observer)
         self.error: BaseException | None = None
-        self._changes: list[tuple[StoreObserver, Change]] = []
+        self._changes: list[tuple[StoreObserver, Change, bool]] = []
         open_transactions.add(self)
         self.observed.start()
 
-    def add(self, observer: StoreObserver, change: Change) -> None:
-        """Keep a change until the end."""
-        self._changes.append((observer, change))
+    def add(self, observer: StoreObserver, change: Change, *, is_deferred: bool = False) -> None:
+        """Keep a change until the end; a deferred one takes effect by the commit, the others have taken effect."""
+        self._changes.append((observer, change, is_deferred))
 
-    def end(self, outcome: TransactionOutcome, deferred: set[str] | None, commit_duration: float | None) -> None:
+    def end(self, outcome: TransactionOutcome, commit_duration: float | None) -> None:
         """Emit the end, and the changes that have taken effect.
 
         Args:
             outcome: how it has ended.
-            deferred: the paths of the deferred files, which are discarded unless the transaction was committed; None
-                if they are unknown.
             commit_duration: the seconds that the commit took.
         """
-        if outcome == "committed" and not (self._changes or deferred):
+        if outcome == "committed" and not self._changes:
             outcome = "closed"
         immediate = []
-        for observer, (action, key) in self._changes:
-            if outcome == "committed" or deferred is None or key in deferred:
+        for observer, (action, key), is_deferred in self._changes:
+            if outcome == "committed" or is_deferred:
                 observer.changed(action, key, transaction=self.observed)
             else:
                 immediate.append((observer, action, key))
@@ -122,7 +120,7 @@ def wrap_transaction(cls: Any, options: Options) -> Mapping[str, Callable[..., A
         transaction: Transaction | None = state.get(_STATE)
         if transaction is None:
             return cls.complete(self, commit)
-        deferred, started = _deferred(self), time.monotonic()
+        started = time.monotonic()
         try:
             with inside(
                 SilentOperation("execute", None), self.fs
@@ -131,13 +129,13 @@ def wrap_transaction(cls: Any, options: Options) -> Mapping[str, Callable[..., A
         except BaseException as error:
             del state[_STATE]
             transaction.error = stand_in_of(error, options)
-            transaction.end("commit_failed" if commit else "rollback_failed", deferred, None)
+            transaction.end("commit_failed" if commit else "rollback_failed", None)
             raise
         del state[_STATE]
         if commit:
-            transaction.end("committed", deferred, time.monotonic() - started)
+            transaction.end("committed", time.monotonic() - started)
         else:
-            transaction.end("rolled_back", deferred, None)
+            transaction.end("rolled_back", None)
         return result
 
     return {"start": start, "__exit__": leave, "complete": complete}
@@ -148,11 +146,3 @@ def _begin(made: Any) -> None:
     if _STATE not in state:
         stores: Stores = state[f"{OWN}stores"]
         state[_STATE] = Transaction(stores.observer(made.fs))
-
-
-def _deferred(made: Any) -> set[str] | None:
-    """Return the paths of its deferred files; None for an actor of dask."""
-    try:
-        return {file.path for file in made.files}
-    except (TypeError, AttributeError):
-        return None

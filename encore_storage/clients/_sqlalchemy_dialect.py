@@ -30,7 +30,7 @@ _METHODS = (
 )
 """The methods that are replaced."""
 
-_FRAMES_OF_BEGIN = 6
+_FRAMES_OF_BEGIN = 7
 _FRAMES_OF_SAVEPOINT = 4
 """The numbers of frames from `place` that are never the program's; to skip them saves time."""
 

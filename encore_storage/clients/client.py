@@ -23,13 +23,16 @@ class Options:
         classes: the observed classes made with these options, by their `Swapper` and plain class.
 
     Raises:
-        TypeError: `event_manager` is not an event manager.
+        TypeError: an argument has the wrong type.
+        ValueError: `name` is empty, or a URL with a user, and perhaps a password.
     """
 
     def __init__(
         self, name: str | None = None, event_manager: BaseEventManager | None = None, *, error_text: bool = False
     ) -> None:
-        self.name = name
+        self.name = _checked_name(name)
+        if type(error_text) is not bool:
+            raise TypeError(f"error_text must be True or False, not {error_text!r}")
         self.event_manager = get_event_manager() if event_manager is None else checked_event_manager(event_manager)
         self.error_text = error_text
         self.classes: dict[tuple[object, type], type] = {}
@@ -43,6 +46,18 @@ class Options:
             made = StoreObserver(key[0], backend=backend, event_manager=self.event_manager, misses=is_miss)
             known = self._observers.setdefault(key, made)
         return known
+
+
+def _checked_name(name: object) -> str | None:
+    if name is None:
+        return None
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a str, such as 'orders', not {name!r}")
+    if not name:
+        raise ValueError("name must not be empty: pass a name such as 'orders', or None for one made by the client")
+    if "://" in name and "@" in name:  # the message does not repeat it
+        raise ValueError("name must not be a URL with a user or password: pass a name such as 'orders'")
+    return name
 
 
 class Client(Protocol):

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from types import ModuleType
 from typing import Any, cast
 
 from encore_events.errors import EncoreError
 from encore_storage.errors import ErrorType, StoreError
+
+_OBJECTS = {
+    "aiobotocore": "client, session",
+    "boto3": "client, resource, session",
+    "botocore": "client, session",
+    "fsspec": "file system",
+    "sqlalchemy": "engine, async engine",
+}
+"""The objects that can be observed, by their libraries."""
 
 
 class UnsupportedClientError(EncoreError, TypeError):
     """An object or library cannot be observed."""
 
     def __init__(self, target: object, supported: Iterable[str]) -> None:
-        """Name the `target` and the supported libraries."""
-        kind = getattr(target, "__name__", None) or type(target).__name__
+        """Name the `target` by its kind, as its text may have passwords, and the supported libraries."""
         self.supported = sorted(supported)
+        objects = ", ".join(f"{name} ({_OBJECTS[name]})" if name in _OBJECTS else name for name in self.supported)
         super().__init__(
-            f"cannot observe {kind!r}: pass an object or module of {', '.join(self.supported)}, or use a "
-            "StoreObserver (docs/observing.md)"
+            f"cannot observe {_kind_of(target)}: pass one of these modules or an object of it: {objects}; for other "
+            "code, use a StoreObserver (docs/observing.md)"
         )
 
 
@@ -48,7 +58,7 @@ def stand_in(
 ) -> ClientError:
     """Return the stand-in for the error of a client, without a reference to it; its text only if `with_text`."""
     name = type(error).__name__
-    text = str(error) if with_text else name if code is None else f"{name} {code}"
+    text = str(error) if with_text else name if code in (None, name) else f"{name} {code}"
     made: Any = _class_of(name)(text)
     made.error_type, made.code, made.is_miss = error_type, code, is_miss
     return cast("ClientError", made)
@@ -62,3 +72,11 @@ def is_miss(error: BaseException) -> bool:
 @functools.lru_cache(maxsize=1000)
 def _class_of(name: str) -> type[ClientError]:
     return type(name, (ClientError,), {"__module__": ClientError.__module__})
+
+
+def _kind_of(target: object) -> str:
+    if isinstance(target, ModuleType):
+        return f"the module {target.__name__!r}"
+    cls = target if isinstance(target, type) else type(target)
+    name = cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    return f"the class {name!r}" if cls is target else f"an object of {name!r}"

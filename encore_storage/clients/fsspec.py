@@ -14,10 +14,11 @@ from typing import Any
 from encore_storage.clients._fsspec_calls import Calls
 from encore_storage.clients._fsspec_files import Files
 from encore_storage.clients._fsspec_methods import METHODS
+from encore_storage.clients._fsspec_retries import Retries
 from encore_storage.clients._fsspec_stores import layers_of, state_of
 from encore_storage.clients._fsspec_transactions import observed_property, wrap_transaction
 from encore_storage.clients.client import Options
-from encore_storage.clients.swapping import Swapper, options_of
+from encore_storage.clients.swapping import Swapper, Wrap, options_of
 
 logger = logging.getLogger("encore_storage")
 
@@ -116,7 +117,21 @@ class FsspecClient:
 
 
 class _FileSystemSwapper(Swapper):
-    """A swapper that leaves the cache of instances to the plain class."""
+    """A swapper that leaves the cache of instances to the plain class, and counts the retries of s3fs."""
+
+    def __init__(self, wrap: Wrap) -> None:
+        super().__init__(wrap)
+        self._retries = Retries()
+
+    def swap(self, target: Any, options: Options) -> None:
+        """Observe the file system, and count its retries."""
+        super().swap(target, options)
+        self._retries.add(target)
+
+    def restore(self, target: Any) -> None:
+        """Undo `swap`."""
+        super().restore(target)
+        self._retries.discard(target)
 
     def _make(self, cls: type, options: Options) -> type:
         made = super()._make(cls, options)
@@ -181,7 +196,7 @@ def _names(cls: Any) -> Iterator[str]:
     for name in ("open", *METHODS):
         if callable(getattr(cls, name, None)):
             yield name
-    for name in ("open_async", "_call_s3", *(f"_{name}" for name in METHODS)):
+    for name in ("open_async", *(f"_{name}" for name in METHODS)):
         method = getattr(cls, name, None)
         is_async = inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
         if is_async and method is not default:  # fsspec asks whether the class has this one

@@ -98,6 +98,8 @@ def observe(
 
     Raises:
         UnsupportedClientError: the target cannot be observed (a TypeError).
+        TypeError: another argument has the wrong type.
+        ValueError: the name is empty, or a URL with a user or password.
     """
     options = _options.of(name, event_manager, error_text=error_text)
     if target is None:

@@ -56,6 +56,9 @@ def verb_of(statement: str) -> Verb:
     >>> verb_of("select 1").operation, verb_of("WITH a AS (SELECT 1) DELETE FROM t").word
     ('query', 'DELETE')
     """
+    known = _VERBS.get(statement[:6])  # most have six letters, all of them capitals; none is the start of another word
+    if known is not None:
+        return known
     found = _FIRST_WORD.match(statement)
     if found is None:
         return _OTHER

@@ -25,7 +25,12 @@ from encore_storage.metadata import Metadata
 from encore_storage.observing.files import observed_class_of
 from encore_storage.observing.operation import Operation, SilentOperation, enclosing_operation_id
 from encore_storage.observing.outcomes import Misses, checked_misses
-from encore_storage.observing.transaction import AnyTransaction, ObservedTransaction, current_transaction
+from encore_storage.observing.transaction import (
+    AnyTransaction,
+    ObservedTransaction,
+    OpenTransaction,
+    current_transaction,
+)
 
 _OpenOperation = cast("type[Operation]", Operation._open_class)  # noqa: SLF001 (of the same package)
 
@@ -169,7 +174,7 @@ class StoreObserver:
             notes: a description for people.
             parent_id: the id of the transaction that it is a savepoint of, or None.
         """
-        return ObservedTransaction(self, notes, parent_id)
+        return OpenTransaction(self, notes, parent_id)  # which saves the exchange of its class when it starts
 
     def reading(
         self, key: str | None, stream: Any, *, operation: str | Operation = "get", steps: int = -1, **options: Any

@@ -72,6 +72,10 @@ class Operation(StoreProgressManager):
         """Count the `seconds` before the start as part of the duration."""
         self._started_at -= seconds
 
+    def measure_first_byte(self) -> None:
+        """Set `first_byte` to the seconds since the start."""
+        self.first_byte = self._now() - self._started_at
+
     def _identify(self) -> dict[str, Any]:
         identity = self.kwargs  # setting items takes half the time of a new dict
         identity["source"] = self.source
@@ -127,6 +131,9 @@ class SilentOperation(Operation):
             self.__class__ = self._closed_class  # type: ignore[assignment]  # the same object, without a finalizer
 
     def backdate(self, seconds: float) -> None:
+        """Measure nothing."""
+
+    def measure_first_byte(self) -> None:
         """Measure nothing."""
 
     def resume_finish(self, error: BaseException | None) -> None:

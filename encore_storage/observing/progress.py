@@ -97,7 +97,9 @@ class StoreProgressManager(ProgressManager):
     _closed_class: ClassVar[type[StoreProgressManager]]
     _open_class: ClassVar[type[StoreProgressManager]]
     _reported = 0
+    _start_event: StoreProgressEvent | None = None
     _end_events: tuple[StoreProgressEvent, ...] | None = None
+    _last_message: str | None = None
     _due = _ALWAYS
     _now: Callable[[], float] = time.monotonic
     process: forks.Process
@@ -118,22 +120,20 @@ class StoreProgressManager(ProgressManager):
         """Emit that the operation starts. Raises ProgressError if it has started before."""
         if self._started or self._ended:
             raise ProgressError("start", self.message)
-        if self.__class__ is not self._open_class:
-            self.__class__ = self._open_class
+        cls = self._open_class
+        if self.__class__ is not cls:
+            self.__class__ = cls
         identity = self._identity = self._identify()
         identity["timestamp"] = time.time()
-        self._last_message = self.message
-        cls = type(self)
         clock = self._now = cls.clock  # read from the class: through the instance, a function would be a bound method
         self._ends = Once()
         self.process = forks.current
         now = self._started_at = clock()
         self._due = now + cls.min_interval
-        manager, kind, event = self.event_manager, self.StartEventType, None
+        manager, kind, event = self.event_manager, cls.StartEventType, None
         if manager.has_listeners(kind):
-            event = kind.made_of(identity.copy())
-        self._start_event = event
-        self._started = True
+            event = self._start_event = kind.made_of(identity.copy())
+        self._started = True  # after that: from now on, an interrupt leaves an operation that ends
         if event is None:
             return
         try:
@@ -174,7 +174,8 @@ class StoreProgressManager(ProgressManager):
 
     def count_to(self, total: int) -> None:
         """Count `total` bytes in all without a step event; a later step or the end reports them."""
-        self._done = max(self._done, total)
+        if total > self._done:  # noqa: PLR1730 (as in `__call__`)
+            self._done = total
 
     def end(
         self, message: str | None = None, exit_state: ExitState = "normal", *, error: BaseException | None = None
@@ -352,7 +353,8 @@ class StoreProgressManager(ProgressManager):
         with self._counting():
             done = self._done
             delta, self._reported = done - self._reported, done
-        attributes = self._identity | {"message": self._last_message, "steps": self.steps}
+        message = self.message if self._last_message is None else self._last_message
+        attributes = self._identity | {"message": message, "steps": self.steps}
         attributes |= {"step": done, "delta": delta}
         self.event_manager.emit(self.StepEventType.made_of(attributes))
 

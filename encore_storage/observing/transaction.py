@@ -86,7 +86,8 @@ class ObservedTransaction:
         """Emit that the transaction has begun. Raises TransactionError if it has started before."""
         if self.transaction_id is not None:
             raise TransactionError(f"cannot start {self!r} again: make another one")
-        self.__class__ = _OpenTransaction
+        if self.__class__ is not OpenTransaction:
+            self.__class__ = OpenTransaction
         self.begin()
         try:
             self.emit_start()
@@ -224,12 +225,12 @@ class ObservedTransaction:
         return cls.made_of(attributes)
 
 
-class _OpenTransaction(ObservedTransaction):
+class OpenTransaction(ObservedTransaction):
     """A transaction in progress: it has a finalizer."""
 
     def __del__(self) -> None:
         """Have another thread end the transaction as rolled back."""
-        if self._process is forks.current and self.transaction_id is not None:
+        if self.transaction_id is not None and self._process is forks.current:
             run_in_background(lambda: self.end("rolled_back", abandoned_error()))
 
 

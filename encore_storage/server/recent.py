@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -29,9 +28,10 @@ class RecentItems:
 
     def insert(self, items: Iterable[Item]) -> None:
         """Add items among the others by their time, and keep the latest. They all count as new."""
-        merged = sorted([*(item for _, item in self._items), *items], key=_time_of)[-(self._items.maxlen or 0) :]
-        for item in merged:
-            self.add(item)
+        kept = self._items.maxlen
+        merged = sorted([*(item for _, item in self._items), *items], key=_time_of)[-(kept or 0) :]
+        self._items = deque(enumerate(merged, self.total + 1), kept)
+        self.total += len(merged)
 
     def numbered(self, after: int = 0) -> list[tuple[int, Item]]:
         """Return the items after the first `after`, oldest first, each with its number."""
@@ -55,10 +55,9 @@ def items_since(
 
     `seen` has the number of items that a client has of each list.
     """
-    found = [one.since(seen.get(name, 0), stores, limit) for name, one in lists.items()]
-    if len(found) == 1:
-        return found[0]
-    newest = list(heapq.merge(*(items for items, _ in found), key=_time_of, reverse=True))
+    found = [one.since(seen.get(name, 0), stores, KEPT) for name, one in lists.items()]
+    # Processes send their items in batches, so that the last ones to arrive may all be from one.
+    newest = sorted((item for items, _ in found for item in items), key=_time_of, reverse=True)
     return newest[:limit], len(newest[limit:]) + sum(omitted for _, omitted in found)
 
 

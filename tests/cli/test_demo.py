@@ -80,8 +80,8 @@ def test_copy_is_complete_and_identical(demo: Demo) -> None:
     assert int(copied.replace(",", "")) > 500
 
 
-def test_failed_batch_is_rolled_back(demo: Demo) -> None:
-    assert re.search(r"^commits: \d+, rollbacks: 1, errors: 0, in ", demo.plain.out, re.MULTILINE)
+def test_failed_batch_and_failed_order_are_rolled_back(demo: Demo) -> None:
+    assert re.search(r"^commits: \d+, rollbacks: 2, errors: 0, in ", demo.plain.out, re.MULTILINE)
     assert "of its 50 keys, 0 are in the store" in demo.plain.out
 
 
@@ -103,11 +103,27 @@ def test_last_lines_are_the_summary_the_log_and_the_addresses(demo: Demo) -> Non
 
 
 def test_log_has_the_rollback_and_the_miss(demo: Demo) -> None:
-    (rollback,) = [line for line in demo.log if line["event"] == "store.transaction.rolled_back"]
-    (miss,) = [line for line in demo.log if line.get("outcome") == "miss"]
+    rollback, _ = [line for line in demo.log if line["event"] == "store.transaction.rolled_back"]
+    miss, _ = [line for line in demo.log if line.get("outcome") == "miss"]
 
     assert (rollback["store"], rollback["notes"], rollback["operations"]) == ("archive", "a batch that fails", 50)
     assert (miss["store"], miss["operation"], miss["key"]) == ("archive", "get", "no/such/module.py")
+
+
+def test_observed_clients_are_in_the_output_the_log_and_the_metrics(demo: Demo) -> None:
+    (s3,) = re.findall(r"^(s3:documents|memory) +get +51 +1 +0 ", demo.plain.out, re.MULTILINE)
+    stores = {line.get("store") for line in demo.log if line["event"] == "store.operation.ended"}
+    (_, rollback) = [line for line in demo.log if line["event"] == "store.transaction.rolled_back"]
+
+    assert stores == {"library", "archive", s3, "orders"}
+    assert (rollback["store"], rollback["notes"]) == ("orders", "an order that fails")
+    assert sample(demo, "operation_duration_seconds_count", store=s3, operation="get", outcome="miss") == 1
+    assert sample(demo, "transactions_total", store="orders", outcome="rolled_back") == 1
+
+
+def test_no_server_is_left_behind(demo: Demo) -> None:
+    assert log_of(demo.plain).parent.is_dir()
+    assert list(log_of(demo.plain).parent.glob("seaweedfs-*")) == []
 
 
 def test_log_has_the_slow_reader(demo: Demo) -> None:

@@ -15,10 +15,13 @@ import pytest
 
 from encore_events import BaseEvent, EventManager
 from encore_storage import DictMemoryStore, KeyNotFoundError
+from encore_storage.cli.address import EventsAddress
+from encore_storage.processes.receiver import Receiver
 from encore_storage.server import EventFeed, create_app, sse
 from tests.cli.scripted import running
 from tests.cli.support import TIMEOUT, command, finish, start
 from tests.cli.test_terminal import Terminal
+from tests.processes.support import children
 from tests.server.support import serving, until
 
 TOKEN = "a token that nobody guesses"
@@ -69,6 +72,32 @@ def tailing(url: str, *options: object, since: str = "0", **more: Any) -> Iterat
     """Run the command for a block, from the first event on."""
     with running(start("tail", url, "--since", since, *options, **{"interrupted": True, **more})) as process:
         yield Tail(process)
+
+
+def test_events_of_several_processes_are_shown_with_their_process(tmp_path: Path) -> None:
+    path, feed = tmp_path / "events.sock", EventFeed()
+    receiver = Receiver(path, feed)
+    receiver.start()
+    with serving(create_app(feed=feed)) as server, children(path, 3) as members:
+        pids = [child.pid for child in members]
+        chosen = ("--process", pids[0], "--process", pids[1])
+        with tailing(server.address, *chosen) as tail:
+            for child in (*members, *members):
+                child.run("store.from_bytes('a', b'1')")
+                child.run("time.sleep(0.1)")  # longer than a batch
+            lines = [tail.out.readline() for _ in range(8)]
+    receiver.close()
+
+    assert [line.split()[1] for line in lines[2:]] == [
+        str(pid) for pid in (pids[1], pids[1], pids[0], pids[0], *pids[1:2] * 2)
+    ]
+
+
+def test_address_of_a_page_selects_a_process() -> None:
+    assert EventsAddress.parse("http://localhost:9464/#process=7&store=a&x=1").query == (
+        ("process", "7"),
+        ("store", "a"),
+    )
 
 
 def words(line: str) -> list[str]:

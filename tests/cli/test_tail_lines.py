@@ -50,6 +50,17 @@ def test_ended_operation_is_shown_in_columns(lines: EventLines) -> None:
     )
 
 
+def test_process_is_shown_once_there_are_two(lines: EventLines) -> None:
+    def shown(process: Any) -> str:
+        event = {"type": "own", "time": "2026-11-24T16:30:00Z", "process": process, "data": 1}
+        return lines.line(event).plain.removeprefix("17:30:00.000")
+
+    assert [shown(pid) for pid in (7, 7, 12345, None, "x", 0, 2**40, 7)] == [
+        *("  own  1", "  own  1", "    12345  own  1"),
+        *("           own  1", "           own  1", "           own  1", "           own  1", "        7  own  1"),
+    ]
+
+
 def test_error_is_shown_last(lines: EventLines) -> None:
     error = {"type": "OSError", "message": "disk full", "error_type": "other"}
 

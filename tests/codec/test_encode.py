@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import math
+import os
 from functools import partial
 from pathlib import Path
 

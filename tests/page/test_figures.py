@@ -13,7 +13,9 @@ from starlette.routing import Mount
 from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage import DictMemoryStore
+from encore_storage.clients.errors import stand_in
 from encore_storage.events import StoreProgressEndEvent
+from encore_storage.observing import StoreObserver
 from encore_storage.observing.progress import StoreProgressManager
 from encore_storage.server import create_app
 from encore_storage.server.serving import Server
@@ -177,3 +179,23 @@ def test_page_can_be_mounted_in_another_application(
         application.state.close()
         server.close()
         application.state.feed.disconnect()
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "shown"),
+    [
+        (None, "", "OSError"),
+        ("SlowDown", "", "OSError SlowDown"),
+        (None, "no key", "OSError: no key"),
+    ],
+)
+def test_error_of_a_client_is_named_once(
+    screen: Screen, address: str, manager: EventManager, code: str | None, text: str, shown: str
+) -> None:
+    observer = StoreObserver("s3:invoices", event_manager=manager)
+    error = stand_in(OSError(text), "other", code=code, with_text=bool(text))
+    with pytest.raises(type(error)), observer.operation("get"):
+        raise error
+    screen.open(address)
+
+    expect(screen.rows("failures").locator(".error")).to_have_text(shown)

@@ -68,6 +68,10 @@ def test_age_has_at_most_two_units(page: Screen) -> None:
     assert [text.replace("\u202f", " ") for text in texts] == list(cases.values())
 
 
+def process(pid: int, started: float = 1000, **changed: object) -> dict[str, Any]:
+    return {"pid": pid, "name": "worker.py", "started": started, "state": "running", "ended_at": None} | changed
+
+
 def history(now: float, *, run: str = "a", started: float = 1000, **columns: list[object]) -> dict[str, Any]:
     """Return a history message with some columns of seconds."""
     names = ("time", "operations", "cancelled", "errors", "read", "written", "p50", "p99", "commits", "rollbacks")
@@ -81,6 +85,7 @@ def history(now: float, *, run: str = "a", started: float = 1000, **columns: lis
         "totals": {},
         "operations": [],
         "operations_omitted": 0,
+        "processes": [process(1, started)],
         "seconds": seconds,
     }
     return message | {"failures": [], "recent": [], "in_flight": [], "in_flight_total": 0, "transactions_in_flight": []}
@@ -116,8 +121,42 @@ def test_seconds_between_two_runs_are_unknown(page: Screen) -> None:
         ["applyHistory", history(1020.5, run="b", started=1015, time=[1019], operations=[7])],
     ]
     shown = call(page, "model.js", SHOW, messages)
-    assert shown["restarts"] == [1015]
+    assert shown["marks"] == [{"time": 1015, "kind": "restarted", "pid": None}]
     assert shown["operations"][-11:] == [3, None, None, None, None, None, 0, 0, 0, 0, 7]
+
+
+def test_process_that_takes_over_keeps_what_was_received(page: Screen) -> None:
+    first = history(1010.5, time=[1008, 1009], operations=[3, 4])
+    other = history(1020.5, run="b", time=[1008, 1011], operations=[1, 7])
+    shown = call(
+        page,
+        "model.js",
+        SHOW,
+        [
+            ["applyHistory", first | {"processes": [process(1), process(2)]}],
+            ["applyHistory", other | {"processes": [process(2), process(3, 1015)]}],
+        ],
+    )
+    assert shown["operations"][-12:] == [3, 4, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0]
+    assert shown["marks"] == [
+        *({"time": 1000, "kind": "started", "pid": pid} for pid in (1, 2)),
+        {"time": 1010.5, "kind": "vanished", "pid": 1},
+        {"time": 1015, "kind": "started", "pid": 3},
+    ]
+
+
+def test_program_of_one_process_has_no_marks(page: Screen) -> None:
+    assert call(page, "model.js", SHOW, [["applyHistory", history(1010.5)]])["marks"] == []
+
+
+def test_processes_are_sorted_with_the_running_ones_first(page: Screen) -> None:
+    processes = [process(3, state="ended"), process(2, state="vanished"), process(11), process(9)]
+    assert call(page, "processes.js", "it.choices(args[0])", processes) == [
+        ["9", "9 worker.py"],
+        ["11", "11 worker.py"],
+        ["2", "2 worker.py (vanished)"],
+        ["3", "3 worker.py (ended)"],
+    ]
 
 
 def test_failures_are_merged_by_id_and_bounded(page: Screen) -> None:

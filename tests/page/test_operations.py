@@ -150,3 +150,57 @@ def test_axe_finds_no_violation_in_the_table(
     expect(last).to_be_in_viewport()
     assert screen.violations() == ""
     assert screen.overflow() <= 0
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_table_is_sorted_by_each_column(screen: Screen, address: str, observer: StoreObserver, column: str) -> None:
+    work(observer)
+    with observer.operation("list"):
+        screen.open(address)
+        expect(screen.rows("operations")).to_have_count(2)
+        heading = screen.page.locator(f'#operations [data-sort="{column}"]')
+        if column != "rate":  # the first order
+            heading.get_by_role("button").click()
+
+        expect(heading).to_have_attribute("aria-sort", "descending")
+        largest = screen.rows("operations").first.locator(f'[data-column="{column}"]')
+        assert largest.inner_text() != "\u2013"
+
+
+def test_sixty_long_rows_fit_a_phone_with_their_names_in_view(
+    new_screen: Open, address: str, manager: EventManager
+) -> None:
+    names = [f"s3:{'invoices-of-the-north-' * 4}{number}" for number in range(30)]
+    for name in names:
+        for kind in ("get", "get_metadata"):
+            with StoreObserver(name, event_manager=manager).operation(kind):
+                pass
+    screen = new_screen(width=400, height=800)
+    screen.open(address)
+    expect(screen.rows("operations")).to_have_count(60)
+    heading = screen.rows("operations").locator("th").first
+    screen.page.locator("#operations .scroll").evaluate("node => { node.scrollLeft = 1000; }")
+
+    box, panel = heading.bounding_box(), screen.page.locator("#operations").bounding_box()
+    assert box is not None
+    assert panel is not None
+    assert 0 <= box["x"] - panel["x"] < 2
+    assert box["width"] < panel["width"] / 2
+    assert heading.get_attribute("title") in {f"{kind} {name}" for kind in ("get", "get_metadata") for name in names}
+    assert screen.overflow() <= 0
+
+
+def test_heading_that_gets_the_focus_is_beside_the_names(
+    new_screen: Open, address: str, observer: StoreObserver
+) -> None:
+    work(observer)
+    screen = new_screen(width=400, height=800)
+    screen.open(address)
+    screen.page.locator('#operations [data-sort="in_flight"] button').focus()
+    rate = screen.page.locator('#operations [data-sort="rate"] button')
+    rate.focus()
+
+    box, names = rate.bounding_box(), screen.page.locator("#operations thead th").first.bounding_box()
+    assert box is not None
+    assert names is not None
+    assert box["x"] >= names["x"] + names["width"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from encore_storage.processes.errors import FrameError
 from encore_storage.processes.frames import Batch, Label, read_events
@@ -36,6 +38,20 @@ def close():
     feed.disconnect()
     sender.close()
 
+"""
+
+SERVING = """
+import sys
+from pathlib import Path
+from encore_storage.processes.receiver import Receiver
+from encore_storage.server import EventFeed
+
+feed = EventFeed()
+receiver = Receiver(Path(sys.argv[1]), feed)
+receiver.start()
+"""
+
+LOOP = """
 for line in sys.stdin:
     exec(line)
     print("done", flush=True)
@@ -43,10 +59,10 @@ for line in sys.stdin:
 
 
 class Child:
-    """A process with a store, a feed and a sender."""
+    """A process with a store, a feed and a sender, or with another `program`."""
 
-    def __init__(self, path: Path) -> None:
-        command = [sys.executable, "-c", MEMBER, str(path)]
+    def __init__(self, path: Path, program: str = MEMBER) -> None:
+        command = [sys.executable, "-c", program + LOOP, str(path)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.pid = self.process.pid
 
@@ -64,6 +80,19 @@ class Child:
         """Run a line of code there."""
         self.start(code)
         self.wait()
+
+    def ask(self, expression: str) -> Any:
+        """Return the value of an expression there; it must be JSON."""
+        assert self.process.stdout is not None
+        self.start(f"import json; print(json.dumps({expression}))")
+        answer = json.loads(self.process.stdout.readline())
+        self.wait()
+        return answer
+
+    @property
+    def is_stopped(self) -> bool:
+        """True if the process was stopped by a signal."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
     def end(self) -> None:
         """Kill the process if it is still running."""

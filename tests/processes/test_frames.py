@@ -120,8 +120,10 @@ def test_event_of_two_lines_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "labels",
-    ["[]", "7", "{}", "[7]", "[[]]", '[["t",null,null,null]]', '[["t",7,null,null,null]]', '[[null,"a","b","c",7]]']
-    + ['[["t","a","b","c","7"]]', "[" * 50_000, '[["t","a","b","c",true]]'],
+    [
+        *("[]", "7", "{}", "[7]", "[[]]", '[["t",null,null,null]]', '[["t",7,null,null,null]]', "[" * 50_000),
+        *('[[null,"a","b","c",7]]', '[["t","a","b","c","7"]]', '[["t","a","b","c",true]]'),
+    ],
 )
 def test_malformed_labels_are_refused(labels: str) -> None:
     text = labels.encode()

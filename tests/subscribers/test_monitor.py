@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import io
+import json
+import logging
 import os
 import re
 import socket
@@ -87,7 +89,7 @@ def test_disabled_subscribers_do_not_listen(manager: EventManager, registry: Col
     assert list(registry.collect()) == []
 
 
-@pytest.mark.parametrize("option", ["metrics", "progress"])
+@pytest.mark.parametrize("option", ["logs", "metrics", "progress"])
 @pytest.mark.parametrize("given", ["x", None, 1])
 def test_monitor_refuses_other_types(
     option: str, given: Any, manager: EventManager, registry: CollectorRegistry
@@ -96,6 +98,34 @@ def test_monitor_refuses_other_types(
         monitor(manager, **{"logs": False, "registry": registry, option: given})
 
     assert repr(manager) == NO_LISTENERS
+
+
+@pytest.mark.parametrize("given", ["fsspec", b"x", 5, None, json])
+def test_monitor_refuses_other_targets_than_a_list(given: Any, manager: EventManager) -> None:
+    kind = type(given).__name__
+    with pytest.raises(TypeError, match=rf"observe must be True, False or a list of targets, .*, not '{kind}'"):
+        monitor(manager, logs=False, metrics=False, observe=given)
+
+    assert repr(manager) == NO_LISTENERS
+
+
+def test_monitor_refuses_none_among_the_targets(manager: EventManager) -> None:
+    with pytest.raises(TypeError, match="without None: pass True to observe every library"):
+        monitor(manager, logs=False, metrics=False, observe=[None])
+
+    assert repr(manager) == NO_LISTENERS
+
+
+def test_monitor_refuses_a_registry_of_another_kind(manager: EventManager) -> None:
+    with pytest.raises(TypeError, match="registry must be a CollectorRegistry of prometheus_client, not 5"):
+        monitor(manager, logs=False, registry=5)  # type: ignore[arg-type]  # refused
+
+    assert repr(manager) == NO_LISTENERS
+
+
+def test_monitor_says_how_to_pass_another_logger(manager: EventManager) -> None:
+    with pytest.raises(TypeError, match=r"pass structlog.wrap_logger\(\.\.\.\) of another logger"):
+        monitor(manager, logs=logging.getLogger("x"), metrics=False)
 
 
 def test_monitor_connects_given_subscribers(manager: EventManager, logger: Any) -> None:

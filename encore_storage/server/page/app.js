@@ -8,7 +8,8 @@ import { Lists } from "./lists.js";
 import { Model } from "./model.js";
 import { Operations } from "./operations.js";
 import { Painter } from "./painter.js";
-import { StoreFilter } from "./stores.js";
+import { choices } from "./processes.js";
+import { Selection } from "./selection.js";
 import { Stream } from "./stream.js";
 import { Totals } from "./totals.js";
 
@@ -16,8 +17,8 @@ const find = (id) => document.getElementById(id);
 const root = document.documentElement;
 const title = document.title;
 const emptyText = find("nothing").textContent;
-const unknownText = (store) =>
-  `No operation of the store “${store}” has been seen yet. Select “All stores” above to see the others.`;
+const unknownText = (what, name, everything) =>
+  `No operation of the ${what} “${name}” has been seen yet. Select “${everything}” above to see the others.`;
 
 let model = new Model();
 let shown = null; // the snapshot on the page
@@ -30,21 +31,27 @@ const table = new Operations(find("operations"));
 const totals = new Totals(find("totals"));
 const connection = new Connection(find("connection"));
 const painter = new Painter(paint);
-const filter = new StoreFilter(find("store"), follow);
+const store = new Selection(find("store"), "store", "All stores", follow);
+const process = new Selection(find("process"), "process", "All processes", follow);
 const stream = new Stream({ onmessage: receive, onstate: updateConnection });
 
 setText(find("host"), location.host);
 find("pause").addEventListener("click", () => pause(!isPaused));
 setInterval(tick, 1000);
-addEventListener("pageshow", (event) => event.persisted && follow(filter.store));
+addEventListener("pageshow", (event) => event.persisted && follow());
 addEventListener("pagehide", () => stream.close());
-stream.follow(filter.store);
+stream.follow(selection());
+
+function selection() {
+  return { store: store.value, process: process.value };
+}
 
 function receive(kind, data) {
   if (kind === "gap") return connection.setMissed(data.missed);
-  if (kind === "history" && model.applyHistory(data)) connection.setMissed(null);
+  if (kind === "history") connection.setServer(model.applyHistory(data));
   if (kind === "summary") model.applySummary(data);
-  filter.setNames(data.stores);
+  store.setChoices(data.stores.map((name) => [name, name]));
+  showProcesses();
   painter.request();
 }
 
@@ -54,11 +61,18 @@ function updateConnection(state) {
   showState();
 }
 
-function follow(store) {
+function follow() {
   model = new Model();
   charts.expireLabels();
   pause(false);
-  stream.follow(store);
+  stream.follow(selection());
+}
+
+/** Shows what concerns several processes only if there are several. */
+function showProcesses() {
+  const { all } = model.processes;
+  process.setChoices(choices(all));
+  root.toggleAttribute("data-processes", all.length > 1 || process.value !== null);
 }
 
 function pause(wanted) {
@@ -77,11 +91,16 @@ function paint() {
   lists.show(shown);
   totals.show(shown);
   const { operations, commits, rollbacks } = shown.totals;
-  setText(find("nothing"), filter.store === null ? emptyText : unknownText(filter.store));
+  setText(find("nothing"), nothingText());
   root.dataset.content = operations + commits + rollbacks + shown.inFlightTotal > 0 ? "some" : "none";
   root.dataset.painted = String((painted += 1));
   root.toggleAttribute("data-beat", painted % 2 === 0);
   showState();
+}
+
+function nothingText() {
+  if (store.value !== null) return unknownText("store", store.value, "All stores");
+  return process.value === null ? emptyText : unknownText("process", process.value, "All processes");
 }
 
 function tick() {

@@ -3,6 +3,7 @@
 import uPlot from "./vendor/uPlot/uPlot.esm.js";
 import { clock } from "./format.js";
 import { SECONDS } from "./model.js";
+import { MARKS } from "./processes.js";
 
 const STEPS = { ArrowLeft: -1, ArrowRight: 1, PageUp: -30, PageDown: 30, Home: -Infinity, End: Infinity };
 
@@ -107,7 +108,7 @@ export class Chart {
         { ...common, size: fontSize * 4.6, gap: fontSize * 0.5, space: fontSize * 2.6, ...axis },
       ],
       hooks: {
-        draw: [(plot) => this._spec.draw?.(plot, this._snapshot), (plot) => drawRestarts(plot, this._snapshot)],
+        draw: [(plot) => this._spec.draw?.(plot, this._snapshot), (plot) => drawMarks(plot, this._snapshot)],
         setCursor: [(plot) => this._onpoint(plot.cursor.idx == null ? null : plot.data[0][plot.cursor.idx])],
       },
     };
@@ -142,19 +143,24 @@ export class Chart {
   }
 }
 
-/** Draws a dashed line at each restart of the program. */
-function drawRestarts(plot, { restarts }) {
+/** Draws a dashed line at each restart, and a line with a sign at each start and end of a process. */
+function drawMarks(plot, { marks }) {
   const { ctx, bbox } = plot;
+  const ratio = devicePixelRatio;
   ctx.save();
-  ctx.strokeStyle = colour("soft");
-  ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
-  ctx.lineWidth = devicePixelRatio;
-  for (const time of restarts) {
+  ctx.lineWidth = ratio;
+  ctx.font = `${10 * ratio}px ${styles.fontFamily}`;
+  ctx.textAlign = "center";
+  for (const { time, kind } of marks) {
+    const { sign, colour: name } = MARKS[kind];
     const x = Math.round(plot.valToPos(time, "x", true)) + 0.5;
+    ctx.strokeStyle = ctx.fillStyle = colour(name);
+    ctx.setLineDash(sign ? [2 * ratio, 3 * ratio] : [3 * ratio, 3 * ratio]);
     ctx.beginPath();
     ctx.moveTo(x, bbox.top);
     ctx.lineTo(x, bbox.top + bbox.height);
     ctx.stroke();
+    ctx.fillText(sign, x, bbox.top - ratio);
   }
   ctx.restore();
 }

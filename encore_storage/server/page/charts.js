@@ -3,9 +3,11 @@
 import { Chart, colour, line } from "./chart.js";
 import { setAttribute, setText } from "./dom.js";
 import { bytes, clock, count, duration, joined, percent, plural, rate } from "./format.js";
+import { MARKS } from "./processes.js";
 
 const LABEL_INTERVAL = 30_000; // ms between two labels of a chart, so that a screen reader can finish reading one
 const LAST_MINUTE = 60; // rows
+const NEAR = 2; // seconds
 const INTEGERS = Array.from({ length: 12 }, (_, power) => [1, 2, 5].map((one) => one * 10 ** power)).flat();
 
 const known = (values) => values.filter((value) => value !== null);
@@ -41,6 +43,19 @@ function logarithmic(_, __, min, max) {
 function logRange(_, min, max) {
   if (min === null || max === null) return [0.0001, 1];
   return [Math.max(min, 1e-9) / 1.5, Math.max(max * 1.5, min * 8)];
+}
+
+/** Describes the marks close to a time, which may share a pixel with it. */
+function marksNear(marks, time) {
+  const near = marks.filter((mark) => Math.abs(mark.time - time) <= NEAR);
+  return near.map(({ pid, kind }) => (pid === null ? MARKS[kind].words : `${pid} ${MARKS[kind].words}`));
+}
+
+/** Describes how many processes started and ended. */
+function processesText(marks) {
+  const kinds = ["started", "ended", "vanished"].map((kind) => [kind, marks.filter((mark) => mark.kind === kind)]);
+  const words = kinds.filter(([, found]) => found.length > 0);
+  return words.map(([kind, found]) => ` ${plural(found.length, "process", "processes")} ${kind}.`).join("");
 }
 
 /** Draws rare values as stems: one from the top for each row that is not zero, longer for larger values. */
@@ -94,7 +109,7 @@ const CHARTS = {
     aside: (s) => `peak ${joined(rate(peak(s.operations)))}`,
     text: (s) =>
       `Operations per second over the last ten minutes: currently ${count(last(s.operations) ?? 0)}, ` +
-      `peak ${count(peak(s.operations))}.`,
+      `peak ${count(peak(s.operations))}.${processesText(s.marks)}`,
   },
   bytes: {
     columns: (s) => [s.read, s.written.map((value) => (value === null ? null : -value))],
@@ -210,6 +225,7 @@ export class Charts {
 
   _showFigures() {
     const row = this._snapshot.time.indexOf(this._pointed);
+    const near = row < 0 ? [] : marksNear(this._snapshot.marks, this._pointed);
     this._root.toggleAttribute("data-pointed", row >= 0); // the figures then describe one second, not a period
     for (const { spec, figures, aside } of this._cards) {
       for (const { node, values } of figures) {
@@ -217,7 +233,7 @@ export class Charts {
         setText(node.querySelector(".number"), figure);
         setText(node.querySelector(".unit"), unit);
       }
-      setText(aside, row < 0 ? spec.aside(this._snapshot) : `at ${clock(this._pointed)}`);
+      setText(aside, row < 0 ? spec.aside(this._snapshot) : [`at ${clock(this._pointed)}`, ...near].join(", "));
     }
   }
 }

@@ -16,6 +16,12 @@ const WHY = {
   unknown: "This page keeps trying to reconnect.",
 };
 
+const RESTARTED =
+  "The number of missed events is unknown: the program was restarted. Its totals count from the restart.";
+const TAKEN_OVER =
+  "The number of missed events is unknown: the process that served this page has ended, and another one serves it. " +
+  "The totals no longer include the former one.";
+
 export class Connection {
   constructor(banner) {
     this._banner = banner;
@@ -23,6 +29,7 @@ export class Connection {
     this._text = banner.querySelector("#connection-text");
     this._clock = banner.querySelector("#connection-clock");
     this._missed = undefined; // from a gap message received since the connection was lost
+    this._isTakenOver = false;
     this._lostSince = null;
     this._hideTimer = null;
     banner.querySelector("button").addEventListener("click", () => this._hide());
@@ -33,6 +40,12 @@ export class Connection {
   setMissed(count) {
     this._missed = count;
     if (this.kind === "live") this._showMissed("The connection is too slow to receive all events");
+  }
+
+  /** Sets which server has sent the complete state: "same", "another" process of the program, or "restarted". */
+  setServer(server) {
+    this._isTakenOver = server === "another";
+    if (server === "restarted") this.setMissed(null);
   }
 
   /**
@@ -65,6 +78,7 @@ export class Connection {
 
   _showMissed(title) {
     const missed = this._missed;
+    const unknown = this._isTakenOver ? TAKEN_OVER : RESTARTED;
     this._missed = undefined;
     setText(this._clock, "");
     if (missed === undefined) {
@@ -73,7 +87,7 @@ export class Connection {
       return;
     }
     const words = missed === null
-      ? "The number of missed events is unknown: the program was restarted. Its totals count from the restart."
+      ? unknown
       : `${plural(missed, "event was", "events were")} missed. Charts and totals include them; the lists may not.`;
     this._show("missed", title, words);
   }

@@ -39,8 +39,9 @@ const foreign = (words) => element("bdi", {}, words);
 
 const time = (epoch) => element("time", { datetime: new Date(epoch * 1000).toISOString() }, clock(epoch));
 
-function about(kind, store) {
-  return cell("about", element("b", {}, kind), " ", element("span", { class: "store" }, foreign(store ?? NOTHING)));
+function about(kind, { store, process }) {
+  const name = element("span", { class: "store" }, foreign(store ?? NOTHING));
+  return cell("about", element("b", {}, kind), " ", name, element("span", { class: "several" }, ` pid ${process}`));
 }
 
 function key(value) {
@@ -61,7 +62,7 @@ function inFlightRow(item) {
   const ageNode = cell("age");
   const moved = element("span", { class: "moved" });
   const progress = cell("progress", moved);
-  const node = row(ageNode, about(item.operation ?? "operation", item.store), key(item.key), progress);
+  const node = row(ageNode, about(item.operation ?? "operation", item), key(item.key), progress);
   let bar = null;
   return {
     node,
@@ -91,17 +92,23 @@ function movedText({ bytes: moved, expected, direction }) {
 function transactionRow(item) {
   const ageNode = cell("age");
   const notes = item.notes ? foreign(item.notes) : element("span", { class: "none" }, "no notes");
-  const node = row(ageNode, about("transaction", item.store), cell("notes", notes), cell("progress", "open"));
+  const node = row(ageNode, about("transaction", item), cell("notes", notes), cell("progress", "open"));
   return { node, update: (latest) => setText(ageNode, age(latest.age)) };
 }
 
 function message(error, errorType) {
   if (!error) return errorType ?? NOTHING;
   const name = element("b", {}, error.type);
-  const words = String(error.message ?? "");
-  if (words.length <= LONG) return element("span", {}, name, words ? ": " : "", foreign(words));
-  const more = element("summary", {}, name, ": ", foreign(`${words.slice(0, LONG)}…`));
+  const [between, words] = afterName(String(error.type), String(error.message ?? ""));
+  if (words.length <= LONG) return element("span", {}, name, between, foreign(words));
+  const more = element("summary", {}, name, between, foreign(`${words.slice(0, LONG)}…`));
   return element("details", {}, more, element("p", {}, foreign(words)));
+}
+
+/** Returns what separates the name of an error and its message, and the message without a repetition of the name. */
+function afterName(name, words) {
+  if (words === "" || words === name) return ["", ""];
+  return words.startsWith(`${name} `) ? [" ", words.slice(name.length + 1)] : [": ", words];
 }
 
 function failureRow(item) {
@@ -110,7 +117,7 @@ function failureRow(item) {
   const node = row(
     cell("when", time(item.time)),
     cell("outcome", tag(item.outcome)),
-    about(isOperation ? (item.operation ?? "operation") : "transaction", item.store),
+    about(isOperation ? (item.operation ?? "operation") : "transaction", item),
     isOperation ? key(item.key) : cell("notes", ...notes, plural(item.operations ?? 0, "operation")),
     item.error || item.error_type ? cell("error", message(item.error, item.error_type)) : blank("error"),
     cell("took", joined(duration(item.duration))),
@@ -122,7 +129,7 @@ function failureRow(item) {
 function recentRow(item) {
   const node = row(
     cell("when", time(item.time)),
-    about(item.operation ?? "operation", item.store),
+    about(item.operation ?? "operation", item),
     key(item.key),
     cell("outcome", tag(item.outcome)),
     item.direction ? cell("bytes", joined(bytes(item.bytes))) : blank("bytes"),

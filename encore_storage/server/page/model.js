@@ -1,5 +1,7 @@
 // The state of the page: ten minutes by the second, failures, recent operations, operations in flight. Bounded; no DOM.
 
+import { Processes } from "./processes.js";
+
 export const SECONDS = 600;
 
 const FAILURES = 100;
@@ -11,6 +13,7 @@ export class Model {
   constructor() {
     this.run = null;
     this.restarts = []; // times at which the program was restarted
+    this.processes = new Processes();
     this.latest = null; // the latest message: now, stores, totals, in_flight, ...
     this.started = null;
     this.notListed = 0; // failures that the server counted but did not send
@@ -22,10 +25,13 @@ export class Model {
 
   /**
    * Applies the complete state, which comes first and after each reconnection. Repeated data is not counted twice.
-   * Returns whether the program was restarted.
+   * Returns the server: "same", "restarted", or "another" if another process of the program has taken over.
    */
   applyHistory(history) {
-    const isRestarted = this.run !== null && this.run !== history.run;
+    const isOther = this.run !== null && this.run !== history.run;
+    const isTakenOver = isOther && this.processes.takeOver(history.processes, this.latest.now);
+    const isRestarted = isOther && !isTakenOver;
+    if (isTakenOver) this._keepSeconds(history);
     if (isRestarted) {
       this.restarts.push(history.started);
       this._recent.clear();
@@ -36,7 +42,7 @@ export class Model {
     this.run = history.run;
     this.started = history.started;
     this._apply(history);
-    return isRestarted;
+    return isRestarted ? "restarted" : isTakenOver ? "another" : "same";
   }
 
   /** Applies the changes of the last second. */
@@ -58,7 +64,7 @@ export class Model {
       stores,
       run: this.run,
       started: this.started,
-      restarts: [...this.restarts],
+      marks: this._marks(now - SECONDS),
       notListed: this.notListed,
       table: operations,
       tableOmitted: operations_omitted,
@@ -71,8 +77,19 @@ export class Model {
     };
   }
 
+  /** Keeps the seconds that were received from a former server: only it knew its own operations. */
+  _keepSeconds({ seconds }) {
+    const isKept = seconds.time.map((time) => time + 1 <= this.latest.now && this._seconds.has(time));
+    for (const name of Object.keys(seconds)) seconds[name] = seconds[name].filter((_, row) => !isKept[row]);
+  }
+
+  _marks(since) {
+    return [...this.restarts.map((time) => ({ time, kind: "restarted", pid: null })), ...this.processes.marks(since)];
+  }
+
   _apply(message) {
     this.latest = message;
+    if (message.processes) this.processes.set(message.processes);
     const { seconds } = message;
     seconds.time.forEach((time, row) => {
       this._seconds.set(time, Object.fromEntries(COLUMNS.map((name) => [name, seconds[name][row]])));

@@ -33,7 +33,8 @@ export function sorted(rows, column, isDescending) {
 
 function rowOf({ store, operation }) {
   const name = element("span", { class: "store" }, element("bdi", {}, store));
-  const heading = element("th", { role: "rowheader", scope: "row" }, element("b", {}, operation), " ", name);
+  const whole = { role: "rowheader", scope: "row", title: `${operation} ${store}` }; // the title is never cut off
+  const heading = element("th", whole, element("b", {}, operation), " ", name);
   const cells = Object.entries(COLUMNS).filter(([, { isText }]) => !isText);
   const nodes = cells.map(([column, { kind }]) =>
     element("td", { "role": "cell", "class": kind ?? "", "data-column": column }),

@@ -13,7 +13,7 @@ export class Stream {
   constructor({ onmessage, onstate }) {
     this._onmessage = onmessage;
     this._onstate = onstate;
-    this._store = null;
+    this._selection = {};
     this._source = null;
     this._lastId = null;
     this._tries = 0;
@@ -23,9 +23,9 @@ export class Stream {
     this._probe = null;
   }
 
-  /** Follows one store, or all for null, from the start. */
-  follow(store) {
-    this._store = store;
+  /** Follows a selection from the start: `{store, process}`, each null for all. */
+  follow(selection) {
+    this._selection = selection;
     this._lastId = null;
     this._tries = 0;
     this._connect();
@@ -41,7 +41,7 @@ export class Stream {
 
   _address() {
     const address = new URL("events", document.baseURI);
-    const parameters = { view: "summary", store: this._store, since: this._lastId };
+    const parameters = { view: "summary", ...this._selection, since: this._lastId };
     for (const [name, value] of Object.entries(parameters)) if (value !== null) address.searchParams.set(name, value);
     return address;
   }

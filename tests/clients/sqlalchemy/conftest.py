@@ -20,24 +20,17 @@ from tests.clients.sqlalchemy.support import METADATA
 Connect = Callable[..., Engine]
 
 
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[PostgreSQL]:
-    with PostgreSQL() as server:
-        engine = create_engine(server.url(), poolclass=NullPool)
-        METADATA.create_all(engine)
-        yield server
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of a database without tables."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/orders.db"
-    return str(request.getfixturevalue("postgresql").url())
+    return str(request.getfixturevalue("postgresql_url"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def postgresql_url(postgresql: PostgreSQL) -> str:
+    METADATA.create_all(create_engine(postgresql.url(), poolclass=NullPool))
     return postgresql.url()
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage import observe
-from encore_storage.events import StoreEvent, StoreProgressEndEvent, StoreProgressStartEvent
+from encore_storage.events import StoreProgressEndEvent, StoreProgressStartEvent
 from tests.clients.sqlalchemy.support import ORDERS, Ended, Order, code_of, operations, transactions
 
 MANY = [{"name": f"secret {number}"} for number in range(2500)]
@@ -278,16 +278,6 @@ def test_results_and_errors_are_those_of_a_plain_engine(engine: Engine, url: str
     assert [str(one) for one in use(engine)] == [str(one) for one in use(plain)]
     assert repr(engine) == repr(plain)
     assert type(engine.dialect) is type(plain.dialect)
-
-
-def test_failing_subscriber_never_reaches_the_client(engine: Engine, manager: EventManager) -> None:
-    def fail(event: StoreEvent) -> None:
-        raise ValueError("of the subscriber")
-
-    manager.connect(StoreEvent, fail)
-    with engine.begin() as connection:
-        connection.execute(insert(ORDERS).values(name="secret"))
-        assert len(connection.execute(select(ORDERS)).all()) == 1
 
 
 def test_no_listeners_cost_no_events(url: str) -> None:
