@@ -81,7 +81,7 @@ class Tail:
         """The time that 99.9 % of all runs keep."""
         return sorted(self._taken)[len(self._taken) * 999 // 1000]
 
-    def run(self, _number: int) -> None:
+    def run(self, _number: int, _round_ns: int) -> None:
         """Run a round of 2,000 calls."""
         with self._during():
             for _ in range(2_000):

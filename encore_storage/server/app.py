@@ -48,8 +48,7 @@ def create_app(
     *,
     feed: EventFeed | None = None,
     registry: CollectorRegistry | None = None,
-    token: str | None = None,
-    access: Access | None = None,
+    token: str | Access | None = None,
     allowed_hosts: Collection[str] = LOOPBACK,
     keys: bool | Redaction = True,
     capacity: int = CAPACITY,
@@ -70,8 +69,7 @@ def create_app(
         feed: a connected feed to show, instead of a new one. It has its own event manager, keys and capacity.
         registry: the metrics to expose; by default, the registry of prometheus_client.
         token: required of programs, and of browsers in the form of a login link; None allows all clients on this
-            machine.
-        access: the access that other processes share, instead of a token.
+            machine. Or the access that other processes share.
         allowed_hosts: the accepted names in the Host header, without a port.
         keys: True to show keys, False to leave them out, or a function that returns a replacement.
         capacity: how many of the latest events are kept for clients that resume.
@@ -85,7 +83,8 @@ def create_app(
     """
     if feed is not None and (event_manager is not None or keys is not True or capacity != CAPACITY):
         raise TypeError("a feed has its own event_manager, keys and capacity: pass them to EventFeed()")
-    access, hosts, shown = access or Access(token), checked_hosts(allowed_hosts), feed
+    access = token if isinstance(token, Access) else Access(token)
+    hosts, shown = checked_hosts(allowed_hosts), feed
     if shown is None:
         manager = get_event_manager() if event_manager is None else checked_event_manager(event_manager)
         shown = EventFeed(capacity=capacity, keys=keys).connect(manager)

@@ -256,7 +256,7 @@ class Participant:
     def _bind(self) -> None:
         """Serve the page if the port is free. Otherwise log that once, or raise AddressError if it is required."""
         page, serving = self._page, self._page.serving
-        app = create_app(feed=self.feed, registry=page.registry, access=page.access, allowed_hosts=page.hosts)
+        app = create_app(feed=self.feed, registry=page.registry, token=page.access, allowed_hosts=page.hosts)
         try:
             self._server = self._new_server(app)
         except AddressError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import random
@@ -113,11 +114,15 @@ def test_kills_in_the_middle_of_work_lose_no_completed_operation(tmp_path: Path)
         for _ in range(KILLS):
             enough = done.stat().st_size + 500
             with subprocess.Popen([sys.executable, "worker.py"], cwd=tmp_path, env=environment) as worker:
-                until(lambda enough=enough: done.stat().st_size > enough, program)
+                until(functools.partial(_is_larger, done, enough), program)
                 worker.kill()
         sets = program.counts()["sets"]
 
     assert done.stat().st_size <= sets <= done.stat().st_size + KILLS  # one of each may have ended without its mark
+
+
+def _is_larger(path: Path, size: int) -> bool:
+    return path.stat().st_size > size
 
 
 def test_thousand_forks_under_load() -> None:

@@ -21,7 +21,7 @@ from encore_storage.server import EventFeed, create_app, sse
 from tests.cli.scripted import running
 from tests.cli.support import TIMEOUT, command, finish, start
 from tests.cli.test_terminal import Terminal
-from tests.processes.support import children
+from tests.processes.link_support import children
 from tests.server.support import serving, until
 
 TOKEN = "a token that nobody guesses"

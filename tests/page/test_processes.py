@@ -19,7 +19,7 @@ from encore_storage.server import EventFeed, create_app
 from encore_storage.server.serving import Server
 from tests.page.conftest import Open
 from tests.page.support import Screen
-from tests.processes.support import Child, children
+from tests.processes.link_support import Child, children
 
 OPEN = "store.from_bytes('a', b'1'); stream = store.get_data('a'); stream.read(1)"
 
