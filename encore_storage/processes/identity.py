@@ -51,6 +51,6 @@ def _computed() -> str:
         name = program
     else:
         program = os.path.join(_start_directory, sys.argv[0] if sys.argv else "")  # noqa: PTH118 (a string is hashed)
-        name = Path(program).name if sys.argv and sys.argv[0] else "python"
+        name = Path(program).name if sys.argv and sys.argv[0] not in {"", "-c"} else "python"
     shown = "".join(character for character in name if character.isprintable())[:60]
     return f"{shown or 'python'}-{key_of(program, _start_directory)[:8]}"

@@ -23,7 +23,7 @@ _RETRY = 0.02  # seconds until a member tries again to lead or to follow
 
 
 class Duties(Protocol):
-    """What the members of a group do, in the thread of the leadership."""
+    """The work of the members of a group, in the thread of the leadership."""
 
     def lead(self) -> None:
         """Begin to serve the group."""

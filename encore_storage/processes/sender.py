@@ -29,7 +29,7 @@ _READ = 65536
 
 
 class Source(Protocol):
-    """What a process sends of its state."""
+    """The state of a process, as it is sent."""
 
     @property
     def version(self) -> int:

@@ -47,7 +47,7 @@ _RETRY_SECONDS = 10.0  # between two attempts to serve on a port that another pr
 
 @dataclass(frozen=True)
 class Serving:
-    """How a page is served; see `monitor` for the attributes."""
+    """The address and the access of a page; see `monitor` for the attributes."""
 
     host: str
     port: int

@@ -9,30 +9,28 @@ import threading
 import urllib.request
 import warnings
 
-from encore_storage import DictMemoryStore, monitor
+from encore_storage import DictMemoryStore, Monitor, monitor
 
-warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads is intended
-observed = monitor(logs=False, port=0)
-store = DictMemoryStore(name="app")
+SERIES = 'encore_storage_operation_duration_seconds_count{store="app",operation="set",outcome="ok"}'
+
 ending = threading.Event()
-done = [0, 0, 0]
-"""The sets of each thread."""
 
 
-def count(number: int) -> None:
+def count(done: list[int], number: int) -> None:
+    store = DictMemoryStore(name="app")
     while not ending.is_set():
         store.from_bytes(f"key {number}", bytes(100))
         done[number] += 1
 
 
-def scrape() -> None:
+def scrape(observed: Monitor) -> None:
     while not ending.is_set():
         for path in ("metrics", "api/operations", "api/processes"):
             with urllib.request.urlopen(f"{observed.page}{path}") as response:
                 response.read()
 
 
-def child(number: int) -> None:
+def child(observed: Monitor, number: int) -> None:
     signal.alarm(60)  # a hang is an error
     own = DictMemoryStore(name="app")
     for _ in range(number % 4):
@@ -42,13 +40,13 @@ def child(number: int) -> None:
     os._exit(0)
 
 
-def fork(forks: int) -> int:
+def fork(observed: Monitor, forks: int) -> int:
     """Fork, four children at a time; return the number of sets in all of them."""
     running, sets = set[int](), 0
     for number in range(forks):
         pid = os.fork()
         if pid == 0:
-            child(number)
+            child(observed, number)
         running.add(pid)
         sets += number % 4
         while len(running) > (0 if number == forks - 1 else 3):
@@ -58,20 +56,25 @@ def fork(forks: int) -> int:
     return sets
 
 
-threads = [threading.Thread(target=count, args=(number,)) for number in range(3)] + [threading.Thread(target=scrape)]
-for thread in threads:
-    thread.start()
-try:
-    expected = fork(int(sys.argv[1]))
-finally:
-    ending.set()
+def main(forks: int) -> None:
+    """Print the difference between the sets that the scrape counts and those that were done."""
+    warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads is intended
+    observed, done = monitor(logs=False, port=0), [0, 0, 0]
+    threads = [threading.Thread(target=count, args=(done, number)) for number in range(len(done))]
+    threads.append(threading.Thread(target=scrape, args=(observed,)))
     for thread in threads:
-        thread.join()
-with urllib.request.urlopen(f"{observed.page}metrics") as response:
-    text = response.read().decode()
-[counted] = [
-    float(line.rpartition(" ")[2])
-    for line in text.splitlines()
-    if line.startswith('encore_storage_operation_duration_seconds_count{store="app",operation="set",outcome="ok"}')
-]
-sys.stdout.write(f"{counted - sum(done) - expected}\n")
+        thread.start()
+    try:
+        sets = fork(observed, forks)
+    finally:
+        ending.set()
+        for thread in threads:
+            thread.join()
+    with urllib.request.urlopen(f"{observed.page}metrics") as response:
+        lines = response.read().decode().splitlines()
+    [counted] = [float(line.rpartition(" ")[2]) for line in lines if line.startswith(SERIES)]
+    sys.stdout.write(f"{counted - sum(done) - sets}\n")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

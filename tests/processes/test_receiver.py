@@ -306,11 +306,12 @@ with socket.socket(socket.AF_UNIX) as one:
     assert not connected
 
 
-def test_vanished_process_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_vanished_process_is_a_warning_if_it_was_at_work(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     log_vanished(PROCESS, 1)
     log_vanished(PROCESS, 0)
 
-    assert [record.message for record in caplog.records] == [
-        "process 7 (worker.py) has vanished with 1 operation in flight",
-        "process 7 (worker.py) has vanished with 0 operations in flight",
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("WARNING", "process 7 (worker.py) has vanished with 1 operation in flight"),
+        ("INFO", "process 7 (worker.py) has vanished with 0 operations in flight"),
     ]
