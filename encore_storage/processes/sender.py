@@ -29,7 +29,7 @@ _READ = 65536
 
 
 class Source(Protocol):
-    """What a process sends of its state."""
+    """The state of a process, for its sender."""
 
     @property
     def version(self) -> int:
