@@ -29,7 +29,7 @@ _READ = 65536
 
 
 class Source(Protocol):
-    """The state of a process, as it is sent."""
+    """The state of a process, for its sender."""
 
     @property
     def version(self) -> int:

@@ -151,7 +151,8 @@ function drawMarks(plot, { marks }) {
   ctx.lineWidth = ratio;
   ctx.font = `${10 * ratio}px ${styles.fontFamily}`;
   ctx.textAlign = "center";
-  for (const { time, kind } of marks) {
+  const isLast = ({ kind }) => Number(kind === "vanished"); // on top of others at the same pixel
+  for (const { time, kind } of [...marks].sort((one, other) => isLast(one) - isLast(other))) {
     const { sign, colour: name } = MARKS[kind];
     const x = Math.round(plot.valToPos(time, "x", true)) + 0.5;
     ctx.strokeStyle = ctx.fillStyle = colour(name);

@@ -2,6 +2,8 @@
 
 import { element } from "./dom.js";
 
+const PARAMETERS = ["process", "store"]; // others are not kept: the link to the charts is `#main`
+
 export class Selection {
   /**
    * Shows the choices in `select`, after one for `everything`. `onchange()` is called when another one is selected.
@@ -15,9 +17,12 @@ export class Selection {
     this.value = this._selected();
     this._fill();
     select.addEventListener("change", () => {
-      const parameters = new URLSearchParams(location.hash.slice(1));
-      parameters.delete(parameter);
-      if (select.value) parameters.set(parameter, select.value.slice(1));
+      const before = new URLSearchParams(location.hash.slice(1));
+      const parameters = new URLSearchParams();
+      for (const name of PARAMETERS) {
+        const value = name === parameter ? select.value.slice(1) : before.get(name);
+        if (name === parameter ? select.value : value !== null) parameters.set(name, value);
+      }
       location.hash = parameters.toString();
     });
     addEventListener("hashchange", () => {
