@@ -27,6 +27,7 @@ from encore_storage.processes.sender import Sender
 from encore_storage.redaction import Redaction
 from encore_storage.server.access import Access
 from encore_storage.server.app import create_app
+from encore_storage.server.ended import add_ended
 from encore_storage.server.feed import EventFeed
 from encore_storage.server.guard import LOOPBACK, checked_hosts
 from encore_storage.server.hosts import is_loopback
@@ -193,8 +194,10 @@ class Participant:
 
     def lead(self) -> None:
         """Serve the page, for the other processes too. Raises AddressError."""
-        path = self._page.group.path
+        path, cells = self._page.group.path, self._page.group.cells
         self._bind()
+        if cells is not None:
+            add_ended(cells.read().ended, self.feed.members.sum.history)  # before a process that ends later can connect
         self.feed.serve()
         if path is None:
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import os
 import re
 import signal
@@ -149,6 +150,12 @@ class Program:
                 return str(response.read().decode())
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return ""
+
+    def totals(self) -> dict[str, int]:
+        """Return the totals of all processes since the start, as the page shows them."""
+        with urllib.request.urlopen(f"{self.page}api/operations", timeout=5) as response:
+            totals: dict[str, int] = json.load(response)["totals"]
+            return totals
 
     def counts(self) -> dict[str, float]:
         """Return the number of sets and gets, and the bytes that they wrote and read."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes.programs import ASGI, MONITORED, WSGI, expected, running, until
+from tests.processes.programs import ASGI, MONITORED, SIZE, WSGI, expected, running, until
 
 GUNICORN = ("gunicorn", "program:app", "--bind", "127.0.0.1:{port}", "--workers", "2")
 SERVERS = {
@@ -164,3 +164,6 @@ def test_killed_workers_are_counted_and_the_page_returns(tmp_path: Path) -> None
         sent += program.request(60)
 
         assert program.counts() == expected(sent)
+        until(lambda: program.totals()["operations"] == 2 * sent, program)  # states are sent four times a second
+        totals = program.totals()
+        assert (totals["written"], totals["read"]) == (sent * SIZE, sent * SIZE)

@@ -19,8 +19,7 @@ const WHY = {
 const RESTARTED =
   "The number of missed events is unknown: the program was restarted. Its totals count from the restart.";
 const TAKEN_OVER =
-  "The number of missed events is unknown: the process that served this page has ended, and another one serves it. " +
-  "The totals no longer include the former one.";
+  "The number of missed events is unknown: the process that served this page has ended, and another one serves it.";
 
 export class Connection {
   constructor(banner) {
