@@ -8,7 +8,7 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -28,8 +28,11 @@ _ROUND = 512 * 1024  # bytes of all connections in a round: what floods is slowe
 _MAX_GREETING = 4096  # bytes
 _GREETING_SECONDS = 5.0
 
-Vanished = Callable[[ProcessInfo, int], object]
-"""Called with a process that has vanished, and the number of operations it had in flight."""
+InFlight = Mapping[tuple[str, str], int]
+"""The number of operations in flight by store and operation."""
+
+Vanished = Callable[[ProcessInfo, InFlight], object]
+"""Called with a process that has vanished, and what it had in flight."""
 
 
 class Member(Protocol):
@@ -41,8 +44,8 @@ class Member(Protocol):
     def take_state(self, payload: bytes) -> None:
         """Take a message with changes of the state. Raises FrameError."""
 
-    def leave(self, *, vanished: bool) -> int:
-        """Take the end of the process, and return the number of operations that it had in flight."""
+    def leave(self, *, vanished: bool) -> InFlight:
+        """Take the end of the process, and return what it had in flight."""
 
 
 class Destination(Protocol):
@@ -52,14 +55,17 @@ class Destination(Protocol):
         """Return what takes the events and states of a process that has connected."""
 
 
-def log_vanished(process: ProcessInfo, in_flight: int) -> None:
+def log_vanished(process: ProcessInfo, in_flight: InFlight) -> None:
     """Log a process that has ended without closing its connection, as a warning if it had operations in flight.
 
     Others may have ended as they wished: `os._exit()` closes nothing.
     """
-    operations = f"{in_flight} operation{'' if in_flight == 1 else 's'} in flight"
     level = logging.WARNING if in_flight else logging.INFO
-    logger.log(level, "process %d (%s) has vanished with %s", process.pid, process.name, operations)
+    counts = (
+        f"{operation} of {store!r}" + f" ({count})" * (count > 1) for (store, operation), count in in_flight.items()
+    )
+    operations = ", ".join(counts) or "nothing"
+    logger.log(level, "process %d (%s) has vanished with %s in flight", process.pid, process.name, operations)
 
 
 class Receiver:
@@ -231,8 +237,8 @@ class _MemberConnection:
             self._acknowledge()
         return len(received)
 
-    def close(self) -> int | None:
-        """Close the connection. Return the number of operations in flight if the process has vanished, else None."""
+    def close(self) -> InFlight | None:
+        """Close the connection. Return what was in flight if the process has vanished, else None."""
         self.socket.close()
         member, self.member = self.member, None
         if member is None:

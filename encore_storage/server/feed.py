@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -19,6 +20,7 @@ from encore_storage.processes.info import ProcessInfo, describe_process
 from encore_storage.processes.sender import Sender
 from encore_storage.redaction import Redaction, checked_keys
 from encore_storage.server.members import Members
+from encore_storage.server.operation_table import Key
 from encore_storage.server.process_state import MemberState, OwnState, ProcessState
 from encore_storage.server.ring import BufferedEvent, Ring
 from encore_storage.server.view import View
@@ -252,8 +254,8 @@ class MemberFeed:
         """Take a message with changes of the state. Raises FrameError."""
         self._state.take(payload, self._feed.members.sum)
 
-    def leave(self, *, vanished: bool) -> int:
-        """Take the end of the process, and return the number of operations that it had in flight."""
+    def leave(self, *, vanished: bool) -> Counter[Key]:
+        """Take the end of the process, and return the number of operations in flight by store and operation."""
         return self._feed.members.end(self._state, vanished=vanished)
 
 

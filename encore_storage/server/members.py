@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 
 from encore_events import forks
 from encore_storage.processes.info import ProcessInfo
+from encore_storage.server.operation_table import Key
 from encore_storage.server.process_state import MemberState, Others
 
 ENDED = 20  # processes that are kept apart after their end; the sum keeps the counts of all
@@ -58,8 +60,8 @@ class Members:
             self.version += 1
         return state
 
-    def end(self, state: MemberState, *, vanished: bool) -> int:
-        """Mark a process as ended, and return the number of operations that it had in flight."""
+    def end(self, state: MemberState, *, vanished: bool) -> Counter[Key]:
+        """Mark a process as ended, and return the number of operations in flight by row of the table of operations."""
         with self._lock:
             in_flight = state.end(self._clock(), vanished=vanished)
             self.version += 1

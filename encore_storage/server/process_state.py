@@ -160,9 +160,9 @@ class MemberState(ProcessState):
         ended = {"state": self.state, "ended_at": self.ended_at, "is_serving": False}
         return {**self.process._asdict(), **ended}
 
-    def end(self, time: float, *, vanished: bool) -> int:
-        """Mark the process as ended, and return the number of operations that it had in flight."""
-        in_flight = self._counts.total()
+    def end(self, time: float, *, vanished: bool) -> Counter[Key]:
+        """Mark the process as ended, and return the number of operations in flight, as `in_flight_counts()` did."""
+        in_flight = self._counts
         self.state, self.ended_at = "vanished" if vanished else "ended", time
         self._operations_in_flight, self._transactions_in_flight, self._counts = [], [], Counter()
         return in_flight

@@ -13,7 +13,7 @@ from typing import Any
 from encore_storage.processes.errors import FrameError
 from encore_storage.processes.frames import Batch, Label, read_events
 from encore_storage.processes.info import ProcessInfo
-from encore_storage.processes.receiver import Receiver
+from encore_storage.processes.receiver import InFlight, Receiver
 
 LABEL = Label("encore.storage.key.set", "archive", None, None, 7)
 PROCESS = ProcessInfo(7, "worker.py", 1000.0)
@@ -43,7 +43,7 @@ def close():
 SERVING = """
 import sys
 from pathlib import Path
-from encore_storage.processes.receiver import Receiver
+from encore_storage.processes.receiver import InFlight, Receiver
 from encore_storage.server import EventFeed
 
 feed = EventFeed()
@@ -137,15 +137,15 @@ class Kept:
             raise FrameError("a malformed state")
         self.states.append(payload)
 
-    def leave(self, *, vanished: bool) -> int:
+    def leave(self, *, vanished: bool) -> InFlight:
         self.left.append(vanished)
-        return 3
+        return {("archive", "get"): 3}
 
 
 @contextmanager
-def receiving(path: Path, destination: Kept) -> Iterator[list[tuple[ProcessInfo, int]]]:
+def receiving(path: Path, destination: Kept) -> Iterator[list[tuple[ProcessInfo, InFlight]]]:
     """Run a receiver, and yield the processes that vanish meanwhile."""
-    vanished: list[tuple[ProcessInfo, int]] = []
+    vanished: list[tuple[ProcessInfo, InFlight]] = []
     receiver = Receiver(path, destination, on_vanished=lambda *found: vanished.append(found))
     receiver.start()
     try:

@@ -28,7 +28,7 @@ class Serving:
 
     def __init__(self, path: Path, feed: EventFeed | None = None) -> None:
         self.feed = EventFeed() if feed is None else feed
-        self.vanished: list[tuple[Any, int]] = []
+        self.vanished: list[tuple[Any, Any]] = []
         self.receiver = Receiver(path, self.feed, on_vanished=lambda *found: self.vanished.append(found))
         self.receiver.start()
 
@@ -127,7 +127,7 @@ def test_killed_process_has_vanished_with_its_operations(path: Path, serving: Se
         ((process, in_flight),) = serving.vanished
         (_, described) = serving.feed.processes(with_totals=True)
 
-    assert (process.pid, in_flight) == (member.pid, 1)
+    assert (process.pid, list(in_flight.values())) == (member.pid, [1])
     assert (described["state"], described["in_flight"]) == ("vanished", 0)
     assert described["ended_at"] == pytest.approx(time.time(), abs=30)
     assert described["totals"]["operations"] == 1

@@ -178,7 +178,7 @@ def test_half_frame_is_discarded_with_its_connection(path: Path, kept: Kept, van
 
     assert kept.texts == [b"whole"]
     assert kept.left == [True]
-    assert vanished == [(PROCESS, 3)]
+    assert vanished == [(PROCESS, {("archive", "get"): 3})]
 
 
 def test_connection_without_a_greeting_is_closed(path: Path, kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,10 +308,10 @@ with socket.socket(socket.AF_UNIX) as one:
 
 def test_vanished_process_is_a_warning_if_it_was_at_work(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    log_vanished(PROCESS, 1)
-    log_vanished(PROCESS, 0)
+    log_vanished(PROCESS, {("archive", "get"): 1, ("archive", "set"): 2})
+    log_vanished(PROCESS, {})
 
     assert [(record.levelname, record.message) for record in caplog.records] == [
-        ("WARNING", "process 7 (worker.py) has vanished with 1 operation in flight"),
-        ("INFO", "process 7 (worker.py) has vanished with 0 operations in flight"),
+        ("WARNING", "process 7 (worker.py) has vanished with get of 'archive', set of 'archive' (2) in flight"),
+        ("INFO", "process 7 (worker.py) has vanished with nothing in flight"),
     ]
