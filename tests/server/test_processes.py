@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from encore_storage.subscribers.families import MAX_VALUES
+from encore_storage.subscribers.labels import MAX_VALUES
 
 from encore_events import EventManager
 from encore_storage import DictMemoryStore
