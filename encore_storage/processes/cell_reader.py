@@ -9,6 +9,7 @@ import stat
 import struct
 from collections.abc import Collection, Sequence
 from contextlib import closing, suppress
+from math import isnan
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import NamedTuple
@@ -116,6 +117,8 @@ def _read_block(cells: memoryview[float], index: int, size: int) -> Sequence[flo
         values = cells[end - size : end].tolist()
         if cells[end] == version:  # not overwritten meanwhile
             break
+    if isnan(sum(values)):
+        raise ValueError("it contains what is no number")
     return values
 
 

@@ -2,7 +2,7 @@
 
 from encore_storage.subscribers.bars import ProgressBars
 from encore_storage.subscribers.logs import LogSubscriber
-from encore_storage.subscribers.metrics import MetricsSubscriber
+from encore_storage.subscribers.metrics import EncoreCollector, MetricsSubscriber
 from encore_storage.subscribers.summary import SummarySubscriber
 
-__all__ = ["LogSubscriber", "MetricsSubscriber", "ProgressBars", "SummarySubscriber"]
+__all__ = ["EncoreCollector", "LogSubscriber", "MetricsSubscriber", "ProgressBars", "SummarySubscriber"]
