@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import bus, codec, metrics, progress, server, streams
+from benchmarks import bus, codec, metrics, progress, scrape, server, streams
 from benchmarks.harness import measure
 from benchmarks.report import heading, row, save
 
@@ -18,6 +18,7 @@ def main() -> None:
         *progress.benches(),
         *streams.benches(quick=options.quick),
         *metrics.benches(),
+        *scrape.benches(),
         *codec.benches(),
         *server.benches(),
     ]

@@ -34,7 +34,7 @@ class Ends:
         is_plain: whether `count` may count an end, if nothing but its duration and its bytes was measured.
     """
 
-    __slots__ = ("_blocks", "_cells", "_exemplar_due", "_end", "_has_size", "_labels", "_lock", "is_plain")
+    __slots__ = ("_blocks", "_cells", "_end", "_exemplar_due", "_has_size", "_labels", "_lock", "is_plain")
 
     def __init__(
         self, cells: Cells, gauge: InProgressGauge, store: str, operation: str, direction: str, outcome: str
