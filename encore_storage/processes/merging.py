@@ -26,14 +26,17 @@ def is_live(key: Key) -> bool:
     return "~" in key[0] or "<" in key[0]
 
 
-def merge(parts: Iterable[Blocks]) -> dict[Key, Sequence[float]]:
+def merge(parts: Iterable[Blocks]) -> Blocks:
     """Merge the blocks of several processes.
 
     >>> merge([{("+>", "get"): [1, 7]}, {("+>", "get"): [2, 5], ("+", "set"): [1]}])
     {('+>', 'get'): [3, 7], ('+', 'set'): [1]}
     """
-    merged = dict[Key, Sequence[float]]()
-    for blocks in parts:
+    first, *others = [blocks for blocks in parts if blocks] or [{}]
+    if not others:
+        return first
+    merged = dict(first)
+    for blocks in others:
         for key, values in blocks.items():
             before = merged.get(key)
             merged[key] = values if before is None else _merged(key[0], before, values)

@@ -17,6 +17,7 @@ from encore_storage.subscribers import catalogue
 from encore_storage.subscribers.catalogue import MetricType
 from encore_storage.subscribers.rendering import Renderer, edges_of
 from encore_storage.subscribers.series import Histogram, Histograms, Numbers, Series
+from encore_storage.subscribers.yielding import Yielder
 
 Encoder = Callable[[Any], bytes]
 """An encoder of prometheus_client: returns the text of a registry."""
@@ -33,6 +34,7 @@ class SeriesCollector(Collector):
 
     def __init__(self) -> None:
         self._renderer = Renderer()
+        self._yielder = Yielder()
         self._skipping = threading.local()
 
     @abstractmethod
@@ -105,5 +107,7 @@ def _buckets(metric: catalogue.Metric, histogram: Histogram) -> list[tuple[str, 
 
 
 def _exemplar(histogram: Histogram, position: int) -> Exemplar | None:
-    kept = histogram.exemplars.get(position)
-    return kept and Exemplar({"operation_id": kept.operation_id}, kept.value, kept.timestamp)
+    if position not in histogram.exemplars:
+        return None
+    kept = histogram.exemplar(position)
+    return Exemplar({"operation_id": kept.operation_id}, kept.value, kept.timestamp)

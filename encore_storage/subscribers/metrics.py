@@ -95,7 +95,7 @@ class EncoreCollector(SeriesCollector):
     def series(self) -> Series:
         """Return the series of the group."""
         own = collectors.cells_of(self._group)
-        return Series(read(self._group, *own), self._clock(), self._group.name)
+        return Series(read(self._group, *own), self._clock(), self._group.name, self._yielder)
 
 
 class MetricsCollector(SeriesCollector):
@@ -144,7 +144,7 @@ class MetricsCollector(SeriesCollector):
     def series(self) -> Series:
         """Return the series of the group, or of this process."""
         reading = Reading({}, own_members(self.cells)) if self.group is None else read(self.group, self.cells)
-        return Series(reading, self._clock(), None if self.group is None else self.group.name)
+        return Series(reading, self._clock(), None if self.group is None else self.group.name, self._yielder)
 
     def _move(self) -> None:
         """Move the cells to a file of the group."""

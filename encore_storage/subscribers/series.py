@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from functools import lru_cache
 from typing import NamedTuple
 
 from encore_storage.processes.cell_directory import Reading
 from encore_storage.subscribers import blocks, catalogue
 from encore_storage.subscribers.catalogue import Metric
+from encore_storage.subscribers.yielding import EVERY, Yielder
 
-YIELD_EVERY = 10  # series or blocks
 Labels = tuple[str, ...]
 
 
@@ -36,7 +35,7 @@ class Histogram:
     Attributes:
         counts: the number of observations in each bucket, not cumulative, infinity last.
         total: their sum.
-        exemplars: the latest exemplar of a bucket, by its position.
+        exemplars: the cells of a bucket's latest exemplar, by the position of the bucket.
     """
 
     __slots__ = ("counts", "exemplars", "total")
@@ -44,7 +43,12 @@ class Histogram:
     def __init__(self, buckets: int) -> None:
         self.counts: list[float] = [0] * (buckets + 1)
         self.total: float = 0
-        self.exemplars: dict[int, Exemplar] = {}
+        self.exemplars: dict[int, Sequence[float]] = {}
+
+    def exemplar(self, position: int) -> Exemplar:
+        """Return the exemplar of a bucket that has one."""
+        timestamp, value, *cells = self.exemplars[position]
+        return Exemplar(blocks.id_of_cells(cells), value, timestamp)
 
 
 class Histograms(dict[Labels, Histogram]):
@@ -75,12 +79,14 @@ class Series:
         reading: the counts of all processes.
         now: monotonic seconds, for ages.
         group: the name of the group, or None for a process by itself.
+        yielder: that of the last time, if there was one.
 
     Attributes:
         families: all metrics and their series, in the order of the catalogue.
+        yielder: lets other threads run while the series are made and rendered.
     """
 
-    def __init__(self, reading: Reading, now: float, group: str | None) -> None:
+    def __init__(self, reading: Reading, now: float, group: str | None, yielder: Yielder | None = None) -> None:
         self.families: list[tuple[Metric, Histograms | Numbers]] = []
         self._durations = self._histograms(catalogue.OPERATION_DURATION)
         self._in_progress = self._numbers(catalogue.OPERATIONS_IN_PROGRESS)
@@ -103,6 +109,8 @@ class Series:
         self._dropped = self._numbers(catalogue.DROPPED)
         self._overflows = self._numbers(catalogue.LABEL_OVERFLOW)
         self._processes = self._numbers(catalogue.PROCESSES)
+        self.yielder = Yielder() if yielder is None else yielder
+        self.yielder.start()
         self._now = now
         self._known = set[tuple[str, str, str]]()
         self._add(reading)
@@ -136,40 +144,33 @@ class Series:
             blocks.DROPPED: lambda values, *labels: _increase(self._dropped, labels, values[0]),
             blocks.OVERFLOW: lambda values, *labels: _increase(self._overflows, labels, values[0]),
         }
+        pause = self.yielder.pause
         for number, (key, values) in enumerate(reading.totals().items()):
-            add = kinds.get(key[1]) if len(key) > 1 else None
-            with suppress(TypeError, ValueError, IndexError):  # a block of another version
-                if add is not None:
-                    add(values, *key[2:])
-            if not number % YIELD_EVERY:
-                time.sleep(0)  # lets other threads run; without it, they would wait for the interpreter's 5 ms
+            try:
+                kinds[key[1]](values, *key[2:])
+            except (LookupError, TypeError, ValueError):  # a block of another version
+                continue
+            if not number % EVERY:
+                pause()
 
-    def _add_operation(
-        self,
-        values: Sequence[float],
-        store: str,
-        name: str,
-        direction: str,
-        outcome: str,
-        duration: str,
-        size: str,
-        error_type: str,
-    ) -> None:
+    def _add_operation(self, values: Sequence[float], *labels: str) -> None:
+        ends = _ends(labels)
         number, seconds, moved, last, whole, *_ = values
-        durations = self._durations[store, name, outcome]
-        durations.counts[int(duration)] += number
+        durations = self._durations[ends.durations]
+        durations.counts[ends.duration] += number
         durations.total += seconds
-        if direction:
-            self._transferred[store, name, direction] += moved
-            if outcome == "ok":
-                self._last_success[store, direction] = max(self._last_success[store, direction], last)
-        if size != "-1":
-            sizes = self._sizes[store, direction]
-            sizes.counts[int(size)] += number
+        if ends.transferred is not None:
+            self._transferred[ends.transferred] += moved
+        if ends.success is not None and last > self._last_success[ends.success]:
+            self._last_success[ends.success] = last
+        if ends.sizes is not None:
+            sizes = self._sizes[ends.sizes]
+            sizes.counts[ends.size] += number
             sizes.total += whole
-        if error_type:
-            self._errors[store, name, error_type] += number
-        self._expose(store, name, direction)
+        if ends.errors is not None:
+            self._errors[ends.errors] += number
+        if ends.exposed not in self._known:
+            self._expose(*ends.exposed)
 
     def _add_measured(self, values: Sequence[float], *labels: str) -> None:
         *ended, items, first_byte, fetched = labels
@@ -190,7 +191,8 @@ class Series:
 
     def _add_in_progress(self, values: Sequence[float], store: str, name: str, direction: str, _counter: str) -> None:
         number, oldest = values
-        self._expose(store, name, direction)
+        if (store, name, direction) not in self._known:
+            self._expose(store, name, direction)
         self._in_progress[store, name] += number
         if oldest and number:
             self._oldest[store, name] = max(self._oldest[store, name], self._now - oldest)
@@ -213,14 +215,10 @@ class Series:
         self._transactions_in_progress[store,] += values[0]
 
     def _add_exemplar(self, values: Sequence[float], store: str, name: str, outcome: str, duration: str) -> None:
-        timestamp, value, *cells = values
-        exemplar = Exemplar(blocks.id_of_cells(cells), value, timestamp)
-        self._durations[store, name, outcome].exemplars[int(duration)] = exemplar
+        self._durations[store, name, outcome].exemplars[int(duration)] = values
 
     def _expose(self, store: str, name: str, direction: str) -> None:
         """Make the series that ratios and alerts need at zero."""
-        if (store, name, direction) in self._known:
-            return
         self._known.add((store, name, direction))
         for outcome in ("ok", "error"):
             self._durations[store, name, outcome].total += 0
@@ -237,3 +235,31 @@ class Series:
 
 def _increase(numbers: Numbers, labels: Labels, amount: float) -> None:
     numbers[labels] += amount
+
+
+class _Ends(NamedTuple):
+    """The series that a block of ends changes, and the positions of its buckets."""
+
+    exposed: tuple[str, str, str]
+    durations: Labels
+    duration: int
+    transferred: Labels | None
+    success: Labels | None
+    sizes: Labels | None
+    size: int
+    errors: Labels | None
+
+
+@lru_cache(maxsize=16_384)  # it takes longer than all the rest
+def _ends(labels: Labels) -> _Ends:
+    store, name, direction, outcome, duration, size, error_type = labels
+    return _Ends(
+        exposed=(store, name, direction),
+        durations=(store, name, outcome),
+        duration=int(duration),
+        transferred=(store, name, direction) if direction else None,
+        success=(store, direction) if direction and outcome == "ok" else None,
+        sizes=(store, direction) if size != "-1" else None,
+        size=int(size),
+        errors=(store, name, error_type) if error_type else None,
+    )
