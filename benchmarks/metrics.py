@@ -102,7 +102,7 @@ def _write_by_hand() -> Snippet:
 def _write_to_files() -> Snippet:
     registry, plain = CollectorRegistry(), values.ValueClass
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = mkdtemp()
-    values.ValueClass = values.MultiProcessValue()
+    values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]  # it has no type hints
     try:
         return Snippet(
             "duration.observe(0.00005); transferred.inc(4096); value_size.observe(4096); last_success.set(1.0)",

@@ -70,7 +70,7 @@ def test_file_grows_by_mappings(directory: CellDirectory, cells: Cells) -> None:
         cells.add(key, 1)
         cells.add(key, 1)
 
-    assert directory.read().totals() == dict.fromkeys(keys, [2])
+    assert directory.read().totals() == {key: [2] for key in keys}
 
 
 def test_repr_has_the_number_of_blocks_and_the_place(cells: Cells) -> None:

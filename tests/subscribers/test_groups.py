@@ -54,7 +54,8 @@ MetricsSubscriber(registry=registry, group=group).connect(manager)
 store.from_bytes("a", b"1")
 def work():
     store.from_bytes("b", b"123")
-    return count(), processes(), sample(registry, "transferred_bytes_total", store="archive", operation="set", direction="write")
+    labels = {"store": "archive", "operation": "set", "direction": "write"}
+    return count(), processes(), sample(registry, "transferred_bytes_total", **labels)
 print(forked(work))
 print(forked(work))
 store.from_bytes("a", b"1")
