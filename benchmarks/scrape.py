@@ -62,7 +62,7 @@ def of_1000_series() -> tuple[Snippet, Snippet]:
 def _native(series: Series) -> CollectorRegistry:
     """Return a registry with the same series as metrics of prometheus_client."""
     registry = CollectorRegistry()
-    disable_created_metrics()
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no type hints
     for metric, family in series.families:
         options = {"registry": registry, **({"buckets": metric.buckets} if metric.buckets else {})}
         native = _KINDS[metric.type](metric.name, metric.help, metric.labels, **options)

@@ -11,6 +11,7 @@ from encore_storage.subscribers.catalogue import (
     LISTENER_ERRORS,
     OPERATION_OLDEST,
     OPERATIONS_IN_PROGRESS,
+    PROCESSES,
     TRANSACTION_DURATION,
     TRANSACTION_OPERATIONS,
     TRANSACTIONS,
@@ -172,6 +173,14 @@ LIBRARY = Section(
             ),
             kind="state-timeline",
             states={"0": ("down", RED), "1": ("up", GREEN)},
+        ),
+        Panel(
+            "Processes",
+            "How many processes does each group have?",
+            "Fewer than expected: workers have ended or cannot join the group; the log says why.",
+            "short",
+            (Query(f"sum by (group) ({of(PROCESSES)})", "{{group}}"),),
+            empty="no groups",
         ),
         Panel(
             "Scrape duration",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +10,8 @@ import pytest
 
 from tests.campaign.support import CASES
 from tests.storage.support import run
+
+pytestmark = pytest.mark.usefixtures("strace")
 
 CALLS = {
     "from_bytes": 'store.from_bytes("a", b"new")',
@@ -136,16 +136,6 @@ for name, number in sorted(calls.items()):
         outcomes.append((f"{name} {moment}", status, found in states[acknowledged : acknowledged + 2]))
 print(json.dumps(outcomes))
 """
-
-
-@pytest.fixture(autouse=True)
-def require_strace() -> None:
-    """Skip the test if strace is missing, or fail it if ENCORE_REQUIRE_SERVERS is 1."""
-    if shutil.which("strace") is None:
-        message = "strace is missing, which kills processes at their system calls: install the package strace"
-        if os.environ.get("ENCORE_REQUIRE_SERVERS") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
 
 
 def kill_at_each_call(directory: Path, kind: str, call: str) -> int:

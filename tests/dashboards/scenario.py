@@ -26,6 +26,7 @@ from encore_storage.events import Direction, StoreDeleteEvent
 from encore_storage.metadata import Metadata
 from encore_storage.observing import StoreObserver
 from encore_storage.subscribers import MetricsSubscriber
+from tests.subscribers.support import SmallGroup
 
 PAUSE = 0.015
 """Seconds between two jobs."""
@@ -298,7 +299,10 @@ def main() -> None:
     get_event_manager().connect(StoreDeleteEvent, fail_listener, {"store": "ledger"})
     with contextlib.ExitStack() as stack:
         program = Program(Path(stack.enter_context(tempfile.TemporaryDirectory())))
-        metrics = MetricsSubscriber(max_stores=len(program.stores) + 1)  # plus the uploads; the tenants overflow
+        group = SmallGroup("scenario")
+        metrics = MetricsSubscriber(
+            group=group, max_stores=len(program.stores) + 1
+        )  # plus the uploads; the tenants overflow
         observed = stack.enter_context(monitor(logs=False, metrics=metrics, port=0))
         stack.enter_context(program.running())
         write_line(f"{observed.address}\n")
