@@ -59,7 +59,7 @@ class Renderer:
                 _add_numbers(pieces, metric, family, texts, series.yielder.pause)
             else:
                 _add_histograms(pieces, metric, family, texts, series.yielder.pause, with_exemplars=openmetrics)
-        return "".join(pieces).encode(errors="backslashreplace")
+        return "".join(pieces).encode(errors="replace")
 
 
 def _header(metric: Metric, *, openmetrics: bool) -> str:
@@ -76,7 +76,7 @@ def _add_numbers(
     for number, (labels, value) in enumerate(family.items(), 1):
         text = texts.get(labels)
         if text is None:
-            name = f"{metric.name}{{{_labels(metric, labels)}}} "
+            name = f"{metric.name}{_labels(metric, labels)} "
             text = texts[labels] = _Text([name], f"{name}0\n")
         if value:
             pieces += (text.lines[0], _number(value), "\n")
@@ -116,15 +116,16 @@ def _add_histograms(
 
 
 def _histogram_text(metric: Metric, labels: Labels) -> _Text:
-    text = _labels(metric, labels)
-    names = [f'{metric.name}_bucket{{{text},le="{edge}"}} ' for edge in edges_of(metric)]
-    names += (f"{metric.name}_count{{{text}}} ", f"{metric.name}_sum{{{text}}} ")
+    names = [f"{metric.name}_bucket{_labels(metric, labels, le=edge)} " for edge in edges_of(metric)]
+    names += (f"{metric.name}_{name}{_labels(metric, labels)} " for name in ("count", "sum"))
     lines = [part for name in names for part in (name if name is names[0] else f"\n{name}", "")]
     return _Text(lines, "".join(f"{name}0\n" for name in names))
 
 
-def _labels(metric: Metric, labels: Labels) -> str:
-    return ",".join(f'{name}="{value.translate(_ESCAPED)}"' for name, value in zip(metric.labels, labels, strict=True))
+def _labels(metric: Metric, labels: Labels, **others: str) -> str:
+    """Return the labels in the order of prometheus_client."""
+    values = sorted({**dict(zip(metric.labels, labels, strict=True)), **others}.items())
+    return "{" + ",".join(f'{name}="{value.translate(_ESCAPED)}"' for name, value in values) + "}"
 
 
 def _number(value: float) -> str:

@@ -133,6 +133,7 @@ def test_kills_at_random_moments_tear_no_change(tmp_path: Path, record_property:
         os.waitpid(pid, 0)
 
         (found,) = CellReader(tmp_path).read(())
-        assert len(set(found.blocks[KEY])) == 1
+        (value,) = set(found.blocks[KEY])
+        assert value > 0
         directory.fold()
     record_property(CASES, KILLS)

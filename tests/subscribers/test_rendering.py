@@ -129,7 +129,7 @@ def test_blocks_of_another_version_are_left_out(accept: str, parse: Parse) -> No
         for family in parse(text + "# EOF\n" * ("openmetrics" in accept))
         for one in family.samples
     }
-    assert values["key_changes_totalsdelete"] == values["encore_processesgroup"] + 6 == 7
+    assert values["key_changes_totaldeletes"] == values["encore_processesgroup"] + 6 == 7
 
 
 @pytest.mark.parametrize("escaping", ["dots", "values"])
@@ -146,3 +146,13 @@ def test_names_that_prometheus_client_changes_are_left_to_it(
 def test_collected_metrics_are_those_of_the_encoder(registry: CollectorRegistry) -> None:
     with MetricsSubscriber(registry=registry, group=SmallGroup("shop")).connect(EventManager()):
         assert 'encore_processes{group="shop"} 1.0' in generate_latest(registry).decode()
+
+
+def test_lines_are_those_of_prometheus_client_but_for_the_form_of_numbers(
+    manager: EventManager, registry: CollectorRegistry, metrics: MetricsSubscriber
+) -> None:
+    run_scenario(manager)
+
+    lines = [[line.rpartition(" ")[0] for line in text.splitlines()] for text in rendered(registry, "")]
+
+    assert lines[0] == lines[1]
