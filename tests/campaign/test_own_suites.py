@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -34,6 +35,12 @@ PARTS = (
     AIOBOTOCORE._replace(tests=("tests/botocore_tests",)),
     S3FS,
 )
+
+
+@pytest.fixture(autouse=True)
+def without_faulthandler() -> None:
+    """Leave the timeout to the child process, which may take longer than a test of ours."""
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(scope="module")
