@@ -90,35 +90,6 @@ class Tail:
                 self._taken.append(perf_counter_ns() - started)
 
 
-class Tail:
-    """A call whose slowest runs count: the time that 99.9 % of the runs keep.
-
-    Args:
-        call: The call.
-        during: Makes the context of a round, such as another thread.
-    """
-
-    less = None
-
-    def __init__(self, call: Callable[[], object], during: Callable[[], AbstractContextManager[object]]) -> None:
-        self._call = call
-        self._during = during
-        self._taken: list[int] = []
-
-    @property
-    def nanoseconds(self) -> float:
-        """The time that 99.9 % of all runs keep."""
-        return sorted(self._taken)[len(self._taken) * 999 // 1000]
-
-    def run(self, _number: int) -> None:
-        """Run a round of 2,000 calls."""
-        with self._during():
-            for _ in range(2_000):
-                started = perf_counter_ns()
-                self._call()
-                self._taken.append(perf_counter_ns() - started)
-
-
 @dataclass(frozen=True)
 class Bench:
     """A row of the table.

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from encore_storage.subscribers.labels import MAX_VALUES
 
 from encore_events import EventManager
 from encore_storage import DictMemoryStore
@@ -21,6 +20,7 @@ from encore_storage.server.history import START
 from encore_storage.server.members import ENDED
 from encore_storage.server.process_state import StateCursor
 from encore_storage.subscribers.catalogue import OVERFLOW
+from encore_storage.subscribers.labels import MAX_VALUES
 from tests.processes.link_support import payload
 from tests.server.support import Client, fetch, serving, until
 
