@@ -150,9 +150,10 @@ def monitor(  # noqa: C901, PLR0913 (all of these are options of one call)
         subscribers.append(ProgressBars() if progress is True else progress)
     page = None
     if port is not None and members is not None:
-        from encore_storage.server.publishing import Serving, SharedPage  # noqa: PLC0415 (an extra)
+        from encore_storage.server.publishing import new_page  # noqa: PLC0415 (an extra)
 
-        page = SharedPage(manager, exposed, members, Serving(host, port, token, allowed_hosts, keys, required))
+        options: Any = {"token": token, "allowed_hosts": allowed_hosts, "keys": keys, "required": required}
+        page = new_page(manager, exposed, members, (host, port), **options)
     with ExitStack() as connections:
         if page is not None:
             connections.callback(page.close)  # last, since the metrics join the group

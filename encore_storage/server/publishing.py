@@ -1,15 +1,10 @@
-"""The page of a group of processes, served by one of them."""
+"""The page of a group of processes."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import socket
-import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Collection
 
 from prometheus_client import CollectorRegistry
 
@@ -19,43 +14,14 @@ from encore_events.forks import renew_in_child
 from encore_events.listeners import FIRST
 from encore_events.once import Once
 from encore_storage.events import StoreEvent
-from encore_storage.processes.group import Group, call_at_exit
-from encore_storage.processes.leadership import Leadership
-from encore_storage.processes.ports import holder_of
-from encore_storage.processes.receiver import Receiver
-from encore_storage.processes.sender import Sender
+from encore_storage.processes.group import Group
 from encore_storage.redaction import Redaction
 from encore_storage.server.access import Access
-from encore_storage.server.app import create_app
-from encore_storage.server.ended import add_ended
-from encore_storage.server.feed import EventFeed
 from encore_storage.server.guard import LOOPBACK, checked_hosts
 from encore_storage.server.hosts import is_loopback
-from encore_storage.server.serving import Server, address_of
-from encore_storage.subscribers.errors import AddressError, TokenError
+from encore_storage.server.participant import Page, Participant
+from encore_storage.subscribers.errors import TokenError
 from encore_storage.subscribers.metrics import collectors
-
-logger = logging.getLogger("encore_storage")
-
-EVENTS = "events"
-"""The socket in the directory of a group to which its processes send their events."""
-
-ADDRESS = "address"
-"""The file in the directory of a group with the address of its page."""
-
-_RETRY_SECONDS = 10.0  # between two attempts to serve on a port that another program holds
-
-
-@dataclass(frozen=True)
-class Serving:
-    """The address and the access of a page; see `monitor` for the attributes."""
-
-    host: str
-    port: int
-    token: str | None = None
-    allowed_hosts: Collection[str] = ()
-    keys: bool | Redaction = True
-    required: bool = False
 
 
 class SharedPage:
@@ -64,33 +30,17 @@ class SharedPage:
     A forked child takes part with its first event, by itself.
 
     Args:
-        event_manager: the events to show.
-        registry: the metrics to expose.
-        group: the processes.
-        serving: how the page is served.
-
-    Raises:
-        TokenError: the token is missing or too short.
+        page: the page.
     """
 
-    def __init__(
-        self, event_manager: BaseEventManager, registry: CollectorRegistry, group: Group, serving: Serving
-    ) -> None:
-        if serving.token is None and not is_loopback(serving.host):
-            raise TokenError(f"host {serving.host!r} is reachable from other machines")
-        self.event_manager = event_manager
-        self.registry = registry
-        self.group = group
-        self.serving = serving
-        own = () if is_loopback(serving.host) else (serving.host or "0.0.0.0", socket.gethostname())  # noqa: S104 (the meaning of '')
-        self.hosts = (*LOOPBACK, serving.host, *own, *checked_hosts(serving.allowed_hosts))
-        self.access = Access(serving.token, scope=group.key)
-        self._participant = Participant(self)
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._made: Participant | None = None
         self._is_open = False
         renew_in_child(self, SharedPage._renew)
 
     def __repr__(self) -> str:
-        return f"<SharedPage of {self.group!r} at {self.address}>"
+        return f"<SharedPage of {self._page.group!r} at {self.address}>"
 
     @property
     def address(self) -> str | None:
@@ -100,7 +50,11 @@ class SharedPage:
     def new_login(self) -> str | None:
         """Return a link that logs one browser in; the page itself if no token is required."""
         address = self.address
-        return address if address is None or self.access.is_open else f"{address}login?code={self.access.new_code()}"
+        return (
+            address
+            if address is None or self._page.access.is_open
+            else f"{address}login?code={self._page.access.new_code()}"
+        )
 
     def open(self) -> None:
         """Serve the page, or take part as another process does.
@@ -116,174 +70,57 @@ class SharedPage:
         """End the part that this process takes. Does nothing the second time."""
         self._is_open = False
         self._participant.close()
-        collector = collectors.get(self.registry)
-        if self.group.leave_if_last() and collector is not None:
-            collector.leave_group(self.group)
+        collector = collectors.get(self._page.registry)
+        if self._page.group.leave_if_last() and collector is not None:
+            collector.leave_group(self._page.group)
+
+    @property
+    def _participant(self) -> Participant:
+        """The part of this process."""
+        made = self._made
+        if made is None:
+            made = self._made = Participant(self._page)
+        return made
 
     def _renew(self) -> object:
         """Wait for the first event of a forked child; return what the parent had, to be freed later."""
-        inherited = self._participant
-        self._participant = Participant(self)
-        if self._is_open:
-            begins = Once()
+        inherited, self._made = self._made, None
+        if inherited is None or not self._is_open:
+            return inherited
+        begins = Once()
 
-            def begin(_event: StoreEvent) -> None:
-                if begins.take():
-                    waiting.disconnect()
-                    inherited.feed.disconnect()
+        def begin(_event: StoreEvent) -> None:
+            if begins.take():
+                waiting.disconnect()
+                inherited.feed.disconnect()
+                if self._is_open:
                     self._participant.start_in_background()
 
-            with contextlib.suppress(ManagerClosedError):
-                waiting = self.event_manager.connect(StoreEvent, begin, priority=FIRST, weak=False)
+        with contextlib.suppress(ManagerClosedError):
+            waiting = self._page.event_manager.connect(StoreEvent, begin, priority=FIRST, weak=False)
         return inherited
 
 
-class Participant:
-    """The part that one process takes in a shared page: it serves the page, or sends its events to who does."""
+def new_page(
+    event_manager: BaseEventManager,
+    registry: CollectorRegistry,
+    group: Group,
+    address: tuple[str, int],
+    *,
+    token: str | None,
+    allowed_hosts: Collection[str],
+    keys: bool | Redaction,
+    required: bool,
+) -> SharedPage:
+    """Return a page to be opened, at a host and port; see `monitor` for the other arguments.
 
-    def __init__(self, page: SharedPage) -> None:
-        self.feed = EventFeed(keys=page.serving.keys)
-        self._page = page
-        self._server: Server | None = None
-        self._receiver: Receiver | None = None
-        self._sender: Sender | None = None
-        self._close_app: Callable[[], object] = lambda: None
-        self._leadership: Leadership | None = None
-        self._retry_at = 0.0
-        self._has_warned = False
-        self._is_required = page.serving.required  # until the program has started
-        self._forget_exit: Callable[[], object] = lambda: None
-
-    @property
-    def address(self) -> str | None:
-        """The URL of the page, or None while nobody serves it."""
-        server, path, serving = self._server, self._page.group.path, self._page.serving
-        if server is not None:
-            return server.address
-        if path is None or (self._leadership is not None and self._leadership.leads):
-            return None
-        if serving.port:
-            return address_of(serving.host, serving.port)
-        with contextlib.suppress(OSError):
-            return (path / ADDRESS).read_text(encoding="utf-8")
-        return None
-
-    def start(self) -> None:
-        """Begin, and serve at once if nobody does. Raises AddressError."""
-        self._connect()
-        try:
-            self._make_leadership().start()
-        except BaseException:
-            self.feed.disconnect()
-            self._forget_exit()
-            raise
-        self._is_required = False
-
-    def start_in_background(self) -> None:
-        """Begin without waiting."""
-        self._is_required = False
-        self._connect()
-        self._make_leadership().start_in_background()
-
-    def close(self) -> None:
-        """End, after all events that were emitted have been taken. Does nothing the second time."""
-        self.feed.disconnect()
-        if self._leadership is not None:
-            self._leadership.close()
-        self._forget_exit()
-
-    def lead(self) -> None:
-        """Serve the page, for the other processes too. Raises AddressError."""
-        path, cells = self._page.group.path, self._page.group.cells
-        self._bind()
-        if cells is not None:
-            add_ended(cells.read().ended, self.feed.members.sum.history)  # before a process that ends later can connect
-        self.feed.serve()
-        if path is None:
-            return
-        receiver = Receiver(path / EVENTS, self.feed)
-        try:
-            receiver.start()
-        except OSError as error:
-            logger.warning("the page shows no events of the other processes: %s", error)
-        else:
-            self._receiver = receiver
-
-    def tick(self) -> None:
-        """Add up the metrics of ended processes, and try again to serve where another program had the port."""
-        cells = self._page.group.cells
-        if cells is not None:
-            cells.fold()
-        if self._server is None and time.monotonic() >= self._retry_at:
-            self._bind()
-
-    def resign(self) -> None:
-        """Stop serving."""
-        receiver, self._receiver = self._receiver, None
-        server, self._server = self._server, None
-        if receiver is not None:
-            receiver.close()
-        self._close_app()
-        if server is not None:
-            server.close()
-
-    def follow(self, seconds: float) -> None:
-        """Send the events to the process that serves."""
-        path = self._page.group.path
-        if path is None:
-            return
-        if self._sender is None:
-            self._sender = Sender(path / EVENTS, self.feed.own.process)
-            self.feed.forward_to(self._sender)
-        if self._sender.connect():
-            self._sender.wait_closed(seconds)
-
-    def stop_following(self) -> None:
-        """Send the rest, and let `follow` return."""
-        if self._sender is not None:
-            self._sender.close()
-
-    def _connect(self) -> None:
-        self._forget_exit = call_at_exit(self._close_at_exit)  # first, so that the feed has sent everything by then
-        self.feed.connect(self._page.event_manager)
-
-    def _close_at_exit(self) -> None:
-        """Send the rest. A server ends with the process."""
-        self.feed.disconnect()
-        self.stop_following()
-
-    def _make_leadership(self) -> Leadership:
-        self._leadership = Leadership(self._page.group.path, self)
-        return self._leadership
-
-    def _bind(self) -> None:
-        """Serve the page if the port is free. Otherwise log that once, or raise AddressError if it is required."""
-        page, serving = self._page, self._page.serving
-        app = create_app(feed=self.feed, registry=page.registry, token=page.access, allowed_hosts=page.hosts)
-        try:
-            self._server = self._new_server(app)
-        except AddressError as error:
-            if self._is_required or not error.is_taken:
-                raise
-            self._retry_at = time.monotonic() + _RETRY_SECONDS
-            if not self._has_warned:
-                self._has_warned = True
-                logger.warning(
-                    "no page on port %d, which %s holds: choose another port (trying again every %d s)",
-                    serving.port,
-                    holder_of(serving.port) or "another program",
-                    _RETRY_SECONDS,
-                )
-            return
-        self._close_app = app.state.close
-        if page.group.path is not None:
-            (page.group.path / ADDRESS).write_text(self._server.address, encoding="utf-8")
-
-    def _new_server(self, app: Any) -> Server:
-        """Return a server on the port of the page; with port 0, on that of the process that served it before."""
-        serving, path = self._page.serving, self._page.group.path
-        if not serving.port and path is not None:
-            with contextlib.suppress(OSError, ValueError):
-                port = urlsplit((path / ADDRESS).read_text(encoding="utf-8")).port
-                return Server(app, serving.host, port or 0)
-        return Server(app, serving.host, serving.port)
+    Raises:
+        TokenError: the token is missing or too short.
+    """
+    host, port = address
+    if token is None and not is_loopback(host):
+        raise TokenError(f"host {host!r} is reachable from other machines")
+    own = () if is_loopback(host) else (host or "0.0.0.0", socket.gethostname())  # noqa: S104 (the meaning of '')
+    hosts = (*LOOPBACK, host, *own, *checked_hosts(allowed_hosts))
+    access = Access(token, scope=group.key)
+    return SharedPage(Page(event_manager, registry, group, host, port, access, hosts, keys, required))

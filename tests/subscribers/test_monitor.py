@@ -213,7 +213,7 @@ def test_taken_port_is_one_warning_and_served_once_it_is_free(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("encore_storage.server.publishing._RETRY_SECONDS", 0)
+    monkeypatch.setattr("encore_storage.server.participant._RETRY_SECONDS", 0)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = int(server.getsockname()[1])
         observed = monitor(manager, logs=False, registry=registry, port=port)

@@ -1,0 +1,221 @@
+"""The part that one process takes in a page that several processes share."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from prometheus_client import CollectorRegistry
+
+from encore_events.abstract import BaseEventManager
+from encore_storage.processes.group import Group, call_at_exit
+from encore_storage.processes.leadership import Leadership
+from encore_storage.processes.ports import holder_of
+from encore_storage.processes.receiver import Receiver
+from encore_storage.processes.sender import Sender
+from encore_storage.redaction import Redaction
+from encore_storage.server.access import Access
+from encore_storage.server.app import create_app
+from encore_storage.server.ended import add_ended
+from encore_storage.server.feed import EventFeed
+from encore_storage.server.serving import Server, address_of
+from encore_storage.subscribers.errors import AddressError
+
+logger = logging.getLogger("encore_storage")
+
+EVENTS = "events"
+"""The socket in the directory of a group to which its processes send their events."""
+
+ADDRESS = "address"
+"""The file in the directory of a group with the address of its page, empty while there is none."""
+
+_RETRY_SECONDS = 10.0  # between two attempts to serve on a port that another program holds
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page, and where it is served.
+
+    Attributes:
+        event_manager: the events to show.
+        registry: the metrics to expose.
+        group: the processes that share it.
+        host: the address to serve on.
+        port: the port, or 0 for a free one.
+        access: the token, and the codes and sessions that all processes accept.
+        hosts: the accepted names in the Host header.
+        keys: as in EventFeed.
+        required: whether a port that is taken is an error.
+    """
+
+    event_manager: BaseEventManager
+    registry: CollectorRegistry
+    group: Group
+    host: str
+    port: int
+    access: Access
+    hosts: Collection[str]
+    keys: bool | Redaction
+    required: bool
+
+
+class Participant:
+    """The part that one process takes in a shared page: it serves the page, or sends its events to who does."""
+
+    def __init__(self, page: Page) -> None:
+        self.feed = EventFeed(keys=page.keys)
+        self._page = page
+        self._server: Server | None = None
+        self._receiver: Receiver | None = None
+        self._sender: Sender | None = None
+        self._close_app: Callable[[], object] = lambda: None
+        self._leadership: Leadership | None = None
+        self._retry_at = 0.0
+        self._has_warned = False
+        self._is_required = page.required  # until the program has started
+        self._forget_exit: Callable[[], object] = lambda: None
+
+    @property
+    def address(self) -> str | None:
+        """The URL of the page, or None while nobody serves it."""
+        server, path, page = self._server, self._page.group.path, self._page
+        if server is not None:
+            return server.address
+        if path is None or (self._leadership is not None and self._leadership.leads):
+            return None
+        with contextlib.suppress(OSError):
+            return (path / ADDRESS).read_text(encoding="utf-8") or None
+        return address_of(page.host, page.port) if page.port else None  # who leads has not served it yet
+
+    def start(self) -> None:
+        """Begin, and serve at once if nobody does. Raises AddressError."""
+        self._connect()
+        try:
+            self._make_leadership().start()
+        except BaseException:
+            self.feed.disconnect()
+            self._forget_exit()
+            raise
+        self._is_required = False
+
+    def start_in_background(self) -> None:
+        """Begin without waiting."""
+        self._is_required = False
+        self._connect()
+        self._make_leadership().start_in_background()
+
+    def close(self) -> None:
+        """End, after all events that were emitted have been taken. Does nothing the second time."""
+        self.feed.disconnect()
+        if self._leadership is not None:
+            self._leadership.close()
+        self._forget_exit()
+
+    def lead(self) -> None:
+        """Serve the page, for the other processes too. Raises AddressError."""
+        path, cells = self._page.group.path, self._page.group.cells
+        self._bind()
+        if cells is not None:
+            add_ended(cells.read().ended, self.feed.members.sum.history)  # before a process that ends later can connect
+        self.feed.serve()
+        if path is None:
+            return
+        receiver = Receiver(path / EVENTS, self.feed)
+        try:
+            receiver.start()
+        except OSError as error:
+            logger.warning("the page shows no events of the other processes: %s", error)
+        else:
+            self._receiver = receiver
+
+    def tick(self) -> None:
+        """Add up the metrics of ended processes, and try again to serve where another program had the port."""
+        cells = self._page.group.cells
+        if cells is not None:
+            with contextlib.suppress(OSError):  # the disk is full: each scrape adds them up
+                cells.fold()
+        if self._server is None and time.monotonic() >= self._retry_at:
+            self._bind()
+
+    def resign(self) -> None:
+        """Stop serving."""
+        receiver, self._receiver = self._receiver, None
+        server, self._server = self._server, None
+        if receiver is not None:
+            receiver.close()
+        self._close_app()
+        if server is not None:
+            server.close()
+
+    def follow(self, seconds: float) -> None:
+        """Send the events to the process that serves."""
+        path = self._page.group.path
+        if path is None:
+            return
+        if self._sender is None:
+            self._sender = Sender(path / EVENTS, self.feed.own.process)
+            self.feed.forward_to(self._sender)
+        if self._sender.connect():
+            self._sender.wait_closed(seconds)
+
+    def stop_following(self) -> None:
+        """Send the rest, and let `follow` return."""
+        if self._sender is not None:
+            self._sender.close()
+
+    def _connect(self) -> None:
+        self._forget_exit = call_at_exit(self._close_at_exit)  # first, so that the feed has sent everything by then
+        self.feed.connect(self._page.event_manager)
+
+    def _close_at_exit(self) -> None:
+        """Send the rest. A server ends with the process."""
+        self.feed.disconnect()
+        self.stop_following()
+
+    def _make_leadership(self) -> Leadership:
+        self._leadership = Leadership(self._page.group.path, self)
+        return self._leadership
+
+    def _bind(self) -> None:
+        """Serve the page if the port is free. Otherwise log that once, or raise AddressError if it is required."""
+        page = self._page
+        app = create_app(feed=self.feed, registry=page.registry, token=page.access, allowed_hosts=page.hosts)
+        try:
+            self._server = self._new_server(app)
+        except AddressError as error:
+            if self._is_required or not error.is_taken:
+                raise
+            self._retry_at = time.monotonic() + _RETRY_SECONDS
+            self._publish_address("")
+            if not self._has_warned:
+                self._has_warned = True
+                logger.warning(
+                    "no page on port %d, which %s holds: choose another port (trying again every %d s)",
+                    page.port,
+                    holder_of(page.port) or "another program",
+                    _RETRY_SECONDS,
+                )
+            return
+        self._close_app = app.state.close
+        self._publish_address(self._server.address)
+
+    def _publish_address(self, address: str) -> None:
+        """Write the address for the other processes; an empty one if there is no page."""
+        path = self._page.group.path
+        if path is not None:
+            with contextlib.suppress(OSError):
+                (path / ADDRESS).write_text(address, encoding="utf-8")
+
+    def _new_server(self, app: Any) -> Server:
+        """Return a server on the port of the page; with port 0, on that of the process that served it before."""
+        page, path = self._page, self._page.group.path
+        if not page.port and path is not None:
+            with contextlib.suppress(OSError, ValueError):
+                port = urlsplit((path / ADDRESS).read_text(encoding="utf-8")).port
+                return Server(app, page.host, port or 0)  # an AddressError is an OSError
+        return Server(app, page.host, page.port)
