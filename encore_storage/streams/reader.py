@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
 from collections import deque
@@ -111,13 +112,17 @@ class BufferIteratorIO(io.BufferedIOBase):
         return b"".join(parts)
 
     def _take_first(self, size: int) -> bytes:
-        """Remove and return at most `size` bytes of the first chunk."""
-        chunk = self._chunks[0]
+        """Remove and return at most `size` bytes of the first chunk, none if another thread has taken it."""
+        try:
+            chunk = self._chunks[0]
+        except IndexError:
+            return b""
         part = chunk[self._offset : self._offset + size]
         self._offset += len(part)
         self._buffered -= len(part)
-        if self._offset == len(chunk):
-            self._chunks.popleft()
+        if self._offset >= len(chunk):
+            with contextlib.suppress(IndexError):  # as above
+                self._chunks.popleft()
             self._offset = 0
         return part
 

@@ -134,12 +134,15 @@ class EventCounter:
             gauge.start(event.transaction_id, now)
 
     def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
-        self._end_anywhere(
-            self._transaction_gauges.values(), event.transaction_id
-        )  # first, so that no error prevents it
-        outcome = closed(event.outcome, catalogue.TRANSACTION_OUTCOMES)
-        key = blocks.transaction(self._store(event), outcome, event.duration, event.operations)
-        self._cells.add(key, 1, event.duration, event.operations)
+        gauges = self._transaction_gauges.values()
+        try:
+            self._end_anywhere(gauges, event.transaction_id)
+            outcome = closed(event.outcome, catalogue.TRANSACTION_OUTCOMES)
+            key = blocks.transaction(self._store(event), outcome, event.duration, event.operations)
+            self._cells.add(key, 1, event.duration, event.operations)
+        except BaseException:
+            self._end_anywhere(gauges, event.transaction_id)
+            raise
 
     def _key_changed(self, event: StoreModificationEvent) -> None:
         self._cells.add(blocks.key_change(self._store(event), closed(event.action, catalogue.ACTIONS)), 1)

@@ -238,7 +238,7 @@ class TestReporting:
         slow_log.drain()
 
         assert finish(process).status == 0
-        assert 'encore_storage_transactions_in_progress{store="target"} 1.0' in scraped
+        assert 'encore_storage_transactions_in_progress{store="target"} 1\n' in scraped
         sets = re.search(
             r'^encore_storage_operation_duration_seconds_count{operation="set",outcome="ok",store="target"} (.*)$',
             scraped,

@@ -15,8 +15,9 @@ from fsspec.implementations.local import LocalFileSystem
 from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage import observe, unobserve
-from encore_storage.events import StoreProgressEndEvent, StoreTransactionEndEvent
+from encore_storage.events import StoreProgressEndEvent, StoreProgressStartEvent, StoreTransactionEndEvent
 from tests.clients.fsspec_support import changes, check, ends, make
+from tests.forking import until
 from tests.storage.support import settled
 
 
@@ -81,9 +82,13 @@ def test_file_in_memory_that_pyarrow_leaves_open_ends_when_it_is_collected(
     parquet.write_table(pyarrow.table({"a": [1, 2]}), "/a.parquet", filesystem=fs)
     assert parquet.read_table("/a.parquet", filesystem=fs).num_rows == 2
     fs.rm("/a.parquet")  # which keeps its files alive
-    gc.collect()
-    settled()
 
+    def is_over() -> bool:
+        gc.collect()
+        settled()
+        return len(recorder.of(StoreProgressStartEvent)) == len(recorder.of(StoreProgressEndEvent))
+
+    until(is_over)  # pyarrow's threads let go of a file some time after it was read
     check(recorder)
     assert {end.operation for end in recorder.of(StoreProgressEndEvent)} >= {"get", "set", "delete"}
 

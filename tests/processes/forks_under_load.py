@@ -11,7 +11,7 @@ import warnings
 
 from encore_storage import DictMemoryStore, Monitor, monitor
 
-SERIES = 'encore_storage_operation_duration_seconds_count{store="app",operation="set",outcome="ok"}'
+SERIES = 'encore_storage_operation_duration_seconds_count{operation="set",outcome="ok",store="app"}'
 
 ending = threading.Event()
 

@@ -176,9 +176,14 @@ def expected(count: int) -> dict[str, float]:
 
 
 def sample(text: str, series: str) -> float:
-    """Return the value of a series in the text of a scrape, 0 if it is not there."""
-    found = re.search(rf"^encore_storage_{re.escape(series)} (\S+)", text, re.MULTILINE)
-    return 0.0 if found is None else float(found[1])
+    """Return the value of a series in the text of a scrape, 0 if it is not there; its labels may have any order."""
+    name, _, labels = series.partition("{")
+    wanted = sorted(labels.rstrip("}").split(","))
+    for line in text.splitlines():
+        found = re.fullmatch(rf"encore_storage_{name}{{(.*)}} (\S+)", line)
+        if found is not None and sorted(found[1].split(",")) == wanted:
+            return float(found[2])
+    return 0.0
 
 
 def until(condition: Callable[[], T], program: Program) -> T:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,9 @@ from encore_storage.processes.sender import Sender
 from encore_storage.processes.sockets import connect
 from tests.processes.link_support import PROCESS, Kept, payload, receiving
 from tests.server.support import until
+
+NO_COVERAGE = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+"""The environment of a process that may not write to the directory of its parent."""
 
 
 @pytest.fixture
@@ -269,7 +273,8 @@ with socket.socket(socket.AF_UNIX) as one:
         with receiving(path, kept):
             folder.chmod(0o777)
             path.chmod(0o777)  # as if the directory and the mode had not protected it
-            done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+            command = [sys.executable, "-c", program]
+            done = subprocess.run(command, env=NO_COVERAGE, capture_output=True, text=True, check=False)
     finally:
         folder.rmdir()
 
@@ -293,7 +298,8 @@ with socket.socket(socket.AF_UNIX) as one:
     sys.stdin.read()
 """
     command = [sys.executable, "-c", program]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=NO_COVERAGE, text=True, **pipes) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "ready\n"
         connected = Sender(path, PROCESS).connect()

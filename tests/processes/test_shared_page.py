@@ -150,7 +150,7 @@ until(lambda: processes() == ["running", "ended"])
 with urllib.request.urlopen(observed.address) as response:
     text = response.read().decode()
 for store in ("parent", "child"):
-    series = f'count{{{{store="{{store}}",operation="set",outcome="ok"}}}}'
+    series = f'count{{{{operation="set",outcome="ok",store="{{store}}"}}}}'
     print([float(line.rpartition(" ")[2]) for line in text.splitlines() if series in line])
 observed.close()
 """
