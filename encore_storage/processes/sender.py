@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 from encore_events import forks
 from encore_events.owned_thread import OwnedThread
 from encore_storage.processes import sockets
-from encore_storage.processes.frames import BYE, STATE, TAKEN, events_frame, frame, hello_frame, payload_of
+from encore_storage.processes.frames import BYE, STATE, TAKEN, Batch, events_frame, frame, hello_frame, payload_of
 from encore_storage.processes.info import ProcessInfo
 
 logger = logging.getLogger("encore_storage")
@@ -164,8 +164,15 @@ class Sender:
         return payloads, skipped
 
     def take(self) -> bytes | None:
-        """Return the next frame of events, which is kept until it is acknowledged. For the connection."""
+        """Return the next frame of events, which is kept until it is acknowledged. For the connection.
+
+        Once all batches are acknowledged, what was dropped after the last one follows with an empty batch.
+        """
         with self._lock:
+            if self._skipped and self.is_idle:
+                self._queue.append(_Waiting(Batch().payload(), 0, self._skipped))
+                self._bytes += len(self._queue[0].payload)
+                self._skipped = 0
             if not self._queue:
                 return None
             one = self._queue.popleft()

@@ -121,6 +121,7 @@ def test_killed_process_has_vanished_with_its_operations(path: Path, serving: Se
     with children(path) as (member,):
         member.run("store.from_bytes('a', b'1'); stream = store.get_data('a'); stream.read(1)")
         until(lambda: serving.feed.view().current((), 10)["in_flight_total"] == 1)
+        until(lambda: serving.feed.totals()["operations"] == 1)  # the set, which is counted in another thread
         member.process.kill()
         until(lambda: serving.vanished)
 
