@@ -8,11 +8,9 @@ label that an event doesn't have is empty. `Series` makes the metrics of the cat
 from __future__ import annotations
 
 import struct
-from bisect import bisect_left
 from collections.abc import Sequence
 
 from encore_storage.processes.cells import Key
-from encore_storage.subscribers.catalogue import COUNTS, SECONDS
 
 OPERATION = "operation"
 MEASURED = "measured"
@@ -49,23 +47,22 @@ def operation(store: str, name: str, direction: str, outcome: str, duration: int
     return "+++>+", OPERATION, store, name, direction, outcome, str(duration), str(size), error_type
 
 
-def measured(ended: Key, items: int | None, first_byte: float | None, fetched: int | None) -> Key:
+def measured(ended: Key, has_items: bool, first_byte: int | None, has_fetched: bool) -> Key:  # noqa: FBT001 (a key)
     """Return the key of ends with measures; after the cells of `ended`: retries, items, seconds, bytes fetched.
 
     Args:
         ended: the key of the same ends without measures.
-        items: the number of items, or None if the client doesn't count them.
-        first_byte: the time to the first byte, or None if the client doesn't measure it.
-        fetched: the number of bytes fetched, or None if the client doesn't count them.
+        has_items: whether the client counts items.
+        first_byte: the position of the bucket of the time to the first byte, or None if the client doesn't measure it.
+        has_fetched: whether the client counts the bytes that it fetches.
     """
-    position = "" if first_byte is None else str(bisect_left(SECONDS, first_byte))
     return (
         ended[0] + "++++",
         MEASURED,
         *ended[2:],
-        "" if items is None else ITEMS,
-        position,
-        "" if fetched is None else FETCHED,
+        ITEMS if has_items else "",
+        "" if first_byte is None else str(first_byte),
+        FETCHED if has_fetched else "",
     )
 
 
@@ -79,10 +76,9 @@ def in_progress(store: str, name: str, direction: str, counter: int) -> Key:
     return "~<", IN_PROGRESS, store, name, direction, str(counter)
 
 
-def transaction(store: str, outcome: str, duration: float, operations: int) -> Key:
-    """Return the key of ended transactions: number, seconds, operations."""
-    position, size = bisect_left(SECONDS, duration), bisect_left(COUNTS, operations)
-    return "+++", TRANSACTION, store, outcome, str(position), str(size)
+def transaction(store: str, outcome: str, duration: int, operations: int) -> Key:
+    """Return the key of ended transactions, by the positions of their buckets: number, seconds, operations."""
+    return "+++", TRANSACTION, store, outcome, str(duration), str(operations)
 
 
 def transaction_in_progress(store: str, counter: int) -> Key:

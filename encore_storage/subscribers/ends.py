@@ -34,7 +34,7 @@ class Ends:
         is_plain: whether `count` may count an end, if nothing but its duration and its bytes was measured.
     """
 
-    __slots__ = ("_blocks", "_cells", "_end", "_exemplar_due", "_has_size", "_labels", "_lock", "is_plain")
+    __slots__ = ("_blocks", "_cells", "_end", "_exemplar_due", "_has_size", "_labels", "_lock", "_measured", "is_plain")
 
     def __init__(
         self, cells: Cells, gauge: InProgressGauge, store: str, operation: str, direction: str, outcome: str
@@ -47,6 +47,7 @@ class Ends:
         self._has_size = outcome == "ok" and direction != "" and operation in _WHOLE_VALUES
         self._exemplar_due = -math.inf
         self._blocks: dict[int, Block] = {}
+        self._measured: dict[tuple[object, object], Block] = {}
 
     def count(self, event: StoreProgressEndEvent, now: float) -> bool:
         """Count an end without an error and without measures, and return whether it was in progress."""
@@ -78,12 +79,16 @@ class Ends:
         if self._has_size and event.bytes >= event.steps:
             size = bisect_left(SIZES, event.bytes)
         error_type = closed(event.error_type, catalogue.ERROR_TYPES) if self._labels[3] == "error" else ""
-        key = blocks.operation(*self._labels, position, size, error_type)
+        place = position, size, error_type
         amounts = [1, event.duration, event.delta, 0, event.bytes if size >= 0 else 0]
         if "attempts" in event.__dict__:
-            key = blocks.measured(key, event.items, event.first_byte, event.fetched)
-            amounts += [max(event.attempts - 1, 0), event.items or 0, event.first_byte or 0, event.fetched or 0]
-        block = self._cells.block(key)
+            items, first_byte, fetched = event.items, event.first_byte, event.fetched
+            amounts += (max(event.attempts - 1, 0), items or 0, first_byte or 0, fetched or 0)
+            first = None if first_byte is None else bisect_left(SECONDS, first_byte)
+            measures = items is not None, first, fetched is not None
+            block = self._measured.get((place, measures)) or self._new_measured(place, measures)
+        else:
+            block = self._cells.block(blocks.operation(*self._labels, *place))
         if now >= self._exemplar_due:
             self._exemplify(event, position, now)
         with self._lock:
@@ -95,6 +100,10 @@ class Ends:
         size, duration = divmod(position, _ALL)
         block = self._cells.block(blocks.operation(*self._labels, duration, size - 1, ""))
         return self._blocks.setdefault(position, block)
+
+    def _new_measured(self, place: tuple[int, int, str], measures: tuple[bool, int | None, bool]) -> Block:
+        block = self._cells.block(blocks.measured(blocks.operation(*self._labels, *place), *measures))
+        return self._measured.setdefault((place, measures), block)
 
     def _exemplify(self, event: StoreProgressEndEvent, position: int, now: float) -> None:
         """Keep the end as the latest exemplar of its bucket."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -24,6 +25,7 @@ from encore_storage.events import (
 from encore_storage.processes.cells import Block, Cells
 from encore_storage.subscribers import blocks, catalogue
 from encore_storage.subscribers.base import Listeners, connect_listeners
+from encore_storage.subscribers.catalogue import COUNTS, SECONDS
 from encore_storage.subscribers.ends import Ends
 from encore_storage.subscribers.gauges import InProgressGauge
 from encore_storage.subscribers.labels import OpenLabels, closed
@@ -75,6 +77,7 @@ class EventCounter:
         self._transaction_gauges: dict[str, InProgressGauge] = {}
         self._moved: dict[tuple[str | None, ...], Block] = {}
         self._ends: dict[tuple[str | None, ...], Ends] = {}
+        self._transactions: dict[tuple[str | int | None, ...], Block] = {}
         renew_in_child(self, EventCounter._renew)
         weakref.finalize(self, _clear, cells, self._gauges, self._transaction_gauges).atexit = False
 
@@ -137,9 +140,13 @@ class EventCounter:
         gauges = self._transaction_gauges.values()
         try:
             self._end_anywhere(gauges, event.transaction_id)
-            outcome = closed(event.outcome, catalogue.TRANSACTION_OUTCOMES)
-            key = blocks.transaction(self._store(event), outcome, event.duration, event.operations)
-            self._cells.add(key, 1, event.duration, event.operations)
+            duration, operations = event.duration, event.operations
+            buckets = bisect_left(SECONDS, duration), bisect_left(COUNTS, operations)
+            block = self._transactions.get((event.store, event.outcome, *buckets)) or self._new_transaction(
+                event, *buckets
+            )
+            with self._lock:
+                block.add(1, duration, operations)
         except BaseException:
             self._end_anywhere(gauges, event.transaction_id)
             raise
@@ -207,9 +214,16 @@ class EventCounter:
             self._ends[event.store, event.operation, event.direction, event.outcome] = ends
         return ends
 
+    def _new_transaction(self, event: StoreTransactionEndEvent, duration: int, operations: int) -> Block:
+        labels = self._store(event), closed(event.outcome, catalogue.TRANSACTION_OUTCOMES)
+        block = self._cells.block(blocks.transaction(*labels, duration, operations))
+        if labels[0] != catalogue.OVERFLOW:
+            self._transactions[event.store, event.outcome, duration, operations] = block
+        return block
+
     def _renew(self) -> object:
         """Drop everything in a forked child, as the cells do."""
-        kept = self._stores, self._gauges, self._transaction_gauges, self._moved, self._ends
+        kept = self._stores, self._gauges, self._transaction_gauges, self._moved, self._ends, self._transactions
         inherited = [each.copy() for each in kept]
         for each in kept:
             each.clear()
