@@ -17,8 +17,8 @@ SQLALCHEMY_TESTS = (
 )
 FAST = (
     SQLALCHEMY._replace(tests=tuple(f"test/{path}" for path in SQLALCHEMY_TESTS)),
-    BOTOCORE._replace(tests=("tests/functional/test_retry.py", "tests/functional/test_stub.py")),
-    S3TRANSFER._replace(tests=("tests/functional/test_delete.py", "tests/functional/test_upload.py")),
+    BOTOCORE._replace(tests=("tests/functional/test_retry.py",)),
+    S3TRANSFER._replace(tests=("tests/functional/test_upload.py",)),
 )
 
 
