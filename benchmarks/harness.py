@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, Protocol
 
 ROUND_NS = 5_000_000  # long compared to the clock's resolution, short compared to disturbances
 
@@ -90,6 +90,21 @@ class Tail:
                 self._taken.append(perf_counter_ns() - started)
 
 
+class Side(Protocol):
+    """One side of a row."""
+
+    @property
+    def less(self) -> Snippet | None:
+        """A side whose time is subtracted."""
+
+    @property
+    def nanoseconds(self) -> float:
+        """The time of a unit."""
+
+    def run(self, number: int, round_ns: int, /) -> None:
+        """Run a round."""
+
+
 @dataclass(frozen=True)
 class Bench:
     """A row of the table.
@@ -103,7 +118,7 @@ class Bench:
     """
 
     name: str
-    make: Callable[[], tuple[Snippet, Snippet] | tuple[Tail, Tail]]
+    make: Callable[[], tuple[Side, Side]]
     reach: float | None = None
     reach_us: float | None = None
     round_ns: int = ROUND_NS
