@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -17,6 +17,7 @@ from encore_storage.processes.cells import Cells
 from encore_storage.processes.liveness import start_time
 from encore_storage.processes.merging import Blocks, is_live, merge
 
+_MANY = 20  # files of ended processes, after which a reading adds them to their sums
 _RETRIES = 100  # of a reading during which processes ended
 
 
@@ -97,7 +98,11 @@ class CellDirectory:
                 found = self._reader.read(sums.folded | own_files)
                 if sums.is_latest():  # or processes may have been folded between its reading and that of their files
                     break
-        gone = merge([sums.blocks, *(_kept(one) for one in found if not one.is_running)])
+        ended_now = [one for one in found if not one.is_running]
+        gone = merge([sums.blocks, *map(_kept, ended_now)])
+        if len(ended_now) >= _MANY:
+            with suppress(OSError):  # the disk is full: the files stay
+                self.fold()
         members = (Member(one.header.pid, one.header.started, one.blocks) for one in found if one.is_running)
         return Reading(gone, (*own_members(*own), *members))
 

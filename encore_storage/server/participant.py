@@ -34,6 +34,7 @@ EVENTS = "events"
 ADDRESS = "address"
 """The file in the directory of a group with the address of its page, empty while there is none."""
 
+_FOLD_SECONDS = 5.0  # after a process joined or left: its end may be noticed before the system has released its files
 _RETRY_SECONDS = 10.0  # between two attempts to serve on a port that another program holds
 
 
@@ -75,7 +76,8 @@ class Participant:
         self._sender: Sender | None = None
         self._close_app: Callable[[], object] = lambda: None
         self._leadership: Leadership | None = None
-        self._retry_at = 0.0
+        self._retry_at = self._fold_until = 0.0
+        self._version = 0  # of the members
         self._has_warned = False
         self._is_required = page.required  # until the program has started
         self._forget_exit: Callable[[], object] = lambda: None
@@ -135,11 +137,13 @@ class Participant:
 
     def tick(self) -> None:
         """Add up the metrics of ended processes, and try again to serve where another program had the port."""
-        cells = self._page.group.cells
-        if cells is not None:
+        now, version, cells = time.monotonic(), self.feed.members.version, self._page.group.cells
+        if version != self._version:
+            self._version, self._fold_until = version, now + _FOLD_SECONDS
+        if cells is not None and now < self._fold_until:
             with contextlib.suppress(OSError):  # the disk is full: each scrape adds them up
                 cells.fold()
-        if self._server is None and time.monotonic() >= self._retry_at:
+        if self._server is None and now >= self._retry_at:
             self._bind()
 
     def resign(self) -> None:

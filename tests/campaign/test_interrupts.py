@@ -13,8 +13,9 @@ from encore_storage.stores.abstract import AbstractStore
 from tests.campaign.support import CASES, ERRORS, PRODUCT, SHARDS
 from tests.storage.filesystem.test_interrupts import CALLS as FILE_CALLS
 from tests.storage.filesystem.test_interrupts import sweep_call
+from tests.storage.support import open_files
 from tests.storage.sweeps import STORES, sweep
-from tests.storage.test_interrupts import CALLS, Call, Scene, descriptors
+from tests.storage.test_interrupts import CALLS, Call, Scene
 
 Make = Callable[[EventManager], AbstractStore]
 
@@ -43,7 +44,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
 def test_interrupt_before_any_instruction_leaves_store_consistent(
     make: Make, call: Call, shard: int, record_property: Callable[[str, object], None]
 ) -> None:
-    before = descriptors()
+    before = open_files()
 
     number = sweep(
         lambda: Scene(make),
@@ -57,7 +58,7 @@ def test_interrupt_before_any_instruction_leaves_store_consistent(
     )
 
     assert number > 10
-    assert descriptors() <= before
+    assert open_files() <= before
     record_property(CASES, number)
 
 

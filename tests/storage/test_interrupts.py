@@ -25,7 +25,7 @@ from encore_storage.events import (
 from encore_storage.stores import DictMemoryStore, SqliteStore
 from encore_storage.stores.abstract import AbstractStore
 from encore_storage.subscribers import MetricsSubscriber
-from tests.storage.support import LONG, settled
+from tests.storage.support import LONG, open_files, settled
 from tests.storage.sweeps import sweep
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -91,11 +91,6 @@ class Scene:
             (StoreTransactionStartEvent, StoreTransactionEndEvent, "transaction_id"),
         ):
             assert self.ids(start, name) == self.ids(end, name), (start.__name__, self.recorder.names())
-
-
-def descriptors() -> int:
-    """Return the number of open file descriptors."""
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def write_in_transaction(scene: Scene) -> None:
@@ -166,8 +161,8 @@ def make(request: pytest.FixtureRequest, folder: Path) -> Callable[[EventManager
 def test_interrupt_at_any_function_entry_leaves_store_consistent(
     make: Callable[[EventManager], AbstractStore], call: Call, error: type[BaseException], stride: int
 ) -> None:
-    before = descriptors()
+    before = open_files()
 
     assert sweep(lambda: Scene(make), call, Scene.check, events="call", error=error, stride=stride) > 0
 
-    assert descriptors() <= before
+    assert open_files() <= before

@@ -25,7 +25,7 @@ from encore_storage.errors import OpenDatabaseError
 from encore_storage.events import StoreProgressStartEvent
 from encore_storage.stores import DictMemoryStore, FileSystemStore, local_files
 from encore_storage.stores.open_databases import register, unregister
-from tests.storage.support import REPOSITORY
+from tests.storage.support import REPOSITORY, open_files
 
 VALUE = b"the value" * 1000
 LONG = 60.0
@@ -445,10 +445,6 @@ def interrupt(call: Callable[[], object], at: int) -> bool:
     return left <= 0
 
 
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc here")
 @pytest.mark.usefixtures("either")
 @pytest.mark.parametrize("exists", [False, True])
@@ -457,7 +453,7 @@ def test_interrupt_at_any_instruction_leaves_old_or_new_bytes(
     store: DictMemoryStore, tmp_path: Path, exists: bool
 ) -> None:
     path, number = tmp_path / "file", 0
-    before = descriptors()
+    before = open_files()
     is_interrupted = True
     while is_interrupted:
         number += 1
@@ -465,7 +461,7 @@ def test_interrupt_at_any_instruction_leaves_old_or_new_bytes(
         if exists:
             path.write_bytes(b"old")
         is_interrupted = interrupt(lambda: store.to_file("k", path), number)
-        assert descriptors() == before, f"a descriptor is leaked by an interrupt at instruction {number}"
+        assert open_files() == before, f"a descriptor is leaked by an interrupt at instruction {number}"
         assert names_in(tmp_path) <= {"file"}, f"a file is left by an interrupt at instruction {number}"
         if exists or path.exists():
             assert path.read_bytes() in {VALUE, b"old"}

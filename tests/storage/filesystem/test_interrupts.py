@@ -18,7 +18,7 @@ from encore_storage.events import StoreEvent, StoreModificationEvent, StoreProgr
 from encore_storage.stores import FileSystemStore
 from encore_storage.transactions.contexts import TransactionState
 from tests.storage.filesystem.support import ActingSource, pair, put, store_in, unfinished
-from tests.storage.support import LONG, run
+from tests.storage.support import LONG, open_files, run
 from tests.storage.sweeps import STORES, sweep
 
 Pair = tuple[bytes, dict[str, Any]] | None
@@ -68,7 +68,7 @@ class Scene:
         put(self.store, KEY, b"old", v=1)
         self.events: list[StoreEvent] = []
         self.store.event_manager.connect(StoreEvent, self.events.append, weak=False)
-        self.descriptors = descriptors()
+        self.open_files = open_files()
 
     def value(self, key: str) -> Pair:
         store = store_in(self.root)
@@ -88,7 +88,7 @@ class Scene:
     def check(self, key: str, old: Pair, new: Pair, error: BaseException | None) -> None:
         """Check the state that an interrupted call has left."""
         wait_for(self.is_idle)
-        assert descriptors() == self.descriptors
+        assert open_files() == self.open_files
         check_unlocked(self.root)
         found = self.value(key)
         assert found in ((old, new) if error else (new,))
@@ -109,10 +109,6 @@ def wait_for(condition: Callable[[], bool]) -> None:
     while not condition() and time.monotonic() < until:
         time.sleep(0.001)
     assert condition()
-
-
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def check_unlocked(root: Path) -> None:

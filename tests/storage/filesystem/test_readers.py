@@ -12,14 +12,10 @@ from encore_storage.errors import ConflictError
 from encore_storage.stores import FileSystemStore
 from encore_storage.streams import MEBIBYTE
 from tests.storage.filesystem.support import ActingSource, put
-from tests.storage.support import run
+from tests.storage.support import open_files, run
 
 OLD = bytes(MEBIBYTE) + b"old" * 1000
 NEW = b"new" * len(OLD)
-
-
-def open_descriptors() -> int:
-    return sum(1 for _ in Path("/dev/fd").iterdir())
 
 
 def test_open_stream_of_a_replaced_value_returns_the_old_bytes(store: FileSystemStore) -> None:
@@ -119,16 +115,16 @@ def test_chunks_are_closed_at_the_end_by_an_error_and_by_close(root: Path, store
 
 def test_collected_chunks_are_closed_silently(store: FileSystemStore) -> None:
     store.from_bytes("a", OLD)
-    before = open_descriptors()
+    before = open_files()
 
     next(store._open("a", store._lookup("a"), 0, 1))
 
-    assert open_descriptors() == before
+    assert open_files() == before
 
 
 def test_no_descriptor_is_leaked(root: Path, store: FileSystemStore) -> None:
     put(store, "a/b", OLD, kind="k")
-    before = open_descriptors()
+    before = open_files()
 
     put(store, "a/b", NEW, kind="l")
     value = store.get("a/b")
@@ -142,7 +138,7 @@ def test_no_descriptor_is_leaked(root: Path, store: FileSystemStore) -> None:
     with pytest.raises(ConflictError):
         value.data.read(1)
 
-    assert open_descriptors() == before
+    assert open_files() == before
 
 
 READING_CHILD = """
