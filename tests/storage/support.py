@@ -155,9 +155,9 @@ def settled() -> None:
 
 
 def open_files() -> int:
-    """Return the number of open files. A page that other tests serve opens sockets and the files of its group meanwhile."""
+    """Return the number of open files; a page that other tests serve opens sockets and its group's files meanwhile."""
     targets = list[str]()
     for each in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):  # closed meanwhile
-            targets.append(os.readlink(each))
+            targets.append(str(each.readlink()))
     return sum(target.startswith("/") and f"/encore-{os.geteuid()}" not in target for target in targets)
