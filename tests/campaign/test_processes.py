@@ -30,12 +30,14 @@ def tail(program: Program, path: Path) -> Iterator[subprocess.Popen[bytes]]:
         path.open("wb") as output,
         subprocess.Popen([BIN / "encore", "tail", program.page, "--json"], stdout=output, stderr=output) as process,
     ):
-        yield process
-        process.kill()
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def running_processes(program: Program) -> list[dict[str, object]]:
-    """Return the running processes as the page lists them, once all workers are back."""
+    """Return the running processes as the page lists them, once all workers are back and it knows who was killed."""
 
     def listed() -> list[dict[str, object]]:
         with (
@@ -43,7 +45,8 @@ def running_processes(program: Program) -> list[dict[str, object]]:
             urllib.request.urlopen(f"{program.page}api/processes", timeout=5) as response,
         ):
             found = [each for each in json.load(response)["processes"] if each["state"] == "running"]
-            return found if len(found) == WORKERS else []
+            living = [each for each in found if Path(f"/proc/{each['pid']}/cmdline").exists()]
+        return found if len(found) == len(living) == WORKERS else []
         return []
 
     return until(listed, program)
@@ -79,7 +82,7 @@ def test_fifty_kills_of_members_lose_nothing_and_the_page_is_back(
     assert slowest < 2
     assert kills_of_the_serving >= KILLS // 3
     assert output.count("reconnected") > 1  # several kills may be one loss of connection
-    assert "some events were missed" in output
+    assert "the program was restarted" in output  # what was missed is not known
 
 
 def serving_pid(program: Program) -> object:
