@@ -40,16 +40,19 @@ def running_processes(program: Program) -> list[dict[str, object]]:
     """Return the running processes as the page lists them, once all workers are back and it knows who was killed."""
 
     def listed() -> list[dict[str, object]]:
-        with (
-            contextlib.suppress(OSError),
-            urllib.request.urlopen(f"{program.page}api/processes", timeout=5) as response,
-        ):
-            found = [each for each in json.load(response)["processes"] if each["state"] == "running"]
-            living = [each for each in found if Path(f"/proc/{each['pid']}/cmdline").exists()]
+        found = _listed(program)
+        living = [each for each in found if Path(f"/proc/{each['pid']}/cmdline").exists()]
         return found if len(found) == len(living) == WORKERS else []
-        return []
 
     return until(listed, program)
+
+
+def _listed(program: Program) -> list[dict[str, object]]:
+    try:
+        with urllib.request.urlopen(f"{program.page}api/processes", timeout=5) as response:
+            return [each for each in json.load(response)["processes"] if each["state"] == "running"]
+    except OSError:
+        return []
 
 
 def test_fifty_kills_of_members_lose_nothing_and_the_page_is_back(
