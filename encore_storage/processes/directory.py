@@ -171,7 +171,7 @@ def _sweep(path: Path) -> None:
 def _is_awaited(path: Path) -> bool:
     """Return whether the process that started the members still runs, and may start others."""
     parent = Parent.read(path / PARENT)
-    return parent is not None and parent.is_running
+    return parent is not None and parent.pid != os.getpid() and parent.is_running
 
 
 def _remove(path: Path) -> None:

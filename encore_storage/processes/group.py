@@ -35,6 +35,7 @@ class Group:
         self._directory: GroupDirectory | None = None
         self._cells: CellDirectory | None = None
         self._is_alone = False
+        self._has_warned = False
         self._renew()
         renew_in_child(self, Group._renew)
 
@@ -55,7 +56,9 @@ class Group:
             joined = _join(self.key)
         except OSError as error:
             self._is_alone = True
-            logger.warning("other processes of this program do not share its page and metrics: %s", error)
+            if not self._has_warned:  # in this process or its parent
+                self._has_warned = True
+                logger.warning("other processes of this program do not share its page and metrics: %s", error)
             return None
         with self._lock:
             directory = self._directory = self._directory or joined

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 from prometheus_client import CollectorRegistry
 
 from encore_events.abstract import BaseEventManager
+from encore_storage.events import StoreEvent
 from encore_storage.processes.group import Group, call_at_exit
 from encore_storage.processes.leadership import Leadership
 from encore_storage.processes.ports import holder_of
@@ -78,6 +80,7 @@ class Participant:
         self._leadership: Leadership | None = None
         self._retry_at = self._fold_until = 0.0
         self._version = 0  # of the members
+        self._connecting = threading.Lock()
         self._has_warned = False
         self._is_required = page.required  # until the program has started
         self._forget_exit: Callable[[], object] = lambda: None
@@ -105,10 +108,17 @@ class Participant:
             raise
         self._is_required = False
 
-    def start_in_background(self) -> None:
-        """Begin without waiting."""
+    def start_in_background(self, event: StoreEvent) -> None:
+        """Begin without waiting, with `event` as the first.
+
+        Without a directory, the parent alone has a page: this process could only compete for its port.
+        """
         self._is_required = False
+        if self._page.group.path is None:
+            return
         self._connect()
+        self.feed.take_up(event)
+        self._link()
         self._make_leadership().start_in_background()
 
     def close(self) -> None:
@@ -158,19 +168,29 @@ class Participant:
 
     def follow(self, seconds: float) -> None:
         """Send the events to the process that serves."""
-        path = self._page.group.path
-        if path is None:
-            return
-        if self._sender is None:
-            self._sender = Sender(path / EVENTS, self.feed.own.process)
-            self.feed.forward_to(self._sender)
-        if self._sender.connect():
-            self._sender.wait_closed(seconds)
+        sender = self._sender or self._link()
+        if sender is not None and self._connect_to(sender):
+            sender.wait_closed(seconds)
 
     def stop_following(self) -> None:
         """Send the rest, and let `follow` return."""
-        if self._sender is not None:
-            self._sender.close()
+        sender = self._sender
+        if sender is not None:
+            if not self.feed.serves:
+                self._connect_to(sender)  # it may have had no time for that
+            sender.close()
+
+    def _link(self) -> Sender | None:
+        """Forward all events from now on; they wait until the process that serves is connected."""
+        path = self._page.group.path
+        if path is not None:
+            self._sender = Sender(path / EVENTS, self.feed.own.process)
+            self.feed.forward_to(self._sender)
+        return self._sender
+
+    def _connect_to(self, sender: Sender) -> bool:
+        with self._connecting:
+            return sender.connect()
 
     def _connect(self) -> None:
         self._forget_exit = call_at_exit(self._close_at_exit)  # first, so that the feed has sent everything by then

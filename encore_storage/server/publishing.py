@@ -23,6 +23,9 @@ from encore_storage.server.participant import Page, Participant
 from encore_storage.subscribers.errors import TokenError
 from encore_storage.subscribers.metrics import collectors
 
+_open_pages = set["SharedPage"]()
+"""The pages that are open, which run even if nobody keeps their monitor."""
+
 
 class SharedPage:
     """The page that the processes of a group share, until `close()`.
@@ -65,10 +68,12 @@ class SharedPage:
         """
         self._participant.start()
         self._is_open = True
+        _open_pages.add(self)
 
     def close(self) -> None:
         """End the part that this process takes. Does nothing the second time."""
         self._is_open = False
+        _open_pages.discard(self)
         self._participant.close()
         collector = collectors.get(self._page.registry)
         if self._page.group.leave_if_last() and collector is not None:
@@ -89,12 +94,12 @@ class SharedPage:
             return inherited
         begins = Once()
 
-        def begin(_event: StoreEvent) -> None:
+        def begin(event: StoreEvent) -> None:
             if begins.take():
                 waiting.disconnect()
                 inherited.feed.disconnect()
                 if self._is_open:
-                    self._participant.start_in_background()
+                    self._participant.start_in_background(event)
 
         with contextlib.suppress(ManagerClosedError):
             waiting = self._page.event_manager.connect(StoreEvent, begin, priority=FIRST, weak=False)

@@ -62,7 +62,7 @@ class MetricsSubscriber(Subscriber):
     ) -> None:
         super().__init__()
         self._registry = registry
-        self._group = group_named(group) if isinstance(group, str) else group
+        self._group = None if group is None else _checked_group(group)
         self._max_stores = max_stores
         self._clock = clock
         self._wall_clock = wall_clock
@@ -88,7 +88,7 @@ class EncoreCollector(SeriesCollector):
 
     def __init__(self, group: CellGroup | str, *, clock: Clock = time.monotonic) -> None:
         super().__init__()
-        self._group = group_named(group) if isinstance(group, str) else group
+        self._group = _checked_group(group)
         self._clock = clock
 
     def __repr__(self) -> str:
@@ -177,6 +177,15 @@ class MetricsCollector(SeriesCollector):
 
     def _renew(self) -> None:
         self._lock = threading.RLock()
+
+
+def _checked_group(group: CellGroup | str) -> CellGroup:
+    """Return the group, by its name if it is one. Raises ValueError for an unusable name, and TypeError."""
+    if isinstance(group, str):
+        return group_named(group)
+    if not hasattr(group, "cells"):
+        raise TypeError(f"group must be the name of a group of processes, not {group!r}")
+    return group
 
 
 def read(group: CellGroup, *own: Cells) -> Reading:

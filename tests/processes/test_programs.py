@@ -91,6 +91,7 @@ def test_scrape_of_a_process_pool_is_exact(method: str, tmp_path: Path) -> None:
         until(lambda: "done" in program.output(), program)
 
         assert program.counts() == expected(61)
+        until(lambda: program.totals()["operations"] == 122, program)
         assert "Traceback" not in program.output()
 
 

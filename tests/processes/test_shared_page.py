@@ -8,6 +8,7 @@ import tempfile
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -158,3 +159,41 @@ observed.close()
 
     assert printed[0].startswith("(1, ")
     assert printed[1:] == ["[1.0]", "[1.0]"]
+
+
+def test_page_without_a_kept_monitor_has_the_children_and_leaves_no_directory(own_directory: Path) -> None:
+    printed = run_forking(
+        """
+import gc, json, sys, urllib.request
+from pathlib import Path
+from encore_events import EventManager
+from encore_storage import DictMemoryStore, monitor
+from prometheus_client import CollectorRegistry
+from tests.forking import *
+manager = EventManager()
+page = monitor(manager, logs=False, registry=CollectorRegistry(), port=0).page  # nobody keeps the monitor
+gc.collect()
+def processes():
+    with urllib.request.urlopen(page + "api/processes") as response:
+        return json.load(response)["processes"]
+def work():
+    store = DictMemoryStore(name="child", event_manager=manager)
+    with store.transaction():
+        store.from_bytes("a", b"1")
+        until(lambda: len(processes()) == 2 and processes()[1]["totals"]["operations"])
+        with urllib.request.urlopen(page + "api/operations") as response:
+            return [one["store"] for one in json.load(response)["transactions_in_flight"]]
+print(forked(work))
+""",
+        own_directory,
+    )
+
+    assert printed == ["['child']"]
+    assert list(own_directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("given", [5, object()])
+def test_group_that_is_no_group_is_refused(given: Any) -> None:
+    for make in (lambda: MetricsSubscriber(group=given), lambda: EncoreCollector(given)):
+        with pytest.raises(TypeError, match="group must be the name of a group of processes, not "):
+            make()
