@@ -135,11 +135,16 @@ def call_at_exit(func: Callable[[], object]) -> Callable[[], object]:
     multiprocessing = sys.modules.get("multiprocessing.util")
     if multiprocessing is None:
         return cancel
-    finalizer = multiprocessing.Finalize(None, call, exitpriority=0)  # its children don't call functions of atexit
+    # Its children don't call functions of atexit. They drop all finalizers after the import of the main module.
+    made = [multiprocessing.Finalize(None, call, exitpriority=0)]
+    multiprocessing.register_after_fork(
+        call, lambda _: made.append(multiprocessing.Finalize(None, call, exitpriority=0))
+    )
 
     def cancel_both() -> None:
         cancel()
-        finalizer.cancel()
+        for finalizer in made:
+            finalizer.cancel()
 
     return cancel_both
 
