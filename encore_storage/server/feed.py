@@ -118,12 +118,6 @@ class EventFeed(Sink):
             for described, state in found
         ]
 
-    def take_up(self, event: BaseEvent) -> None:
-        """Take an event that began something in flight just before the feed was connected."""
-        for cls, listener in self._listeners().items():
-            if isinstance(event, cls):
-                listener(event)
-
     def forward_to(self, sender: Sender) -> None:
         """Send events and state to the serving process from now on, instead of showing them here.
 

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 from prometheus_client import CollectorRegistry
 
 from encore_events.abstract import BaseEventManager
-from encore_storage.events import StoreEvent
 from encore_storage.processes.group import Group, call_at_exit
 from encore_storage.processes.leadership import Leadership
 from encore_storage.processes.ports import holder_of
@@ -108,8 +107,8 @@ class Participant:
             raise
         self._is_required = False
 
-    def start_in_background(self, event: StoreEvent) -> None:
-        """Begin without waiting, with `event` as the first.
+    def start_in_background(self) -> None:
+        """Begin without waiting.
 
         Without a directory, the parent alone has a page: this process could only compete for its port.
         """
@@ -117,7 +116,6 @@ class Participant:
         if self._page.group.path is None:
             return
         self._connect()
-        self.feed.take_up(event)
         self._link()
         self._make_leadership().start_in_background()
 

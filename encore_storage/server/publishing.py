@@ -94,12 +94,12 @@ class SharedPage:
             return inherited
         begins = Once()
 
-        def begin(event: StoreEvent) -> None:
+        def begin(_event: StoreEvent) -> None:
             if begins.take():
                 waiting.disconnect()
                 inherited.feed.disconnect()
                 if self._is_open:
-                    self._participant.start_in_background(event)
+                    self._participant.start_in_background()
 
         with contextlib.suppress(ManagerClosedError):
             waiting = self._page.event_manager.connect(StoreEvent, begin, priority=FIRST, weak=False)
