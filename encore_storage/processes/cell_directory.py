@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -94,7 +94,7 @@ class CellDirectory:
         """
         own_files = {cells.file.path.name for cells in own if cells.file is not None}
         for _ in range(_RETRIES):
-            with ended.opened(self.path) as sums:
+            with self._sums() as sums:
                 found = self._reader.read(sums.folded | own_files)
                 if sums.is_latest():  # or processes may have been folded between its reading and that of their files
                     break
@@ -117,6 +117,16 @@ class CellDirectory:
         """
         with self._folding() as is_allowed:
             return self._fold() if is_allowed else []
+
+    @contextmanager
+    def _sums(self) -> Iterator[ended.Ended]:
+        """Open the sums of the processes that have ended, empty if there are no more file descriptors."""
+        with ExitStack() as stack:
+            try:
+                sums = stack.enter_context(ended.opened(self.path))
+            except OSError:
+                sums = ended.Ended(self.path / ended.NAME, None, {}, frozenset())
+            yield sums
 
     def _fold(self) -> list[Member]:
         with ended.opened(self.path) as sums:

@@ -51,10 +51,11 @@ class CellReader:
         self._layouts: dict[str, Layout] = {}
         self._keys: dict[bytes, Key] = {}
         self._reported: frozenset[str] = frozenset()
+        self._spoilt: frozenset[str] = frozenset()
 
     def read(self, without: Collection[str]) -> list[Found]:
         """Return the content of all readable files, except those whose names are in `without`."""
-        found, layouts, broken = list[Found](), dict[str, Layout](), set[str]()
+        found, layouts, broken, spoilt = list[Found](), dict[str, Layout](), set[str](), set[str]()
         for name in self.names():
             if name in without:
                 continue
@@ -62,14 +63,16 @@ class CellReader:
                 one, layouts[name] = self._read_file(name)
             except FileNotFoundError:
                 continue
-            except (OSError, ValueError, struct.error) as error:
+            except (OSError, ValueError, struct.error, RecursionError) as error:
                 broken.add(name)
+                if not isinstance(error, OSError):  # else it may be readable later
+                    spoilt.add(name)
                 if name not in self._reported:
                     path = str(self._path / name)
                     logger.warning("cannot read the metrics in %r: %s; they are missing in the sums", path, error)
                 continue
             found.append(one)
-        self._layouts, self._reported = layouts, frozenset(broken)
+        self._layouts, self._reported, self._spoilt = layouts, frozenset(broken), frozenset(spoilt)
         if not found:
             self._keys = {}
         return found
@@ -84,7 +87,7 @@ class CellReader:
         """Remove what killed processes left behind: files that cannot be read, and unfinished ones."""
         with suppress(OSError):
             for path in list(self._path.iterdir()):
-                if path.name in self._reported or _UNFINISHED.fullmatch(path.name):
+                if path.name in self._spoilt or _UNFINISHED.fullmatch(path.name):
                     _remove_if_left(path)
 
     def _read_file(self, name: str) -> tuple[Found, Layout]:
@@ -113,9 +116,9 @@ def _read_block(cells: memoryview[float], index: int, size: int) -> Sequence[flo
     first, second = index + size, index + 2 * size + 1
     for _ in range(_RETRIES):
         one, other = cells[first], cells[second]
-        end, version = (first, one) if one > other else (second, other)
+        end = first if one > other else second
         values = cells[end - size : end].tolist()
-        if cells[end] == version:  # not overwritten meanwhile
+        if cells[first] == one and cells[second] == other:  # no change has ended, so none has begun in this copy
             break
     if isnan(sum(values)):
         raise ValueError("it contains what is no number")

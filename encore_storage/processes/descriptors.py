@@ -58,8 +58,11 @@ class OwnDescriptor:
         """Close the file, but keep its number on /dev/null: code that closes the number later closes no other file."""
         is_open, self._is_open = self.is_open, False
         if is_open:
-            with open(os.devnull, "rb") as null:  # noqa: PTH123 (only the file descriptor is used)
-                os.dup2(null.fileno(), self._number, inheritable=False)
+            try:
+                with open(os.devnull, "rb") as null:  # noqa: PTH123 (only the file descriptor is used)
+                    os.dup2(null.fileno(), self._number, inheritable=False)
+            except OSError:  # no more descriptors
+                os.close(self._number)
 
 
 def _identity(number: int) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -16,6 +17,8 @@ logger = logging.getLogger("encore_storage")
 
 NAME = "ended.json"
 VERSION = 1
+
+_LACKS = frozenset({errno.EMFILE, errno.ENFILE})  # of file descriptors
 
 
 class Ended:
@@ -43,11 +46,17 @@ class Ended:
 
 @contextmanager
 def opened(directory: Path) -> Iterator[Ended]:
-    """Open the sums of a directory; without the file, or with a broken one, they are empty."""
+    """Open the sums of a directory; without the file, or with a broken one, they are empty.
+
+    Raises:
+        OSError: there are no more file descriptors.
+    """
     path = directory / NAME
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
+    except OSError as error:
+        if error.errno in _LACKS:
+            raise  # the sums are there
         yield Ended(path, None, {}, frozenset())
         return
     try:
@@ -55,7 +64,7 @@ def opened(directory: Path) -> Iterator[Ended]:
         try:
             with open(descriptor, "rb", closefd=False) as file:
                 blocks, folded = _decoded(file.read())
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             logger.warning(
                 "cannot read the metrics of ended processes in %r: %s; they count from zero", str(path), error
             )

@@ -85,9 +85,11 @@ class Group:
         Otherwise this process remains a member until its end.
         """
         with self._lock:
-            if self._directory is not None and self._directory.leave_if_last():
-                self._directory = None
-            return self._directory is None
+            directory = self._directory
+            if directory is None or not directory.leave_if_last():
+                return False
+            self._directory = None
+        return not directory.path.exists()  # it is kept for a parent that may start other processes
 
     def _leave(self) -> None:
         with self._lock:

@@ -7,6 +7,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 from encore_storage.subscribers.errors import TokenError
@@ -16,6 +17,13 @@ CODE_SECONDS = 600.0  # the lifetime of a login link
 SESSION_SECONDS = 12 * 3600.0  # the lifetime of a session
 
 Purpose = Literal["code", "session"]
+
+
+def _boot() -> str:
+    """Return the id of the machine's last boot, when monotonic seconds began; '' if the system has none."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+    return ""
 
 
 class Access:
@@ -44,7 +52,7 @@ class Access:
             raise TokenError("token must not begin or end with a space")
         self._token = token
         self._clock = clock
-        self._key = f"{secrets.token_hex(16) if scope is None else scope}\0{token}".encode()
+        self._key = f"{secrets.token_hex(16) if scope is None else scope}\0{token}\0{_boot()}".encode()
         self._used: dict[str, tuple[float, object]] = {}  # when codes expire that were used
 
     def __repr__(self) -> str:

@@ -50,6 +50,11 @@ class SharedPage:
         """The URL of the page, or None while nobody serves it."""
         return self._participant.address
 
+    @property
+    def group(self) -> Group:
+        """The processes that share the page."""
+        return self._page.group
+
     def new_login(self) -> str | None:
         """Return a link that logs one browser in; the page itself if no token is required."""
         address = self.address
@@ -75,6 +80,8 @@ class SharedPage:
         self._is_open = False
         _open_pages.discard(self)
         self._participant.close()
+        if any(other.group is self._page.group for other in list(_open_pages)):
+            return  # another page of this process needs the group
         collector = collectors.get(self._page.registry)
         if self._page.group.leave_if_last() and collector is not None:
             collector.leave_group(self._page.group)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.clients.suites.suites import BOTOCORE, S3TRANSFER, SQLALCHEMY
+from tests.clients.suites.suites import BOTOCORE, SQLALCHEMY
 from tests.clients.suites.support import Suite, check
 
 TIMEOUT = 100.0
@@ -18,7 +18,6 @@ SQLALCHEMY_TESTS = (
 FAST = (
     SQLALCHEMY._replace(tests=tuple(f"test/{path}" for path in SQLALCHEMY_TESTS)),
     BOTOCORE._replace(tests=("tests/functional/test_retry.py",)),
-    S3TRANSFER._replace(tests=("tests/functional/test_upload.py",)),
 )
 
 
