@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("encore_storage")
 
 Key = tuple[str, ...]
-"""What a block counts. The first item says how its cells are merged, with one character for each (see `merging`)."""
+"""The name of a block. The first item has the rule by which each of its cells is merged (see `merging`)."""
 
 CELL = 8  # bytes
 

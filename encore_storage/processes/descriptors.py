@@ -58,11 +58,19 @@ class OwnDescriptor:
         """Close the file, but keep its number on /dev/null: code that closes the number later closes no other file."""
         is_open, self._is_open = self.is_open, False
         if is_open:
-            try:
-                with open(os.devnull, "rb") as null:  # noqa: PTH123 (only the file descriptor is used)
-                    os.dup2(null.fileno(), self._number, inheritable=False)
-            except OSError:  # no more descriptors
-                os.close(self._number)
+            put_on_null(self._number)
+
+
+def put_on_null(number: int) -> None:
+    """Close a descriptor, but keep its number on /dev/null: code that closes the number later closes no other file.
+
+    If there are no more descriptors, the number is closed.
+    """
+    try:
+        with open(os.devnull, "rb") as null:  # noqa: PTH123 (only the file descriptor is used)
+            os.dup2(null.fileno(), number, inheritable=False)
+    except OSError:
+        os.close(number)
 
 
 def _identity(number: int) -> tuple[int, int]:

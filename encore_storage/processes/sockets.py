@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+from encore_storage.processes.descriptors import put_on_null
 from encore_storage.processes.errors import SocketPathError
 
 _MODE = 0o600
@@ -87,8 +88,7 @@ def release(one: socket.socket, identity: tuple[int, int]) -> None:
     """
     with contextlib.suppress(OSError, ValueError):  # the child may have closed it
         if identity_of(one) == identity:
-            with open(os.devnull, "rb") as null:  # noqa: PTH123 (only the file descriptor is used)
-                os.dup2(null.fileno(), one.fileno(), inheritable=False)
+            put_on_null(one.fileno())
 
 
 def remove(path: Path, status: os.stat_result) -> None:

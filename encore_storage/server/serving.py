@@ -13,6 +13,7 @@ from typing import Any
 
 from encore_events import forks
 from encore_events.owned_thread import OwnedThread
+from encore_storage.processes.descriptors import put_on_null
 from encore_storage.subscribers.errors import ANOTHER_HOST, ANOTHER_PORT, AddressError, MissingExtraError
 
 try:
@@ -98,10 +99,9 @@ class Server:
         The file descriptors stay open on /dev/null: code that closes one of them later must not close another file.
         """
         connections = [each.transport.get_extra_info("socket") for each in list(self._server.server_state.connections)]
-        with open(os.devnull, "rb") as null:  # noqa: PTH123 (only the file descriptor is used)
-            for each in (self._socket, *connections):
-                if self._is_own(each):
-                    os.dup2(null.fileno(), each.fileno(), inheritable=False)
+        for each in (self._socket, *connections):
+            if self._is_own(each):
+                put_on_null(each.fileno())
 
     def _is_own(self, socket_: Any) -> bool:
         """Return whether the file descriptor is still that of a socket of the server."""

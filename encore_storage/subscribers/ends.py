@@ -15,7 +15,7 @@ from encore_storage.subscribers.labels import closed
 EXEMPLAR_INTERVAL = 1.0  # seconds between two exemplars of a series
 _ALL = len(SECONDS) + 1
 _SIZED = tuple(_ALL * number for number in range(1, len(SIZES) + 2))
-"""What the bucket of a size adds to that of the duration in the number of a block."""
+"""The amounts that the bucket of a size adds to that of the duration in the number of a block."""
 _WHOLE_VALUES = ("get", "set")
 
 

@@ -1,4 +1,4 @@
-"""What a receiver takes, and what it refuses."""
+"""The frames and connections that a receiver takes, and those that it refuses."""
 
 from __future__ import annotations
 
