@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
@@ -11,6 +10,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from encore_events.abstract import BaseEventManager
 from encore_events.default import checked_event_manager, get_event_manager
+from encore_events.loggers import get_logger
 from encore_storage.clients.observe import observe as observe_client
 from encore_storage.clients.observe import unobserve
 from encore_storage.processes.group import Group, group_named, group_of
@@ -23,7 +23,7 @@ from encore_storage.subscribers.metrics import MetricsSubscriber
 if TYPE_CHECKING:  # it brings an extra
     from encore_storage.server.publishing import SharedPage
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 HOST = "127.0.0.1"  # the default address, reachable from this machine only
 

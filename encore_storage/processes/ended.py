@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from encore_events.loggers import get_logger
 from encore_storage.processes.cells import Key
 from encore_storage.processes.merging import Blocks
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 NAME = "ended.json"
 VERSION = 1

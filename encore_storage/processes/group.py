@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import functools
-import logging
 import secrets
 import sys
 import threading
@@ -12,11 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from encore_events.forks import renew_in_child, this_process
+from encore_events.loggers import get_logger
 from encore_storage.processes.cell_directory import CellDirectory
 from encore_storage.processes.directory import GroupDirectory, runtime_directory, sweep
 from encore_storage.processes.identity import LONGEST, is_name, key_of, program_identity
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 
 class Group:

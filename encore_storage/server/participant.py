@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from urllib.parse import urlsplit
 from prometheus_client import CollectorRegistry
 
 from encore_events.abstract import BaseEventManager
+from encore_events.loggers import get_logger
 from encore_storage.processes.group import Group, call_at_exit
 from encore_storage.processes.leadership import Leadership
 from encore_storage.processes.ports import holder_of
@@ -27,7 +26,7 @@ from encore_storage.server.feed import EventFeed
 from encore_storage.server.serving import Server, address_of
 from encore_storage.subscribers.errors import AddressError
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 EVENTS = "events"
 """The socket in the directory of a group to which its processes send their events."""
@@ -79,7 +78,6 @@ class Participant:
         self._leadership: Leadership | None = None
         self._retry_at = self._fold_until = 0.0
         self._version = 0  # of the members
-        self._connecting = threading.Lock()
         self._has_warned = False
         self._is_required = page.required  # until the program has started
         self._forget_exit: Callable[[], object] = lambda: None
@@ -167,7 +165,7 @@ class Participant:
     def follow(self, seconds: float) -> None:
         """Send the events to the process that serves."""
         sender = self._sender or self._link()
-        if sender is not None and self._connect_to(sender):
+        if sender is not None and sender.connect():
             sender.wait_closed(seconds)
 
     def stop_following(self) -> None:
@@ -175,7 +173,7 @@ class Participant:
         sender = self._sender
         if sender is not None:
             if not self.feed.serves:
-                self._connect_to(sender)  # it may have had no time for that
+                sender.connect()  # it may have had no time for that
             sender.close()
 
     def _link(self) -> Sender | None:
@@ -185,10 +183,6 @@ class Participant:
             self._sender = Sender(path / EVENTS, self.feed.own.process)
             self.feed.forward_to(self._sender)
         return self._sender
-
-    def _connect_to(self, sender: Sender) -> bool:
-        with self._connecting:
-            return sender.connect()
 
     def _connect(self) -> None:
         self._forget_exit = call_at_exit(self._close_at_exit)  # first, so that the feed has sent everything by then
