@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -73,14 +73,21 @@ class CellDirectory:
 
     Args:
         path: the directory. It exists, and only the user of the processes can write to it.
+        reduce: returns the sums of ended processes without the blocks that need not be kept.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, reduce: Callable[[Blocks], Blocks] | None = None) -> None:
         self.path = path
         self._reader = CellReader(path)
+        self._reduce = reduce
 
     def __repr__(self) -> str:
         return f"<CellDirectory {str(self.path)!r}>"
+
+    @property
+    def unreadable(self) -> int:
+        """The number of files that the last reading could not read."""
+        return len(self._reader.unreadable)
 
     def create(self) -> CellFile:
         """Make a file for the cells of this process. Raises OSError."""
@@ -118,6 +125,12 @@ class CellDirectory:
         with self._folding() as is_allowed:
             return self._fold() if is_allowed else []
 
+    def fold_many(self) -> None:
+        """Add the processes that have ended to their sums if they are many, for groups that are seldom read."""
+        with suppress(OSError):  # as above
+            if len(self._reader.names()) >= _MANY and self._reader.ended() >= _MANY:
+                self.fold()
+
     @contextmanager
     def _sums(self) -> Iterator[ended.Ended]:
         """Open the sums of the processes that have ended, empty if there are no more file descriptors."""
@@ -134,6 +147,7 @@ class CellDirectory:
             left = sums.folded.intersection(self._reader.names())
         if found:
             blocks = merge([sums.blocks, *map(_kept, found)])
+            blocks = blocks if self._reduce is None else self._reduce(blocks)
             left |= {one.name for one in found}
             ended.write(self.path, blocks, left)
         for name in left:

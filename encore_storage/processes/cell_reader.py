@@ -44,13 +44,17 @@ class Found(NamedTuple):
 
 
 class CellReader:
-    """Reads the files of a directory, and remembers the keys in them. It never raises because of a file."""
+    """Reads the files of a directory, and remembers the keys in them. It never raises because of a file.
+
+    Attributes:
+        unreadable: the names of the files that the last reading could not read.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._layouts: dict[str, Layout] = {}
         self._keys: dict[bytes, Key] = {}
-        self._reported: frozenset[str] = frozenset()
+        self.unreadable: frozenset[str] = frozenset()
         self._spoilt: frozenset[str] = frozenset()
 
     def read(self, without: Collection[str]) -> list[Found]:
@@ -67,12 +71,12 @@ class CellReader:
                 broken.add(name)
                 if not isinstance(error, OSError):  # else it may be readable later
                     spoilt.add(name)
-                if name not in self._reported:
+                if name not in self.unreadable:
                     path = str(self._path / name)
                     logger.warning("cannot read the metrics in %r: %s; they are missing in the sums", path, error)
                 continue
             found.append(one)
-        self._layouts, self._reported, self._spoilt = layouts, frozenset(broken), frozenset(spoilt)
+        self._layouts, self.unreadable, self._spoilt = layouts, frozenset(broken), frozenset(spoilt)
         if not found:
             self._keys = {}
         return found
@@ -83,12 +87,25 @@ class CellReader:
             return sorted(path.name for path in self._path.iterdir() if NAME.fullmatch(path.name))
         return []
 
+    def ended(self) -> int:
+        """Return the number of files whose processes have ended."""
+        return sum(map(self._has_ended, self.names()))
+
     def sweep(self) -> None:
         """Remove what killed processes left behind: files that cannot be read, and unfinished ones."""
         with suppress(OSError):
             for path in list(self._path.iterdir()):
                 if path.name in self._spoilt or _UNFINISHED.fullmatch(path.name):
                     _remove_if_left(path)
+
+    def _has_ended(self, name: str) -> bool:
+        with suppress(OSError):
+            descriptor = os.open(self._path / name, _FLAGS)
+            try:
+                return not is_running(descriptor, int(name.partition("-")[0]))
+            finally:
+                os.close(descriptor)
+        return False
 
     def _read_file(self, name: str) -> tuple[Found, Layout]:
         descriptor = os.open(self._path / name, _FLAGS)
