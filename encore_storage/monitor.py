@@ -17,6 +17,7 @@ from encore_storage.processes.group import Group, group_named, group_of
 from encore_storage.redaction import Redaction, checked_keys
 from encore_storage.subscribers.bars import ProgressBars
 from encore_storage.subscribers.base import Subscriber
+from encore_storage.subscribers.capping import capped_metrics
 from encore_storage.subscribers.logs import LogSubscriber
 from encore_storage.subscribers.metrics import MetricsSubscriber
 
@@ -170,8 +171,8 @@ def monitor(  # noqa: C901, PLR0913 (all of these are options of one call)
 def _group(name: str | None, host: str, port: int | None) -> Group | None:
     """Return the group of processes that share the page and the metrics, or None."""
     if name is not None:
-        return group_named(name)
-    return None if port is None else group_of(host, port)
+        return group_named(name, reduce=capped_metrics)
+    return None if port is None else group_of(host, port, reduce=capped_metrics)
 
 
 def _check_types(logs: object, registry: object) -> None:

@@ -126,17 +126,25 @@ class Participant:
 
     def lead(self) -> None:
         """Serve the page, for the other processes too. Raises AddressError."""
+        try:
+            self._bind()
+            self.feed.serve()
+            self._receive()
+        except BaseException:
+            self.resign()
+            raise
+
+    def _receive(self) -> None:
+        """Take what the other processes send. It raises nothing that a second attempt would count twice."""
         path, cells = self._page.group.path, self._page.group.cells
-        self._bind()
         if cells is not None:
             add_ended(cells.read().ended, self.feed.members.sum.history)  # before a process that ends later can connect
-        self.feed.serve()
         if path is None:
             return
         receiver = Receiver(path / EVENTS, self.feed)
         try:
             receiver.start()
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # no socket, or no thread
             logger.warning("the page shows no events of the other processes: %s", error)
         else:
             self._receiver = receiver

@@ -17,6 +17,7 @@ from encore_storage.processes.cell_directory import CellGroup, Reading, own_memb
 from encore_storage.processes.cells import Cells
 from encore_storage.processes.group import group_named
 from encore_storage.subscribers.base import Subscriber
+from encore_storage.subscribers.capping import capped_metrics
 from encore_storage.subscribers.event_counter import Clock, EventCounter
 from encore_storage.subscribers.exposing import SeriesCollector
 from encore_storage.subscribers.labels import MAX_VALUES, OpenLabels
@@ -187,7 +188,7 @@ class MetricsCollector(SeriesCollector):
 def _checked_group(group: CellGroup | str) -> CellGroup:
     """Return the group, by its name if it is one. Raises ValueError for an unusable name, and TypeError."""
     if isinstance(group, str):
-        return group_named(group)
+        return group_named(group, reduce=capped_metrics)
     if not hasattr(group, "cells"):
         raise TypeError(f"group must be the name of a group of processes, not {group!r}")
     return group
