@@ -157,18 +157,21 @@ class Participant:
         if cells is not None and now < self._fold_until:
             with contextlib.suppress(OSError):  # the disk is full: each scrape adds them up
                 cells.fold()
+        if self._server is not None and not self._server.is_alive:
+            logger.error(
+                "the server of the page %s has ended: see the error before (trying again)", self._server.address
+            )
+            self._stop_serving()
+            self._retry_at = now + _RETRY_SECONDS  # it may end again at once
         if self._server is None and now >= self._retry_at:
             self._bind()
 
     def resign(self) -> None:
         """Stop serving."""
         receiver, self._receiver = self._receiver, None
-        server, self._server = self._server, None
         if receiver is not None:
             receiver.close()
-        self._close_app()
-        if server is not None:
-            server.close()
+        self._stop_serving()
 
     def follow(self, seconds: float) -> None:
         """Send the events to the process that serves."""
@@ -227,6 +230,12 @@ class Participant:
             return
         self._close_app = app.state.close
         self._publish_address(self._server.address)
+
+    def _stop_serving(self) -> None:
+        server, self._server = self._server, None
+        self._close_app()
+        if server is not None:
+            server.close()
 
     def _publish_address(self, address: str) -> None:
         """Write the address for the other processes; an empty one if there is no page."""
