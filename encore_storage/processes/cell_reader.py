@@ -77,8 +77,8 @@ class CellReader:
                 continue
             found.append(one)
         self._layouts, self.unreadable, self._spoilt = layouts, frozenset(broken), frozenset(spoilt)
-        if not found:
-            self._keys = {}
+        if len(self._keys) > 2 * sum(len(layout.places) for layout in layouts.values()) + 100:
+            self._keys = {}  # most of them are of processes that have ended
         return found
 
     def names(self) -> list[str]:

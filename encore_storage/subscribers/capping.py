@@ -15,7 +15,7 @@ Positions = Mapping[str, Mapping[int, str]]
 """By the kind of a block: the open labels by their positions in its key."""
 
 
-def capped(sums: Blocks, positions: Positions, limits: Mapping[str, int] | None = None) -> Blocks:
+def capped(sums: Blocks, positions: Positions, limits: Mapping[str, float] | None = None) -> Blocks:
     """Return the sums with the first values of each open label, and '_overflow' for all later ones.
 
     Blocks that get the same key are merged, so totals stay exact.
@@ -26,7 +26,7 @@ def capped(sums: Blocks, positions: Positions, limits: Mapping[str, int] | None 
         limits: the number of values of a label, if it isn't `MAX_VALUES`.
     """
     admitted = defaultdict[str, set[str]](lambda: {OVERFLOW})
-    most = defaultdict[str, int](lambda: MAX_VALUES, limits or {})
+    most = defaultdict[str, float](lambda: MAX_VALUES, limits or {})
 
     def label(name: str, value: str) -> str:
         values = admitted[name]
@@ -64,5 +64,5 @@ def capped_totals(ended: Blocks, totals: Blocks) -> Blocks:
     return capped_metrics(totals) if is_full else totals
 
 
-def _limits(sums: Blocks) -> dict[str, int]:
-    return {name: int(max((MAX_VALUES, *sums.get(blocks.limit(name), ())))) for name in OPEN_LABELS}
+def _limits(sums: Blocks) -> dict[str, float]:
+    return {name: max((MAX_VALUES, *sums.get(blocks.limit(name), ()))) for name in OPEN_LABELS}

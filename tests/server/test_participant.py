@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from encore_events import EventManager
 from encore_storage.processes import ended
 from encore_storage.processes.group import Group
+from encore_storage.processes.receiver import Receiver
 from encore_storage.server import participant as module
 from encore_storage.server.access import Access
 from encore_storage.server.participant import Page, Participant
@@ -72,7 +73,7 @@ def test_receiver_without_a_thread_is_a_warning(
     def fail(_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(module.Receiver, "start", fail)
+    monkeypatch.setattr(Receiver, "start", fail)
     participant.lead()
 
     assert fetch(participant.address)
