@@ -133,9 +133,7 @@ def _libraries(text: str) -> tuple[str, ...]:
 
         known = sorted({*LIBRARIES, *(entry.name for entry in entry_points(group=ENTRY_POINTS))})
         if unknown := [name for name in names if name not in known]:
-            raise ValueError(
-                f"{unknown[0]!r} cannot be observed: pass names among {', '.join(known)}, with commas between"
-            )
+            raise ValueError(f"{unknown[0]!r} cannot be observed: pass some of {', '.join(known)}")
     return names
 
 
