@@ -1,1 +1,1 @@
-"""What `encore run` does inside of the program, and the summary that it prints at its end."""
+"""The part of `encore run` inside of the program, and the summary of a run."""
