@@ -19,9 +19,11 @@ RE_EXPORTING_MODULES = [
     path for path in SOURCES if path.name == "__init__.py" or path == Path("encore_storage/utils.py")
 ]
 WITHOUT_EXTRAS = [path for path in SOURCES if {"cli", "server"}.isdisjoint(path.with_suffix("").parts)]
-# The bars draw on a terminal; the outputs write to the stream that the program gave structlog.
+# The bars draw on a terminal; the outputs write to the stream that the program gave structlog; commands print.
 SILENT = [
-    path for path in SOURCES if "cli" not in path.with_suffix("").parts and path.name not in {"bars.py", "outputs.py"}
+    path
+    for path in SOURCES
+    if "cli" not in path.with_suffix("").parts and path.name not in {"bars.py", "outputs.py", "__main__.py"}
 ]
 BUS_MODULES = [path for path in SOURCES if path.parts[0] == "encore_events"]
 BUS_USERS = [

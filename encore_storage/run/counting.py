@@ -42,6 +42,8 @@ class RunSummary(Subscriber):
         directory: the directory of the run's files.
     """
 
+    _error_due: float
+
     def __init__(self, directory: Path) -> None:
         super().__init__()
         self._directory = CellDirectory(directory, reduce=blocks.reduced)
@@ -170,7 +172,7 @@ class RunSummary(Subscriber):
         self._durations = [-1.0] * blocks.KEPT
         self._slow = -1.0
         self._errors = itertools.count()
-        self._error_due: float = -math.inf
+        self._error_due = -math.inf
 
     def _renew(self) -> object:
         """Drop everything in a forked child, as the cells do."""
