@@ -52,7 +52,7 @@ class Option(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What is shown of a program, and where.
+    """The settings of a run.
 
     Attributes:
         port: the port of the page and the metrics, or None for no page.

@@ -24,12 +24,14 @@ def environment(**variables: str) -> dict[str, str]:
     return {**own, **variables}
 
 
-def run(*arguments: object, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run `encore run` to its end."""
+def run(
+    *arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `encore run` to its end, with more variables in `env`."""
     return subprocess.run(
-        [ENCORE, "run", *map(str, arguments)],
+        [str(ENCORE), "run", *map(str, arguments)],
         cwd=cwd,
-        env=environment(**variables),
+        env=environment(**env or {}),
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -39,9 +41,11 @@ def run(*arguments: object, cwd: Path | None = None, **variables: str) -> subpro
 
 def started(*arguments: object, **options: Any) -> subprocess.Popen[str]:
     """Start `encore run` with pipes."""
-    defaults = {"env": environment(), "stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    command = [ENCORE, "run", *map(str, arguments)]
-    return subprocess.Popen(command, text=True, **(defaults | options))
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    settings: dict[str, Any] = {"env": environment(), **pipes, **options}
+    command = [str(ENCORE), "run", *map(str, arguments)]
+    made: subprocess.Popen[str] = subprocess.Popen(command, text=True, **settings)
+    return made
 
 
 class Shell:

@@ -76,7 +76,7 @@ def test_variables_are_read(tmp_path: Path) -> None:
 def test_unusable_option_is_explained_and_the_program_not_run(
     arguments: tuple[str, ...], variables: dict[str, str], message: str
 ) -> None:
-    result = run(*arguments, "-c", "print('ran')", **variables)
+    result = run(*arguments, "-c", "print('ran')", env=variables)
 
     assert (result.returncode, result.stdout) == (2, "")
     assert message in result.stderr

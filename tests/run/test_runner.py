@@ -33,7 +33,7 @@ def test_streams_are_passed_byte_for_byte() -> None:
     program = "import sys; sys.stdout.buffer.write(sys.stdin.buffer.read()); sys.stderr.write('E')"
     sent = bytes(range(256)) * 1000
 
-    command = [ENCORE, "run", "--no-summary", "-c", program]
+    command = [str(ENCORE), "run", "--no-summary", "-c", program]
     result = subprocess.run(command, input=sent, env=environment(), capture_output=True, check=True)
 
     assert (result.stdout, result.stderr) == (sent, b"E")
@@ -105,7 +105,7 @@ def test_script_without_first_line_is_run_by_a_shell(tmp_path: Path) -> None:
     (tmp_path / "job").chmod(0o755)
 
     assert run("./job", "a b", cwd=tmp_path).stdout == "a b\n"
-    assert run("job", "a b", cwd=tmp_path, PATH=f"{tmp_path}:{os.environ['PATH']}").stdout == "a b\n"
+    assert run("job", "a b", cwd=tmp_path, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}).stdout == "a b\n"
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"])
@@ -149,7 +149,7 @@ def test_killed_runner_leaves_the_program_and_the_next_one_its_directory(tmp_pat
 
         runner.kill()
         runner.wait()
-        run("-c", "", TMPDIR=str(tmp_path), XDG_RUNTIME_DIR="")
+        run("-c", "", env={"TMPDIR": str(tmp_path), "XDG_RUNTIME_DIR": ""})
         assert list(tmp_path.iterdir()) == []
         os.kill(pid, signal.SIGUSR1)
 
@@ -162,7 +162,7 @@ def test_directory_of_a_living_runner_stays(tmp_path: Path) -> None:
         until(lambda: list(tmp_path.iterdir()))
         kept = list(tmp_path.iterdir())
 
-        run("-c", "", **variables)
+        run("-c", "", env=variables)
         assert list(tmp_path.iterdir()) == kept
 
         runner.communicate("\n")

@@ -58,7 +58,7 @@ def test_library_that_is_missing_starts_nothing(tmp_path: Path) -> None:
         "sys.meta_path.insert(0, Hidden())\n"
     )
 
-    assert run("-c", program, PYTHONPATH=str(tmp_path)).stdout == "hidden\nFalse\n"
+    assert run("-c", program, env={"PYTHONPATH": str(tmp_path)}).stdout == "hidden\nFalse\n"
 
 
 def test_chosen_libraries_are_observed_alone() -> None:
@@ -91,7 +91,7 @@ def test_shadowed_sitecustomize_runs_first_class(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import builtins\nbuiltins.customized = __file__\n")
     program = "import sys; print(customized, sys.modules['sitecustomize'].__file__)"
 
-    result = run("-c", program, PYTHONPATH=str(tmp_path))
+    result = run("-c", program, env={"PYTHONPATH": str(tmp_path)})
 
     assert result.stdout == f"{tmp_path}/sitecustomize.py {tmp_path}/sitecustomize.py\n"
 
@@ -104,7 +104,7 @@ def test_broken_sitecustomize_is_reported_as_without_encore(tmp_path: Path, cont
         [sys.executable, "-c", "print(1)"], env=variables, capture_output=True, text=True, check=True
     )
 
-    result = run("--no-summary", "-c", "print(1)", PYTHONPATH=str(tmp_path))
+    result = run("--no-summary", "-c", "print(1)", env={"PYTHONPATH": str(tmp_path)})
 
     assert (result.stdout, result.stderr) == (alone.stdout, 2 * alone.stderr)  # the runner is a Python program, too
 
@@ -151,7 +151,7 @@ def test_sitecustomize_is_valid_in_old_versions_of_python() -> None:
 def test_program_that_cannot_start_encore_runs(tmp_path: Path) -> None:
     (tmp_path / "prometheus_client.py").write_text("raise ImportError('broken here')")
 
-    result = run("-c", "import fsspec; print(fsspec.__name__)", PYTHONPATH=str(tmp_path))
+    result = run("-c", "import fsspec; print(fsspec.__name__)", env={"PYTHONPATH": str(tmp_path)})
 
     assert (result.returncode, result.stdout) == (0, "fsspec\n")
     assert "encore run: this process is not observed: ImportError: broken here\n" in result.stderr
