@@ -16,7 +16,7 @@ from encore_events.forks import renew_in_child
 from encore_storage.processes.cell_format import CHUNK, START, record_of, write_closed, write_header, write_used
 from encore_storage.processes.cells import CELL, Key, length_of
 from encore_storage.processes.descriptors import OwnDescriptor, opening
-from encore_storage.processes.liveness import start_time
+from encore_storage.processes.liveness import pid_namespace, start_time
 
 _kept = list[mmap]()
 """Mappings that are never unmapped, since the program has reused their descriptors."""
@@ -25,11 +25,11 @@ _kept = list[mmap]()
 class CellFile:
     """A file of cells of this process, locked as long as the process lives.
 
-    The methods are called under the lock of the `Cells`, and never one in the middle of another.
+    The `Cells` of the process call `reserve()` and `commit()` under their lock, and `close()` or `remove()` at the end.
 
     Attributes:
         path: the file.
-        is_full: whether the file could not grow, and that was logged.
+        is_full: True once the file could not grow, and that was logged.
     """
 
     def __init__(self, path: Path, lock: OwnDescriptor) -> None:
@@ -41,14 +41,14 @@ class CellFile:
         self._size = 0
         self._end = self._next = START
         renew_in_child(self, CellFile._renew)
-        write_header(self._map(CHUNK).memory, os.getpid(), start_time(os.getpid()))
+        write_header(self._map(CHUNK).memory, os.getpid(), start_time(os.getpid()), pid_namespace())
 
     def __repr__(self) -> str:
         return f"<CellFile {self.path.name!r}: {self._end} bytes>"
 
     @classmethod
     def create(cls, directory: Path) -> Self:
-        """Make a file in `directory`. It gets its name once it is complete. Raises OSError."""
+        """Make a file in `directory`; readers see it once it is complete. Raises OSError."""
         name = f"{os.getpid()}-{secrets.token_hex(8)}"
         unfinished = directory / f"{name}.new"
         with ExitStack() as undo:
