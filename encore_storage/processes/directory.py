@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from encore_storage.processes.descriptors import OwnDescriptor
-from encore_storage.processes.parent import has_running_parent, record_parents
+from encore_storage.processes.parent import record_parents, running_parents
 
 MEMBERS = "members"
 """The file on which each member holds a shared lock. Who locks it exclusively is alone, and may remove all files."""
@@ -70,7 +70,7 @@ class GroupDirectory:
         raise TimeoutError(f"the directory {str(path)!r} stays locked by another process")
 
     def leave(self) -> None:
-        """Leave the group. The last member removes the directory, unless a process still runs that may start others."""
+        """Leave the group. The last member removes the directory, unless another process may still start members."""
         self.leave_if_last()
         self._members.close()
 
@@ -80,7 +80,7 @@ class GroupDirectory:
             return True
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(self._members.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if self._members.is_at(self.path / MEMBERS) and not has_running_parent(self.path):
+            if self._members.is_at(self.path / MEMBERS) and not running_parents(self.path) - {os.getpid()}:
                 _remove(self.path)
             self._members.close()
             return True
@@ -108,7 +108,7 @@ def runtime_directory() -> Path:
 
 
 def sweep(base: Path) -> None:
-    """Remove the directories of groups whose members have all been killed."""
+    """Remove the directories of ended groups: they have no members, and no process still runs that may start any."""
     with contextlib.suppress(OSError):
         for path in list(base.iterdir()):
             _sweep(path)
@@ -137,7 +137,7 @@ def _join(path: Path, members: OwnDescriptor) -> bool:
     """Lock `members` as a member, and return whether it is still the file of the group."""
     with contextlib.suppress(BlockingIOError):
         fcntl.flock(members.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if members.is_at(path / MEMBERS) and not has_running_parent(path):
+        if members.is_at(path / MEMBERS) and not running_parents(path):
             _remove_files(path)
     return _lock_shared(path, members)
 
@@ -168,7 +168,7 @@ def _sweep(path: Path) -> None:
         members = OwnDescriptor.open(path / MEMBERS, os.O_RDWR)
         with contextlib.closing(members):
             fcntl.flock(members.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if members.is_at(path / MEMBERS) and not has_running_parent(path):
+            if members.is_at(path / MEMBERS) and not running_parents(path):
                 _remove(path)
 
 

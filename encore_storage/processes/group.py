@@ -157,6 +157,7 @@ class _ExitCall:
 
     def _run(self) -> None:
         if self._process is this_process():
+            self.cancel()  # or the other one of the two would call it again
             self._func()
 
 

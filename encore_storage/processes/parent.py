@@ -33,9 +33,9 @@ class Parent(NamedTuple):
 
 
 def record_parents(directory: Path) -> None:
-    """Add the parents of this process to those in the directory, each as the name of an empty file. Raises OSError.
+    """Record the parents of this process in the directory, and forget those that have ended. Raises OSError.
 
-    Those that have ended are removed.
+    Each is the name of an empty file: processes that record parents at the same time need no lock.
     """
     for path, parent in _recorded(directory):
         if not parent.is_running:
@@ -44,9 +44,9 @@ def record_parents(directory: Path) -> None:
         (directory / f"parent-{parent.pid}-{parent.started}").touch(mode=0o600)
 
 
-def has_running_parent(directory: Path) -> bool:
-    """Return whether a process in the directory, other than this one, still runs."""
-    return any(parent.pid != os.getpid() and parent.is_running for _, parent in _recorded(directory))
+def running_parents(directory: Path) -> set[int]:
+    """Return the process ids of the recorded parents that still run."""
+    return {parent.pid for _, parent in _recorded(directory) if parent.is_running}
 
 
 def program_parents() -> list[Parent]:

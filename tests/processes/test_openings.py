@@ -41,7 +41,7 @@ OPENINGS = {
     "pair": (socket, "socketpair", Receiver(path / "a third", Kept()).start),
     "connection": (socket.socket, "__init__", Sender(path / "listening", PROCESS).connect),
     "accepted connection": (socket.socket, "accept", Sender(path / "listening", PROCESS).connect),
-    "port": (socket.socket, "__init__", lambda: Server(None, "127.0.0.1", 0)),  # the last one, since its loop has sockets
+    "port": (socket.socket, "__init__", lambda: Server(None, "127.0.0.1", 0)),  # last: its loop has sockets
 }
 
 def is_waiting():
