@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -14,6 +14,7 @@ from encore_storage.processes import ended
 from encore_storage.processes.cell_files import CellFile
 from encore_storage.processes.cell_reader import CellReader, Found
 from encore_storage.processes.cells import Cells
+from encore_storage.processes.descriptors import OwnDescriptor
 from encore_storage.processes.liveness import start_time
 from encore_storage.processes.merging import Blocks, is_live, merge
 
@@ -162,15 +163,13 @@ class CellDirectory:
     @contextmanager
     def _folding(self) -> Iterator[bool]:
         """Lock the directory against other processes that fold, and yield whether this one may."""
-        descriptor = os.open(self.path / "folding.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-        finally:
-            os.close(descriptor)
+        with closing(OwnDescriptor.open(self.path / "folding.lock", os.O_RDWR | os.O_CREAT)) as lock:
+            try:
+                fcntl.flock(lock.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
 
 
 def own_members(*own: Cells) -> tuple[Member, ...]:

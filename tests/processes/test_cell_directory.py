@@ -227,7 +227,7 @@ def test_file_of_another_version_or_half_of_one_is_skipped(
     if kind == "truncated":
         del content[100:]
     else:
-        content[{"version": 8, "used": 40}[kind]] += 9
+        content[{"version": 8, "used": 48}[kind]] += 9
     path.write_bytes(content)
 
     assert total(directory.read()) == [1, 2]
