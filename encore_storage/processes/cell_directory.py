@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
@@ -19,6 +20,7 @@ from encore_storage.processes.merging import Blocks, is_live, merge
 
 _MANY = 20  # files of ended processes, after which a reading adds them to their sums
 _RETRIES = 100  # of a reading during which processes ended
+_MOST_VANISHED = 200  # processes that are kept for a caller of `fold`
 
 
 class Member(NamedTuple):
@@ -78,6 +80,7 @@ class CellDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._reader = CellReader(path)
+        self._vanished = deque[Member](maxlen=_MOST_VANISHED)
 
     def __repr__(self) -> str:
         return f"<CellDirectory {str(self.path)!r}>"
@@ -102,7 +105,7 @@ class CellDirectory:
         gone = merge([sums.blocks, *map(_kept, ended_now)])
         if len(ended_now) >= _MANY:
             with suppress(OSError):  # the disk is full: the files stay
-                self.fold()
+                self._fold_alone()
         members = (Member(one.header.pid, one.header.started, one.blocks) for one in found if one.is_running)
         return Reading(gone, (*own_members(*own), *members))
 
@@ -113,10 +116,14 @@ class CellDirectory:
         it. Raises OSError if the file cannot be written; then nothing has changed.
 
         Returns:
-            the processes that ended without closing their files, with what they had in progress.
+            the processes that ended without closing their files, those found by a reading since the last call included.
         """
-        with self._folding() as is_allowed:
-            return self._fold() if is_allowed else []
+        self._fold_alone()
+        vanished = list[Member]()
+        with suppress(IndexError):  # another thread may add some meanwhile
+            while True:
+                vanished.append(self._vanished.popleft())
+        return vanished
 
     @contextmanager
     def _sums(self) -> Iterator[ended.Ended]:
@@ -127,6 +134,11 @@ class CellDirectory:
             except OSError:
                 sums = ended.Ended(self.path / ended.NAME, None, {}, frozenset())
             yield sums
+
+    def _fold_alone(self) -> None:
+        with self._folding() as is_allowed:
+            if is_allowed:
+                self._vanished += self._fold()
 
     def _fold(self) -> list[Member]:
         with ended.opened(self.path) as sums:
@@ -139,11 +151,7 @@ class CellDirectory:
         for name in left:
             (self.path / name).unlink(missing_ok=True)
         self._reader.sweep()
-        return [
-            Member(one.header.pid, one.header.started, {key: one.blocks[key] for key in one.blocks if is_live(key)})
-            for one in found
-            if not one.header.is_closed
-        ]
+        return [Member(one.header.pid, one.header.started, one.blocks) for one in found if not one.header.is_closed]
 
     @contextmanager
     def _folding(self) -> Iterator[bool]:

@@ -118,6 +118,13 @@ class EventFeed(Sink):
             for described, state in found
         ]
 
+    def take_up(self, event: BaseEvent) -> None:
+        """Take an event that was emitted just before the feed is connected."""
+        for cls, listener in self._listeners().items():
+            if isinstance(event, cls):
+                listener(event)
+        self._consume(self.clock(), event)
+
     def forward_to(self, sender: Sender) -> None:
         """Send events and state to the serving process from now on, instead of showing them here.
 

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from prometheus_client import CollectorRegistry
 
 from encore_events.abstract import BaseEventManager
+from encore_storage.events import StoreEvent
+from encore_storage.processes.cell_directory import Member
 from encore_storage.processes.group import Group, call_at_exit
 from encore_storage.processes.leadership import Leadership
 from encore_storage.processes.ports import holder_of
@@ -25,6 +27,7 @@ from encore_storage.server.app import create_app
 from encore_storage.server.ended import add_ended
 from encore_storage.server.feed import EventFeed
 from encore_storage.server.serving import Server, address_of
+from encore_storage.server.vanished import SERVING, VanishedProcesses, write_process
 from encore_storage.subscribers.errors import AddressError
 
 logger = logging.getLogger("encore_storage")
@@ -79,6 +82,7 @@ class Participant:
         self._leadership: Leadership | None = None
         self._retry_at = self._fold_until = 0.0
         self._version = 0  # of the members
+        self._vanished = VanishedProcesses(self.feed.members)
         self._connecting = threading.Lock()
         self._has_warned = False
         self._is_required = page.required  # until the program has started
@@ -107,17 +111,20 @@ class Participant:
             raise
         self._is_required = False
 
-    def start_in_background(self) -> None:
-        """Begin without waiting.
+    def start_in_background(self, event: StoreEvent) -> None:
+        """Begin without waiting, with `event` as the first.
 
         Without a directory, the parent alone has a page: this process could only compete for its port.
         """
         self._is_required = False
         if self._page.group.path is None:
             return
-        self._connect()
         self._link()
-        self._make_leadership().start_in_background()
+        try:
+            self.feed.take_up(event)  # before its thread consumes others
+        finally:  # a program's own event may lack any attribute
+            self._connect()
+            self._make_leadership().start_in_background()
 
     def close(self) -> None:
         """End, after all events that were emitted have been taken. Does nothing the second time."""
@@ -135,7 +142,9 @@ class Participant:
         self.feed.serve()
         if path is None:
             return
-        receiver = Receiver(path / EVENTS, self.feed)
+        self._vanished.add_predecessor(path / SERVING)
+        write_process(path / SERVING, self.feed.own.process)
+        receiver = Receiver(path / EVENTS, self.feed, on_vanished=self._vanished.add)
         try:
             receiver.start()
         except OSError as error:
@@ -145,12 +154,10 @@ class Participant:
 
     def tick(self) -> None:
         """Add up the metrics of ended processes, and try again to serve where another program had the port."""
-        now, version, cells = time.monotonic(), self.feed.members.version, self._page.group.cells
+        now, version = time.monotonic(), self.feed.members.version
         if version != self._version:
             self._version, self._fold_until = version, now + _FOLD_SECONDS
-        if cells is not None and now < self._fold_until:
-            with contextlib.suppress(OSError):  # the disk is full: each scrape adds them up
-                cells.fold()
+        self._vanished.log(self._fold() if now < self._fold_until else ())
         if self._server is None and now >= self._retry_at:
             self._bind()
 
@@ -163,6 +170,7 @@ class Participant:
         self._close_app()
         if server is not None:
             server.close()
+        self._end_serving()
 
     def follow(self, seconds: float) -> None:
         """Send the events to the process that serves."""
@@ -198,6 +206,24 @@ class Participant:
         """Send the rest. A server ends with the process."""
         self.feed.disconnect()
         self.stop_following()
+        if self._leadership is not None and self._leadership.leads:
+            self._end_serving()
+
+    def _end_serving(self) -> None:
+        """Log the processes that have vanished, and be none of them."""
+        self._vanished.log(self._fold(), is_last=True)
+        path = self._page.group.path
+        if path is not None:
+            with contextlib.suppress(OSError):
+                (path / SERVING).unlink()
+
+    def _fold(self) -> list[Member]:
+        """Add up the metrics of ended processes, and return those that did not close theirs."""
+        cells = self._page.group.cells
+        if cells is not None:
+            with contextlib.suppress(OSError):  # the disk is full: each scrape adds them up
+                return cells.fold()
+        return []
 
     def _make_leadership(self) -> Leadership:
         self._leadership = Leadership(self._page.group.path, self)
