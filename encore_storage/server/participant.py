@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,7 +28,8 @@ from encore_storage.server.app import create_app
 from encore_storage.server.ended import add_ended
 from encore_storage.server.feed import EventFeed
 from encore_storage.server.serving import Server, address_of
-from encore_storage.server.vanished import SERVING, VanishedProcesses, write_process
+from encore_storage.server.succession import SERVING, Serving
+from encore_storage.server.vanished import VanishedProcesses
 from encore_storage.subscribers.errors import AddressError
 
 logger = logging.getLogger("encore_storage")
@@ -136,14 +138,14 @@ class Participant:
     def lead(self) -> None:
         """Serve the page, for the other processes too. Raises AddressError."""
         path, cells = self._page.group.path, self._page.group.cells
+        if path is not None:
+            self._succeed(path / SERVING)
         self._bind()
         if cells is not None:
             add_ended(cells.read().ended, self.feed.members.sum.history)  # before a process that ends later can connect
         self.feed.serve()
         if path is None:
             return
-        self._vanished.add_predecessor(path / SERVING)
-        write_process(path / SERVING, self.feed.own.process)
         receiver = Receiver(path / EVENTS, self.feed, on_vanished=self._vanished.add)
         try:
             receiver.start()
@@ -214,8 +216,15 @@ class Participant:
         self._vanished.log(self._fold(), is_last=True)
         path = self._page.group.path
         if path is not None:
-            with contextlib.suppress(OSError):
-                (path / SERVING).unlink()
+            Serving(None, (*self.feed.former_runs, self.feed.run)).write(path / SERVING)
+
+    def _succeed(self, path: Path) -> None:
+        """Take over from the process that served before; the file still names it if it has vanished."""
+        before = Serving.read(path)
+        self.feed.former_runs = before.runs
+        if before.process is not None:
+            self._vanished.add_predecessor(before.process)
+        Serving(self.feed.own.process, (*before.runs, self.feed.run)).write(path)
 
     def _fold(self) -> list[Member]:
         """Add up the metrics of ended processes, and return those that did not close theirs."""

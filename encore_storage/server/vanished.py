@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 from encore_storage.processes.cell_directory import Member
 from encore_storage.processes.info import ProcessInfo
@@ -17,9 +14,6 @@ from encore_storage.server.ended import add_ended
 from encore_storage.server.members import Members
 from encore_storage.server.process_state import MemberState
 from encore_storage.subscribers import blocks
-
-SERVING = "serving"
-"""The file in the directory of a group with the process that serves; one that was killed has left it."""
 
 _PATIENCE = 6.0  # seconds until what the process had in flight is taken from its last state
 
@@ -50,13 +44,11 @@ class VanishedProcesses:
         """Add a process whose connection has ended, with what its last state had in flight. Thread-safe."""
         self._added.append((process, in_flight))
 
-    def add_predecessor(self, path: Path) -> None:
-        """Add the process that served before this one, if it has left its description in the file."""
-        process = read_process(path)
-        if process is not None:
-            self._predecessor = self._members.join(process)
-            self._members.end(self._predecessor, vanished=True)
-            self.add(process, {})
+    def add_predecessor(self, process: ProcessInfo) -> None:
+        """Add the process that served before this one."""
+        self._predecessor = self._members.join(process)
+        self._members.end(self._predecessor, vanished=True)
+        self.add(process, {})
 
     def log(self, folded: Iterable[Member], *, is_last: bool = False) -> None:
         """Log the processes whose cells have been folded, and those that have waited for that in vain.
@@ -99,17 +91,3 @@ def in_flight_of(found: Blocks) -> InFlight:
             store, operation, *_ = labels
             counts[store, operation] += int(values[0])
     return counts
-
-
-def write_process(path: Path, process: ProcessInfo) -> None:
-    """Write the description of a process to a file, if that is possible."""
-    with contextlib.suppress(OSError):
-        path.write_text(json.dumps(process), encoding="ascii")
-
-
-def read_process(path: Path) -> ProcessInfo | None:
-    """Return the process in a file, or None."""
-    with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
-        pid, name, started = json.loads(path.read_text(encoding="ascii"))
-        return ProcessInfo(int(pid), str(name), float(started))
-    return None

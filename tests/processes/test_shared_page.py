@@ -228,10 +228,14 @@ observed.close()
 
 
 def test_idle_serving_process_that_was_killed_is_listed_and_logged(tmp_path: Path) -> None:
-    def vanished() -> list[tuple[int, str]]:
-        with urllib.request.urlopen(f"{first.page}api/processes") as response:
-            found = json.load(response)["processes"]
-        return [(one["pid"], one["name"]) for one in found if one["state"] == "vanished"]
+    def get(path: str) -> Any:
+        with urllib.request.urlopen(f"{first.page}{path}") as response:
+            return json.load(response)
+
+    def gap(position: str) -> Any:
+        request = urllib.request.Request(f"{first.page}events", headers={"Last-Event-ID": position})
+        with urllib.request.urlopen(request) as response:
+            return next(json.loads(line[6:]) for line in response if line.startswith(b"data: "))
 
     waiting = f"{LOGGED}\nprint('waits', flush=True)\nimport time\ntime.sleep(60)"
     with running(tmp_path, waiting, "python", "program.py") as first:
@@ -239,11 +243,14 @@ def test_idle_serving_process_that_was_killed_is_listed_and_logged(tmp_path: Pat
         port = first.page.rpartition(":")[2].strip("/")
         with Program(tmp_path, first.command, log_name="second.txt", PAGE_PORT=port) as second:
             until(lambda: "waits" in second.output(), second)
+            position = get("api/operations")["last_event_id"]
             first.stop(signal.SIGKILL)
             first.scrape()  # of the second, on the same port
             until(lambda: "has vanished" in second.output(), second)
 
-            assert vanished() == [(first.process.pid, "program.py")]
+            found = [one for one in get("api/processes")["processes"] if one["state"] == "vanished"]
+            assert [(one["pid"], one["name"]) for one in found] == [(first.process.pid, "program.py")]
+            assert gap(position) == {"missed": None, "reason": "handover", "process": second.process.pid}
             line = f"INFO:encore_storage:process {first.process.pid} (program.py) has vanished with nothing in flight"
             assert line in second.output().splitlines()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,7 @@ from encore_storage.processes.info import ProcessInfo
 from encore_storage.processes.merging import Blocks
 from encore_storage.server.members import Members
 from encore_storage.server.process_state import MemberState
-from encore_storage.server.vanished import VanishedProcesses, read_process, write_process
+from encore_storage.server.vanished import VanishedProcesses
 from encore_storage.subscribers import blocks
 
 WORKER = ProcessInfo(7, "worker.py", 100.0)
@@ -113,31 +112,11 @@ def test_process_that_connects_again_has_not_vanished(serving: Serving, caplog: 
     assert caplog.records == []
 
 
-def test_predecessor_is_listed_with_its_totals_and_logged(
-    serving: Serving, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
-    write_process(tmp_path / "serving", WORKER)
-
-    serving.vanished.add_predecessor(tmp_path / "serving")
+def test_predecessor_is_listed_with_its_totals_and_logged(serving: Serving, caplog: pytest.LogCaptureFixture) -> None:
+    serving.vanished.add_predecessor(WORKER)
     serving.log(AT_WORK)
 
     [state] = serving.members.all
     assert (state.process, state.state, state.totals()["operations"]) == (WORKER, "vanished", 3)
     assert serving.members.sum.totals()["operations"] == 0  # it has those of all ended processes already
     assert caplog.messages == ["process 7 (worker.py) has vanished with get of 'archive' (2) in flight"]
-
-
-@pytest.mark.parametrize("text", [None, "", "7", "[]", '["x", "y", "z"]', "[1, 2]", "[" * 100_000, '{"a": 1}'])
-def test_file_without_a_predecessor_is_ignored(serving: Serving, tmp_path: Path, text: str | None) -> None:
-    if text is not None:
-        (tmp_path / "serving").write_text(text)
-
-    serving.vanished.add_predecessor(tmp_path / "serving")
-
-    assert read_process(tmp_path / "serving") is None
-    assert serving.members.all == []
-
-
-def test_process_that_cannot_be_written_is_ignored(tmp_path: Path) -> None:
-    write_process(tmp_path / "missing" / "serving", WORKER)
-    assert list(tmp_path.iterdir()) == []
