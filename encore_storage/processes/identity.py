@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import sys
 from pathlib import Path
+
+logger = logging.getLogger("encore_storage")
 
 VARIABLE = "ENCORE_GROUP"
 """The environment variable that passes the identity on to child processes. A program may set it to any name."""
@@ -26,11 +29,16 @@ _start_directory = _current_directory()  # at the import, since the program may 
 def program_identity() -> str:
     """Return the identity of the program: `ENCORE_GROUP`, or its name and a hash of its path and start directory.
 
-    The first call exports the identity to child processes, whose own arguments may be different.
+    The first call exports the identity to child processes, whose own arguments may be different. It replaces an
+    unusable one, which is logged.
     """
-    name = os.environ.get(VARIABLE, "")
-    if not is_name(name):
-        name = os.environ[VARIABLE] = _computed()
+    given = os.environ.get(VARIABLE, "")
+    if is_name(given):
+        return given
+    name = os.environ[VARIABLE] = _computed()
+    if given:
+        shown = repr(given if len(given) <= LONGEST else f"{given[:LONGEST]}...")
+        logger.warning("%s is %s: set a name of 1 to %d printable characters (now %r)", VARIABLE, shown, LONGEST, name)
     return name
 
 

@@ -245,8 +245,11 @@ class Participant:
         try:
             self._server = self._new_server(app)
         except AddressError as error:
-            if self._is_required or not error.is_taken:
+            if not error.is_taken:
                 raise
+            if self._is_required:
+                reason = f"{holder_of(page.port) or 'another program'} holds it"
+                raise AddressError(page.host, page.port, reason, is_taken=True) from error
             self._retry_at = time.monotonic() + _RETRY_SECONDS
             self._publish_address("")
             if not self._has_warned:
@@ -258,6 +261,9 @@ class Participant:
                     _RETRY_SECONDS,
                 )
             return
+        if self._has_warned:
+            self._has_warned = False
+            logger.info("port %d is free: the page is at %s now", page.port, self._server.address)
         self._close_app = app.state.close
         self._publish_address(self._server.address)
 

@@ -78,12 +78,29 @@ def test_variable_names_the_program(program: Path) -> None:
     assert identity("shop.py", cwd=program, **{VARIABLE: "the shop"}) == "the shop"
 
 
-@pytest.mark.parametrize("name", ["", "a\nb", "x" * 101])
-def test_unusable_variable_is_replaced(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("a\nb", r"'a\nb'"), ("x" * 101, repr("x" * 100 + "...")), ("\udcff", r"'\udcff'")],
+    ids=["line", "long", "bytes"],
+)
+def test_unusable_variable_is_replaced_with_one_warning(
+    name: str, shown: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv(VARIABLE, name)
 
+    own = program_identity()
+
+    assert is_name(own)
+    assert os.environ[VARIABLE] == program_identity() == own
+    assert caplog.messages == [f"{VARIABLE} is {shown}: set a name of 1 to 100 printable characters (now {own!r})"]
+
+
+def test_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setenv(VARIABLE, "")
+
     assert is_name(program_identity())
-    assert os.environ[VARIABLE] == program_identity() != name
+    assert os.environ[VARIABLE] == program_identity()
+    assert caplog.messages == []
 
 
 def test_removed_directory_is_no_error(tmp_path: Path) -> None:
