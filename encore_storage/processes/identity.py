@@ -52,13 +52,21 @@ def key_of(*parts: object) -> str:
     return hashlib.sha256("\0".join(map(str, parts)).encode(errors="surrogatepass")).hexdigest()[:16]
 
 
+def program_name() -> str:
+    """Return the name of the program for people: its module after `python -m`, or that of its script, or 'python'."""
+    script = sys.argv[0] if sys.argv else ""
+    return _module() or (Path(script).name if script not in {"-c", "-m"} else "") or "python"
+
+
 def _computed() -> str:
+    script = os.path.join(_start_directory, sys.argv[0] if sys.argv else "")  # noqa: PTH118 (a string is hashed)
+    shown = "".join(character for character in program_name() if character.isprintable())[:60]
+    return f"{shown or 'python'}-{key_of(_module() or script, _start_directory)[:8]}"
+
+
+def _module() -> str | None:
+    """Return the main module if the program was started with `python -m`."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    if spec is not None:  # python -m
-        program = spec.name.removesuffix(".__main__")
-        name = program
-    else:
-        program = os.path.join(_start_directory, sys.argv[0] if sys.argv else "")  # noqa: PTH118 (a string is hashed)
-        name = Path(program).name if sys.argv and sys.argv[0] not in {"", "-c"} else "python"
-    shown = "".join(character for character in name if character.isprintable())[:60]
-    return f"{shown or 'python'}-{key_of(program, _start_directory)[:8]}"
+    if spec is None or spec.name == "__main__":  # a script, or a directory with one
+        return None
+    return str(spec.name).removesuffix(".__main__")
