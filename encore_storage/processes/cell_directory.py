@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import lru_cache
@@ -20,6 +21,7 @@ from encore_storage.processes.merging import Blocks, is_live, merge
 
 _MANY = 20  # files of ended processes, after which a reading adds them to their sums
 _RETRIES = 100  # of a reading during which processes ended
+_MOST_VANISHED = 200  # processes that are kept for a caller of `fold`
 
 
 class Member(NamedTuple):
@@ -81,6 +83,7 @@ class CellDirectory:
         self.path = path
         self._reader = CellReader(path)
         self._reduce = reduce
+        self._vanished = deque[Member](maxlen=_MOST_VANISHED)
 
     def __repr__(self) -> str:
         return f"<CellDirectory {str(self.path)!r}>"
@@ -110,7 +113,7 @@ class CellDirectory:
         gone = merge([sums.blocks, *map(_kept, ended_now)])
         if len(ended_now) >= _MANY:
             with suppress(OSError):  # the disk is full: the files stay
-                self.fold()
+                self._fold_alone()
         members = (Member(one.header.pid, one.header.started, one.blocks) for one in found if one.is_running)
         return Reading(gone, (*own_members(*own), *members))
 
@@ -121,10 +124,14 @@ class CellDirectory:
         it. Raises OSError if the file cannot be written; then nothing has changed.
 
         Returns:
-            the processes that ended without closing their files, with what they had in progress.
+            the processes that ended without closing their files, those found by a reading since the last call included.
         """
-        with self._folding() as is_allowed:
-            return self._fold() if is_allowed else []
+        self._fold_alone()
+        vanished = list[Member]()
+        with suppress(IndexError):  # another thread may add some meanwhile
+            while True:
+                vanished.append(self._vanished.popleft())
+        return vanished
 
     def fold_many(self) -> None:
         """Add the processes that have ended to their sums if they are many, for groups that are seldom read."""
@@ -142,6 +149,11 @@ class CellDirectory:
                 sums = ended.Ended(self.path / ended.NAME, None, {}, frozenset())
             yield sums
 
+    def _fold_alone(self) -> None:
+        with self._folding() as is_allowed:
+            if is_allowed:
+                self._vanished += self._fold()
+
     def _fold(self) -> list[Member]:
         with ended.opened(self.path) as sums:
             found = [one for one in self._reader.read(sums.folded) if not one.is_running]
@@ -154,11 +166,7 @@ class CellDirectory:
         for name in left:
             (self.path / name).unlink(missing_ok=True)
         self._reader.sweep()
-        return [
-            Member(one.header.pid, one.header.started, {key: one.blocks[key] for key in one.blocks if is_live(key)})
-            for one in found
-            if not one.header.is_closed
-        ]
+        return [Member(one.header.pid, one.header.started, one.blocks) for one in found if not one.header.is_closed]
 
     @contextmanager
     def _folding(self) -> Iterator[bool]:

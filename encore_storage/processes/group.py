@@ -121,7 +121,14 @@ def group_of(host: str, port: int) -> Group:
 
 
 def group_named(name: str) -> Group:
-    """Return the group with that name. Raises ValueError if it is no name of 1 to 100 printable characters."""
+    """Return the group with that name.
+
+    Raises:
+        TypeError: the name is no string.
+        ValueError: it has not 1 to 100 printable characters.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"group must be the name of a group of processes, not {name!r}")
     if not is_name(name):
         raise ValueError(f"group must be a name of 1 to {LONGEST} printable characters, not {name!r}")
     return _group(name, key_of(name))

@@ -101,12 +101,12 @@ class SharedPage:
             return inherited
         begins = Once()
 
-        def begin(_event: StoreEvent) -> None:
+        def begin(event: StoreEvent) -> None:
             if begins.take():
                 waiting.disconnect()
                 inherited.feed.disconnect()
                 if self._is_open:
-                    self._participant.start_in_background()
+                    self._participant.start_in_background(event)
 
         with contextlib.suppress(ManagerClosedError):
             waiting = self._page.event_manager.connect(StoreEvent, begin, priority=FIRST, weak=False)
