@@ -42,6 +42,9 @@ LONGEST = 400
 MOST_ROOT_MODULES = 12
 # The method of files is called `.tell` or "tell".
 PARAPHRASES = re.compile(r"(?<![.\"])\b(?:tell(?!\(\))|tells|told|telling|untold)\b", re.IGNORECASE)
+LOCK = re.compile(r"(lock|connecting|writing|_locks\.setdefault\(.*\))$")  # the context of a `with`
+# The command silences the bus: its own lines are printed.
+MAKES_LOGGERS = [Path("encore_events/loggers.py"), Path("encore_storage/cli/session.py")]
 QUESTIONS = ("What ", "Whether ", "How ", "Whose ")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -216,3 +219,43 @@ def test_module_uses_the_terms_of_the_glossary(path: Path) -> None:
 
 def test_root_of_the_storage_package_is_short() -> None:
     assert len([path for path in SOURCES if path.parent == Path("encore_storage")]) <= MOST_ROOT_MODULES
+
+
+def called_names(module: ast.Module, *nodes: ast.AST) -> set[str]:
+    """Return the names of the module's functions that are called, and 'logger' if one of its methods is."""
+    assigned = [node for each in module.body if isinstance(each, ast.Assign) for node in ast.walk(each.targets[0])]
+    own = {"self", "cls"} | {node.id for node in assigned if isinstance(node, ast.Name)}
+    names = set[str]()
+    for each in (each.func for node in nodes for each in ast.walk(node) if isinstance(each, ast.Call)):
+        if isinstance(each, ast.Name):
+            names.add(each.id)
+        elif isinstance(each, ast.Attribute) and ast.unparse(each.value) in own:
+            names.add("logger" if ast.unparse(each.value) == "logger" else each.attr)
+    return names
+
+
+def logging_functions(module: ast.Module) -> set[str]:
+    """Return the names of the module's functions that log, by themselves or in another one of them."""
+    functions = [node for node in ast.walk(module) if isinstance(node, ast.FunctionDef)]
+    called = [(each.name, called_names(module, each)) for each in functions]
+    found = {"logger"}
+    while more := {name for name, names in called if names & found} - found:
+        found |= more
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_nothing_is_logged_under_a_lock(path: Path) -> None:
+    module = parse(path)
+    log = logging_functions(module)
+    blocks = [node for node in ast.walk(module) if isinstance(node, ast.With)]
+    locked = [node for node in blocks if LOCK.search(ast.unparse(node.items[0].context_expr))]
+
+    assert [ast.unparse(node) for node in locked if called_names(module, *node.body) & log] == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_loggers_are_isolated(path: Path) -> None:
+    calls = [ast.unparse(node.func) for node in ast.walk(parse(path)) if isinstance(node, ast.Call)]
+
+    assert "logging.getLogger" not in calls or path in MAKES_LOGGERS

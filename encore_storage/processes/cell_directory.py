@@ -19,6 +19,9 @@ from encore_storage.processes.descriptors import OwnDescriptor
 from encore_storage.processes.liveness import start_time
 from encore_storage.processes.merging import Blocks, is_live, merge
 
+Reduce = Callable[[Blocks], Blocks]
+"""Returns the sums of ended processes without what need not be kept."""
+
 _MANY = 20  # files of ended processes, after which a reading adds them to their sums
 _RETRIES = 100  # of a reading during which processes ended
 _MOST_VANISHED = 200  # processes that are kept for a caller of `fold`
@@ -76,14 +79,15 @@ class CellDirectory:
 
     Args:
         path: the directory. It exists, and only the user of the processes can write to it.
-        reduce: returns the sums of ended processes without the blocks that need not be kept.
+        reduce: reduces the sums of ended processes.
     """
 
-    def __init__(self, path: Path, *, reduce: Callable[[Blocks], Blocks] | None = None) -> None:
+    def __init__(self, path: Path, *, reduce: Reduce | None = None) -> None:
         self.path = path
         self._reader = CellReader(path)
         self._reduce = reduce
         self._vanished = deque[Member](maxlen=_MOST_VANISHED)
+        self._reported = set[str]()  # of the sums
 
     def __repr__(self) -> str:
         return f"<CellDirectory {str(self.path)!r}>"
@@ -144,7 +148,7 @@ class CellDirectory:
         """Open the sums of the processes that have ended, empty if there are no more file descriptors."""
         with ExitStack() as stack:
             try:
-                sums = stack.enter_context(ended.opened(self.path))
+                sums = stack.enter_context(ended.opened(self.path, self._reported))
             except OSError:
                 sums = ended.Ended(self.path / ended.NAME, None, {}, frozenset())
             yield sums
@@ -155,7 +159,7 @@ class CellDirectory:
                 self._vanished += self._fold()
 
     def _fold(self) -> list[Member]:
-        with ended.opened(self.path) as sums:
+        with ended.opened(self.path, self._reported) as sums:
             found = [one for one in self._reader.read(sums.folded) if not one.is_running]
             left = sums.folded.intersection(self._reader.names())
         if found:

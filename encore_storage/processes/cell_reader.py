@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import stat
@@ -14,12 +13,13 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import NamedTuple
 
+from encore_events.loggers import get_logger
 from encore_storage.processes.cell_format import CHUNK, Header, Layout, read_header, read_layout
 from encore_storage.processes.cells import Key
 from encore_storage.processes.liveness import is_running
 from encore_storage.processes.merging import Blocks
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 NAME = re.compile(r"(\d+)-[0-9a-f]+\.cells")
 _UNFINISHED = re.compile(r"\d+-[0-9a-f]+\.new")
@@ -79,8 +79,8 @@ class CellReader:
                 continue
             found.append(one)
         self._layouts, self.unreadable, self._spoilt = layouts, frozenset(broken), frozenset(spoilt)
-        if not found:
-            self._keys = {}
+        if len(self._keys) > 2 * sum(len(layout.places) for layout in layouts.values()) + 100:
+            self._keys = {}  # most of them are of processes that have ended
         return found
 
     def names(self) -> list[str]:

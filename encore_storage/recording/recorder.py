@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from pathlib import Path
 
 from encore_events.abstract import BaseEventManager
 from encore_events.events import BaseEvent, EventsDroppedEvent
+from encore_events.loggers import get_logger
 from encore_events.reporting import report_missing
 from encore_storage.codec import EventCodec
 from encore_storage.recording.errors import RecordingFileError
 from encore_storage.recording.files import MOST_BACKUPS, LineFile
 from encore_storage.subscribers.sink import Sink
 
-logger = logging.getLogger("encore_events")
+logger = get_logger("encore_events")
 
 MAX_BYTES = 64 * 1024 * 1024  # the size at which a file is rotated
 BACKUPS = 5  # older files to keep

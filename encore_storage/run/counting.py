@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import itertools
-import logging
 import math
 import secrets
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from encore_events.forks import renew_in_child
+from encore_events.loggers import get_logger
 from encore_events.once import Once
 from encore_storage.events import StoreEvent, StoreProgressEndEvent, StoreTransactionEndEvent
 from encore_storage.latencies import bucket_of
@@ -24,7 +24,7 @@ from encore_storage.subscribers.base import Listeners, Subscriber
 from encore_storage.subscribers.catalogue import OUTCOMES, OVERFLOW, TRANSACTION_OUTCOMES, UNKNOWN
 from encore_storage.subscribers.labels import MAX_VALUES, closed
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 _LONGEST_NAME = 200  # characters of a store's name, and of a place
 _ERROR_INTERVAL = 0.1  # seconds between two errors whose texts are kept
@@ -96,7 +96,7 @@ class RunSummary(Subscriber):
             if event.duration > durations[position]:
                 durations[position] = event.duration
                 self._slow = min(durations)
-                self._block(blocks.slowest(self._process, position)).set(event.duration, *cells)
+                self._cells.block(blocks.slowest(self._process, position)).set(event.duration, *cells)
 
     def _keep_error(self, event: StoreProgressEndEvent) -> None:
         """Keep an error instead of the oldest that was kept, unless there are too many."""
@@ -112,8 +112,8 @@ class RunSummary(Subscriber):
             "message": None if error is None else str(error).strip().partition("\n")[0],
         }
         cells = cells_of(entry)
+        block = self._block(blocks.error(self._process, next(self._errors) % blocks.KEPT))
         with self._lock:
-            block = self._block(blocks.error(self._process, next(self._errors) % blocks.KEPT))
             block.set(ended, *cells)
 
     def _new_block(self, event: StoreProgressEndEvent, attributes: tuple[str | int | None, ...]) -> Block:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import Counter
@@ -12,6 +11,7 @@ from typing import Any
 from encore_events import forks
 from encore_events.events import BaseEvent, EventsDroppedEvent
 from encore_events.ids import id_of, new_id
+from encore_events.loggers import get_logger
 from encore_storage.codec import EventCodec
 from encore_storage.codec.text import text_of
 from encore_storage.events import StoreEvent, StoreProgressEndEvent, StoreProgressStepEvent, StoreTransactionEndEvent
@@ -27,7 +27,7 @@ from encore_storage.server.view import View
 from encore_storage.subscribers.base import Listeners
 from encore_storage.subscribers.sink import Sink
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 CAPACITY = 10_000  # the number of events that are kept
 BATCH_SECONDS = 0.05  # between batches of events to encode

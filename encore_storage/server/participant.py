@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from urllib.parse import urlsplit
 from prometheus_client import CollectorRegistry
 
 from encore_events.abstract import BaseEventManager
+from encore_events.loggers import get_logger
 from encore_storage.events import StoreEvent
 from encore_storage.processes.cell_directory import Member
 from encore_storage.processes.group import Group, call_at_exit
@@ -32,7 +31,7 @@ from encore_storage.server.succession import SERVING, Serving
 from encore_storage.server.vanished import VanishedProcesses
 from encore_storage.subscribers.errors import AddressError
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 EVENTS = "events"
 """The socket in the directory of a group to which its processes send their events."""
@@ -85,7 +84,6 @@ class Participant:
         self._retry_at = self._fold_until = 0.0
         self._version = 0  # of the members
         self._vanished = VanishedProcesses(self.feed.members)
-        self._connecting = threading.Lock()
         self._has_warned = False
         self._is_required = page.required  # until the program has started
         self._forget_exit: Callable[[], object] = lambda: None
@@ -137,19 +135,28 @@ class Participant:
 
     def lead(self) -> None:
         """Serve the page, for the other processes too. Raises AddressError."""
+        path = self._page.group.path
+        try:
+            if path is not None:
+                self._succeed(path / SERVING)
+            self._bind()
+            self.feed.serve()
+            self._receive()
+        except BaseException:
+            self.resign()
+            raise
+
+    def _receive(self) -> None:
+        """Take what the other processes send. It raises nothing that a second attempt would count twice."""
         path, cells = self._page.group.path, self._page.group.cells
-        if path is not None:
-            self._succeed(path / SERVING)
-        self._bind()
         if cells is not None:
             add_ended(cells.read().ended, self.feed.members.sum.history)  # before a process that ends later can connect
-        self.feed.serve()
         if path is None:
             return
         receiver = Receiver(path / EVENTS, self.feed, on_vanished=self._vanished.add)
         try:
             receiver.start()
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # no socket, or no thread
             logger.warning("the page shows no events of the other processes: %s", error)
         else:
             self._receiver = receiver
@@ -160,24 +167,27 @@ class Participant:
         if version != self._version:
             self._version, self._fold_until = version, now + _FOLD_SECONDS
         self._vanished.log(self._fold() if now < self._fold_until else ())
+        if self._server is not None and not self._server.is_alive:
+            logger.error(
+                "the server of the page %s has ended: see the error before (trying again)", self._server.address
+            )
+            self._stop_serving()
+            self._retry_at = now + _RETRY_SECONDS  # it may end again at once
         if self._server is None and now >= self._retry_at:
             self._bind()
 
     def resign(self) -> None:
         """Stop serving."""
         receiver, self._receiver = self._receiver, None
-        server, self._server = self._server, None
         if receiver is not None:
             receiver.close()
-        self._close_app()
-        if server is not None:
-            server.close()
+        self._stop_serving()
         self._end_serving()
 
     def follow(self, seconds: float) -> None:
         """Send the events to the process that serves."""
         sender = self._sender or self._link()
-        if sender is not None and self._connect_to(sender):
+        if sender is not None and sender.connect():
             sender.wait_closed(seconds)
 
     def stop_following(self) -> None:
@@ -185,7 +195,7 @@ class Participant:
         sender = self._sender
         if sender is not None:
             if not self.feed.serves:
-                self._connect_to(sender)  # it may have had no time for that
+                sender.connect()  # it may have had no time for that
             sender.close()
 
     def _link(self) -> Sender | None:
@@ -195,10 +205,6 @@ class Participant:
             self._sender = Sender(path / EVENTS, self.feed.own.process)
             self.feed.forward_to(self._sender)
         return self._sender
-
-    def _connect_to(self, sender: Sender) -> bool:
-        with self._connecting:
-            return sender.connect()
 
     def _connect(self) -> None:
         self._forget_exit = call_at_exit(self._close_at_exit)  # first, so that the feed has sent everything by then
@@ -266,6 +272,12 @@ class Participant:
             logger.info("port %d is free: the page is at %s now", page.port, self._server.address)
         self._close_app = app.state.close
         self._publish_address(self._server.address)
+
+    def _stop_serving(self) -> None:
+        server, self._server = self._server, None
+        self._close_app()
+        if server is not None:
+            server.close()
 
     def _publish_address(self, address: str) -> None:
         """Write the address for the other processes; an empty one if there is no page."""

@@ -352,3 +352,18 @@ def test_unfinished_file_of_a_killed_process_is_removed(directory: CellDirectory
 
 def test_repr_has_the_path(directory: CellDirectory) -> None:
     assert repr(directory) == f"<CellDirectory {str(directory.path)!r}>"
+
+
+def test_reader_forgets_the_keys_of_ended_processes(directory: CellDirectory, cells: Cells) -> None:
+    cells.add(PAIR, 1, 2)
+    reader = CellDirectory(directory.path)
+    for number in range(20):
+        other = counting(directory)
+        for each in range(20):
+            other.add(("+", f"store-{number}", str(each)), 1)
+        other.close()
+        reader.fold()
+        reader.read()
+
+    assert len(reader._reader._keys) < 200
+    assert len(reader.read().totals()) == 401
