@@ -66,7 +66,8 @@ class GroupDirectory:
                 if _join(path, members):
                     parent = program_parent()
                     if parent is not None:
-                        parent.write(path / PARENT)
+                        with contextlib.suppress(OSError):  # the disk is full: the last member removes the counts
+                            parent.write(path / PARENT)
                     return cls(path, members)
                 members.close()
             time.sleep(_PAUSE)

@@ -150,8 +150,17 @@ class MetricsCollector(SeriesCollector):
                 self.group = None
                 self.cells.close()
 
+    def share_rest(self) -> None:
+        """Share the counts for which the disk had no room, as far as it has some now."""
+        if not self._is_left_out:
+            self.cells.place_rest()
+            return
+        with self._lock:
+            self._move()
+
     def series(self) -> Series:
         """Return the series of the group, or of this process."""
+        self.share_rest()
         reading = Reading({}, own_members(self.cells)) if self.group is None else read(self.group, self.cells)
         return Series(reading, self._clock(), None if self.group is None else self.group.name, self._yielder)
 
@@ -163,7 +172,11 @@ class MetricsCollector(SeriesCollector):
         try:
             self.cells.move_to(directory.create())
         except OSError as error:
-            logger.warning("the metrics of this process are missing in those of its group: %s", error)
+            if not self._is_left_out:
+                logger.warning("the metrics of this process are missing in those of its group: %s", error)
+            self._is_left_out = True
+        else:
+            self._is_left_out = False
 
     def _leave(self, counter: EventCounter) -> None:
         """Disconnect the counter, unless another subscriber shares it."""
@@ -177,6 +190,7 @@ class MetricsCollector(SeriesCollector):
 
     def _renew(self) -> None:
         self._lock = threading.RLock()
+        self._is_left_out = False
 
 
 def _checked_group(group: CellGroup | str) -> CellGroup:
