@@ -63,7 +63,8 @@ class GroupDirectory:
                 members = OwnDescriptor.open(path / MEMBERS, os.O_RDWR | os.O_CREAT)
                 undo.callback(members.close)
                 if _join(path, members):
-                    record_parents(path)
+                    with contextlib.suppress(OSError):  # the disk is full: the last member removes the counts
+                        record_parents(path)
                     undo.pop_all()
                     return cls(path, members)
             time.sleep(_PAUSE)

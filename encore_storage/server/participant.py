@@ -30,6 +30,7 @@ from encore_storage.server.serving import Server, address_of
 from encore_storage.server.succession import SERVING, Serving
 from encore_storage.server.vanished import VanishedProcesses
 from encore_storage.subscribers.errors import AddressError
+from encore_storage.subscribers.metrics import collectors
 
 logger = get_logger("encore_storage")
 
@@ -175,6 +176,7 @@ class Participant:
             self._retry_at = now + _RETRY_SECONDS  # it may end again at once
         if self._server is None and now >= self._retry_at:
             self._bind()
+        self._share_rest()
 
     def resign(self) -> None:
         """Stop serving."""
@@ -186,6 +188,7 @@ class Participant:
 
     def follow(self, seconds: float) -> None:
         """Send the events to the process that serves."""
+        self._share_rest()
         sender = self._sender or self._link()
         if sender is not None and sender.connect():
             sender.wait_closed(seconds)
@@ -197,6 +200,11 @@ class Participant:
             if not self.feed.serves:
                 sender.connect()  # it may have had no time for that
             sender.close()
+
+    def _share_rest(self) -> None:
+        collector = collectors.get(self._page.registry)
+        if collector is not None:
+            collector.share_rest()
 
     def _link(self) -> Sender | None:
         """Forward all events from now on; they wait until the process that serves is connected."""
@@ -283,8 +291,11 @@ class Participant:
         """Write the address for the other processes; an empty one if there is no page."""
         path = self._page.group.path
         if path is not None:
-            with contextlib.suppress(OSError):
+            try:
                 (path / ADDRESS).write_text(address, encoding="utf-8")
+            except OSError:  # the disk is full, and the file empty
+                with contextlib.suppress(OSError):
+                    (path / ADDRESS).unlink()
 
     def _new_server(self, app: Any) -> Server:
         """Return a server on the port of the page; with port 0, on that of the process that served it before."""

@@ -134,10 +134,10 @@ class Program:
             return True
         return False
 
-    def answer(self) -> str:
+    def answer(self, path: str = "/") -> str:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
         with contextlib.closing(connection):
-            connection.request("GET", "/", headers={"Connection": "close"})
+            connection.request("GET", path, headers={"Connection": "close"})
             response = connection.getresponse()
             assert response.status == 200, self.output()
             return response.read().decode()

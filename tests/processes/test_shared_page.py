@@ -164,6 +164,44 @@ observed.close()
     assert printed[1:] == ["[1.0]", "[1.0]"]
 
 
+def test_threads_of_a_child_that_begin_at_once_are_all_counted(tmp_path: Path) -> None:
+    printed = run_forking(
+        """
+import json, logging, threading, urllib.request
+from encore_events import EventManager
+from encore_storage import DictMemoryStore, monitor
+from prometheus_client import CollectorRegistry
+from tests.forking import *
+logging.basicConfig(level="WARNING")
+manager = EventManager()
+observed = monitor(manager, logs=False, registry=CollectorRegistry(), port=0)
+store = DictMemoryStore(name="child", event_manager=manager)
+def written():
+    with urllib.request.urlopen(observed.page + "api/operations") as response:
+        return json.load(response)["totals"]["written"]
+def work():
+    start = threading.Barrier(8)
+    def write():
+        start.wait()
+        store.from_bytes("a", b"1")
+    threads = [threading.Thread(target=write) for _ in range(8)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    until(lambda: written() == 8)
+    observed.close()
+print(forked(work, FORKS["without hooks"]))
+with urllib.request.urlopen(observed.address) as response:
+    text = response.read().decode()
+series = 'count{operation="set",outcome="ok",store="child"}'
+print([float(line.rpartition(" ")[2]) for line in text.splitlines() if series in line], written())
+observed.close()
+""",
+        tmp_path,
+    )
+
+    assert printed == ["None", "[8.0] 8"]
+
+
 def test_page_without_a_kept_monitor_has_the_children_and_leaves_no_directory(own_directory: Path) -> None:
     printed = run_forking(
         """
