@@ -190,7 +190,7 @@ def _entry(event: StoreProgressEndEvent, ended: float) -> dict[str, Any]:
         "store": UNKNOWN if event.store is None else str(event.store),
         "operation": None if event.operation is None else str(event.operation),
         "key": None if event.key is None else str(event.key),
-        "duration": event.duration,
-        "bytes": event.bytes,
-        "outcome": event.outcome,
+        "duration": float(event.duration),
+        "bytes": int(event.bytes),
+        "outcome": str(event.outcome),
     }

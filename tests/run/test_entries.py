@@ -13,7 +13,7 @@ from encore_storage.run.entries import CELLS, cells_of, entry_of, shortened
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=300)
 
 
-@given(st.fixed_dictionaries({name: ANY_TEXT for name in ("store", "key", "error", "message", "operation")}))
+@given(st.fixed_dictionaries(dict.fromkeys(("store", "key", "error", "message", "operation"), ANY_TEXT)))
 def test_any_text_fits_and_is_no_nan(entry: dict[str, str]) -> None:
     cells = cells_of(entry | {"duration": 1.5, "bytes": 2**63})
 
