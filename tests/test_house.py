@@ -13,17 +13,24 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("encore_events", "encore_storage")
-SOURCES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+PACKAGES = ("encore_events", "encore_run", "encore_storage")
+SOURCES = sorted(
+    path.relative_to(ROOT)
+    for package in PACKAGES
+    for path in (ROOT / package).rglob("*.py")
+    if path.name != "sitecustomize.py"  # it belongs to no package, and is valid in every Python
+)
 RE_EXPORTING_MODULES = [
     path for path in SOURCES if path.name == "__init__.py" or path == Path("encore_storage/utils.py")
 ]
 WITHOUT_EXTRAS = [path for path in SOURCES if {"cli", "server"}.isdisjoint(path.with_suffix("").parts)]
-# The bars draw on a terminal; the outputs write to the stream that the program gave structlog; commands print.
+# The bars draw on a terminal; the outputs write to the stream that the program gave structlog; commands print, also
+# where `encore run` starts in a program.
 SILENT = [
     path
     for path in SOURCES
-    if "cli" not in path.with_suffix("").parts and path.name not in {"bars.py", "outputs.py", "__main__.py"}
+    if {"cli", "encore_run"}.isdisjoint(path.with_suffix("").parts)
+    and path.name not in {"bars.py", "outputs.py", "start.py", "__main__.py"}
 ]
 BUS_MODULES = [path for path in SOURCES if path.parts[0] == "encore_events"]
 BUS_USERS = [

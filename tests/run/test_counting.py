@@ -15,7 +15,7 @@ from encore_storage.events import StoreProgressEndEvent
 from encore_storage.observing import StoreObserver
 from encore_storage.run.counting import RunSummary
 from encore_storage.run.report import read_report
-from tests.run.support import operation, run, store_of
+from tests.run.counting_support import operation, run, store_of
 from tests.subscribers.support import FakeClock, end
 
 pytestmark = pytest.mark.usefixtures("summary")

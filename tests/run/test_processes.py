@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 from encore_storage.run.report import read_report
-from tests.run.support import operation, run, start, store_of
+from tests.run.counting_support import operation, run, start, store_of
 
 
 def test_forked_child_counts_for_itself(tmp_path: Path) -> None:
