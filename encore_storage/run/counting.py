@@ -137,7 +137,8 @@ class RunSummary(Subscriber):
             return found
         if len(self._stores) >= MAX_VALUES:
             return OVERFLOW, ""
-        backend = getattr(event.source, "backend", type(event.source).__name__.lower())
+        source = event.source
+        backend = "" if source is None else getattr(source, "backend", type(source).__name__.lower())
         made = shortened(str(name), _LONGEST_NAME), shortened(str(backend), _LONGEST_NAME)
         return self._stores.setdefault(name, made)
 

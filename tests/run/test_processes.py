@@ -103,6 +103,7 @@ store.set_data("endless", Endless())
 def test_kills_at_any_moment_leave_whole_counts(tmp_path: Path) -> None:
     program = """
 from tests.subscribers.support import end
+manager.emit(end(duration=0.5, bytes=7, attempts=3))
 print("ready", flush=True)
 while True:
     manager.emit(end(duration=0.5, bytes=7, attempts=3))
