@@ -180,6 +180,24 @@ def test_directory_that_is_gone_is_no_trouble(tmp_path: Path, caplog: pytest.Log
     assert caplog.records == []
 
 
+def test_directory_that_is_removed_meanwhile_is_no_trouble(tmp_path: Path) -> None:
+    program = """
+import logging, shutil
+from tests.subscribers.support import end
+logging.basicConfig(level=logging.DEBUG, format="%(message)s", stream=sys.stdout)
+manager.emit(end())
+shutil.rmtree(sys.argv[1])
+for number in range(10_000):
+    manager.emit(end(duration=number / 1000, store=f"store {number % 10}"))
+if os.fork() == 0:
+    manager.emit(end())
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+    assert run(tmp_path, program) == "0\n"
+
+
 def test_full_disk_is_logged_once(tmp_path: Path) -> None:
     program = """
 import resource, logging
