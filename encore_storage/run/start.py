@@ -19,7 +19,7 @@ from encore_events.once import Once
 from encore_run.options import Options
 from encore_run.program import DIRECTORY
 from encore_storage.clients.observe import observe_libraries
-from encore_storage.monitor import monitor
+from encore_storage.monitoring import monitor
 from encore_storage.processes.identity import program_identity
 from encore_storage.recording import RecordingError
 from encore_storage.run.counting import RunSummary

@@ -24,7 +24,7 @@ from rich.console import Console
 
 import encore_events.default
 from encore_events import EventManager
-from encore_storage.monitor import Monitor, monitor
+from encore_storage.monitoring import Monitor, monitor
 from encore_storage.stores import DictMemoryStore
 from encore_storage.subscribers import LogSubscriber, MetricsSubscriber, ProgressBars
 from encore_storage.subscribers.errors import AddressError
