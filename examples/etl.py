@@ -23,6 +23,7 @@ ROWS = 5_000
 
 def make_sales(files: AbstractFileSystem, folder: str) -> None:
     """Write a file of sales for each month, and the exchange rates of every second one."""
+    files.makedirs(f"{folder}/rates")
     for number, month in enumerate(MONTHS):
         rows = range(number, ROWS + number)
         sales = pd.DataFrame(
@@ -73,7 +74,7 @@ def report(target: str) -> pd.Series:
 def main(source: str = "memory://sales", target: str = "memory://report") -> None:
     """Read all sales, write them as one file, and print the best products."""
     files, folder = fsspec.url_to_fs(source)
-    if not files.exists(folder):
+    if not files.glob(f"{folder}/*.csv"):
         make_sales(files, folder)
     load(pd.concat(extract(source)), target)
     print(report(target).head(3).round(2).to_string())
