@@ -8,6 +8,7 @@ import logging
 import math
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,14 @@ class RunSummary(Subscriber):
 
     Args:
         directory: the directory of the run's files.
+        clock: monotonic seconds, for the number of errors in a time.
     """
 
     _error_due: float
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
+        self._clock = clock
         self._directory = CellDirectory(directory, reduce=blocks.reduced)
         self._cells = Cells()
         self._reset()
@@ -100,7 +103,7 @@ class RunSummary(Subscriber):
 
     def _keep_error(self, event: StoreProgressEndEvent) -> None:
         """Keep an error instead of the oldest that was kept, unless there are too many."""
-        now = time.monotonic()
+        now = self._clock()
         due = max(self._error_due, now - _ERROR_BURST)
         if due > now:
             return
@@ -187,7 +190,7 @@ def _entry(event: StoreProgressEndEvent, ended: float) -> dict[str, Any]:
         "store": UNKNOWN if event.store is None else str(event.store),
         "operation": None if event.operation is None else str(event.operation),
         "key": None if event.key is None else str(event.key),
-        "duration": event.duration,
-        "bytes": event.bytes,
-        "outcome": event.outcome,
+        "duration": float(event.duration),
+        "bytes": int(event.bytes),
+        "outcome": str(event.outcome),
     }
