@@ -57,7 +57,7 @@ def _run(arguments: Sequence[str]) -> int:
         for name, text in variables_of(texts, {}).items():
             print(f"{name}={text}")
         return 0
-    if not program or program in (["-m"], ["-c"]):
+    if not any(program[:1]) or program in (["-m"], ["-c"]):
         parser.error("no program was given: pass a .py file, -m and a module, -c and code, or a command")
     return _observe(options, texts, program)
 
@@ -174,4 +174,5 @@ def _field_of(variable: str) -> str:
 
 
 def _say(line: str) -> None:
-    print(f"encore run: {line}", file=sys.stderr)
+    if sys.stderr is not None:  # it is closed; print would write to stdout
+        print(f"encore run: {line}", file=sys.stderr)
