@@ -1,11 +1,12 @@
 """Sums up the sales of each product: reads CSV files with pandas and fsspec, and writes a Parquet file.
 
-It makes its own data, in the memory of the process. Run it, and see what it did:
+Without arguments it makes its own data, in the memory of the process. Run it, and see what it did:
 
     encore run examples/etl.py
+    encore run examples/etl.py s3://bucket/sales file:///tmp/report
 
-URLs of other file systems work as well: `encore run examples/etl.py s3://bucket/sales file:///tmp/report`. The cache
-fetches whole files, also where a part is enough: compare the bytes that it fetched with those that it delivered.
+The cache fetches whole files, also where a part is enough: compare the bytes that it delivers with those of the file
+system below.
 """
 
 import hashlib
@@ -23,7 +24,6 @@ ROWS = 5_000
 
 def make_sales(files: AbstractFileSystem, folder: str) -> None:
     """Write a file of sales for each month, and the exchange rates of every second one."""
-    files.makedirs(f"{folder}/rates")
     for number, month in enumerate(MONTHS):
         rows = range(number, ROWS + number)
         sales = pd.DataFrame(
@@ -71,12 +71,15 @@ def report(target: str) -> pd.Series:
     return sales.groupby("product")["euros"].sum().sort_values(ascending=False)
 
 
-def main(source: str = "memory://sales", target: str = "memory://report") -> None:
+def main(source: str | None = None, target: str = "memory://report") -> None:
     """Read all sales, write them as one file, and print the best products."""
-    files, folder = fsspec.url_to_fs(source)
-    if not files.glob(f"{folder}/*.csv"):
-        make_sales(files, folder)
-    load(pd.concat(extract(source)), target)
+    if source is None:
+        source = "memory://sales"
+        make_sales(*fsspec.url_to_fs(source))
+    months = list(extract(source))
+    if not months:
+        sys.exit(f"there are no CSV files in {source!r}")
+    load(pd.concat(months), target)
     print(report(target).head(3).round(2).to_string())
 
 

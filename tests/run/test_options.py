@@ -82,7 +82,7 @@ def test_unusable_option_is_explained_and_the_program_not_run(
     assert message in result.stderr
 
 
-@pytest.mark.parametrize("program", [(), ("-m",), ("-c",), ("--",)])
+@pytest.mark.parametrize("program", [(), ("-m",), ("-c",), ("--",), ("",)])
 def test_missing_program_is_explained(program: tuple[str, ...]) -> None:
     result = run(*program)
 
