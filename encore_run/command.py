@@ -72,7 +72,8 @@ def _observe(options: Options, texts: Mapping[str, str], program: list[str]) -> 
     environment = {**os.environ, **variables_of(texts, os.environ)}
     environment[DIRECTORY] = "" if directory is None else directory.path
     if options.port is not None:
-        _say(f"page: http://{options.host}:{options.port}/ (as soon as the program uses storage)")
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        _say(f"page: http://{host}:{options.port}/ (as soon as the program uses storage)")
     started = time.monotonic()
     try:
         status = Process.start(command_of(program), environment, PROCESS).wait()
