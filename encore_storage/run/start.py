@@ -46,7 +46,8 @@ def start() -> None:
         try:
             _kept.append(part())
         except (OSError, ValueError, ImportError, RecordingError) as error:
-            print(f"encore run: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201 (for a person)
+            if sys.stderr is not None:  # it is closed; print would write to stdout
+                print(f"encore run: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201 (for a person)
     follow_managers(_Bridge(manager).connect)
     observe_libraries(options.observe, manager)
 

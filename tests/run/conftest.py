@@ -9,7 +9,10 @@ import pytest
 
 from encore_events import EventManager
 from encore_storage.run.counting import RunSummary
+from tests.clients.botocore_servers import moto_url
 from tests.subscribers.support import FakeClock
+
+__all__ = ["moto_url"]
 
 
 @pytest.fixture
