@@ -3,8 +3,8 @@
 A fork copies locks whose holders do not exist in the child, counts of work that only the parent does, and descriptors
 that both share. Objects that keep such things register a hook here. It runs in the child before anything else does.
 
-Forks made in C (ctypes, some modes of uWSGI) do not run the hooks of `os.register_at_fork`. `this_process()` detects
-these by the process id; stores call it before each write.
+Forks made in C (ctypes, uWSGI) do not run the hooks of `os.register_at_fork`. `this_process()` detects these by the
+process id; operations and transactions call it when they start.
 """
 
 from __future__ import annotations
@@ -78,13 +78,16 @@ _before, _in_parent, _in_child = _Hooks(), _Hooks(), _Hooks()
 _locks: dict[int, threading.RLock] = {}
 """By process id: the lock with which a child's threads renew once. No other process can have held it at the fork."""
 
+_renewed = current.pid
+"""The id of the process in which all hooks have run. Until then, other threads of a child have to wait."""
+
 
 def this_process() -> Process:
     """Return the calling process, after detecting a fork that ran no hooks."""
     pid = os.getpid()
-    if current.pid != pid:
+    if _renewed != pid:
         with _locks.setdefault(pid, threading.RLock()):
-            failures = _renew() if current.pid != pid else []
+            failures = _renew() if current.pid != pid else []  # otherwise, a hook has called this
         _log(failures)  # not under the lock, which a logging handler may wait for
     return current
 
@@ -109,13 +112,14 @@ def around_forks(one: T, before: Callable[[T], object], after: Callable[[T], obj
 
 
 def _renew() -> list[BaseException]:
-    global current  # noqa: PLW0603 (there is one process)
+    global current, _renewed  # noqa: PLW0603 (there is one process)
     # An interrupt would leave the renewal half done.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         current = Process()
         return _in_child.run()
     finally:
+        _renewed = os.getpid()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 

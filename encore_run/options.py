@@ -52,7 +52,7 @@ class Option(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What is shown of a program, and where.
+    """The settings of a run.
 
     Attributes:
         port: the port of the page and the metrics, or None for no page.
@@ -133,9 +133,7 @@ def _libraries(text: str) -> tuple[str, ...]:
 
         known = sorted({*LIBRARIES, *(entry.name for entry in entry_points(group=ENTRY_POINTS))})
         if unknown := [name for name in names if name not in known]:
-            raise ValueError(
-                f"{unknown[0]!r} cannot be observed: pass names among {', '.join(known)}, with commas between"
-            )
+            raise ValueError(f"{unknown[0]!r} cannot be observed: pass some of {', '.join(known)}")
     return names
 
 
@@ -167,8 +165,13 @@ def _is_off(text: str) -> bool:
 OPTIONS = (
     Option("port", "ENCORE_PORT", _port, "--port", "N", "serve a live page and metrics of all processes; 0: any port"),
     Option("host", "ENCORE_HOST", str, "--host", "ADDRESS", "serve on this address instead of 127.0.0.1"),
-    Option("token", "ENCORE_TOKEN", _token),
-    Option("allowed_hosts", "ENCORE_ALLOWED_HOSTS", _names),
+    Option("token", "ENCORE_TOKEN", _token, help="what clients of the page must send"),
+    Option(
+        "allowed_hosts",
+        "ENCORE_ALLOWED_HOSTS",
+        _names,
+        help="further host names of the page, with commas between; * allows all",
+    ),
     Option("log_file", "ENCORE_LOG_FILE", _path, "--log-file", "PATH", "append a line of JSON for each operation"),
     Option(
         "log_slow",

@@ -1,4 +1,4 @@
-"""What runs in each process of a program: it starts Encore when the first library is imported that can be observed."""
+"""The hook in each Python process of a program: it starts Encore at the import of the first observable library."""
 
 from __future__ import annotations
 

@@ -13,15 +13,24 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("encore_events", "encore_storage")
-SOURCES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+PACKAGES = ("encore_events", "encore_run", "encore_storage")
+SOURCES = sorted(
+    path.relative_to(ROOT)
+    for package in PACKAGES
+    for path in (ROOT / package).rglob("*.py")
+    if path.name != "sitecustomize.py"  # it belongs to no package, and is valid in every Python
+)
 RE_EXPORTING_MODULES = [
     path for path in SOURCES if path.name == "__init__.py" or path == Path("encore_storage/utils.py")
 ]
 WITHOUT_EXTRAS = [path for path in SOURCES if {"cli", "server"}.isdisjoint(path.with_suffix("").parts)]
-# The bars draw on a terminal; the outputs write to the stream that the program gave structlog.
+# The bars draw on a terminal; the outputs write to the stream that the program gave structlog; commands print, also
+# where `encore run` starts in a program.
 SILENT = [
-    path for path in SOURCES if "cli" not in path.with_suffix("").parts and path.name not in {"bars.py", "outputs.py"}
+    path
+    for path in SOURCES
+    if {"cli", "encore_run"}.isdisjoint(path.with_suffix("").parts)
+    and path.name not in {"bars.py", "outputs.py", "start.py", "__main__.py"}
 ]
 BUS_MODULES = [path for path in SOURCES if path.parts[0] == "encore_events"]
 BUS_USERS = [
@@ -113,21 +122,41 @@ def test_library_imports_without_extras() -> None:
     assert run(IMPORT_WITHOUT_EXTRAS, *map(module_name, WITHOUT_EXTRAS)) == ""
 
 
+def re_exporting_imports(path: Path) -> list[ast.ImportFrom]:
+    """Return the imports of the names that the module re-exports, also if it imports them when they are first used."""
+    statements = parse(path).body
+    lazy = [each for statement in statements if isinstance(statement, ast.If) for each in statement.body]
+    return [statement for statement in lazy or statements if isinstance(statement, ast.ImportFrom)]
+
+
+def lazy_names_of(path: Path) -> str:
+    """Return the statement that makes the names of a package lazy."""
+    prefix = f"{module_name(path)}."
+    modules = {
+        (node.module or "").removeprefix(prefix): tuple(alias.name for alias in node.names)
+        for node in re_exporting_imports(path)
+    }
+    return f"__getattr__, __dir__ = lazy_names(__name__, {modules!r})"
+
+
 @pytest.mark.parametrize("path", RE_EXPORTING_MODULES, ids=module_name)
 def test_re_exporting_module_only_re_exports(path: Path) -> None:
     statements = parse(path).body
 
     assert ast.get_docstring(ast.Module(statements, []))
     for statement in statements[1:]:
+        if isinstance(statement, ast.If):
+            assert ast.unparse(statement.test) == "TYPE_CHECKING"
+            assert statement.body == [each for each in statement.body if isinstance(each, ast.ImportFrom)]
+            assert [ast.unparse(each) for each in statement.orelse] == [lazy_names_of(path)]
+            continue
         assert isinstance(statement, ast.ImportFrom) or ast.unparse(statement).startswith("__all__ = [")
 
 
 @pytest.mark.parametrize("path", RE_EXPORTING_MODULES, ids=module_name)
 def test_re_exporting_module_has_sorted_all(path: Path) -> None:
-    statements = parse(path).body
-    imports = [statement for statement in statements if isinstance(statement, ast.ImportFrom)]
-    names = [alias.asname or alias.name for statement in imports for alias in statement.names]
-    listed = [ast.literal_eval(statement.value) for statement in statements if isinstance(statement, ast.Assign)]
+    names = [alias.asname or alias.name for statement in re_exporting_imports(path) for alias in statement.names]
+    listed = [ast.literal_eval(statement.value) for statement in parse(path).body if isinstance(statement, ast.Assign)]
 
     assert listed == ([sorted(names, key=isort_order)] if names else [])
 

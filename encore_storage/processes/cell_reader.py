@@ -44,7 +44,9 @@ class Found(NamedTuple):
 
 
 class CellReader:
-    """Reads the files of a directory, and remembers the keys in them. It never raises because of a file.
+    """Reads the files of a directory, and remembers the keys in them.
+
+    A file that cannot be read is left out, and logged once.
 
     Attributes:
         unreadable: the names of the files that the last reading could not read.
@@ -120,7 +122,9 @@ class CellReader:
                 header = read_header(data, size)
                 layout = read_layout(data, header.used, self._layouts.get(name, Layout()), self._keys)
                 # A process that ends after this has made no more changes that this reading must contain.
-                is_living = not header.is_closed and is_running(descriptor, header.pid, header.started)
+                is_living = not header.is_closed and is_running(
+                    descriptor, header.pid, header.started, header.namespace
+                )
                 with data.cast("d") as cells:
                     blocks = {key: _read_block(cells, index, len(key[0])) for key, index in layout.places}
         finally:

@@ -147,7 +147,7 @@ class Cells:
     def move_to(self, file: CellFile) -> None:
         """Move all blocks to `file`, and make later ones in it.
 
-        A block for which the file cannot grow stays in private memory. The first one is logged.
+        A block for which the file cannot grow stays in private memory until `place_rest()`. The first one is logged.
         """
         with self.lock:
             left, self.file = self.file, file
@@ -156,6 +156,19 @@ class Cells:
         if left is not None:
             left.remove()
         self._report()
+
+    def place_rest(self) -> None:
+        """Place the blocks for which the file could not grow before, until it cannot grow again."""
+        with self.lock:
+            file = self.file
+            if file is None or not file.is_full:
+                return
+            for block in list(self._blocks.values()):
+                if block.memory is None:
+                    self._place([block])
+                    if block.memory is None:
+                        return
+            file.is_full = False
 
     def close(self) -> None:
         """Close the file, whose counts remain for the other processes, and continue in private memory."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import atexit
-import functools
 import secrets
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from encore_events.forks import renew_in_child, this_process
 from encore_events.loggers import get_logger
@@ -37,6 +37,7 @@ class Group:
         self._reduce = reduce
         self._is_alone = False
         self._has_warned = False
+        self._forget_exit: Callable[[], object] = lambda: None
         self._renew()
         renew_in_child(self, Group._renew)
 
@@ -62,10 +63,11 @@ class Group:
                 logger.warning("other processes of this program do not share its page and metrics: %s", error)
             return None
         with self._lock:
-            directory = self._directory = self._directory or joined
-        if directory is joined:
-            call_at_exit(self._leave)
-        else:
+            if self._directory is None:
+                self._forget_exit()  # that of the parent, in a forked child
+                self._directory, self._forget_exit = joined, call_at_exit(self._leave)
+            directory = self._directory
+        if directory is not joined:
             joined.leave()  # another thread was faster
         return directory.path
 
@@ -90,6 +92,7 @@ class Group:
             if directory is None or not directory.leave_if_last():
                 return False
             self._directory = None
+            self._forget_exit()
         return not directory.path.exists()  # it is kept for a parent that may start other processes
 
     def _leave(self) -> None:
@@ -124,7 +127,14 @@ def group_of(host: str, port: int, *, reduce: Reduce | None = None) -> Group:
 
 
 def group_named(name: str, *, reduce: Reduce | None = None) -> Group:
-    """Return the group with that name. Raises ValueError if it is no name of 1 to 100 printable characters."""
+    """Return the group with that name.
+
+    Raises:
+        TypeError: the name is no string.
+        ValueError: it has not 1 to 100 printable characters.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"group must be the name of a group of processes, not {name!r}")
     if not is_name(name):
         raise ValueError(f"group must be a name of 1 to {LONGEST} printable characters, not {name!r}")
     return _group(name, key_of(name), reduce)
@@ -132,29 +142,36 @@ def group_named(name: str, *, reduce: Reduce | None = None) -> Group:
 
 def call_at_exit(func: Callable[[], object]) -> Callable[[], object]:
     """Call `func` when this process exits, also if multiprocessing runs it. Return a function that cancels this."""
-    own = this_process()
+    return _ExitCall(func).cancel
 
-    def call() -> None:
-        if own is this_process():
-            func()
 
-    atexit.register(call)
-    cancel = functools.partial(atexit.unregister, call)
-    multiprocessing = sys.modules.get("multiprocessing.util")
-    if multiprocessing is None:
-        return cancel
-    # Its children don't call functions of atexit. They drop all finalizers after the import of the main module.
-    made = [multiprocessing.Finalize(None, call, exitpriority=0)]
-    multiprocessing.register_after_fork(
-        call, lambda _: made.append(multiprocessing.Finalize(None, call, exitpriority=0))
-    )
+class _ExitCall:
+    """A call at the exit of this process, but not of its forked children."""
 
-    def cancel_both() -> None:
-        cancel()
-        for finalizer in made:
+    def __init__(self, func: Callable[[], object]) -> None:
+        self._func = func
+        self._process = this_process()
+        self._finalizers: list[Any] = []
+        atexit.register(self._run)
+        self._multiprocessing: Any = sys.modules.get("multiprocessing.util")  # not imported for this
+        if self._multiprocessing is not None:
+            # Its children don't call functions of atexit. They drop all finalizers after the import of the main module.
+            self._finalize()
+            self._multiprocessing.register_after_fork(self, _ExitCall._finalize)  # as long as this object is alive
+
+    def cancel(self) -> None:
+        """Forget the call. A second time does nothing."""
+        atexit.unregister(self._run)
+        for finalizer in self._finalizers:
             finalizer.cancel()
 
-    return cancel_both
+    def _finalize(self) -> None:
+        self._finalizers.append(self._multiprocessing.Finalize(None, self._run, exitpriority=0))
+
+    def _run(self) -> None:
+        if self._process is this_process():
+            self.cancel()  # or the other one of the two would call it again
+            self._func()
 
 
 _groups: dict[str, Group] = {}

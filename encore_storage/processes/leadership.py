@@ -114,9 +114,8 @@ class Leadership:
             return True
         if self._lock is None or not self._lock.is_at(self._path):
             self._release()
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             with contextlib.suppress(OSError):
-                self._lock = OwnDescriptor(os.open(self._path, flags, 0o600))
+                self._lock = OwnDescriptor.open(self._path, os.O_RDWR | os.O_CREAT)
         with contextlib.suppress(OSError):
             if self._lock is not None:
                 fcntl.flock(self._lock.number, fcntl.LOCK_EX | fcntl.LOCK_NB)

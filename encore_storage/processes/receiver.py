@@ -86,7 +86,6 @@ class Receiver:
         self._on_vanished = on_vanished
         self._stopping = threading.Event()
         self._connections: dict[socket.socket, _MemberConnection] = {}
-        self._opened: list[tuple[socket.socket, tuple[int, int]]] = []
         self._thread: OwnedThread | None = None
         forks.renew_in_child(self, Receiver._abandon)
 
@@ -102,9 +101,7 @@ class Receiver:
         """
         self._listening = sockets.listen(self.path)
         self._file = self.path.lstat()
-        self._awaken, self._awakes = socket.socketpair()
-        own = (self._listening, self._awaken, self._awakes)
-        self._opened = [(one, sockets.identity_of(one)) for one in own]
+        self._awaken, self._awakes = sockets.own_pair()
         thread = self._thread = OwnedThread(self._run, self._end, name="encore-receiver")
         thread.start()
 
@@ -195,14 +192,8 @@ class Receiver:
         self._connections.clear()
 
     def _abandon(self) -> object:
-        """Release the sockets in a forked child; return them, to be freed later."""
-        inherited = dict(self._connections)
-        for one, identity in self._opened:
-            sockets.release(one, identity)
-        for one, connection in inherited.items():
-            sockets.release(one, connection.identity)
-        self._connections = {}
-        self._opened = []
+        """Forget the connections in a forked child; return them, to be freed later."""
+        inherited, self._connections = self._connections, {}
         return inherited
 
 
@@ -218,7 +209,6 @@ class _MemberConnection:
 
     def __init__(self, connected: socket.socket, destination: Destination) -> None:
         self.socket = connected
-        self.identity = sockets.identity_of(connected)
         self.process: ProcessInfo | None = None
         self.member: Member | None = None
         self.read_at = 0.0

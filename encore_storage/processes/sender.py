@@ -147,9 +147,9 @@ class Sender:
             connection.close()
 
     def take_back(self) -> tuple[list[bytes], int]:
-        """Remove and return the payloads not acknowledged, and the number of events dropped after them.
+        """Empty the queue; return its payloads, and the number of events dropped after the last of them.
 
-        It must not be connected.
+        The payloads include those that were sent and not acknowledged. The sender must not be connected.
         """
         with self._lock:
             self._requeue()
@@ -217,10 +217,8 @@ class Sender:
             connection.wake()
 
     def _abandon(self) -> object:
-        """Release the connection in a forked child; return it, to be freed later."""
+        """Forget the connection in a forked child; return it, to be freed later."""
         inherited = self._connection, self._queue, self._unacknowledged
-        if self._connection is not None:
-            self._connection.abandon()
         self._lock, self._connecting = threading.Lock(), threading.Lock()
         self._queue, self._unacknowledged, self._connection = deque(), deque(), None
         self._bytes = self._skipped = 0
@@ -239,10 +237,9 @@ class _Connection:
         self.ended = threading.Event()
         self._sender = sender
         self._socket = connected
-        self._awaken, self._awakes = socket.socketpair()
+        self._awaken, self._awakes = sockets.own_pair()
         self._awaken.settimeout(0)
         self._awakes.settimeout(0)
-        self._identities = [(one, sockets.identity_of(one)) for one in (connected, self._awaken, self._awakes)]
         self._thread = OwnedThread(self._run, self._end, name="encore-link")
         self._pending = memoryview(hello_frame(sender.process))
         self._states: deque[bytes] = deque()
@@ -275,10 +272,6 @@ class _Connection:
     def wake(self) -> None:
         with contextlib.suppress(OSError):  # full: it will wake; or closed
             self._awaken.send(b"\0")
-
-    def abandon(self) -> None:
-        for one, identity in self._identities:
-            sockets.release(one, identity)
 
     def _run(self) -> None:
         try:

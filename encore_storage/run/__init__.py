@@ -1,1 +1,1 @@
-"""`encore run` inside of the programs that it runs, and the summary at their end."""
+"""The part of `encore run` inside of the program, and the summary of a run."""

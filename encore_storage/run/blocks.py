@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from encore_storage.processes.capping import capped
 from encore_storage.processes.cells import Key
 from encore_storage.processes.merging import Blocks
 from encore_storage.run.entries import CELLS
-from encore_storage.subscribers.capping import capped
 
 PROCESS: Key = ("+", "process")
 """The number of processes that counted something."""

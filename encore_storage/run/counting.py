@@ -7,6 +7,7 @@ import itertools
 import math
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,14 @@ class RunSummary(Subscriber):
 
     Args:
         directory: the directory of the run's files.
+        clock: monotonic seconds, for the number of errors in a time.
     """
 
-    def __init__(self, directory: Path) -> None:
+    _error_due: float
+
+    def __init__(self, directory: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
+        self._clock = clock
         self._directory = CellDirectory(directory, reduce=blocks.reduced)
         self._cells = Cells()
         self._reset()
@@ -98,7 +103,7 @@ class RunSummary(Subscriber):
 
     def _keep_error(self, event: StoreProgressEndEvent) -> None:
         """Keep an error instead of the oldest that was kept, unless there are too many."""
-        now = time.monotonic()
+        now = self._clock()
         due = max(self._error_due, now - _ERROR_BURST)
         if due > now:
             return
@@ -132,7 +137,8 @@ class RunSummary(Subscriber):
             return found
         if len(self._stores) >= MAX_VALUES:
             return OVERFLOW, ""
-        backend = getattr(event.source, "backend", type(event.source).__name__.lower())
+        source = event.source
+        backend = "" if source is None else getattr(source, "backend", type(source).__name__.lower())
         made = shortened(str(name), _LONGEST_NAME), shortened(str(backend), _LONGEST_NAME)
         return self._stores.setdefault(name, made)
 
@@ -170,7 +176,7 @@ class RunSummary(Subscriber):
         self._durations = [-1.0] * blocks.KEPT
         self._slow = -1.0
         self._errors = itertools.count()
-        self._error_due: float = -math.inf
+        self._error_due = -math.inf
 
     def _renew(self) -> object:
         """Drop everything in a forked child, as the cells do."""
@@ -185,7 +191,7 @@ def _entry(event: StoreProgressEndEvent, ended: float) -> dict[str, Any]:
         "store": UNKNOWN if event.store is None else str(event.store),
         "operation": None if event.operation is None else str(event.operation),
         "key": None if event.key is None else str(event.key),
-        "duration": event.duration,
-        "bytes": event.bytes,
-        "outcome": event.outcome,
+        "duration": float(event.duration),
+        "bytes": int(event.bytes),
+        "outcome": str(event.outcome),
     }

@@ -19,7 +19,7 @@ from encore_events.once import Once
 from encore_run.options import Options
 from encore_run.program import DIRECTORY
 from encore_storage.clients.observe import observe_libraries
-from encore_storage.monitor import monitor
+from encore_storage.monitoring import monitor
 from encore_storage.processes.identity import program_identity
 from encore_storage.recording import RecordingError
 from encore_storage.run.counting import RunSummary
@@ -46,7 +46,8 @@ def start() -> None:
         try:
             _kept.append(part())
         except (OSError, ValueError, ImportError, RecordingError) as error:
-            print(f"encore run: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201 (for a person)
+            if sys.stderr is not None:  # it is closed; print would write to stdout
+                print(f"encore run: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201 (for a person)
     follow_managers(_Bridge(manager).connect)
     observe_libraries(options.observe, manager)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import socket
 from typing import Any
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
@@ -42,6 +43,7 @@ class HttpConnection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # one
         """Accept the connection, or drop it if there are too many."""
         super().connection_made(transport)
         self.logger = _DebugLogger(self.logger)
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self.connections) > most_connections():
             transport.abort()
             return

@@ -55,6 +55,7 @@ class EventFeed(Sink):
 
     Attributes:
         run: the prefix of positions, unique for each run of the program.
+        former_runs: the runs of processes of this group that served before.
         ring: the latest events.
         own: the counts of this process, and what it has in flight.
         members: the other processes.
@@ -72,6 +73,7 @@ class EventFeed(Sink):
         if type(capacity) is not int or capacity < 1:
             raise ValueError(f"capacity must be an int of at least 1, not {capacity!r}")
         self.run = new_id()[:8]
+        self.former_runs: tuple[str, ...] = ()
         self.ring = Ring(capacity)
         self.codec = EventCodec(keys=_failsafe(checked_keys(keys)))
         self.clock = clock
@@ -117,6 +119,13 @@ class EventFeed(Sink):
             }
             for described, state in found
         ]
+
+    def take_up(self, event: BaseEvent) -> None:
+        """Take an event that was emitted just before the feed is connected."""
+        for cls, listener in self._listeners().items():
+            if isinstance(event, cls):
+                listener(event)
+        self._consume(self.clock(), event)
 
     def forward_to(self, sender: Sender) -> None:
         """Send events and state to the serving process from now on, instead of showing them here.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 
 from encore_events.forks import renew_in_child
+from encore_storage.processes import capping
 from encore_storage.processes.cells import Cells
 from encore_storage.subscribers import blocks
 from encore_storage.subscribers.catalogue import OPEN_LABELS, OTHER, OVERFLOW
 
-MAX_VALUES = 200  # of an open label; beyond it, the label says `_overflow`
+MAX_VALUES = capping.MAX_VALUES  # of an open label; beyond it, the label says `_overflow`
 
 
 class OpenLabels:

@@ -113,6 +113,7 @@ class MetricsCollector(SeriesCollector):
         super().__init__()
         self.cells = Cells(self._move)
         self.group: CellGroup | None = None
+        self._is_left_out = False
         self._labels = OpenLabels(self.cells, max_stores)
         self._clock = clock
         self._wall_clock = wall_clock
@@ -152,8 +153,16 @@ class MetricsCollector(SeriesCollector):
                 self.group = None
                 self.cells.close()
 
+    def share_rest(self) -> None:
+        """Share the counts for which the disk had no room, as far as it has some now."""
+        if self._is_left_out:
+            self._move()
+        else:
+            self.cells.place_rest()
+
     def series(self) -> Series:
         """Return the series of the group, or of this process."""
+        self.share_rest()
         reading = Reading({}, own_members(self.cells)) if self.group is None else read(self.group, self.cells)
         return Series(reading, self._clock(), None if self.group is None else self.group.name, self._yielder)
 
@@ -166,7 +175,11 @@ class MetricsCollector(SeriesCollector):
         try:
             self.cells.move_to(directory.create())
         except OSError as error:
-            logger.warning("the metrics of this process are missing in those of its group: %s", error)
+            if not self._is_left_out:
+                logger.warning("the metrics of this process are missing in those of its group: %s", error)
+            self._is_left_out = True
+        else:
+            self._is_left_out = False
         with self._lock:
             if self.group is not group:  # it was left meanwhile
                 self.cells.close()
@@ -183,6 +196,7 @@ class MetricsCollector(SeriesCollector):
 
     def _renew(self) -> None:
         self._lock = threading.RLock()
+        self._is_left_out = False
 
 
 def _checked_group(group: CellGroup | str) -> CellGroup:

@@ -60,7 +60,7 @@ def test_fold_removes_the_files_of_ended_processes(directory: CellDirectory, cel
 
     vanished = directory.fold()
 
-    assert [(one.pid, one.blocks) for one in vanished] == [(killed, {LIVE: [1, 123.5]})]
+    assert [(one.pid, one.blocks) for one in vanished] == [(killed, {PAIR: [1, 2], LIVE: [1, 123.5]})]
     assert directory.fold() == []
     assert files(directory) == [cells.file and cells.file.path.name]
     assert total(directory.read()) == [2, 4]
@@ -227,7 +227,7 @@ def test_file_of_another_version_or_half_of_one_is_skipped(
     if kind == "truncated":
         del content[100:]
     else:
-        content[{"version": 8, "used": 40}[kind]] += 9
+        content[{"version": 8, "used": 48}[kind]] += 9
     path.write_bytes(content)
 
     assert total(directory.read()) == [1, 2]

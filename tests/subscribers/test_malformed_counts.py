@@ -69,8 +69,8 @@ def items(draw: st.DrawFn) -> tuple[Any, Any]:
         elif change == "values":
             values.append(draw(NUMBERS))
     choices: list[tuple[Any, Any]] = [*[(key, values)] * 5, (draw(ANYTHING), values), (key, draw(ANYTHING))]
-    chosen: tuple[Any, Any] = draw(st.sampled_from(choices))
-    return chosen
+    drawn: tuple[Any, Any] = draw(st.sampled_from(choices))
+    return drawn
 
 
 def check(directory: CellDirectory) -> None:
