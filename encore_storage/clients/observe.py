@@ -6,7 +6,7 @@ import functools
 import importlib
 import importlib.metadata
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import TypeVar, cast
 
@@ -133,6 +133,13 @@ def unobserve(target: T | None = None) -> T:
             client.unobserve_library()
         return target
     return cast("T", _client_of(target).unobserve(target))
+
+
+def observe_libraries(libraries: Iterable[str] | None, event_manager: BaseEventManager) -> None:
+    """Observe supported libraries by their names, now or once they are imported; None stands for all."""
+    options = _options.of(None, event_manager, error_text=False)
+    for library in _clients.libraries if libraries is None else libraries:
+        _observe_library(library, options)
 
 
 def _observe_library(library: str, options: Options) -> None:

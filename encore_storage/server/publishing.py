@@ -102,16 +102,18 @@ class SharedPage:
         inherited, self._made = self._made, None
         if inherited is None or not self._is_open:
             return inherited
-        begins, has_begun = Once(), threading.Event()
+        begins, has_begun, beginner = Once(), threading.Event(), list[int]()
 
-        def begin(_event: StoreEvent) -> None:
+        def begin(event: StoreEvent) -> None:
             if not begins.take():
-                has_begun.wait(_PATIENCE)  # or the page would lack the next events of this thread
+                if threading.get_ident() not in beginner:
+                    has_begun.wait(_PATIENCE)  # or the page would lack the next events of this thread
                 return
+            beginner.append(threading.get_ident())
             try:
                 inherited.feed.disconnect()
                 if self._is_open:
-                    self._participant.start_in_background()
+                    self._participant.start_in_background(event)
             finally:
                 has_begun.set()
                 waiting.disconnect()

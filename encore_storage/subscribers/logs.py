@@ -43,6 +43,7 @@ _TRANSACTION_LEVELS: dict[TransactionOutcome, Level] = {
     "commit_failed": "error",
     "rollback_failed": "error",
 }
+_SUCCESSES = frozenset({"ok", "miss", "committed", "closed"})
 _ACTION_NAMES: dict[Action, str] = {
     "set": "store.key.set",
     "update": "store.key.updated",
@@ -61,13 +62,16 @@ class LogSubscriber(Subscriber):
         logger: a structlog logger; by default, `structlog.get_logger()` at the time of `connect`.
         ok_level: the level of operations with the outcome ok.
         keys: True to log keys, False to omit them, or a function that returns the replacement of a key.
+        slow: the seconds below which an operation or transaction without a failure is not logged.
 
     Raises:
-        TypeError: `logger` is not a structlog logger, or `keys` is none of these.
-        ValueError: there is no such level.
+        TypeError: `logger` is not a structlog logger, or `keys` or `slow` is none of these.
+        ValueError: there is no such level, or `slow` is negative.
     """
 
-    def __init__(self, *, logger: Any = None, ok_level: Level = "info", keys: bool | Redaction = True) -> None:
+    def __init__(
+        self, *, logger: Any = None, ok_level: Level = "info", keys: bool | Redaction = True, slow: float = 0
+    ) -> None:
         super().__init__()
         if logger is not None and not hasattr(logger, "bind"):
             raise TypeError(f"logger {logger!r} is not a structlog logger: pass structlog.wrap_logger(...) of it")
@@ -76,6 +80,7 @@ class LogSubscriber(Subscriber):
         self._logger = logger
         self._levels: dict[Outcome, Level] = {**_OUTCOME_LEVELS, "ok": ok_level}
         self._keys = checked_keys(keys)
+        self._slow = _checked_slow(slow)
 
     def _prepare(self, event_manager: BaseEventManager, connection: ExitStack) -> None:  # noqa: ARG002 (as in the base)
         self._logger = structlog.get_logger("encore_storage") if self._given is None else self._given
@@ -101,6 +106,8 @@ class LogSubscriber(Subscriber):
             log("store.operation.progress", **fields)
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
+        if event.duration < self._slow and event.outcome in _SUCCESSES:
+            return
         log = self._log_at(self._levels[event.outcome])
         if log is None:
             return
@@ -118,6 +125,8 @@ class LogSubscriber(Subscriber):
         log("store.operation.ended", **fields)
 
     def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
+        if event.duration < self._slow and event.outcome in _SUCCESSES:
+            return
         level = _TRANSACTION_LEVELS[event.outcome]
         log = self._log_at(level)
         if log is None:
@@ -220,6 +229,14 @@ def _logger_to(output: FileOutput | StreamOutput, format: Format, level: Level) 
         context_class=dict,
         cache_logger_on_first_use=True,
     )
+
+
+def _checked_slow(slow: object) -> float:
+    if isinstance(slow, bool) or not isinstance(slow, int | float):
+        raise TypeError(f"slow must be a number of seconds, such as 0.5, not {slow!r}")
+    if not slow >= 0:
+        raise ValueError(f"slow must be at least 0 seconds, not {slow!r}")
+    return slow
 
 
 def _check_level(level: Level) -> None:

@@ -72,16 +72,18 @@ class Program:
     """A program that runs in a directory, and serves a page.
 
     Attributes:
+        command: its command.
         page: the address of the page.
         port: a free port for the program's own server.
         log: the file with its output.
         workers: the process ids of the workers that have answered.
     """
 
-    def __init__(self, directory: Path, command: Sequence[str], **variables: str) -> None:
+    def __init__(self, directory: Path, command: Sequence[str], log_name: str = "log.txt", **variables: str) -> None:
         page_port, self.port = free_port(), free_port()
+        self.command = command
         self.page = f"http://127.0.0.1:{page_port}/"
-        self.log = directory / "log.txt"
+        self.log = directory / log_name
         self.workers = set[str]()
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "ENCORE_"))}
         environment |= {"PAGE_PORT": str(page_port), "PYTHONPATH": f"{ROOT}{os.pathsep}{directory}", **variables}

@@ -38,6 +38,26 @@ def test_scrape_of_a_server_with_workers_is_exact(source: str, command: tuple[st
         assert program.stop() in {0, -signal.SIGTERM}
 
 
+WORKER_WITH_A_POOL = WSGI.replace(
+    "    work()\n",
+    """
+    global pool
+    pool = pool or ProcessPoolExecutor(2)
+    pool.submit(work).result()
+""",
+).replace(MONITORED, f"{MONITORED}\nfrom concurrent.futures import ProcessPoolExecutor\npool = None\n")
+
+
+def test_scrape_after_restarts_of_the_only_worker_and_its_pool_is_exact(tmp_path: Path) -> None:
+    command = ("gunicorn", "program:app", "--bind", "127.0.0.1:{port}", "--workers", "1", "--max-requests", "10")
+    with running(tmp_path, WORKER_WITH_A_POOL, *command) as program:
+        sent = program.request(20, workers=2)
+
+        assert program.counts() == expected(sent)
+        assert "Traceback" not in program.output()
+        assert program.stop() in {0, -signal.SIGTERM}
+
+
 FLASK = (
     MONITORED
     + """
