@@ -20,7 +20,7 @@ USE = "import fsspec; fsspec.filesystem('memory').pipe_file('/key', b'')"
 
 def benches() -> Iterator[Bench]:
     """Yield the rows of starts."""
-    rows = (
+    rows: tuple[tuple[str, str, list[str], float | None], ...] = (
         ("start of encore run without a summary, more than python -c pass", NOTHING, ["--no-summary"], 60_000),
         ("start of encore run, more than python -c pass", NOTHING, [], 60_000),
         ("start of Encore in a program that imports fsspec, without a summary", LIBRARY, ["--no-summary"], 250_000),

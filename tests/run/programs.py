@@ -52,9 +52,7 @@ def counted(path: Path) -> Counted:
     rows = {(store["store"], one["operation"]): one for store in content["stores"] for one in store["operations"]}
     assert set(rows) <= {("memory", "set"), ("memory", "get")}
     sets, gets = (rows.get(("memory", name), {"count": 0, "bytes": 0}) for name in ("set", "get"))
-    return Counted(
-        content["processes"], sets["count"], gets["count"], sets["bytes"], gets["bytes"], content["running"]
-    )
+    return Counted(content["processes"], sets["count"], gets["count"], sets["bytes"], gets["bytes"], content["running"])
 
 
 class Program:
@@ -113,6 +111,13 @@ def run(
     command: list[str], directory: Path, env: Mapping[str, str] | None, **settings: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    given: dict[str, Any] = {"capture_output": True, "text": True, "timeout": SECONDS, "check": False, **settings}
-    made: subprocess.CompletedProcess[str] = subprocess.run(command, cwd=directory, env=variables(env), **given)
-    return made
+    return subprocess.run(
+        command,
+        cwd=directory,
+        env=variables(env),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+        **settings,
+    )

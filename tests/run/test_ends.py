@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 from pathlib import Path
@@ -72,9 +71,15 @@ def test_traceback_of_an_interrupted_program_is_that_of_the_program_alone(tmp_pa
 
 
 def _interrupted(program: Program, command: list[str]) -> tuple[int, str]:
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with subprocess.Popen(
-        command, cwd=program.directory, env=variables(), text=True, start_new_session=True, **pipes
+        command,
+        cwd=program.directory,
+        env=variables(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()

@@ -63,7 +63,7 @@ def test_recordings_of_several_processes_can_be_replayed(tmp_path: Path) -> None
     result = program.run("program.py", options=("--no-summary", "--record", "events.jsonl"))
 
     assert (result.returncode, result.stderr) == (0, "")
-    manager, summary = EventManager(), Counter[tuple[str, str]]()
+    manager, summary = EventManager(), Counter[tuple[str | None, str]]()
     manager.connect(StoreProgressEndEvent, lambda event: summary.update([(event.operation, event.outcome)]), weak=False)
     used = [path for path in tmp_path.glob("events*.jsonl") if replay(path, manager, speed=math.inf).events]
     assert summary == {("set", "ok"): 41, ("get", "ok"): 41}

@@ -25,7 +25,12 @@ STARTS = {
     "an interpreter without docstrings": ("python", "-OO", "program.py"),
     "an interpreter whose warnings are errors": ("python", "-W", "error", "program.py"),
     "an interpreter for developers": ("python", "-X", "dev", "-W", "error", "program.py"),
-    "an interpreter without the current directory": ("python", "-P", "-c", "import sys; sys.path.insert(0, '.'); import program"),
+    "an interpreter without the current directory": (
+        "python",
+        "-P",
+        "-c",
+        "import sys; sys.path.insert(0, '.'); import program",
+    ),
     "a script": ("./script",),
     "a script by env": ("./by_env",),
     "a script of the shell": ("./by_shell",),

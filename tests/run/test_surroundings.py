@@ -102,3 +102,14 @@ def test_program_that_may_write_no_file_runs_and_is_said_to_be_missing(tmp_path:
         "the storage operations of this process are missing in the summary: [Errno 27] File too large\n"
     )
     assert program.counted == expected(0, processes=0)
+
+
+def test_warnings_of_encore_are_no_errors_of_the_program(tmp_path: Path) -> None:
+    program = Program(tmp_path, {"program.py": "from work import work\nwork(3)\n"})
+
+    result = program.run("program.py", options=(), env={"PYTHONWARNINGS": "error", "PYTHONDEVMODE": "1"})
+
+    assert result.returncode == 0
+    assert result.stderr.startswith("6 storage operations took ")
+    assert "Warning" not in result.stderr
+    assert program.counted == expected(3)
