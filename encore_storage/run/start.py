@@ -18,6 +18,7 @@ from encore_events.managers import follow_managers
 from encore_events.once import Once
 from encore_run.options import Options
 from encore_run.program import DIRECTORY
+from encore_run.starting import say
 from encore_storage.clients.observe import observe_libraries
 from encore_storage.monitoring import monitor
 from encore_storage.processes.identity import program_identity
@@ -46,8 +47,7 @@ def start() -> None:
         try:
             _kept.append(part())
         except (OSError, ValueError, ImportError, RecordingError) as error:
-            if sys.stderr is not None:  # it is closed; print would write to stdout
-                print(f"encore run: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201 (for a person)
+            say(str(error))
     follow_managers(_Bridge(manager).connect)
     observe_libraries(options.observe, manager)
 
