@@ -36,7 +36,8 @@ class Serving:
         return self.feed.view(processes).totals()["operations"]
 
     def state_of(self, pid: int) -> str:
-        return str(next(one["state"] for one in self.feed.processes() if one["pid"] == pid))
+        """Return "" while the process is not listed."""
+        return next((str(one["state"]) for one in self.feed.processes() if one["pid"] == pid), "")
 
 
 @pytest.fixture
