@@ -36,7 +36,7 @@ STARTS = {
     "a script of the shell": ("./by_shell",),
     "env": ("env", "MODE=test", "python", "program.py"),
     "a pipe to the interpreter": ("sh", "-c", "cat program.py | python -"),
-    "an entry point": ("coverage", "run", "--data-file=/dev/null", "program.py"),
+    "an entry point": ("coverage", "run", "--data-file=coverage.data", "program.py"),
     "runpy": ("-c", "import runpy; runpy.run_path('program.py', run_name='__main__')"),
     "nohup": ("nohup", "nice", "python", "program.py"),
 }
