@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from encore_events.buffer import Policy
@@ -73,6 +74,26 @@ class BaseEventManager(ABC):
     @abstractmethod
     def is_enabled(self, cls: type[BaseEvent]) -> bool:
         """Return whether events of `cls` are dispatched."""
+
+    @property
+    def reports_types_only(self) -> bool:
+        """True if reports of errors in listeners have only the types of the errors."""
+        return False
+
+    @contextlib.contextmanager
+    def reporting_types_only(self) -> Iterator[None]:
+        """Report no text of errors within the block, which may quote what the program hides. Blocks may overlap."""
+        yield
+
+    def connect_unheard(self, cls: type[E], func: Callable[[E], object]) -> Callable[[], object]:  # noqa: ARG002
+        """Call `func` with those events of `cls` that are not dispatched, because their class is disabled.
+
+        For what counts things in progress: an end that no listener is called with is still an end.
+
+        Returns:
+            A function that ends this.
+        """
+        return lambda: None
 
     def on(
         self,

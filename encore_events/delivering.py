@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from abc import abstractmethod
+from collections.abc import Callable, Iterator
 from itertools import repeat as _repeat
 from operator import call as _call
+from typing import TypeVar
 
 from encore_events.abstract import BaseEventManager
 from encore_events.delivery import Call, resume, skip
 from encore_events.events import BaseEvent
 from encore_events.hold import Hold, queue_in_hold
+from encore_events.listeners import Listener
 from encore_events.plan import DispatchPlan, Report
 from encore_events.reporting import OnError, report_listener_error
+
+E = TypeVar("E", bound=BaseEvent)
 
 
 class DeliveringEventManager(BaseEventManager):
@@ -21,9 +28,35 @@ class DeliveringEventManager(BaseEventManager):
     _holds: dict[int, Hold]
     _on_error: OnError | None
     _report_error: Report
+    _unheard: dict[object, Listener]
+    _hiding: dict[object, None]
 
     @abstractmethod
     def _compile(self, cls: type[BaseEvent]) -> DispatchPlan: ...
+
+    @property
+    def reports_types_only(self) -> bool:
+        """True within a block of `reporting_types_only`."""
+        return bool(self._hiding)
+
+    @contextlib.contextmanager
+    def reporting_types_only(self) -> Iterator[None]:
+        """Report no text of errors within the block, as the base class says."""
+        block = object()
+        self._hiding[block] = None
+        try:
+            yield
+        finally:
+            del self._hiding[block]
+
+    def connect_unheard(self, cls: type[E], func: Callable[[E], object]) -> Callable[[], object]:
+        """Call `func` with events whose class is disabled, as the base class says."""
+        place = object()
+        self._unheard[place] = Listener(
+            cls, func, filter=None, where=None, priority=0, weak=False, sequence=0, collected=lambda _: None
+        )
+        self._plans = {}
+        return functools.partial(self._disconnect_unheard, place)
 
     def deliver(self, event: BaseEvent) -> None:
         """Emit `event` as the base class says. Raises as `emit` does."""
@@ -64,6 +97,13 @@ class DeliveringEventManager(BaseEventManager):
     def _report_call(self, event: BaseEvent, call: Call, error: Exception) -> None:
         func = self._plan(type(event)).func_of(call)
         report_listener_error(self, self._on_error, event, func, error)
+
+    def _disconnect_unheard(self, place: object) -> None:
+        self._unheard.pop(place, None)
+        self._plans = {}
+
+    def _unheard_of(self, cls: type[BaseEvent]) -> list[Listener]:
+        return [listener for listener in list(self._unheard.values()) if issubclass(cls, listener.cls)]
 
     def _renew(self) -> None:
         """Forget the parent's holds, in a forked child."""

@@ -50,27 +50,27 @@ class Dispatcher:
 
     def run(self, event: BaseEvent, plan: DispatchPlan, emit: Callable[..., object]) -> None:
         """Call the listeners that accept the event; the tracer is passed `emit` as the method."""
-        if not plan.enabled or self.vetoed("emit", emit, (event,)):
-            return
         errors: list[Exception] = []
+        if not plan.enabled:
+            self._call_all(event, plan, errors)
+            return
+        if self.vetoed("emit", emit, (event,)):
+            return
         event.pre_emit()
         try:
-            for listener, call in self._turns(event, plan, errors):
-                try:
-                    call(event)
-                except RecursionError:
-                    raise
-                except Exception as error:  # noqa: BLE001 (listeners are isolated here)
-                    self._failed(errors, event, listener, error)
+            self._call_all(event, plan, errors)
         finally:
             event.post_emit()
         self._raise_if_strict(event, errors)
 
     async def run_async(self, event: BaseEvent, plan: DispatchPlan, emit: Callable[..., object]) -> None:
         """Do the same, awaiting coroutine listeners in order."""
-        if not plan.enabled or self.vetoed("emit", emit, (event,)):
-            return
         errors: list[Exception] = []
+        if not plan.enabled:
+            self._call_all(event, plan, errors)
+            return
+        if self.vetoed("emit", emit, (event,)):
+            return
         event.pre_emit()
         try:
             for listener, _scheduling_call in self._turns(event, plan, errors):
@@ -94,6 +94,15 @@ class Dispatcher:
     def call_of(self, listener: Listener) -> Call:
         """Return what `run` calls: the listener, or a function that schedules a coroutine listener."""
         return functools.partial(self._schedule, listener) if listener.is_coroutine else listener.call
+
+    def _call_all(self, event: BaseEvent, plan: DispatchPlan, errors: list[Exception]) -> None:
+        for listener, call in self._turns(event, plan, errors):
+            try:
+                call(event)
+            except RecursionError:
+                raise
+            except Exception as error:  # noqa: BLE001 (listeners are isolated here)
+                self._failed(errors, event, listener, error)
 
     def _turns(self, event: BaseEvent, plan: DispatchPlan, errors: list[Exception]) -> Iterator[tuple[Listener, Call]]:
         for position in plan.matching(event, functools.partial(self._failed, errors)):
@@ -134,7 +143,7 @@ class Dispatcher:
 
     def _raise_if_strict(self, event: BaseEvent, errors: list[Exception]) -> None:
         if self.strict and errors:
-            raise ExceptionGroup(f"listeners failed for {event!r}", errors)
+            raise ExceptionGroup(f"listeners failed for {type(event).__name__}", errors)
 
 
 async def _called(listener: Listener, event: BaseEvent) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
 from typing import Any
+
+from encore_events.printing import printable, traceback_of
 
 __all__ = ["IsolatedLogger", "get_logger", "show_uncaught"]
 
@@ -21,13 +24,37 @@ class IsolatedLogger(logging.LoggerAdapter[logging.Logger]):
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """Log a line. All methods that log call this one."""
-        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # this frame is not the caller
         try:
-            super().log(level, msg, *args, **kwargs)
+            if self.isEnabledFor(level):
+                self._handle(level, msg, args, **kwargs)
         except RecursionError:
             raise  # the stack is the caller's: each frame above would go on, and recurse again
         except Exception as error:  # noqa: BLE001 (isolated as in a listener)
             show_uncaught(error)
+
+    def _handle(
+        self,
+        level: int,
+        msg: object,
+        args: tuple[object, ...],
+        *,
+        exc_info: object = None,
+        stacklevel: int = 1,
+    ) -> None:
+        """Log a line whose text and traceback never control a terminal or look like other lines.
+
+        The record keeps the exception, for handlers that show it in their own way.
+        """
+        text = str(msg) % args if args else str(msg)
+        if not text.isprintable():
+            msg, args = printable(text), ()
+        error = sys.exc_info()[1] if exc_info is True else exc_info
+        path, number, function, _ = self.logger.findCaller(stacklevel=stacklevel + 2)  # not this method, and not `log`
+        shown: Any = (type(error), error, error.__traceback__) if isinstance(error, BaseException) else None
+        record = self.logger.makeRecord(self.name, level, path, number, msg, args, shown, function)
+        if shown is not None:
+            record.exc_text = traceback_of(shown[1])  # formatters show this instead of making their own
+        self.logger.handle(record)
 
 
 def get_logger(name: str) -> IsolatedLogger:

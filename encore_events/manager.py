@@ -63,6 +63,8 @@ class EventManager(DeliveringEventManager):
         self._silenced: dict[object, type[BaseEvent]] = {}
         self._plans: dict[type, DispatchPlan] = {}
         self._holds: dict[int, Hold] = {}
+        self._unheard: dict[object, Listener] = {}
+        self._hiding: dict[object, None] = {}
         forks.renew_in_child(self, EventManager._renew)
         self._workers: dict[Process, Worker] = {}
         self._closed = False
@@ -270,6 +272,7 @@ class EventManager(DeliveringEventManager):
             close_stream(listener.func)  # while the listeners that count dropped events are still connected
         self._closed = True
         self._workers = {}
+        self._unheard.clear()
         for listener in list(self._connected.values()):
             close_stream(listener.func)
             self._remove(listener)
@@ -360,13 +363,13 @@ class EventManager(DeliveringEventManager):
         check_event_class(cls)
         is_traced = self._dispatcher.trace is not None
         enabled = not self._closed and self.is_enabled(cls)
-        listeners = self._ordered(cls) if enabled else []
+        listeners = self._ordered(cls) if enabled else self._unheard_of(cls)
         plan = DispatchPlan(
             listeners,
             [self._dispatcher.call_of(listener) for listener in listeners],
             enabled=enabled,
             has_listeners=enabled and (bool(listeners) or is_traced),
-            has_hooks=is_traced or self._dispatcher.strict or has_hooks(cls),
+            has_hooks=enabled and (is_traced or self._dispatcher.strict or has_hooks(cls)),
             run=self._run,
         )
         plans[cls] = plan

@@ -31,7 +31,7 @@ class DispatchPlan:
     """The dispatch plan of one event class.
 
     Attributes:
-        listeners: all listeners, in order, before filters.
+        listeners: all listeners, in order, before filters; of a disabled class, those of unheard events.
         calls: what an emit calls for each of them, in the same order.
         plain: the calls if every event reaches all listeners, otherwise empty.
         choose: returns the calls for an event and this plan. It may do all the work itself and return none.

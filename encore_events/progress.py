@@ -94,6 +94,7 @@ class ProgressManager:
     _done = 0
     _started = False
     _ended = False
+    _is_heard = False
 
     def __init__(
         self,
@@ -164,6 +165,8 @@ class ProgressManager:
             self.end(str(error) or type(error).__name__, "exception")
 
     def _emit(self, cls: type[ProgressEvent], message: str, **attributes: Any) -> None:
-        if self.event_manager.has_listeners(cls):
+        is_heard = self.event_manager.has_listeners(cls)
+        self._is_heard = self._is_heard or is_heard
+        if is_heard or (self._is_heard and cls is self.EndEventType):  # an end closes what a listener may have opened
             event = cls(self.source, operation_id=self.operation_id, message=message, **{**self.kwargs, **attributes})
             self.event_manager.emit(event)

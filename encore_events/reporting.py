@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 from encore_events.events import BaseEvent, EventsDroppedEvent, ListenerErrorEvent
+from encore_events.listeners import qualified_name
 from encore_events.loggers import get_logger
 from encore_events.owner import current_loop
 
@@ -47,6 +48,10 @@ _reporting_task: ContextVar[asyncio.Task[Any] | None] = ContextVar("encore_event
 class Emitter(Protocol):
     """The part of an event manager that reporting needs."""
 
+    @property
+    def reports_types_only(self) -> bool:
+        """True if reports of errors have only the types of the errors."""
+
     def has_listeners(self, cls: type[BaseEvent]) -> bool:
         """Return whether anyone listens to `cls`."""
 
@@ -61,17 +66,39 @@ def report_listener_error(
 
     Errors that happen during a report are only logged, so there is no recursion.
     """
-    logger.error("listener %r failed for %r", listener, event, exc_info=error)
+    _log(manager, error, "listener %r failed for %s", _shown(manager, listener), type(event).__name__)
     if is_reporting():
         return
 
     def report() -> None:
         if on_error is not None:
-            _call_on_error(on_error, event, listener, error)
+            _call_on_error(manager, on_error, event, listener, error)
         if manager.has_listeners(ListenerErrorEvent):
             manager.emit(ListenerErrorEvent(source=manager, event=event, listener=listener, error=error))
 
     _reporting.run(report)
+
+
+class _Name(str):
+    """A name that is shown without quotes by `%r`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _shown(manager: Emitter, func: object) -> object:
+    """Return what a report shows of a function: itself, or its name, since the `repr` of a partial has arguments."""
+    return _Name(qualified_name(func)) if manager.reports_types_only else func
+
+
+def _log(manager: Emitter, error: Exception, message: str, *args: object) -> None:
+    """Log a message and the error, or only the type of the error. An event in `args` is only the name of its class."""
+    if manager.reports_types_only:
+        logger.error(f"{message}: %s", *args, type(error).__name__)  # noqa: G004 (another message)
+    else:
+        logger.error(message, *args, exc_info=error)
 
 
 def is_reporting() -> bool:
@@ -93,12 +120,13 @@ def report_failure(manager: Emitter, event: BaseEvent, listener: object, error: 
     If `event` is a ListenerErrorEvent, the error is only logged, so there is no recursion.
     """
     if isinstance(event, ListenerErrorEvent):
-        logger.error("listener %r failed for %r", listener, event, exc_info=error)
+        _log(manager, error, "listener %r failed for %s", _shown(manager, listener), type(event).__name__)
         return
     try:
         report_listener_error(manager, None, event, listener, error)
-    except Exception:  # from a strict event manager
-        logger.exception("could not report that %r failed for %r", listener, event)
+    except Exception as failure:  # noqa: BLE001 (from a strict event manager)
+        shown = _shown(manager, listener)
+        _log(manager, failure, "could not report that %r failed for %s", shown, type(event).__name__)
 
 
 def report_missing(manager: Emitter, notice: EventsDroppedEvent) -> None:
@@ -106,8 +134,8 @@ def report_missing(manager: Emitter, notice: EventsDroppedEvent) -> None:
     try:
         if manager.has_listeners(EventsDroppedEvent):
             manager.emit(notice)
-    except Exception:
-        logger.exception("could not report %d dropped events", notice.count)
+    except Exception as failure:  # noqa: BLE001 (from a strict event manager)
+        _log(manager, failure, "could not report %d dropped events", notice.count)
 
 
 def report_dropped(manager: Callable[[], Emitter | None], reason: str, count: int) -> None:
@@ -118,10 +146,10 @@ def report_dropped(manager: Callable[[], Emitter | None], reason: str, count: in
         living.emit(EventsDroppedEvent(source=living, queue="worker", reason=reason, count=count))
 
 
-def _call_on_error(on_error: OnError, event: BaseEvent, listener: object, error: Exception) -> None:
+def _call_on_error(manager: Emitter, on_error: OnError, event: BaseEvent, listener: object, error: Exception) -> None:
     try:
         on_error(event, listener, error)
     except RecursionError:
         raise
-    except Exception:
-        logger.exception("on_error %r failed for %r", on_error, event)
+    except Exception as failure:  # noqa: BLE001 (isolated as listeners are)
+        _log(manager, failure, "on_error %r failed for %s", _shown(manager, on_error), type(event).__name__)

@@ -1,4 +1,4 @@
-"""Durations, sizes and names as people read them."""
+"""Durations and sizes as people read them."""
 
 from __future__ import annotations
 
@@ -30,14 +30,3 @@ def format_bytes(count: float) -> str:
         if number < 999.95:  # noqa: PLR2004 (more would be shown as 1000.0)
             break
     return f"{number:.1f} {unit}"
-
-
-def printable(text: str) -> str:
-    r"""Escape all characters that are not printable, so that the text is one line and has no terminal codes.
-
-    >>> print(printable("a\nb\x1b[2J"))
-    a\nb\x1b[2J
-    """
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)

@@ -155,6 +155,8 @@ def monitor(  # noqa: C901, PLR0913 (all of these are options of one call)
         options: Any = {"token": token, "allowed_hosts": allowed_hosts, "keys": keys, "required": required}
         page = new_page(manager, exposed, members, (host, port), **options)
     with ExitStack() as connections:
+        if keys is not True:
+            connections.enter_context(manager.reporting_types_only())
         if page is not None:
             connections.callback(page.close)  # last, since the metrics join the group
         for subscriber in subscribers:

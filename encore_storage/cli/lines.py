@@ -10,7 +10,8 @@ from typing import Any
 from rich.cells import cell_len
 from rich.text import Text
 
-from encore_storage.formatting import format_bytes, format_duration, printable
+from encore_events.printing import printable
+from encore_storage.formatting import format_bytes, format_duration
 
 STORAGE = "encore.storage."
 QUIET = (".started", ".progress")  # suffixes of those Encore types that are shown only on request

@@ -7,12 +7,14 @@ import os
 import sys
 from typing import IO
 
+from encore_events.printing import printable
+
 
 def print_error(sentence: str) -> None:
     """Write a line to standard error if possible."""
     stream = sys.stderr
     try:
-        stream.write(f"encore: {sentence}\n")
+        stream.write(f"encore: {printable(sentence)}\n")
         stream.flush()
     except (OSError, AttributeError, ValueError):  # closed, or nobody reads it
         discard_output(stream)

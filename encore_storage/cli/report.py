@@ -8,8 +8,10 @@ from collections.abc import Callable
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from encore_events import BaseEventManager, ProgressStepEvent, Subscription
+from encore_events.printing import printable
 from encore_storage.events import StoreProgressEvent
 from encore_storage.formatting import format_bytes, format_duration
 from encore_storage.subscribers.summary import SummarySubscriber
@@ -34,7 +36,8 @@ class PlainProgress:
         if self._clock() < self._due:
             return
         self._due = self._clock() + self._interval
-        self._console.print(f"{event.message}: {event.step} of {event.steps}")
+        line = printable(f"{event.message}: {event.step} of {event.steps}")
+        self._console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def summary_table(summary: SummarySubscriber) -> Table:
@@ -46,8 +49,8 @@ def summary_table(summary: SummarySubscriber) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in summary.operations:
         table.add_row(
-            row.store,
-            row.operation,
+            _text(row.store),
+            _text(row.operation),
             f"{row.count:,}",
             f"{row.outcomes['miss']:,}",
             f"{row.outcomes['error']:,}",
@@ -57,6 +60,11 @@ def summary_table(summary: SummarySubscriber) -> Table:
             format_duration(row.quantile(0.99)),
         )
     return table
+
+
+def _text(name: str) -> Text:
+    """Return a name as it is: a `str` would be markup."""
+    return Text(printable(name))
 
 
 def summary_line(summary: SummarySubscriber, seconds: float) -> str:

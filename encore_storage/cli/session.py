@@ -13,6 +13,7 @@ from typing import Literal
 from rich.console import Console
 
 from encore_events import EventManager
+from encore_events.printing import printable
 from encore_storage.cli.errors import LogFileError
 from encore_storage.cli.interrupts import remembered_interrupts
 from encore_storage.cli.report import PlainProgress, summary_line, summary_table
@@ -46,8 +47,8 @@ class Session:
     _started: float = field(default_factory=time.monotonic)
 
     def print(self, text: str) -> None:
-        """Print a line without markup."""
-        self.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        """Print a line without markup and terminal codes."""
+        self.console.print(printable(text), markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def print_addresses(self) -> None:
         """Print the addresses of the page and the metrics if they are served."""

@@ -76,6 +76,11 @@ class EventCodec:
         keys, metadata, values, _ = self._options
         return f"<EventCodec: keys={keys!r}, metadata={metadata!r}, values={values!r}>"
 
+    @property
+    def hides_keys(self) -> bool:
+        """True if keys are left out or replaced."""
+        return self._options.keys is not True
+
     def type_of(self, event: BaseEvent | type[BaseEvent]) -> str:
         """Return the type of an event, or of the events of a class; if it is not registered, its qualified name."""
         if isinstance(event, GenericEvent):

@@ -91,7 +91,9 @@ class Operation(StoreProgressManager):
         if isinstance(error, KeyError) and is_missing_key(error, attributes["key"], attributes["store"]):
             return True
         # Another KeyNotFoundError is of a key that a source looked up.
-        return not isinstance(error, KeyNotFoundError) and is_miss_of(error, self.observer.misses)
+        return not isinstance(error, KeyNotFoundError) and is_miss_of(
+            error, self.observer.misses, logs_types_only=self.event_manager.reports_types_only
+        )
 
 
 class SilentOperation(Operation):

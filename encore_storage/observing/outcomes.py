@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from encore_events.listeners import qualified_name
 from encore_events.loggers import get_logger
 from encore_events.progress import ExitState
 from encore_storage.errors import ErrorType, KeyNotFoundError, error_type_of
@@ -40,14 +41,21 @@ def is_cancellation(error: BaseException) -> bool:
     return isinstance(error, asyncio.CancelledError) or not isinstance(error, Exception)
 
 
-def is_miss_of(error: BaseException, misses: Misses) -> bool:
-    """Return whether the error is one of `misses`; a predicate that raises is logged, and does not match."""
+def is_miss_of(error: BaseException, misses: Misses, *, logs_types_only: bool = False) -> bool:
+    """Return whether the error is one of `misses`; a predicate that raises is logged, and does not match.
+
+    With `logs_types_only`, nothing that may quote a key is logged.
+    """
     if isinstance(misses, tuple):
         return isinstance(error, misses)
     try:
         return bool(misses(error))
-    except Exception:
-        logger.exception("predicate %r failed for %r", misses, error)
+    except Exception as failure:
+        kind = type(error).__name__
+        if logs_types_only:
+            logger.error("predicate %s failed for %s: %s", qualified_name(misses), kind, type(failure).__name__)  # noqa: TRY400
+        else:
+            logger.exception("predicate %r failed for %s", misses, kind)
         return False
 
 

@@ -133,6 +133,7 @@ class StoreProgressManager(ProgressManager):
         manager, kind, event = self.event_manager, cls.StartEventType, None
         if manager.has_listeners(kind):
             event = self._start_event = kind.made_of(identity.copy())
+            self._is_heard = True
         self._started = True  # after that: from now on, an interrupt leaves an operation that ends
         if event is None:
             return
@@ -315,7 +316,7 @@ class StoreProgressManager(ProgressManager):
     def _make_end(
         self, message: str | None, exit_state: ExitState, error: BaseException | None
     ) -> tuple[StoreProgressEvent, ...]:
-        if not self.event_manager.has_listeners(self.EndEventType):
+        if not (self._is_heard or self.event_manager.has_listeners(self.EndEventType)):
             return ()
         outcome = OUTCOMES[exit_state] if error is None else self._outcome_of(error)
         if error is not None and message is None:
@@ -356,6 +357,7 @@ class StoreProgressManager(ProgressManager):
         message = self.message if self._last_message is None else self._last_message
         attributes = self._identity | {"message": message, "steps": self.steps}
         attributes |= {"step": done, "delta": delta}
+        self._is_heard = True
         self.event_manager.emit(self.StepEventType.made_of(attributes))
 
     def _identify(self) -> dict[str, Any]:

@@ -169,7 +169,8 @@ class ObservedTransaction:
         if is_started or has_reached_any(cast("StoreTransactionEvent", start)):
             if not is_started:
                 self.emit_start()
-            if manager.has_listeners(StoreTransactionEndEvent):
+            # A start that a listener was called with is closed, even if the class is disabled now.
+            if start is not None or manager.has_listeners(StoreTransactionEndEvent):
                 self._end = self._event(
                     StoreTransactionEndEvent,
                     self.transaction_id,

@@ -69,6 +69,7 @@ class Recorder(Sink):
         self.recorded = 0
         self.lost = 0
         self._codec = EventCodec() if codec is None else codec
+        self._hides_keys = self._codec.hides_keys
         self._file = LineFile(self.path, max_bytes=max_bytes, backups=backups)
         self._is_failing = False
         self._missing = 0

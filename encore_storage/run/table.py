@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from encore_storage.formatting import printable
+from encore_events.printing import printable
 from encore_storage.run.entries import shortened
 
 WIDTH = 80

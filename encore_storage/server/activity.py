@@ -76,6 +76,11 @@ class Activity:
             StoreTransactionEndEvent: self._transaction_ended,
         }
 
+    @property
+    def unheard_listeners(self) -> Listeners:
+        """The listeners that remove what has ended unheard."""
+        return {StoreProgressEndEvent: self._operation_ended, StoreTransactionEndEvent: self._transaction_ended}
+
     def add_end(self, event: StoreEnd, time: float, data: Item) -> None:
         """Add an operation that ended, or a transaction that failed, with its encoded data."""
         is_operation = isinstance(event, StoreProgressEndEvent)

@@ -11,6 +11,7 @@ from typing import Any
 from encore_events import forks
 from encore_events.events import BaseEvent, EventsDroppedEvent
 from encore_events.ids import id_of, new_id
+from encore_events.listeners import qualified_name
 from encore_events.loggers import get_logger
 from encore_storage.codec import EventCodec
 from encore_storage.codec.text import text_of
@@ -76,6 +77,7 @@ class EventFeed(Sink):
         self.former_runs: tuple[str, ...] = ()
         self.ring = Ring(capacity)
         self.codec = EventCodec(keys=_failsafe(checked_keys(keys)))
+        self._hides_keys = self.codec.hides_keys
         self.clock = clock
         self.own = OwnState(process or describe_process(clock()), self.codec.data_of, clock)
         self.members = Members(clock)
@@ -166,6 +168,9 @@ class EventFeed(Sink):
 
     def _listeners(self) -> Listeners:
         return self.own.activity.listeners
+
+    def _unheard_listeners(self) -> Listeners:
+        return self.own.activity.unheard_listeners
 
     def _drop(self, count: int) -> None:
         self.own.missed += count
@@ -277,10 +282,11 @@ def _failsafe(keys: bool | Redaction) -> bool | Redaction:  # noqa: FBT001 (as i
     def redact(key: str) -> str:
         try:
             return str(keys(key))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (isolated as listeners are)
             if type(error) not in logged:  # one line for each class, not for each event
                 logged.add(type(error))
-                logger.error("redaction %r failed", keys, exc_info=error)  # noqa: TRY400 (isolated as listeners are)
+                # Without the text and the traceback, which may quote the key.
+                logger.error("redaction %s failed: %s", qualified_name(keys), type(error).__name__)  # noqa: TRY400
             return HIDDEN
 
     return redact

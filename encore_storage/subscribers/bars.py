@@ -94,6 +94,9 @@ class ProgressBars(Subscriber):
             return {}
         return {ProgressStartEvent: self._started, ProgressStepEvent: self._moved, ProgressEndEvent: self._ended}
 
+    def _unheard_listeners(self) -> Listeners:
+        return {} if self._live is None else {ProgressEndEvent: self._ended_unheard}
+
     def _started(self, event: ProgressStartEvent) -> None:
         if self._live is None or (isinstance(event, StoreProgressEvent) and event.direction is None):
             return
@@ -123,6 +126,9 @@ class ProgressBars(Subscriber):
                 self._print_failed(bar, "bytes", str(event.error or "failed") or type(event.error).__name__)
         elif event.exit_state in {"error", "exception"}:
             self._print_failed(bar, "steps", event.message)
+
+    def _ended_unheard(self, event: ProgressEndEvent) -> None:
+        self._undraw(self._bars.pop(event.operation_id, None))
 
     def _draw_if_due(self, bar: _Bar) -> None:
         if bar.task is None and self._clock() >= bar.due:

@@ -14,10 +14,17 @@ from encore_storage.subscribers.errors import AlreadyConnectedError
 Listeners = Mapping[type[BaseEvent], Callable[[Any], object]]
 
 
-def connect_listeners(event_manager: BaseEventManager, listeners: Listeners, connection: ExitStack) -> None:
-    """Connect `listeners` until `connection` is closed, before all listeners that could veto an event."""
+def connect_listeners(
+    event_manager: BaseEventManager, listeners: Listeners, unheard: Listeners, connection: ExitStack
+) -> None:
+    """Connect `listeners` until `connection` is closed, before all listeners that could veto an event.
+
+    Those in `unheard` are called instead while the class of the event is disabled.
+    """
     for cls, func in listeners.items():
         connection.enter_context(event_manager.connect(cls, func, priority=FIRST, weak=False))
+    for cls, func in unheard.items():
+        connection.callback(event_manager.connect_unheard(cls, func))
 
 
 class Subscriber:
@@ -41,6 +48,10 @@ class Subscriber:
         """Return the listeners by event class. Called after `_prepare`."""
         return {}
 
+    def _unheard_listeners(self) -> Listeners:
+        """Return the listeners for events that are not dispatched, because their class is disabled."""
+        return {}
+
     def connect(self, event_manager: BaseEventManager) -> Self:
         """Listen to the events of `event_manager` and return the subscriber.
 
@@ -54,7 +65,7 @@ class Subscriber:
             raise AlreadyConnectedError(self, self._event_manager)
         with ExitStack() as connection:
             self._prepare(event_manager, connection)
-            connect_listeners(event_manager, self._listeners(), connection)
+            connect_listeners(event_manager, self._listeners(), self._unheard_listeners(), connection)
             self._connection = connection.pop_all()
         self._event_manager = event_manager
         return self

@@ -93,7 +93,13 @@ class EventCounter:
             ListenerErrorEvent: self._listener_failed,
             EventsDroppedEvent: self._events_dropped,
         }
-        connect_listeners(self._event_manager, listeners, self.connection)
+        unheard: Listeners = {
+            StoreProgressEndEvent: lambda event: self._end_anywhere(self._gauges.values(), event.operation_id),
+            StoreTransactionEndEvent: lambda event: self._end_anywhere(
+                self._transaction_gauges.values(), event.transaction_id
+            ),
+        }
+        connect_listeners(self._event_manager, listeners, unheard, self.connection)
         self.is_connected = True
 
     def _operation_started(self, event: StoreProgressStartEvent) -> None:

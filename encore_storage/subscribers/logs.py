@@ -82,11 +82,13 @@ class LogSubscriber(Subscriber):
         self._keys = checked_keys(keys)
         self._slow = _checked_slow(slow)
 
-    def _prepare(self, event_manager: BaseEventManager, connection: ExitStack) -> None:  # noqa: ARG002 (as in the base)
+    def _prepare(self, event_manager: BaseEventManager, connection: ExitStack) -> None:
         import structlog  # noqa: PLC0415 (see above)
 
         from encore_storage.subscribers.outputs import non_blocking  # noqa: PLC0415
 
+        if self._keys is not True:
+            connection.enter_context(event_manager.reporting_types_only())
         self._logger = structlog.get_logger("encore_storage") if self._given is None else self._given
         self._non_blocking = non_blocking
 

@@ -31,6 +31,7 @@ class Sink(Subscriber, ABC):
         super().__init__()
         self._queue = queue
         self._interval = interval
+        self._hides_keys = False
         self._stream: EventStream[BaseEvent] | None = None
 
     @property
@@ -61,6 +62,8 @@ class Sink(Subscriber, ABC):
         """Release what `_open` acquired, after the last batch."""
 
     def _prepare(self, event_manager: BaseEventManager, connection: ExitStack) -> None:
+        if self._hides_keys:
+            connection.enter_context(event_manager.reporting_types_only())
         self._open(event_manager)
         try:
             stream = self._stream = event_manager.stream(BaseEvent, capacity=WAITING, name=self._queue)

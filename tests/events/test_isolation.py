@@ -75,7 +75,7 @@ def test_error_is_logged(manager: EventManager, caplog: pytest.LogCaptureFixture
 
     (record,) = caplog.records
     assert (record.name, record.levelname) == ("encore_events", "ERROR")
-    assert record.getMessage() == f"listener {fail!r} failed for Opened(size=1)"
+    assert record.getMessage() == f"listener {fail!r} failed for Opened"
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], OSError)
 
@@ -249,8 +249,8 @@ def test_failing_on_error_is_only_logged(caplog: pytest.LogCaptureFixture) -> No
 
     assert len(recorder.events) == 1
     assert [record.getMessage() for record in caplog.records] == [
-        f"listener {fail!r} failed for Opened()",
-        f"on_error {on_error!r} failed for Opened()",
+        f"listener {fail!r} failed for Opened",
+        f"on_error {on_error!r} failed for Opened",
     ]
 
 
@@ -276,7 +276,7 @@ def test_strict_manager_raises_all_errors_after_all_listeners() -> None:
     manager.connect(Opened, print, where=raising(ValueError("where")))
     manager.connect(Opened, received.append)
 
-    with pytest.raises(ExceptionGroup, match=r"listeners failed for Opened\(size=1\)") as caught:
+    with pytest.raises(ExceptionGroup, match=r"listeners failed for Opened$") as caught:
         manager.emit(Opened(size=1))
 
     assert [type(error) for error in caught.value.exceptions] == [ValueError, OSError, KeyError]

@@ -224,7 +224,7 @@ def test_predicate_of_misses_that_raises_does_not_match(
         raise error
 
     assert (ended(recorder).outcome, ended(recorder).error) == ("error", error)
-    assert "failed for OSError('cable')" in caplog.text
+    assert "failed for OSError" in caplog.text
 
 
 def test_parent_is_the_nearest_operation_of_another_observer(
