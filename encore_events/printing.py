@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-__all__ = ["printable", "traceback_of"]
+__all__ = ["printable", "text_of", "traceback_of"]
 
 
 def printable(text: str) -> str:
@@ -16,6 +16,14 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+
+
+def text_of(value: object) -> str:
+    """Return the value's `str`, or the name of its class if `str` fails."""
+    try:
+        return str.__str__(str(value))
+    except Exception:  # noqa: BLE001 (a program's own method: an error in it must not lose the event)
+        return f"<{type(value).__name__}>"
 
 
 def traceback_of(error: BaseException) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable
 from typing import Any
 
 from encore_storage.errors import InvalidMetadataError
 
 Metadata = dict[str, Any]
+
+MAX_DEPTH = 50
+"""The number of levels of metadata that is written, so that it can be read from the end of a long chain of calls."""
 
 _ALWAYS_WRITABLE = 2**64  # smaller numbers never exceed Python's limit of decimal digits
 
@@ -20,15 +24,15 @@ def checked_metadata(metadata: object) -> Metadata:
     {'tags': ['a', 'b']}
 
     Raises:
-        InvalidMetadataError: part of it is not JSON (a TypeError); the message has the place.
+        InvalidMetadataError: part of it is not JSON, or it has more than `MAX_DEPTH` levels (a TypeError); the message
+            has the place.
     """
-    if not isinstance(metadata, dict):
-        raise InvalidMetadataError("metadata", f"is a {type(metadata).__name__}, not a dict")
-    try:
-        copied: Metadata = _copied(metadata, "metadata")
-    except RecursionError:
-        raise InvalidMetadataError("metadata", "is nested too deeply, or contains itself") from None
-    return copied
+    return _checked(metadata, MAX_DEPTH)
+
+
+def copied_metadata(metadata: object) -> Metadata:
+    """Return a deep copy of metadata that a store holds. Another program may have written it with any depth."""
+    return _checked(metadata, sys.maxsize)
 
 
 class GivenMetadata:
@@ -70,7 +74,14 @@ def selected(metadata: Metadata, select: Iterable[str] | None) -> Metadata:
     return {name: metadata[name] for name in select if name in metadata}
 
 
-def _copied(value: object, place: str) -> Any:
+def _checked(metadata: object, depth: int) -> Metadata:
+    if not isinstance(metadata, dict):
+        raise InvalidMetadataError("metadata", f"is a {type(metadata).__name__}, not a dict")
+    copied: Metadata = _copied(metadata, "metadata", depth)
+    return copied
+
+
+def _copied(value: object, place: str, depth: int) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -79,10 +90,12 @@ def _copied(value: object, place: str) -> Any:
         return int(value) if -_ALWAYS_WRITABLE < value < _ALWAYS_WRITABLE else _writable(int(value), place)
     if isinstance(value, float):
         return _finite(value, place)
+    if isinstance(value, list | dict) and not depth:
+        raise InvalidMetadataError("metadata", f"has more than {MAX_DEPTH} levels, or contains itself")
     if isinstance(value, list):
-        return [_copied(item, f"{place}[{index}]") for index, item in enumerate(value)]
+        return [_copied(item, f"{place}[{index}]", depth - 1) for index, item in enumerate(value)]
     if isinstance(value, dict):
-        return {_name(name, place): _copied(item, f"{place}[{name!r}]") for name, item in value.items()}
+        return {_name(name, place): _copied(item, f"{place}[{name!r}]", depth - 1) for name, item in value.items()}
     raise InvalidMetadataError(place, f"is a {type(value).__name__}")
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeGuard, TypeVar
 
 from encore_storage.errors import KeyNotFoundError
 from encore_storage.events import Operation
-from encore_storage.metadata import GivenMetadata, Metadata, checked_metadata, checked_names, selected
+from encore_storage.metadata import GivenMetadata, Metadata, checked_names, copied_metadata, selected
 from encore_storage.observing import ObservedIterator, ObservedReader
 from encore_storage.observing.streams import count_written
 from encore_storage.stores.changing import ChangingOperation
@@ -67,7 +67,7 @@ class AbstractStore(StoreCore):
         """Return the value; its bytes are read on use. Raises KeyNotFoundError."""
         with self._operation("get_metadata", key):
             entry = self._found(key)
-        metadata = checked_metadata(entry.metadata)
+        metadata = copied_metadata(entry.metadata)
 
         def opener(start: int | None, end: int | None) -> ObservedReader:
             return self._read("get" if start is None else "get_range", key, entry, start, end)
@@ -90,7 +90,7 @@ class AbstractStore(StoreCore):
     def get_metadata(self, key: str, select: Iterable[str] | None = None) -> Metadata:
         """Return a copy of the metadata; with `select`, only the items with these names. Raises KeyNotFoundError."""
         with self._operation("get_metadata", key):
-            return checked_metadata(selected(self._found(key).metadata, checked_names(select)))
+            return copied_metadata(selected(self._found(key).metadata, checked_names(select)))
 
     def exists(self, key: str) -> bool:
         """Return whether there is a value under the key."""
@@ -321,4 +321,4 @@ def _matching(
 ) -> Iterator[tuple[str, Metadata]]:
     for key, metadata in items:
         if all(name in metadata and metadata[name] == value for name, value in wanted.items()):
-            yield key, checked_metadata(selected(metadata, select))
+            yield key, copied_metadata(selected(metadata, select))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 
+from encore_events.printing import text_of
 from encore_storage.events import StoreProgressEndEvent
 from encore_storage.processes.cells import Block, Cells
 from encore_storage.subscribers import blocks, catalogue
 from encore_storage.subscribers.catalogue import SECONDS, SIZES
 from encore_storage.subscribers.gauges import InProgressGauge
 from encore_storage.subscribers.labels import closed
+from encore_storage.subscribers.odd_values import MOST, countable
 
 EXEMPLAR_INTERVAL = 1.0  # seconds between two exemplars of a series
 _ALL = len(SECONDS) + 1
@@ -34,7 +36,7 @@ class Ends:
         is_plain: whether `count` may count an end, if nothing but its duration and its bytes was measured.
     """
 
-    __slots__ = ("_blocks", "_cells", "_end", "_exemplar_due", "_has_size", "_labels", "_lock", "_measured", "is_plain")
+    __slots__ = ("_blocks", "_cells", "_end", "_exemplified", "_has_size", "_labels", "_lock", "_measured", "is_plain")
 
     def __init__(
         self, cells: Cells, gauge: InProgressGauge, store: str, operation: str, direction: str, outcome: str
@@ -45,20 +47,27 @@ class Ends:
         self._end = gauge.end
         self._labels = store, operation, direction, outcome
         self._has_size = outcome == "ok" and direction != "" and operation in _WHOLE_VALUES
-        self._exemplar_due = -math.inf
+        self._exemplified = -math.inf
         self._blocks: dict[int, Block] = {}
         self._measured: dict[tuple[object, object], Block] = {}
 
     def count(self, event: StoreProgressEndEvent, now: float) -> bool:
         """Count an end without an error and without measures, and return whether it was in progress."""
-        duration, delta, added = event.duration, event.delta, 0
+        duration, delta, size, added = event.duration, event.delta, event.bytes, 0
+        try:
+            is_countable = 0 <= duration < MOST and 0 <= delta < MOST and 0 <= size < MOST
+            is_whole = self._has_size and size >= event.steps
+        except TypeError:
+            is_countable = is_whole = False
+        if not is_countable:
+            return self.count_fully(event, now)
         position = bisect_left(SECONDS, duration)
-        if self._has_size and event.bytes >= event.steps:
-            added = event.bytes
+        if is_whole:
+            added = size
             position += _SIZED[bisect_left(SIZES, added)]
         block = self._blocks.get(position) or self._new_block(position)
-        if now >= self._exemplar_due:
-            self._exemplify(event, position % _ALL, now)
+        if not 0 <= now - self._exemplified < EXEMPLAR_INTERVAL:  # due, or the clock was set back
+            self._exemplify(event, duration, position % _ALL, now)
         with self._lock:
             # These lines call nothing: a finalizer may count in the same block inside any call.
             values = block.values
@@ -75,22 +84,24 @@ class Ends:
 
     def count_fully(self, event: StoreProgressEndEvent, now: float) -> bool:
         """Count any end with all that its event has, and return whether it was in progress."""
-        position, size = bisect_left(SECONDS, event.duration), -1
-        if self._has_size and event.bytes >= event.steps:
-            size = bisect_left(SIZES, event.bytes)
+        duration, moved, size = countable(event.duration), countable(event.bytes), -1
+        position = bisect_left(SECONDS, duration)
+        if self._has_size and moved >= countable(event.steps):
+            size = bisect_left(SIZES, moved)
         error_type = closed(event.error_type, catalogue.ERROR_TYPES) if self._labels[3] == "error" else ""
         place = position, size, error_type
-        amounts = [1, event.duration, event.delta, 0, event.bytes if size >= 0 else 0]
+        amounts = [1, duration, countable(event.delta), 0, moved if size >= 0 else 0]
         if "attempts" in event.__dict__:
             items, first_byte, fetched = event.items, event.first_byte, event.fetched
-            amounts += (max(event.attempts - 1, 0), items or 0, first_byte or 0, fetched or 0)
-            first = None if first_byte is None else bisect_left(SECONDS, first_byte)
+            retries = max(countable(event.attempts) - 1, 0)
+            amounts += (retries, countable(items), countable(first_byte), countable(fetched))
+            first = None if first_byte is None else bisect_left(SECONDS, countable(first_byte))
             measures = items is not None, first, fetched is not None
             block = self._measured.get((place, measures)) or self._new_measured(place, measures)
         else:
             block = self._cells.block(blocks.operation(*self._labels, *place))
-        if now >= self._exemplar_due:
-            self._exemplify(event, position, now)
+        if not 0 <= now - self._exemplified < EXEMPLAR_INTERVAL:
+            self._exemplify(event, duration, position, now)
         with self._lock:
             block.values[3] = now
             block.add(*amounts)
@@ -105,11 +116,11 @@ class Ends:
         block = self._cells.block(blocks.measured(blocks.operation(*self._labels, *place), *measures))
         return self._measured.setdefault((place, measures), block)
 
-    def _exemplify(self, event: StoreProgressEndEvent, position: int, now: float) -> None:
+    def _exemplify(self, event: StoreProgressEndEvent, duration: float, position: int, now: float) -> None:
         """Keep the end as the latest exemplar of its bucket."""
         store, operation, _, outcome = self._labels
-        operation_id = str(event.operation_id).encode(errors="replace")
+        operation_id = text_of(event.operation_id).encode(errors="replace")
         if len(operation_id) <= blocks.LONGEST_ID:
-            self._exemplar_due = now + EXEMPLAR_INTERVAL
+            self._exemplified = now
             key = blocks.exemplar(store, operation, outcome, position)
-            self._cells.set(key, now, event.duration, *blocks.cells_of_id(operation_id))
+            self._cells.set(key, now, duration, *blocks.cells_of_id(operation_id))

@@ -12,6 +12,7 @@ from encore_events.abstract import BaseEventManager
 from encore_events.events import EventsDroppedEvent, ListenerErrorEvent
 from encore_events.forks import renew_in_child
 from encore_events.listeners import qualified_name
+from encore_events.printing import text_of
 from encore_storage.events import (
     StoreEvent,
     StoreModificationEvent,
@@ -29,6 +30,7 @@ from encore_storage.subscribers.catalogue import COUNTS, SECONDS
 from encore_storage.subscribers.ends import Ends
 from encore_storage.subscribers.gauges import InProgressGauge
 from encore_storage.subscribers.labels import OpenLabels, closed
+from encore_storage.subscribers.odd_values import countable
 
 Clock = Callable[[], float]
 
@@ -104,7 +106,10 @@ class EventCounter:
 
     def _operation_started(self, event: StoreProgressStartEvent) -> None:
         attributes = event.store, event.operation, event.direction
-        gauge = self._gauges.get(attributes) or self._gauge(self._new_labels(event))
+        try:
+            gauge = self._gauges[attributes]
+        except (KeyError, TypeError):
+            gauge = self._gauge(self._new_labels(event))
         now = self._clock()
         with self._lock:
             gauge.start(event.operation_id, now)
@@ -113,14 +118,21 @@ class EventCounter:
         if event.direction is None:
             return
         attributes = event.store, event.operation, event.direction
-        block = self._moved.get(attributes) or self._cells.block(blocks.moved(*self._new_labels(event)))
+        try:
+            block = self._moved[attributes]
+        except (KeyError, TypeError):
+            block = self._cells.block(blocks.moved(*self._new_labels(event)))
+        delta = countable(event.delta)
         with self._lock:
-            block.add(event.delta)
+            block.add(delta)
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
         try:
             attributes = event.store, event.operation, event.direction, event.outcome
-            ends = self._ends.get(attributes) or self._new_ends(event)
+            try:
+                ends = self._ends[attributes]
+            except (KeyError, TypeError):
+                ends = self._new_ends(event)
             now = self._wall_clock()
             if ends.is_plain and "attempts" not in event.__dict__:  # an event with any measure has it; most have none
                 was_in_progress = ends.count(event, now)
@@ -146,11 +158,12 @@ class EventCounter:
         gauges = self._transaction_gauges.values()
         try:
             self._end_anywhere(gauges, event.transaction_id)
-            duration, operations = event.duration, event.operations
+            duration, operations = countable(event.duration), countable(event.operations)
             buckets = bisect_left(SECONDS, duration), bisect_left(COUNTS, operations)
-            block = self._transactions.get((event.store, event.outcome, *buckets)) or self._new_transaction(
-                event, *buckets
-            )
+            try:
+                block = self._transactions[event.store, event.outcome, *buckets]
+            except (KeyError, TypeError):
+                block = self._new_transaction(event, *buckets)
             with self._lock:
                 block.add(1, duration, operations)
         except BaseException:
@@ -168,7 +181,7 @@ class EventCounter:
     def _events_dropped(self, event: EventsDroppedEvent) -> None:
         queue = self._open_labels.label("queue", event.queue)
         reason = self._open_labels.label("reason", event.reason)
-        self._cells.add(blocks.dropped(queue, reason), event.count)
+        self._cells.add(blocks.dropped(queue, reason), countable(event.count))
 
     def _end_anywhere(self, gauges: Iterable[InProgressGauge], id: object) -> None:  # noqa: A002 (the name that events use)
         """End the item in the gauge that has it, if any."""
@@ -179,9 +192,9 @@ class EventCounter:
 
     def _store(self, event: StoreEvent) -> str:
         """Return the label of the event's store, and expose `store_info` with its first event."""
-        name = event.store
-        if name is None:
+        if event.store is None:
             return catalogue.UNKNOWN
+        name = text_of(event.store)
         if name in self._stores:
             return self._stores[name]
         label = self._open_labels.label("store", name)
@@ -192,11 +205,14 @@ class EventCounter:
         return label
 
     def _new_labels(self, event: StoreProgressEvent) -> tuple[str, str, str]:
-        """Return the labels of the event's operation, and make the gauge that exposes its series at zero."""
+        """Return the labels of the event's operation, and make the gauge that exposes its series at zero.
+
+        Only attributes that are their labels are kept: there is no end of other ones.
+        """
         direction = "" if event.direction is None else closed(event.direction, catalogue.DIRECTIONS)
         labels = self._store(event), closed(event.operation, catalogue.OPERATIONS), direction
         gauge = self._gauge(labels)
-        if labels[0] != catalogue.OVERFLOW:  # each of its events is counted
+        if _are_labels((event.store, event.operation, event.direction), labels):
             attributes = event.store, event.operation, event.direction
             self._gauges[attributes] = gauge
             if direction:
@@ -211,19 +227,20 @@ class EventCounter:
         return gauge
 
     def _new_ends(self, event: StoreProgressEndEvent) -> Ends:
-        labels, outcome = self._new_labels(event), closed(event.outcome, catalogue.OUTCOMES)
-        ends = self._ends.get((*labels, outcome))
+        labels = *self._new_labels(event), closed(event.outcome, catalogue.OUTCOMES)
+        ends = self._ends.get(labels)
         if ends is None:
-            made = Ends(self._cells, self._gauge(labels), *labels, outcome)
-            ends = self._ends.setdefault((*labels, outcome), made)
-        if labels[0] != catalogue.OVERFLOW:
-            self._ends[event.store, event.operation, event.direction, event.outcome] = ends
+            made = Ends(self._cells, self._gauge(labels[:3]), *labels)
+            ends = self._ends.setdefault(labels, made)
+        attributes = event.store, event.operation, event.direction, event.outcome
+        if _are_labels(attributes, labels):
+            self._ends[attributes] = ends
         return ends
 
     def _new_transaction(self, event: StoreTransactionEndEvent, duration: int, operations: int) -> Block:
         labels = self._store(event), closed(event.outcome, catalogue.TRANSACTION_OUTCOMES)
         block = self._cells.block(blocks.transaction(*labels, duration, operations))
-        if labels[0] != catalogue.OVERFLOW:
+        if _are_labels((event.store, event.outcome), labels):
             self._transactions[event.store, event.outcome, duration, operations] = block
         return block
 
@@ -235,6 +252,13 @@ class EventCounter:
             each.clear()
         self._lock = self._cells.lock  # which has been renewed: cells register before their counters
         return inherited
+
+
+def _are_labels(attributes: tuple[object, ...], labels: tuple[str, ...]) -> bool:
+    """Return whether the attributes are their labels, or None. Those of the store '_overflow' are not."""
+    return labels[0] != catalogue.OVERFLOW and all(
+        one is None or (type(one) is str and one == label) for one, label in zip(attributes, labels, strict=True)
+    )
 
 
 def _clear(cells: Cells, *gauges: Mapping[Any, InProgressGauge]) -> None:

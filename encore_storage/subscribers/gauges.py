@@ -7,6 +7,7 @@ from itertools import islice
 from encore_storage.processes.cells import Block
 from encore_storage.subscribers import in_progress
 from encore_storage.subscribers.in_progress import InProgress
+from encore_storage.subscribers.odd_values import hashable
 
 
 class InProgressGauge:
@@ -25,7 +26,11 @@ class InProgressGauge:
     def start(self, id: object, now: float) -> None:  # noqa: A002 (the name that events use)
         """Add an item that starts `now`, unless it is in progress. Beyond the limit, the oldest are evicted."""
         starts, block = self._starts, self._block
-        if id in starts:
+        try:
+            if id in starts:
+                return
+        except TypeError:
+            self.start(hashable(id), now)
             return
         # These lines call nothing: a finalizer may start and end items inside any call.
         starts[id] = now
@@ -43,7 +48,10 @@ class InProgressGauge:
 
     def end(self, id: object) -> bool:  # noqa: A002 (as above)
         """Remove an item, and return whether there was one."""
-        started = self._starts.pop(id, None)
+        try:
+            started = self._starts.pop(id, None)
+        except TypeError:
+            started = self._starts.pop(hashable(id), None)
         if started is None:
             return False
         block = self._block

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from encore_events.forks import renew_in_child
+from encore_events.printing import text_of
 from encore_storage.processes import capping
 from encore_storage.processes.cells import Cells
 from encore_storage.subscribers import blocks
@@ -29,7 +30,7 @@ class OpenLabels:
 
     def label(self, name: str, value: object) -> str:
         """Return the value of the open label `name`: `value` as a string, or '_overflow' beyond the cap."""
-        text, values = str(value), self._values[name]
+        text, values = text_of(value), self._values[name]
         with self._lock:
             if text in values:
                 return text

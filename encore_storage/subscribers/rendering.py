@@ -77,7 +77,7 @@ def _add_numbers(
         text = texts.get(labels)
         if text is None:
             name = f"{metric.name}{_labels(metric, labels)} "
-            text = texts[labels] = _Text([name], f"{name}0\n")
+            text = texts[labels] = _Text([name], f"{name}0.0\n")
         if value:
             pieces += (text.lines[0], _number(value), "\n")
         else:
@@ -119,7 +119,7 @@ def _histogram_text(metric: Metric, labels: Labels) -> _Text:
     names = [f"{metric.name}_bucket{_labels(metric, labels, le=edge)} " for edge in edges_of(metric)]
     names += (f"{metric.name}_{name}{_labels(metric, labels)} " for name in ("count", "sum"))
     lines = [part for name in names for part in (name if name is names[0] else f"\n{name}", "")]
-    return _Text(lines, "".join(f"{name}0\n" for name in names))
+    return _Text(lines, "".join(f"{name}0.0\n" for name in names))
 
 
 def _labels(metric: Metric, labels: Labels, **others: str) -> str:

@@ -8,7 +8,7 @@ import stat
 from typing import Any, Self
 
 from encore_storage.errors import IntegrityError
-from encore_storage.metadata import Metadata, checked_metadata
+from encore_storage.metadata import Metadata, copied_metadata
 from encore_storage.stores.filesystem.keys import OWN, digest_of
 from encore_storage.stores.filesystem.ownership import Original
 from encore_storage.stores.filesystem.scratch import Scratch
@@ -95,7 +95,7 @@ class MetadataFiles:
             if original is not None:
                 metadata = _parse(record, key, Token.of(original.found))[0]
             else:
-                metadata = {} if upcoming["token"] is None else checked_metadata(record["metadata"])
+                metadata = {} if upcoming["token"] is None else copied_metadata(record["metadata"])
                 original = self._tree.examine(path)
             if original is not None:
                 self.save(key, metadata, original)
@@ -144,7 +144,7 @@ def _parse(record: Any, key: str, token: Token) -> tuple[Metadata, bool]:
         raise ValueError(f"it is the metadata of key {record['key']!r}")
     upcoming = record.get("next")
     is_new = upcoming is not None and _is_new(upcoming, token)
-    return checked_metadata((upcoming if is_new else record)["metadata"]), upcoming is not None
+    return copied_metadata((upcoming if is_new else record)["metadata"]), upcoming is not None
 
 
 def _is_new(upcoming: Any, token: Token) -> bool:

@@ -1,0 +1,35 @@
+"""Odd values in a program's own events, brought into a form that can be counted, shown and kept."""
+
+from __future__ import annotations
+
+from encore_events.printing import text_of
+
+MOST = 2**63
+"""The limit of a number that is counted. The sum of many such numbers is still a finite float."""
+
+_LONGEST_ID = 200  # characters of an id that stands for a value without a hash
+
+
+def countable(value: object) -> float:
+    """Return a number as it is counted: 0 unless it is one from 0 up to `MOST`.
+
+    >>> countable(5), countable(10**400), countable(float("nan")), countable(None)
+    (5, 0, 0, 0)
+    """
+    return value if isinstance(value, int | float) and 0 <= value < MOST else 0
+
+
+def countable_int(value: object) -> int:
+    """Return a number as it is counted, in whole."""
+    return int(countable(value))
+
+
+def hashable(id: object) -> object:  # noqa: A002 (the name that events use)
+    """Return what stands for an id in a dict: the id itself, or text of one that has no hash."""
+    if type(id) is str:
+        return id
+    try:
+        hash(id)
+    except Exception:  # noqa: BLE001 (a program's own method)
+        return text_of(id)[:_LONGEST_ID]
+    return id
