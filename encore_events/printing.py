@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 
-__all__ = ["printable", "text_of", "traceback_of"]
+__all__ = ["printable", "printable_json", "text_of", "traceback_of"]
 
 
 def printable(text: str) -> str:
@@ -16,6 +17,17 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+
+
+def printable_json(text: str) -> str:
+    r"""Escape all characters of JSON that are not printable, so that it means the same and has no terminal codes.
+
+    >>> print(printable_json('{"key": "a\x9b2J"}'))
+    {"key": "a\u009b2J"}
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else _escaped(one) for one in text)
 
 
 def text_of(value: object) -> str:
@@ -33,3 +45,7 @@ def traceback_of(error: BaseException) -> str:
     """
     text = "".join(traceback.format_exception(error)).rstrip()
     return "\n".join(f"  {printable(line)}".rstrip() for line in text.split("\n")).lstrip()
+
+
+def _escaped(one: str) -> str:
+    return json.dumps(one)[1:-1] if one != "\x7f" else r"\u007f"

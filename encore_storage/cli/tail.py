@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from encore_events.printing import printable, printable_json
 from encore_storage.cli.address import EventsAddress, Query
 from encore_storage.cli.errors import NobodyReadsError
 from encore_storage.cli.interrupts import end_process, handled
@@ -53,7 +54,7 @@ class Tail:
 
     Args:
         show_all: whether to print started and progress events too.
-        as_json: whether to print each event as received.
+        as_json: whether to print each event as received, with terminal codes escaped.
     """
 
     def __init__(self, *, show_all: bool, as_json: bool) -> None:
@@ -70,7 +71,7 @@ class Tail:
     def print_note(self, sentence: str) -> None:
         """Print a note if possible."""
         with contextlib.suppress(OSError, AttributeError):  # closed, or nobody reads it
-            sys.stderr.write(_rendered(self._notes, Text(f"-- {sentence}", "yellow")))
+            sys.stderr.write(_rendered(self._notes, Text(f"-- {printable(sentence)}", "yellow")))
             sys.stderr.flush()
 
     def print_message(self, message: ServerSentEvent) -> None:
@@ -86,7 +87,8 @@ class Tail:
                 self.print_note("ignoring messages that are not events")
             self._has_complained = True
         elif self._as_json:
-            _write(message.data.replace("\n", " ").encode() + b"\n")  # newlines can only be between tokens
+            text = printable_json(message.data.replace("\n", " "))  # newlines can only be between tokens
+            _write(text.encode() + b"\n")
         elif self._show_all or not is_quiet(event["type"]):
             line = _rendered(self._console, self._lines.line(event))
             _write(line.encode(getattr(sys.stdout, "encoding", None) or "utf-8", "backslashreplace"))

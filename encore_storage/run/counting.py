@@ -14,6 +14,7 @@ from typing import Any
 from encore_events.forks import renew_in_child
 from encore_events.loggers import get_logger
 from encore_events.once import Once
+from encore_events.printing import text_of
 from encore_storage.events import StoreEvent, StoreProgressEndEvent, StoreTransactionEndEvent
 from encore_storage.latencies import bucket_of
 from encore_storage.processes.cell_directory import CellDirectory
@@ -24,6 +25,7 @@ from encore_storage.subscribers import catalogue
 from encore_storage.subscribers.base import Listeners, Subscriber
 from encore_storage.subscribers.catalogue import OUTCOMES, OVERFLOW, TRANSACTION_OUTCOMES, UNKNOWN
 from encore_storage.subscribers.labels import MAX_VALUES, closed
+from encore_storage.subscribers.odd_values import countable, countable_int
 
 logger = get_logger("encore_storage")
 
@@ -61,11 +63,14 @@ class RunSummary(Subscriber):
         }
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
-        duration, size, retries = event.duration, event.bytes, max(event.attempts - 1, 0)
+        duration, size, retries = countable(event.duration), countable(event.bytes), countable(event.attempts - 1)
         outer = duration if event.parent_id is None else 0
         moving = duration if size else 0
         attributes = event.store, event.operation, event.outcome, bucket_of(duration)
-        block = self._blocks.get(attributes) or self._new_block(event, attributes)
+        try:
+            block = self._blocks[attributes]
+        except (KeyError, TypeError):
+            block = self._new_block(event, attributes)
         with self._lock:
             # These lines call nothing: a finalizer may count in the same block inside any call.
             values = block.values
@@ -89,17 +94,18 @@ class RunSummary(Subscriber):
         place = "" if outcome != "rolled_back" or event.notes is None else self._place(event.notes)
         block = self._block(blocks.transaction(*self._store(event), outcome, place))
         with self._lock:
-            block.add(1, event.duration)
+            block.add(1, countable(event.duration))
 
     def _keep_slow(self, event: StoreProgressEndEvent) -> None:
         """Keep an operation instead of the fastest that was kept."""
         cells, durations = cells_of(_entry(event, time.time())), self._durations
         with self._lock:
             position = min(range(blocks.KEPT), key=durations.__getitem__)
-            if event.duration > durations[position]:
-                durations[position] = event.duration
+            duration = countable(event.duration)
+            if duration > durations[position]:
+                durations[position] = duration
                 self._slow = min(durations)
-                self._cells.block(blocks.slowest(self._process, position)).set(event.duration, *cells)
+                self._cells.block(blocks.slowest(self._process, position)).set(duration, *cells)
 
     def _keep_error(self, event: StoreProgressEndEvent) -> None:
         """Keep an error instead of the oldest that was kept, unless there are too many."""
@@ -111,8 +117,8 @@ class RunSummary(Subscriber):
         ended, error = time.time(), event.error
         entry = _entry(event, ended) | {
             "error": None if error is None else type(error).__name__,
-            "error_type": event.error_type,
-            "message": None if error is None else str(error).strip().partition("\n")[0],
+            "error_type": None if event.error_type is None else text_of(event.error_type),
+            "message": None if error is None else text_of(error).strip().partition("\n")[0],
         }
         cells = cells_of(entry)
         block = self._block(blocks.error(self._process, next(self._errors) % blocks.KEPT))
@@ -122,16 +128,16 @@ class RunSummary(Subscriber):
     def _new_block(self, event: StoreProgressEndEvent, attributes: tuple[str | int | None, ...]) -> Block:
         labels = self._store(event)
         operation, outcome = closed(event.operation, catalogue.OPERATIONS), closed(event.outcome, OUTCOMES)
-        block = self._block(blocks.operation(*labels, operation, outcome, bucket_of(event.duration)))
-        if labels[0] != OVERFLOW:
-            self._blocks[attributes] = block
+        block = self._block(blocks.operation(*labels, operation, outcome, bucket_of(countable(event.duration))))
+        if labels[0] != OVERFLOW and (operation, outcome) == attributes[1:3] and type(event.store) is str:
+            self._blocks[attributes] = block  # of closed sets only: there is no end of other names
         return block
 
     def _store(self, event: StoreEvent) -> tuple[str, str]:
         """Return the name of the event's store, '_overflow' beyond the cap, and its backend."""
-        name = event.store
-        if name is None:
+        if event.store is None:
             return UNKNOWN, ""
+        name = text_of(event.store)
         found = self._stores.get(name)
         if found is not None:
             return found
@@ -139,11 +145,11 @@ class RunSummary(Subscriber):
             return OVERFLOW, ""
         source = event.source
         backend = "" if source is None else getattr(source, "backend", type(source).__name__.lower())
-        made = shortened(str(name), _LONGEST_NAME), shortened(str(backend), _LONGEST_NAME)
+        made = shortened(name, _LONGEST_NAME), shortened(text_of(backend), _LONGEST_NAME)
         return self._stores.setdefault(name, made)
 
     def _place(self, notes: object) -> str:
-        place = shortened(str(notes), _LONGEST_NAME)
+        place = shortened(text_of(notes), _LONGEST_NAME)
         if place not in self._places:
             if len(self._places) >= MAX_VALUES:
                 return OVERFLOW
@@ -188,10 +194,10 @@ class RunSummary(Subscriber):
 def _entry(event: StoreProgressEndEvent, ended: float) -> dict[str, Any]:
     return {
         "time": round(ended, 3),
-        "store": UNKNOWN if event.store is None else str(event.store),
-        "operation": None if event.operation is None else str(event.operation),
-        "key": None if event.key is None else str(event.key),
-        "duration": float(event.duration),
-        "bytes": int(event.bytes),
-        "outcome": str(event.outcome),
+        "store": UNKNOWN if event.store is None else text_of(event.store),
+        "operation": None if event.operation is None else text_of(event.operation),
+        "key": None if event.key is None else text_of(event.key),
+        "duration": countable(event.duration),
+        "bytes": countable_int(event.bytes),
+        "outcome": text_of(event.outcome),
     }

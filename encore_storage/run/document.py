@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from encore_events.printing import printable_json
 from encore_storage.run.report import OperationReport, RunReport, StoreReport
 
 VERSION = 1
@@ -39,7 +40,8 @@ def document(report: RunReport, seconds: float | None = None) -> dict[str, Any]:
 
 def write_document(path: Path, content: dict[str, Any]) -> None:
     """Write the document as one change. Raises OSError."""
-    text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    lines = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False).split("\n")
+    text = "".join(f"{printable_json(line)}\n" for line in lines)
     data = text.encode(errors="replace")  # a name may have a lone surrogate, which is no text
     if path.exists() and (not path.is_file() or _is_output(path)):
         with path.open("ab") as file:

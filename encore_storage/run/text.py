@@ -121,7 +121,7 @@ def _slowest(report: RunReport, painter: Painter) -> list[str]:
         beginning = f"{'':{INDENT}}{duration.rjust(widths[0])}  {fitted(operation, widths[1])}  "
         beginning += fitted(store, widths[2]) + "  "
         moved = f"  {format_bytes(entry['bytes'])}" if entry["bytes"] else ""
-        end = moved if entry["outcome"] == "ok" else f"{moved}  {entry['outcome']}"
+        end = moved if entry["outcome"] == "ok" else f"{moved}  {shown_name(_text(entry['outcome']), _OPERATION_WIDTH)}"
         painted = painter.paint(end, RED) if entry["outcome"] == "error" else end
         lines.append(f"{beginning}{shown_name(key, WIDTH - width_of(beginning) - len(end))}{painted}".rstrip())
     return lines
@@ -159,7 +159,7 @@ def _names(entry: Entry) -> tuple[str, str, str]:
 def _error(entry: Entry, width: int) -> str:
     name, message = _text(entry["error"]), _text(entry["message"])
     words = message if message.startswith(name) else f"{name}: {message}"  # messages without text begin with the name
-    end = f" ({entry['error_type']})" if entry["error_type"] else ""
+    end = f" ({shown_name(_text(entry['error_type']), _OPERATION_WIDTH)})" if entry["error_type"] else ""
     return shown_name(words if message else name or "error", width - len(end)) + end
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from encore_events.ids import id_of
+from encore_events.printing import text_of
 from encore_storage.events import (
     StoreProgressEndEvent,
     StoreProgressEvent,
@@ -21,6 +21,7 @@ from encore_storage.events import (
 from encore_storage.server.recent import KEPT, Item, RecentItems
 from encore_storage.subscribers.base import Listeners
 from encore_storage.subscribers.in_progress import InProgress
+from encore_storage.subscribers.odd_values import MOST, hashable
 
 FAILURES = frozenset({"error", "cancelled", "rolled_back", "commit_failed", "rollback_failed"})
 """The outcomes that count as failures."""
@@ -111,7 +112,7 @@ class Activity:
         counts = Counter[tuple[str, str]]()
         for each in list(self._operations.values()):
             with contextlib.suppress(Exception):  # a program's own event
-                counts[str(each.event.store), str(each.event.operation)] += 1
+                counts[text_of(each.event.store), text_of(each.event.operation)] += 1
         return counts
 
     def _items(self, shown: list[_InFlight], now: float, names: tuple[str, ...]) -> Iterator[Item]:
@@ -130,27 +131,27 @@ class Activity:
         return item
 
     def _operation_started(self, event: StoreProgressStartEvent) -> None:
-        self._operations.start(event.operation_id, _InFlight(event, self._since(event)))
+        self._operations.start(hashable(event.operation_id), _InFlight(event, self._since(event)))
 
     def _operation_progressed(self, event: StoreProgressStepEvent) -> None:
-        known = self._operations.get(event.operation_id)
+        known = self._operations.get(hashable(event.operation_id))
         if known is not None:
             known.event = event
             return
         # Either the operation started before we listened, or it has ended and this step is late.
-        self._operations.start(event.operation_id, _InFlight(event, self._since(event)))
-        if event.operation_id in self._ended.copy():  # checked last: another thread may end it meanwhile
-            self._operations.pop(event.operation_id, None)
+        self._operations.start(hashable(event.operation_id), _InFlight(event, self._since(event)))
+        if hashable(event.operation_id) in self._ended.copy():  # checked last: another thread may end it meanwhile
+            self._operations.pop(hashable(event.operation_id), None)
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
-        self._ended.append(event.operation_id)  # first: another thread may be handling a late step
-        self._operations.pop(event.operation_id, None)
+        self._ended.append(hashable(event.operation_id))  # first: another thread may be handling a late step
+        self._operations.pop(hashable(event.operation_id), None)
 
     def _transaction_started(self, event: StoreTransactionStartEvent) -> None:
-        self._transactions.start(event.transaction_id, _InFlight(event, self._since(event)))
+        self._transactions.start(hashable(event.transaction_id), _InFlight(event, self._since(event)))
 
     def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
-        self._transactions.pop(event.transaction_id, None)
+        self._transactions.pop(hashable(event.transaction_id), None)
 
     def _since(self, event: Any) -> float:
         """Return the start of the operation; for a replayed event, the time of the replay."""
@@ -160,7 +161,7 @@ class Activity:
 
 def _count(value: object) -> float | None:
     """Return a number of bytes, or None if it is unknown or a program's own event has no valid number."""
-    return value if isinstance(value, int | float) and 0 <= value < math.inf else None
+    return value if isinstance(value, int | float) and 0 <= value < MOST else None
 
 
 def _of(stores: Collection[str], in_flight: InProgress[_InFlight]) -> list[_InFlight]:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from encore_events.forks import renew_in_child
+from encore_events.printing import text_of
 from encore_storage.events import StoreProgressEndEvent, StoreTransactionEndEvent
 from encore_storage.server.counts import Counts
 from encore_storage.subscribers.catalogue import OVERFLOW
 from encore_storage.subscribers.labels import MAX_VALUES
+from encore_storage.subscribers.odd_values import countable, countable_int
 
 SECONDS = 600  # that are kept by default
 
@@ -80,10 +82,11 @@ class History:
                 counts.operations += 1
                 counts.errors += event.outcome == "error"
                 counts.cancelled += event.outcome == "cancelled"
-                counts.latencies.observe(event.duration)
+                counts.latencies.observe(countable(event.duration))
 
     def count_bytes(self, time: float, store: str | None, direction: str | None, count: int) -> None:
         """Count bytes that moved at `time`."""
+        count = countable_int(count)
         with self._lock:
             for counts in self._counts_at(time, store):
                 counts.read += count if direction == "read" else 0
@@ -168,7 +171,7 @@ class History:
     def _counts_at(self, time: float, store: str | None) -> Iterable[SecondCounts]:
         """Return the counts of the second and the totals, of the store and of all. The caller has the lock."""
         second = int(time)
-        name = self._admit(str(store), second)
+        name = self._admit(text_of(store), second)
         current = (self._seconds[second].setdefault(name, SecondCounts()), self._all_seconds[second])
         for counts in current:
             counts.version = self.version

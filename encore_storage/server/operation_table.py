@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from encore_events.forks import renew_in_child
+from encore_events.printing import text_of
 from encore_storage.events import StoreProgressEndEvent
 from encore_storage.server.counts import Counts
 from encore_storage.subscribers.catalogue import OPERATIONS, OVERFLOW
 from encore_storage.subscribers.labels import MAX_VALUES, closed
+from encore_storage.subscribers.odd_values import countable, countable_int
 
 Key = tuple[str, str]
 """A store and an operation."""
@@ -66,7 +68,8 @@ class OperationTable:
 
     def count_end(self, time: float, event: StoreProgressEndEvent) -> None:
         """Count an operation that ended at `time`, with the bytes that no step has reported."""
-        retries, duration, delta = max(event.attempts - 1, 0), float(event.duration), int(event.delta)
+        retries = max(countable_int(event.attempts) - 1, 0)
+        duration, delta = countable(event.duration), countable_int(event.delta)
         with self._lock:
             row = self._row(event.store, event.operation)
             counts = self._counts_at(time, row)
@@ -81,6 +84,7 @@ class OperationTable:
 
     def count_bytes(self, time: float, store: str | None, operation: str | None, count: int) -> None:
         """Count bytes that moved at `time`."""
+        count = countable_int(count)
         with self._lock:
             self._counts_at(time, self._row(store, operation)).bytes += count
 
@@ -139,7 +143,7 @@ class OperationTable:
 
     def _key(self, store: object, operation: object) -> Key:
         """Return the key of the row. The caller has the lock."""
-        name = str(store)
+        name = text_of(store)
         if name not in self._stores and len(self._stores) >= MAX_VALUES:
             name = OVERFLOW
         return name, closed(operation, OPERATIONS)

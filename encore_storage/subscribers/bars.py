@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Literal
 
 from encore_events.abstract import BaseEventManager
 from encore_events.forks import renew_in_child
+from encore_events.printing import text_of
 from encore_events.progress import ProgressEndEvent, ProgressStartEvent, ProgressStepEvent
 from encore_storage.events import StoreProgressEndEvent, StoreProgressEvent
 from encore_storage.subscribers.base import Listeners, Subscriber
 from encore_storage.subscribers.errors import MissingExtraError
 from encore_storage.subscribers.in_progress import InProgress
+from encore_storage.subscribers.odd_values import MOST, hashable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -101,34 +103,34 @@ class ProgressBars(Subscriber):
         if self._live is None or (isinstance(event, StoreProgressEvent) and event.direction is None):
             return
         table = self._bytes if isinstance(event, StoreProgressEvent) else self._steps
-        replaced = self._bars.pop(event.operation_id, None)
-        bar = _Bar(table, event.message, self._clock() + self._delay, event.steps)
-        for stale in (replaced, *self._bars.start(event.operation_id, bar)):
+        replaced = self._bars.pop(hashable(event.operation_id), None)
+        bar = _Bar(table, text_of(event.message), self._clock() + self._delay, _count(event.steps, -1))
+        for stale in (replaced, *self._bars.start(hashable(event.operation_id), bar)):
             self._undraw(stale)
 
     def _moved(self, event: ProgressStepEvent) -> None:
         with self._lock:
-            bar = self._bars.get(event.operation_id)
+            bar = self._bars.get(hashable(event.operation_id))
             if bar is None:
                 return
-            bar.steps, bar.step = event.steps, event.step
+            bar.steps, bar.step = _count(event.steps, -1), _count(event.step, 0)
             self._draw_if_due(bar)
             if bar.task is not None:
                 bar.table.update(bar.task, total=bar.total, completed=bar.step)
 
     def _ended(self, event: ProgressEndEvent) -> None:
-        bar = self._bars.pop(event.operation_id, None)
+        bar = self._bars.pop(hashable(event.operation_id), None)
         if bar is None or not self._undraw(bar):
             return
         if isinstance(event, StoreProgressEndEvent):
-            bar.steps, bar.step = event.steps, event.bytes
+            bar.steps, bar.step = _count(event.steps, -1), _count(event.bytes, 0)
             if event.outcome == "error":
-                self._print_failed(bar, "bytes", str(event.error or "failed") or type(event.error).__name__)
+                self._print_failed(bar, "bytes", text_of(event.error or "failed") or type(event.error).__name__)
         elif event.exit_state in {"error", "exception"}:
-            self._print_failed(bar, "steps", event.message)
+            self._print_failed(bar, "steps", text_of(event.message))
 
     def _ended_unheard(self, event: ProgressEndEvent) -> None:
-        self._undraw(self._bars.pop(event.operation_id, None))
+        self._undraw(self._bars.pop(hashable(event.operation_id), None))
 
     def _draw_if_due(self, bar: _Bar) -> None:
         if bar.task is None and self._clock() >= bar.due:
@@ -210,6 +212,10 @@ class _Bar:
     @property
     def total(self) -> int | None:
         return None if self.steps < 0 else self.steps
+
+
+def _count(value: object, unknown: int) -> int:
+    return int(value) if isinstance(value, int | float) and 0 <= value < MOST else unknown
 
 
 def _on_one_line(text: str) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TextIO, get_args
+from typing import TYPE_CHECKING, Any, Literal, TextIO, cast, get_args
 
 from encore_events.abstract import BaseEventManager
+from encore_events.printing import printable, text_of, traceback_of
 from encore_storage.errors import error_type_of
 from encore_storage.events import (
     Action,
@@ -26,6 +26,7 @@ from encore_storage.events import (
 )
 from encore_storage.redaction import Redaction, checked_keys, system_message
 from encore_storage.subscribers.base import Listeners, Subscriber
+from encore_storage.subscribers.odd_values import MOST, countable, shown
 
 # structlog imports rich, a fifth of the time that Encore took to import, and many programs log nothing.
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ _TRANSACTION_LEVELS: dict[TransactionOutcome, Level] = {
     "commit_failed": "error",
     "rollback_failed": "error",
 }
+_OF_UNKNOWN_OUTCOME: Level = "warning"
 _SUCCESSES = frozenset({"ok", "miss", "committed", "closed"})
 _ACTION_NAMES: dict[Action, str] = {
     "set": "store.key.set",
@@ -54,9 +56,11 @@ _ACTION_NAMES: dict[Action, str] = {
 class LogSubscriber(Subscriber):
     """Logs a line for each operation and transaction that ended; at debug, also starts, progress and changed keys.
 
-    Values and metadata are never logged. The field `error` has the message of an error. A line at level error also has
-    `exception`, the traceback as text, without local variables; never `exc_info`. If keys are redacted or omitted,
-    `error` has only the type, and there are no tracebacks and no notes, since all of these may quote a key.
+    Values and metadata are never logged. Text of events and errors is escaped: it is one line without terminal codes,
+    and a line of a traceback never looks like a line of the log. The field `error` has the message of an error. A line
+    at level error also has `exception`, the traceback as text, without local variables; never `exc_info`. If keys are
+    redacted or omitted, `error` has only the type, and there are no tracebacks and no notes, since all of these may
+    quote a key.
 
     Args:
         logger: a structlog logger; by default, `structlog.get_logger()` at the time of `connect`.
@@ -109,54 +113,57 @@ class LogSubscriber(Subscriber):
     def _operation_moved(self, event: StoreProgressStepEvent) -> None:
         log = self._log_at("debug")
         if log is not None:
-            fields = _known(**self._operation_fields(event), bytes=event.step, bytes_expected=_expected(event))
+            moved = countable(event.step)
+            fields = _known(**self._operation_fields(event), bytes=moved, bytes_expected=_expected(event))
             log("store.operation.progress", **fields)
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
-        if event.duration < self._slow and event.outcome in _SUCCESSES:
+        outcome, moved, duration = shown(event.outcome), countable(event.bytes), countable(event.duration)
+        if duration < self._slow and outcome in _SUCCESSES:
             return
-        log = self._log_at(self._levels[event.outcome])
+        log = self._log_at(self._levels.get(cast("Outcome", outcome), _OF_UNKNOWN_OUTCOME))
         if log is None:
             return
         fields = {
             **self._operation_fields(event),
-            "bytes": event.bytes,
-            "duration": event.duration,
-            "bytes_per_second": event.bytes / event.duration if event.bytes and event.duration else None,
+            "bytes": moved,
+            "duration": duration,
+            "bytes_per_second": moved / duration if moved and duration else None,
             **_measures(event),
-            "outcome": event.outcome,
-            "error_type": event.error_type,
+            "outcome": outcome,
+            "error_type": shown(event.error_type),
             "error": None,
             **self._error_fields(event.error, with_traceback=event.outcome == "error"),
         }
         log("store.operation.ended", **fields)
 
     def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
-        if event.duration < self._slow and event.outcome in _SUCCESSES:
+        outcome, duration = shown(event.outcome), countable(event.duration)
+        if duration < self._slow and outcome in _SUCCESSES:
             return
-        level = _TRANSACTION_LEVELS[event.outcome]
+        level = _TRANSACTION_LEVELS.get(cast("TransactionOutcome", outcome), _OF_UNKNOWN_OUTCOME)
         log = self._log_at(level)
         if log is None:
             return
         fields = _known(
-            store=event.store,
-            transaction_id=event.transaction_id,
-            parent_id=event.parent_id,
-            notes=event.notes if self._keys is True else None,
-            operations=event.operations,
-            held=event.held,
-            duration=event.duration,
-            outcome=event.outcome,
+            store=shown(event.store),
+            transaction_id=shown(event.transaction_id),
+            parent_id=shown(event.parent_id),
+            notes=shown(event.notes) if self._keys is True else None,
+            operations=countable(event.operations),
+            held=countable(event.held),
+            duration=duration,
+            outcome=outcome,
             error_type=error_type_of(event.error) if isinstance(event.error, Exception) else None,
             **self._error_fields(event.error, with_traceback=level == "error"),
         )
-        log(f"store.transaction.{event.outcome}", **fields)
+        log(f"store.transaction.{outcome if outcome in _TRANSACTION_LEVELS else 'ended'}", **fields)
 
     def _key_changed(self, event: StoreModificationEvent) -> None:
         log = self._log_at("debug")
         if log is not None:
-            fields = _known(store=event.store, key=self._key(event), transaction_id=event.transaction_id)
-            log(_ACTION_NAMES[event.action], **fields)
+            ids = {"store": shown(event.store), "transaction_id": shown(event.transaction_id)}
+            log(_ACTION_NAMES[event.action], **_known(**ids, key=self._key(event)))
 
     def _log_at(self, level: Level) -> Callable[..., object] | None:
         """Return the logger's method for `level`, or None if the level is disabled."""
@@ -170,27 +177,27 @@ class LogSubscriber(Subscriber):
 
     def _operation_fields(self, event: StoreProgressEvent) -> dict[str, Any]:
         return {
-            "store": event.store,
-            "operation": event.operation,
+            "store": shown(event.store),
+            "operation": shown(event.operation),
             **({} if self._keys is False else {"key": self._key(event)}),
-            "operation_id": event.operation_id,
-            "transaction_id": event.transaction_id,
+            "operation_id": shown(event.operation_id),
+            "transaction_id": shown(event.transaction_id),
         }
 
-    def _key(self, event: StoreKeyEvent) -> str | None:
+    def _key(self, event: StoreKeyEvent) -> object:
         if event.key is None or self._keys is False:
             return None
-        return event.key if self._keys is True else self._keys(event.key)
+        return shown(event.key if self._keys is True else self._keys(event.key))
 
     def _error_fields(self, error: BaseException | None, *, with_traceback: bool) -> dict[str, Any]:
         if error is None:
             return {}
         if self._keys is not True:
             return {"error": _without_message(error)}
-        fields = {"error": str(error) or type(error).__name__}
+        fields = {"error": printable(text_of(error) or type(error).__name__)}
         if with_traceback:
             # Not as exc_info, which some renderers show with local variables: values and metadata.
-            fields["exception"] = "".join(traceback.format_exception(error)).rstrip()
+            fields["exception"] = traceback_of(error)
         return fields
 
 
@@ -275,15 +282,21 @@ def _known(**fields: Any) -> dict[str, Any]:
 
 
 def _measures(event: StoreProgressEndEvent) -> dict[str, Any]:
-    attempts = event.attempts if event.attempts > 1 else None
-    return _known(attempts=attempts, first_byte=event.first_byte, items=event.items, fetched=event.fetched)
+    attempts, others = countable(event.attempts), {"items": event.items, "fetched": event.fetched}
+    return _known(
+        attempts=attempts if attempts > 1 else None,
+        first_byte=shown(event.first_byte),
+        **{name: shown(value) for name, value in others.items()},
+    )
 
 
 def _expected(event: StoreProgressStartEvent | StoreProgressStepEvent) -> int | None:
-    return event.steps if event.steps >= 0 else None
+    steps: object = event.steps
+    return steps if isinstance(steps, int) and 0 <= steps < MOST else None
 
 
 def _without_message(error: BaseException) -> str:
     """Return the type of the error and the system's message for its `errno`, neither of which quotes a key."""
     message = system_message(error)
-    return type(error).__name__ if message is None else f"{type(error).__name__}: {message}"
+    name = printable(type(error).__name__)
+    return name if message is None else f"{name}: {message}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from encore_events.printing import text_of
+from encore_events.printing import printable, text_of
 
 MOST = 2**63
 """The limit of a number that is counted. The sum of many such numbers is still a finite float."""
@@ -22,6 +22,15 @@ def countable(value: object) -> float:
 def countable_int(value: object) -> int:
     """Return a number as it is counted, in whole."""
     return int(countable(value))
+
+
+def shown(value: object) -> object:
+    """Return an attribute as a log has it: a number or None, or text that is one line without terminal codes."""
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < MOST else None
+    return printable(text_of(value))
 
 
 def hashable(id: object) -> object:  # noqa: A002 (the name that events use)

@@ -10,8 +10,12 @@ from dataclasses import dataclass, field
 
 from encore_events.events import ListenerErrorEvent
 from encore_events.forks import renew_in_child
+from encore_events.printing import text_of
 from encore_storage.events import StoreProgressEndEvent, StoreTransactionEndEvent
 from encore_storage.subscribers.base import Listeners, Subscriber
+from encore_storage.subscribers.catalogue import OPERATIONS, OUTCOMES, OVERFLOW, TRANSACTION_OUTCOMES
+from encore_storage.subscribers.labels import MAX_VALUES, closed
+from encore_storage.subscribers.odd_values import countable, countable_int
 
 
 @dataclass(slots=True)
@@ -45,9 +49,10 @@ class OperationSummary:
 
     def add(self, event: StoreProgressEndEvent) -> None:
         """Count one operation."""
-        total, duration = self.bytes + event.bytes, float(event.duration)
-        moving = self.moving + (duration if event.bytes else 0.0)
-        self.outcomes[event.outcome] += 1  # from here on nothing can raise, so no event is counted partially
+        total, duration = self.bytes + countable_int(event.bytes), float(countable(event.duration))
+        moving = self.moving + (duration if countable(event.bytes) else 0.0)
+        # From here on nothing can raise, so no event is counted partially.
+        self.outcomes[closed(event.outcome, OUTCOMES)] += 1
         self.bytes = total
         self.moving = moving
         self._durations.append(duration)
@@ -66,6 +71,7 @@ class SummarySubscriber(Subscriber):
         self.transactions: Counter[str] = Counter()
         self.listener_errors = 0
         self._operations: dict[tuple[str, str], OperationSummary] = {}
+        self._stores = set[str]()
         self._renew()
         renew_in_child(self, SummarySubscriber._renew)
 
@@ -90,15 +96,19 @@ class SummarySubscriber(Subscriber):
         self._lock = threading.RLock()  # reentrant: a finalizer may emit while this thread holds it
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
-        key = (str(event.store), str(event.operation))
+        store = text_of(event.store)
         with self._lock:
+            if store not in self._stores and len(self._stores) >= MAX_VALUES:
+                store = OVERFLOW
+            self._stores.add(store)
+            key = store, closed(event.operation, OPERATIONS)
             row = self._operations.get(key) or OperationSummary(*key)
             row.add(event)
             self._operations[key] = row
 
     def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
         with self._lock:
-            self.transactions[event.outcome] += 1
+            self.transactions[closed(event.outcome, TRANSACTION_OUTCOMES)] += 1
 
     def _listener_failed(self, _event: ListenerErrorEvent) -> None:
         with self._lock:

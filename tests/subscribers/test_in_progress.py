@@ -93,7 +93,9 @@ def test_end_that_cannot_be_counted_leaves_nothing_in_progress(
 ) -> None:
     manager.emit(start())
     manager.emit(StoreTransactionStartEvent(store="archive", transaction_id="1", timestamp=0.0))
-    manager.emit(end(duration=None, store=["unhashable"]))
+    ended = end(store=["unhashable"])
+    del ended.duration
+    manager.emit(ended)
     manager.emit(StoreTransactionEndEvent(store=["unhashable"], transaction_id="1", outcome="committed"))
 
     assert len(recorder.of(ListenerErrorEvent)) == 2
