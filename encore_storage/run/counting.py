@@ -25,7 +25,7 @@ from encore_storage.subscribers import catalogue
 from encore_storage.subscribers.base import Listeners, Subscriber
 from encore_storage.subscribers.catalogue import OUTCOMES, OVERFLOW, TRANSACTION_OUTCOMES, UNKNOWN
 from encore_storage.subscribers.labels import MAX_VALUES, closed
-from encore_storage.subscribers.odd_values import countable, countable_int
+from encore_storage.subscribers.odd_values import countable
 
 logger = get_logger("encore_storage")
 
@@ -198,6 +198,6 @@ def _entry(event: StoreProgressEndEvent, ended: float) -> dict[str, Any]:
         "operation": None if event.operation is None else text_of(event.operation),
         "key": None if event.key is None else text_of(event.key),
         "duration": countable(event.duration),
-        "bytes": countable_int(event.bytes),
+        "bytes": int(countable(event.bytes)),
         "outcome": text_of(event.outcome),
     }

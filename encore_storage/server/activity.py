@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from encore_storage.events import (
 from encore_storage.server.recent import KEPT, Item, RecentItems
 from encore_storage.subscribers.base import Listeners
 from encore_storage.subscribers.in_progress import InProgress
-from encore_storage.subscribers.odd_values import MOST, hashable
+from encore_storage.subscribers.odd_values import hashable, number_of
 
 FAILURES = frozenset({"error", "cancelled", "rolled_back", "commit_failed", "rollback_failed"})
 """The outcomes that count as failures."""
@@ -36,10 +37,17 @@ _TRANSACTION = (*_TRANSACTION_IN_FLIGHT, "outcome", "duration", "operations", "h
 
 @dataclass(slots=True)
 class _InFlight:
-    """The latest event of an operation or transaction, and its start in seconds since the epoch."""
+    """The latest event of an operation or transaction.
+
+    Attributes:
+        event: the event.
+        since: when it started, in monotonic seconds. The age does not change with the system's clock.
+        started: when it started, in seconds since the epoch.
+    """
 
     event: Any
     since: float
+    started: float
 
 
 class Activity:
@@ -51,14 +59,23 @@ class Activity:
         data_of: returns the encoded data of an event.
         clock: seconds since the epoch.
         process: the id of this process.
+        monotonic: monotonic seconds, for ages.
     """
 
-    def __init__(self, data_of: Callable[[Any], Item], clock: Callable[[], float], process: int) -> None:
+    def __init__(
+        self,
+        data_of: Callable[[Any], Item],
+        clock: Callable[[], float],
+        process: int,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.process = process
         self.recent = RecentItems()
         self.failures = RecentItems()
         self._data_of = data_of
         self._clock = clock
+        self._monotonic = monotonic
         self._ended: deque[object] = deque(maxlen=KEPT)  # ids
         self._operations = InProgress[_InFlight]()
         self._transactions = InProgress[_InFlight]()
@@ -98,7 +115,7 @@ class Activity:
 
     def in_flight(self, stores: Collection[str], limit: int) -> Item:
         """Return what is in flight in these stores (by default, all), oldest first, at most `limit` of each kind."""
-        now = self._clock()
+        now = self._monotonic()
         operations = _of(stores, self._operations)
         transactions = _of(stores, self._transactions)
         return {
@@ -121,17 +138,17 @@ class Activity:
                 yield self._item(each, now, names)
 
     def _item(self, in_flight: _InFlight, now: float, names: tuple[str, ...]) -> Item:
-        event, since = in_flight.event, in_flight.since
+        event = in_flight.event
         data = self._data_of(event)
         item = {name: data.get(name) for name in names}
         item["process"] = self.process
-        item |= {"started": getattr(event, "timestamp", since), "age": max(now - since, 0.0)}
+        item |= {"started": in_flight.started, "age": max(now - in_flight.since, 0.0)}
         if isinstance(event, StoreProgressEvent):
-            item |= {"bytes": _count(getattr(event, "step", 0)) or 0, "expected": _count(event.steps)}
+            item |= {"bytes": number_of(getattr(event, "step", 0)) or 0, "expected": number_of(event.steps)}
         return item
 
     def _operation_started(self, event: StoreProgressStartEvent) -> None:
-        self._operations.start(hashable(event.operation_id), _InFlight(event, self._since(event)))
+        self._operations.start(hashable(event.operation_id), self._new(event))
 
     def _operation_progressed(self, event: StoreProgressStepEvent) -> None:
         known = self._operations.get(hashable(event.operation_id))
@@ -139,7 +156,7 @@ class Activity:
             known.event = event
             return
         # Either the operation started before we listened, or it has ended and this step is late.
-        self._operations.start(hashable(event.operation_id), _InFlight(event, self._since(event)))
+        self._operations.start(hashable(event.operation_id), self._new(event))
         if hashable(event.operation_id) in self._ended.copy():  # checked last: another thread may end it meanwhile
             self._operations.pop(hashable(event.operation_id), None)
 
@@ -148,20 +165,17 @@ class Activity:
         self._operations.pop(hashable(event.operation_id), None)
 
     def _transaction_started(self, event: StoreTransactionStartEvent) -> None:
-        self._transactions.start(hashable(event.transaction_id), _InFlight(event, self._since(event)))
+        self._transactions.start(hashable(event.transaction_id), self._new(event))
 
     def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
         self._transactions.pop(hashable(event.transaction_id), None)
 
-    def _since(self, event: Any) -> float:
-        """Return the start of the operation; for a replayed event, the time of the replay."""
-        started = None if hasattr(event, "recorded_at") else getattr(event, "timestamp", None)
-        return self._clock() if started is None else float(started)
-
-
-def _count(value: object) -> float | None:
-    """Return a number of bytes, or None if it is unknown or a program's own event has no valid number."""
-    return value if isinstance(value, int | float) and 0 <= value < MOST else None
+    def _new(self, event: Any) -> _InFlight:
+        """Return what is in flight from now on, or since the time that the event has. A replayed event is new."""
+        now = self._clock()
+        started = number_of(getattr(event, "timestamp", None)) or now
+        age = 0.0 if hasattr(event, "recorded_at") else max(now - started, 0.0)
+        return _InFlight(event, self._monotonic() - age, started)
 
 
 def _of(stores: Collection[str], in_flight: InProgress[_InFlight]) -> list[_InFlight]:

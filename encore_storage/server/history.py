@@ -13,7 +13,7 @@ from encore_storage.events import StoreProgressEndEvent, StoreTransactionEndEven
 from encore_storage.server.counts import Counts
 from encore_storage.subscribers.catalogue import OVERFLOW
 from encore_storage.subscribers.labels import MAX_VALUES
-from encore_storage.subscribers.odd_values import countable, countable_int
+from encore_storage.subscribers.odd_values import countable
 
 SECONDS = 600  # that are kept by default
 
@@ -86,7 +86,7 @@ class History:
 
     def count_bytes(self, time: float, store: str | None, direction: str | None, count: int) -> None:
         """Count bytes that moved at `time`."""
-        count = countable_int(count)
+        count = int(countable(count))
         with self._lock:
             for counts in self._counts_at(time, store):
                 counts.read += count if direction == "read" else 0

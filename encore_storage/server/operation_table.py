@@ -13,7 +13,7 @@ from encore_storage.events import StoreProgressEndEvent
 from encore_storage.server.counts import Counts
 from encore_storage.subscribers.catalogue import OPERATIONS, OVERFLOW
 from encore_storage.subscribers.labels import MAX_VALUES, closed
-from encore_storage.subscribers.odd_values import countable, countable_int
+from encore_storage.subscribers.odd_values import countable
 
 Key = tuple[str, str]
 """A store and an operation."""
@@ -68,8 +68,8 @@ class OperationTable:
 
     def count_end(self, time: float, event: StoreProgressEndEvent) -> None:
         """Count an operation that ended at `time`, with the bytes that no step has reported."""
-        retries = max(countable_int(event.attempts) - 1, 0)
-        duration, delta = countable(event.duration), countable_int(event.delta)
+        retries = max(int(countable(event.attempts)) - 1, 0)
+        duration, delta = countable(event.duration), int(countable(event.delta))
         with self._lock:
             row = self._row(event.store, event.operation)
             counts = self._counts_at(time, row)
@@ -84,7 +84,7 @@ class OperationTable:
 
     def count_bytes(self, time: float, store: str | None, operation: str | None, count: int) -> None:
         """Count bytes that moved at `time`."""
-        count = countable_int(count)
+        count = int(countable(count))
         with self._lock:
             self._counts_at(time, self._row(store, operation)).bytes += count
 

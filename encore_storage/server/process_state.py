@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -49,7 +50,7 @@ class ProcessState:
         self.recent = RecentItems()
         self.failures = RecentItems()
 
-    def in_flight(self, now: float, stores: Collection[str], limit: int) -> Item:  # noqa: ARG002 (of a sum of none)
+    def in_flight(self, stores: Collection[str], limit: int) -> Item:  # noqa: ARG002 (of a sum of none)
         """Return what is in flight in these stores (by default, all), oldest first, at most `limit` of each kind."""
         return {"in_flight": [], "in_flight_total": 0, "transactions_in_flight": []}
 
@@ -79,7 +80,7 @@ class OwnState(ProcessState):
         self.recent, self.failures = self.activity.recent, self.activity.failures
         self._clock = clock
 
-    def in_flight(self, now: float, stores: Collection[str], limit: int) -> Item:  # noqa: ARG002 (it has a clock)
+    def in_flight(self, stores: Collection[str], limit: int) -> Item:
         """Return what is in flight, as in the base class."""
         return self.activity.in_flight(stores, limit)
 
@@ -132,13 +133,13 @@ class MemberState(ProcessState):
         self._transactions_in_flight: list[Item] = []
         self._counts = Counter[Key]()
 
-    def in_flight(self, now: float, stores: Collection[str], limit: int) -> Item:
+    def in_flight(self, stores: Collection[str], limit: int) -> Item:
         """Return what is in flight, as in the base class."""
         counts = self._counts
         return {
-            "in_flight": _aged(self._operations_in_flight, now, stores, limit),
+            "in_flight": _aged(self._operations_in_flight, stores, limit),
             "in_flight_total": sum(count for key, count in counts.items() if not stores or key[0] in stores),
-            "transactions_in_flight": _aged(self._transactions_in_flight, now, stores, limit),
+            "transactions_in_flight": _aged(self._transactions_in_flight, stores, limit),
         }
 
     def in_flight_counts(self) -> Counter[Key]:
@@ -183,9 +184,9 @@ class MemberState(ProcessState):
             for item in new:
                 getattr(self, name).add(item)
                 getattr(others, name).add(item)
-        now = float(message["now"])
-        self._operations_in_flight = [_since(item, now) for item in message["in_flight"]]
-        self._transactions_in_flight = [_since(item, now) for item in message["transactions_in_flight"]]
+        float(message["now"])  # it is of the same version
+        self._operations_in_flight = [_since(item) for item in message["in_flight"]]
+        self._transactions_in_flight = [_since(item) for item in message["transactions_in_flight"]]
         self._counts = Counter({(str(store), str(name)): int(count) for store, name, count in message["counts"]})
 
 
@@ -201,18 +202,18 @@ class Others(ProcessState):
         super().__init__(started)
         self._running = running
 
-    def in_flight(self, now: float, stores: Collection[str], limit: int) -> Item:
+    def in_flight(self, stores: Collection[str], limit: int) -> Item:
         """Return what is in flight, as in the base class."""
-        return in_flight_of(self._running(), now, stores, limit)
+        return in_flight_of(self._running(), stores, limit)
 
     def in_flight_counts(self) -> Counter[Key]:
         """Return the number of operations in flight, as in the base class."""
         return counts_of(self._running())
 
 
-def in_flight_of(states: Iterable[ProcessState], now: float, stores: Collection[str], limit: int) -> Item:
+def in_flight_of(states: Iterable[ProcessState], stores: Collection[str], limit: int) -> Item:
     """Return what is in flight in several states, oldest first, at most `limit` of each kind."""
-    found = [state.in_flight(now, stores, limit) for state in states]
+    found = [state.in_flight(stores, limit) for state in states]
     if len(found) == 1:
         return found[0]
     return {
@@ -234,11 +235,13 @@ def _oldest(items: list[Item], limit: int) -> list[Item]:
     return sorted(items, key=lambda item: -item["age"])[:limit]
 
 
-def _since(item: Item, now: float) -> Item:
-    return {**item, "age": float(item["age"]), "since": now - float(item["age"])}
+def _since(item: Item) -> Item:
+    """Return the item with its start by the clock of this process, since that of the system may be set back."""
+    return {**item, "age": float(item["age"]), "since": time.monotonic() - float(item["age"])}
 
 
-def _aged(items: list[Item], now: float, stores: Collection[str], limit: int) -> list[Item]:
+def _aged(items: list[Item], stores: Collection[str], limit: int) -> list[Item]:
+    now = time.monotonic()
     found = [item for item in items if not stores or item["store"] in stores][:limit]
     return [
         {**{name: value for name, value in item.items() if name != "since"}, "age": max(now - item["since"], 0.0)}

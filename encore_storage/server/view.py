@@ -61,7 +61,7 @@ class View:
             "totals": self.totals(stores),
             "operations": operations,
             "operations_omitted": omitted,
-            **in_flight_of(states, now, stores, in_flight),
+            **in_flight_of(states, stores, in_flight),
         }
 
     def columns(self, until: float, stores: Collection[str], since: HistoryCursor) -> dict[str, list[Any]]:

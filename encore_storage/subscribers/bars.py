@@ -18,7 +18,7 @@ from encore_storage.events import StoreProgressEndEvent, StoreProgressEvent
 from encore_storage.subscribers.base import Listeners, Subscriber
 from encore_storage.subscribers.errors import MissingExtraError
 from encore_storage.subscribers.in_progress import InProgress
-from encore_storage.subscribers.odd_values import MOST, hashable
+from encore_storage.subscribers.odd_values import hashable, number_of
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -215,7 +215,8 @@ class _Bar:
 
 
 def _count(value: object, unknown: int) -> int:
-    return int(value) if isinstance(value, int | float) and 0 <= value < MOST else unknown
+    number = number_of(value)
+    return unknown if number is None else int(number)
 
 
 def _on_one_line(text: str) -> str:

@@ -54,15 +54,10 @@ class Ends:
     def count(self, event: StoreProgressEndEvent, now: float) -> bool:
         """Count an end without an error and without measures, and return whether it was in progress."""
         duration, delta, size, added = event.duration, event.delta, event.bytes, 0
-        try:
-            is_countable = 0 <= duration < MOST and 0 <= delta < MOST and 0 <= size < MOST
-            is_whole = self._has_size and size >= event.steps
-        except TypeError:
-            is_countable = is_whole = False
-        if not is_countable:
+        if not (0 <= duration < MOST and 0 <= delta < MOST and 0 <= size < MOST):
             return self.count_fully(event, now)
         position = bisect_left(SECONDS, duration)
-        if is_whole:
+        if self._has_size and size >= event.steps:
             added = size
             position += _SIZED[bisect_left(SIZES, added)]
         block = self._blocks.get(position) or self._new_block(position)
@@ -86,7 +81,7 @@ class Ends:
         """Count any end with all that its event has, and return whether it was in progress."""
         duration, moved, size = countable(event.duration), countable(event.bytes), -1
         position = bisect_left(SECONDS, duration)
-        if self._has_size and moved >= countable(event.steps):
+        if self._has_size and moved >= event.steps:
             size = bisect_left(SIZES, moved)
         error_type = closed(event.error_type, catalogue.ERROR_TYPES) if self._labels[3] == "error" else ""
         place = position, size, error_type
@@ -94,7 +89,7 @@ class Ends:
         if "attempts" in event.__dict__:
             items, first_byte, fetched = event.items, event.first_byte, event.fetched
             retries = max(countable(event.attempts) - 1, 0)
-            amounts += (retries, countable(items), countable(first_byte), countable(fetched))
+            amounts += (retries, countable(items or 0), countable(first_byte or 0), countable(fetched or 0))
             first = None if first_byte is None else bisect_left(SECONDS, countable(first_byte))
             measures = items is not None, first, fetched is not None
             block = self._measured.get((place, measures)) or self._new_measured(place, measures)

@@ -26,7 +26,7 @@ from encore_storage.events import (
 )
 from encore_storage.redaction import Redaction, checked_keys, system_message
 from encore_storage.subscribers.base import Listeners, Subscriber
-from encore_storage.subscribers.odd_values import MOST, countable, shown
+from encore_storage.subscribers.odd_values import number_of, shown
 
 # structlog imports rich, a fifth of the time that Encore took to import, and many programs log nothing.
 if TYPE_CHECKING:
@@ -113,13 +113,13 @@ class LogSubscriber(Subscriber):
     def _operation_moved(self, event: StoreProgressStepEvent) -> None:
         log = self._log_at("debug")
         if log is not None:
-            moved = countable(event.step)
+            moved = number_of(event.step)
             fields = _known(**self._operation_fields(event), bytes=moved, bytes_expected=_expected(event))
             log("store.operation.progress", **fields)
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
-        outcome, moved, duration = shown(event.outcome), countable(event.bytes), countable(event.duration)
-        if duration < self._slow and outcome in _SUCCESSES:
+        outcome, moved, duration = shown(event.outcome), number_of(event.bytes), number_of(event.duration)
+        if (duration or 0) < self._slow and outcome in _SUCCESSES:
             return
         log = self._log_at(self._levels.get(cast("Outcome", outcome), _OF_UNKNOWN_OUTCOME))
         if log is None:
@@ -138,8 +138,8 @@ class LogSubscriber(Subscriber):
         log("store.operation.ended", **fields)
 
     def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
-        outcome, duration = shown(event.outcome), countable(event.duration)
-        if duration < self._slow and outcome in _SUCCESSES:
+        outcome, duration = shown(event.outcome), number_of(event.duration)
+        if (duration or 0) < self._slow and outcome in _SUCCESSES:
             return
         level = _TRANSACTION_LEVELS.get(cast("TransactionOutcome", outcome), _OF_UNKNOWN_OUTCOME)
         log = self._log_at(level)
@@ -150,8 +150,8 @@ class LogSubscriber(Subscriber):
             transaction_id=shown(event.transaction_id),
             parent_id=shown(event.parent_id),
             notes=shown(event.notes) if self._keys is True else None,
-            operations=countable(event.operations),
-            held=countable(event.held),
+            operations=number_of(event.operations),
+            held=number_of(event.held),
             duration=duration,
             outcome=outcome,
             error_type=error_type_of(event.error) if isinstance(event.error, Exception) else None,
@@ -282,17 +282,18 @@ def _known(**fields: Any) -> dict[str, Any]:
 
 
 def _measures(event: StoreProgressEndEvent) -> dict[str, Any]:
-    attempts, others = countable(event.attempts), {"items": event.items, "fetched": event.fetched}
+    attempts = number_of(event.attempts)
     return _known(
-        attempts=attempts if attempts > 1 else None,
-        first_byte=shown(event.first_byte),
-        **{name: shown(value) for name, value in others.items()},
+        attempts=attempts if attempts is not None and attempts > 1 else None,
+        first_byte=number_of(event.first_byte),
+        items=number_of(event.items),
+        fetched=number_of(event.fetched),
     )
 
 
 def _expected(event: StoreProgressStartEvent | StoreProgressStepEvent) -> int | None:
-    steps: object = event.steps
-    return steps if isinstance(steps, int) and 0 <= steps < MOST else None
+    steps = number_of(event.steps)
+    return None if steps is None else int(steps)
 
 
 def _without_message(error: BaseException) -> str:

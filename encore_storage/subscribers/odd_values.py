@@ -10,18 +10,18 @@ MOST = 2**63
 _LONGEST_ID = 200  # characters of an id that stands for a value without a hash
 
 
-def countable(value: object) -> float:
-    """Return a number as it is counted: 0 unless it is one from 0 up to `MOST`.
+def countable(value: float) -> float:
+    """Return a number as it is counted: 0 unless it is one from 0 up to `MOST`. Raises TypeError if it is no number.
 
-    >>> countable(5), countable(10**400), countable(float("nan")), countable(None)
-    (5, 0, 0, 0)
+    >>> countable(5), countable(10**400), countable(float("nan"))
+    (5, 0, 0)
     """
-    return value if isinstance(value, int | float) and 0 <= value < MOST else 0
+    return value if 0 <= value < MOST else 0
 
 
-def countable_int(value: object) -> int:
-    """Return a number as it is counted, in whole."""
-    return int(countable(value))
+def number_of(value: object) -> float | None:
+    """Return a number from 0 up to `MOST`, or None for anything else."""
+    return value if isinstance(value, int | float) and 0 <= value < MOST else None
 
 
 def shown(value: object) -> object:
