@@ -189,3 +189,18 @@ def test_summary_line_counts_listener_errors(manager: EventManager, summary: Sum
 
     expected = "commits: 0, rollbacks: 0, errors: 0, in 1.0 s; listener errors: 1"
     assert summary_line(summary, 1.0) == expected
+
+
+@pytest.mark.usefixtures("plain")
+def test_text_of_events_is_neither_markup_nor_a_terminal_code(
+    manager: EventManager, console: Console, clock: Clock, summary: SummarySubscriber
+) -> None:
+    with ProgressManager(manager, message="[red]a[/red] [/data] :bug: \x1b]0;owned\x07\nb", steps=4) as progress:
+        clock.now += 10
+        progress(1)
+    manager.emit(end(store="[/data] :bug:\x1b[2J"))
+    console.print(summary_table(summary))
+
+    first, *table = lines(console)
+    assert first == r"[red]a[/red] [/data] :bug: \x1b]0;owned\x07\nb: 1 of 4"
+    assert table[-1].startswith(r"[/data] :bug:\x1b[2J get 1")

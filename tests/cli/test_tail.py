@@ -136,6 +136,16 @@ def test_type_option_shows_started_events(page: str, store: DictMemoryStore) -> 
     assert changed == ["key", "set", "a"]
 
 
+def test_json_has_no_terminal_codes(page: str, store: DictMemoryStore) -> None:
+    key = "a\x9b2J\x7f\u2028\x1b]0;owned\x07ä"
+    with tailing(page, "--json", "--type", "*.set") as tail:
+        store.from_bytes(key, b"1")
+        line = tail.out.readline()
+
+    assert line.rstrip("\n").isprintable()
+    assert json.loads(line)["data"]["key"] == key
+
+
 def test_json_prints_events_as_received(page: str, store: DictMemoryStore) -> None:
     with tailing(page, "--json") as tail:
         store.from_bytes("é\n\x1b", b"hello")

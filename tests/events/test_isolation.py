@@ -1,6 +1,9 @@
 """Isolation and reporting of listeners' exceptions."""
 
 import asyncio
+import functools
+import logging
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -357,3 +360,46 @@ def test_manager_works_after_an_interrupt(manager: EventManager) -> None:
         manager.emit(Opened())
 
     assert len(recorder.events) == 1
+
+
+def test_report_has_no_attribute_and_no_text_of_errors_where_they_are_hidden(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail_with(key: str, event: BaseEvent) -> None:
+        raise OSError(f"no room for {key}")
+
+    manager = EventManager(on_error=functools.partial(fail_with, "secret"))  # which fails, too
+    listener = functools.partial(fail_with, "secret")
+    manager.connect(Opened, listener)
+    with manager.reporting_types_only(), manager.reporting_types_only():
+        manager.emit(Opened(size="secret"))
+    hidden = caplog.text
+    manager.emit(Opened(size="secret"))
+
+    assert "secret" not in hidden
+    assert hidden.count("fail_with failed for Opened: OSError") == 1
+    assert "no room for secret" in caplog.text
+
+
+def test_report_is_one_line_and_an_indented_traceback(
+    manager: EventManager, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: BaseEvent) -> None:
+        error = OSError("full\nCRITICAL:root:forged\x1b[2J")
+        error.add_note("a note\nERROR:root:forged")
+        raise error
+
+    handler = logging.StreamHandler(sys.stderr)
+    logging.getLogger("encore_events").addHandler(handler)
+    manager.connect(Opened, fail)
+    try:
+        manager.emit(Opened())
+    finally:
+        logging.getLogger("encore_events").removeHandler(handler)
+
+    printed = capsys.readouterr().err
+    assert "\x1b" not in printed
+    first, begin, *others = printed.splitlines()
+    assert (first.startswith("listener "), begin) == (True, "Traceback (most recent call last):")
+    assert all(line.startswith("  ") for line in others)
+    assert "  CRITICAL:root:forged\\x1b[2J" in others

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from encore_storage import AbstractStore
 from encore_storage.errors import InvalidMetadataError
-from encore_storage.metadata import GivenMetadata, checked_metadata, selected
+from encore_storage.metadata import MAX_DEPTH, GivenMetadata, checked_metadata, copied_metadata, selected
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -91,3 +93,20 @@ def test_given_metadata_is_copied_once_and_checked_on_demand() -> None:
     assert GivenMetadata({"a": object()}).copy is None
     with pytest.raises(InvalidMetadataError, match="metadata"):
         GivenMetadata(None).checked()
+
+
+def deeper(levels: int, call: Callable[[], object]) -> object:
+    return deeper(levels - 1, call) if levels else call()
+
+
+@pytest.mark.parametrize("container", [dict, list])
+def test_metadata_that_was_written_can_be_read_from_a_deep_call(container: type, store: AbstractStore) -> None:
+    value: Any = 1
+    for _ in range(MAX_DEPTH - 1):
+        value = {"a": value} if container is dict else [value]
+    store.set_metadata("k", {"a": value})
+
+    assert deeper(500, lambda: store.get_metadata("k")) == {"a": value}
+    with pytest.raises(InvalidMetadataError, match="metadata has more than 50 levels"):
+        store.update_metadata("k", {"a": [value]})
+    assert copied_metadata({"a": [value]}) == {"a": [value]}

@@ -12,9 +12,11 @@ from prometheus_client import CollectorRegistry
 
 from encore_events import EventManager
 from encore_storage.errors import KeyNotFoundError
+from encore_storage.events import StoreTransactionEndEvent
 from encore_storage.stores import DictMemoryStore
 from encore_storage.subscribers import MetricsSubscriber
-from tests.subscribers.support import BrokenSource, samples
+from encore_storage.subscribers.metrics import collectors
+from tests.subscribers.support import BrokenSource, FakeClock, end, samples, start
 
 THREADS = 8
 ROUNDS = 1_000
@@ -104,3 +106,43 @@ def test_scenario_has_10_000_operations_in_each_of_8_threads() -> None:
 @pytest.mark.parametrize("name", EXPECTED)
 def test_counts_are_exact(counted: CollectorRegistry, name: str) -> None:
     assert {labels[1:]: value for labels, value in samples(counted, name).items()} == EXPECTED[name]
+
+
+def test_exemplar_survives_a_clock_that_is_set_back(
+    manager: EventManager, registry: CollectorRegistry, metrics: MetricsSubscriber, wall_clock: FakeClock
+) -> None:
+    manager.emit(end(operation_id="before"))
+    wall_clock.advance(-3600)
+    manager.emit(end(operation_id="after"))
+
+    found = {
+        sample.exemplar.labels["operation_id"]
+        for family in registry.collect()
+        for sample in family.samples
+        if sample.exemplar is not None
+    }
+    assert found == {"after"}
+
+
+def test_names_outside_of_closed_sets_are_not_kept(
+    manager: EventManager, registry: CollectorRegistry, metrics: MetricsSubscriber
+) -> None:
+    def emit(number: int) -> None:
+        odd = f"upload of file {number}"
+        manager.emit(start(operation=odd, direction=odd))
+        manager.emit(end(operation=odd, direction=odd, outcome=odd))
+        manager.emit(StoreTransactionEndEvent(store="s", outcome=odd, transaction_id=odd, duration=1.0, operations=1))
+
+    def kept() -> int:
+        collector = collectors.get(registry)
+        assert collector is not None
+        (counter,) = collector._counters.values()
+        caches = counter._stores, counter._gauges, counter._ends, counter._moved, counter._transactions
+        return sum(len(cache) for cache in caches)
+
+    emit(0)
+    before = kept()
+    for number in range(1, 50):
+        emit(number)
+
+    assert kept() == before

@@ -372,3 +372,23 @@ def test_disconnected_subscriber_logs_nothing(logs: LogSubscriber, store: DictMe
     store.exists("a")
 
     assert lines == []
+
+
+@pytest.mark.parametrize("kind", [OSError, ValueError])
+def test_text_of_events_and_errors_forges_no_line_of_a_console(manager: EventManager, kind: type[Exception]) -> None:
+    console = io.StringIO()
+    renderer = structlog.dev.ConsoleRenderer(colors=False)
+    logger = structlog.wrap_logger(structlog.PrintLogger(console), processors=[renderer])  # type: ignore[arg-type]  # a file
+    text = "a\nforged\r\x1b[2J\x9b"
+    error = kind(text)
+    error.add_note(text)
+    error.__cause__ = ExceptionGroup(text, [kind(text)])
+    with LogSubscriber(logger=logger).connect(manager):
+        manager.emit(end(store=text, operation=text, key=text, operation_id=text, outcome="error", error=error))
+        manager.emit(end(outcome=text, error_type=text))
+        manager.emit(StoreTransactionEndEvent(store=text, transaction_id=text, notes=text, outcome=text, duration=1.0))
+
+    lines = console.getvalue().split("\n")
+    assert all(line.isprintable() for line in lines)
+    assert not any(line.startswith("forged") for line in lines)
+    assert sum("store.operation.ended" in line for line in lines) == 2
