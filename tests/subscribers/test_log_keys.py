@@ -8,11 +8,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from encore_events import EventManager
+from encore_storage.codec import EventCodec
+from encore_storage.events import StoreKeyEvent, StoreSetEvent
+from encore_storage.recording import Recorder
 from encore_storage.redaction import Redaction
+from encore_storage.server import EventFeed
 from encore_storage.stores import DictMemoryStore
 from encore_storage.subscribers import LogSubscriber
+from encore_storage.subscribers.base import Subscriber
 from encore_storage.subscribers.logs import open_logger
 from tests.subscribers.support import BrokenSource, end
 
@@ -99,3 +105,39 @@ def test_notes_are_hidden_with_the_keys(manager: EventManager, stream: io.String
 
     assert "store.transaction.committed" in stream.getvalue()
     assert "jane" not in stream.getvalue()
+
+
+def redact(key: str) -> str:
+    raise ConnectionError(f"the vault is away for {key}")
+
+
+def connect_logs(keys: bool | Redaction, _path: Path) -> Subscriber:
+    return LogSubscriber(logger=structlog.wrap_logger(structlog.ReturnLogger()), keys=keys)
+
+
+def connect_recorder(keys: bool | Redaction, path: Path) -> Subscriber:
+    return Recorder(path / "events.jsonl", codec=EventCodec(keys=keys))
+
+
+def connect_feed(keys: bool | Redaction, _path: Path) -> Subscriber:
+    return EventFeed(keys=keys)
+
+
+@pytest.mark.parametrize("keys", [False, redact], ids=["omitted", "failing"])
+@pytest.mark.parametrize("make", [connect_logs, connect_recorder, connect_feed])
+def test_hidden_key_is_in_no_report_of_a_failure(
+    make: Callable[[bool | Redaction, Path], Subscriber],
+    keys: bool | Redaction,
+    manager: EventManager,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(event: StoreKeyEvent) -> None:
+        raise OSError(f"no room for {event.key}")
+
+    with make(keys, tmp_path).connect(manager):
+        manager.connect(StoreSetEvent, fail)
+        DictMemoryStore(name="archive", event_manager=manager).from_bytes(KEY, b"1")
+
+    assert "fail failed for StoreSetEvent: OSError" in caplog.text
+    assert "jane" not in caplog.text

@@ -378,7 +378,7 @@ def test_disconnected_subscriber_logs_nothing(logs: LogSubscriber, store: DictMe
 def test_text_of_events_and_errors_forges_no_line_of_a_console(manager: EventManager, kind: type[Exception]) -> None:
     console = io.StringIO()
     renderer = structlog.dev.ConsoleRenderer(colors=False)
-    logger = structlog.wrap_logger(structlog.PrintLogger(console), processors=[renderer])  # type: ignore[arg-type]  # a file
+    logger = structlog.wrap_logger(structlog.PrintLogger(console), processors=[renderer])
     text = "a\nforged\r\x1b[2J\x9b"
     error = kind(text)
     error.add_note(text)
