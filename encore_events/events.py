@@ -115,7 +115,8 @@ def has_hooks(cls: type[BaseEvent]) -> bool:
 class ListenerErrorEvent(BaseEvent):
     """A listener, filter or predicate raised an error.
 
-    An error in a listener of this event is only logged, so there is no recursion.
+    It does not reach the listener that failed. An error in a listener of this event is only logged, so there is no
+    recursion.
 
     Attributes:
         event: the event that was being emitted.
