@@ -23,7 +23,7 @@ _codes = set[CodeType]()
 
 def dispatches(func: F) -> F:
     """Mark a function that calls listeners, filters or hooks."""
-    _codes.add(func.__code__)  # type: ignore[attr-defined]  # only functions are marked
+    _codes.add(func.__code__)
     return func
 
 

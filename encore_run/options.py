@@ -30,6 +30,9 @@ class OptionError(ValueError):
         self.variable = variable
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type[Self], tuple[str | None, str, str]]:
+        return type(self), (self.option, self.variable, self.reason)
+
 
 class Option(NamedTuple):
     """An option.

@@ -61,6 +61,10 @@ class StoreEvent(BaseEvent):
 
     store: str | None = cast("str | None", _SourceName())
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the attributes for a pickle, with the name of the store."""
+        return {"store": self.store, **super().__getstate__()}
+
 
 class StoreTransactionEvent(StoreEvent):
     """A transaction started or ended.

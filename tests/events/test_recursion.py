@@ -50,7 +50,7 @@ def in_pieces(event: object, left: int = 40) -> object:
     return in_pieces(event, left - 1) if left else endlessly(event)
 
 
-class Callable_:
+class Endless:
     def __call__(self, event: object) -> object:
         return endlessly(event)
 
@@ -65,7 +65,7 @@ def raise_same(event: object) -> None:
     raise SAME
 
 
-CALLABLE = Callable_()
+CALLABLE = Endless()
 DEEP = nested(100_000)
 LISTENERS: dict[str, Callable[[Any], object]] = {
     "function": endlessly,
