@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from encore_events.copying import State, deep, portable, portable_items, set_state, state_of
+from encore_events.copying import State, deep, portable_items, set_state, state_of
 from encore_events.errors import EventError
+from encore_events.text import repr_of
 
 __all__ = ["BaseEvent", "EventsDroppedEvent", "ListenerErrorEvent", "check_event_class"]
 
@@ -91,8 +92,8 @@ class BaseEvent:
         """Return the attributes for a pickle."""
         state = state_of(self)
         state.pop(_OF_THE_DISPATCH, None)
-        source = state.pop("source", None)
-        return {"source": name_of(source), **portable_items(state)}
+        source = state.get("source")
+        return {**portable_items(state | {"source": None}), "source": name_of(source)}
 
     def __setstate__(self, state: State) -> None:
         set_state(self, state)
@@ -119,12 +120,12 @@ class BaseEvent:
 
 
 def name_of(source: object) -> Any:
-    """Return the name of an event's source; without one, the source itself if it can be pickled, or its `repr`."""
+    """Return the name of an event's source; without one, a plain source itself, or the `repr` of another."""
     try:
         name = getattr(source, "name", None)
     except Exception:  # noqa: BLE001 (a property of the program's)
         name = None
-    return name if isinstance(name, str) else portable(source)
+    return name if isinstance(name, str) else source if isinstance(source, _PLAIN) else repr_of(source)
 
 
 def check_event_class(cls: object) -> None:

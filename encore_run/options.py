@@ -30,8 +30,8 @@ class OptionError(ValueError):
         self.variable = variable
         self.reason = reason
 
-    def __reduce__(self) -> tuple[type[Self], tuple[str | None, str, str]]:
-        return type(self), (self.option, self.variable, self.reason)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.option, self.variable, self.reason), self.__dict__
 
 
 class Option(NamedTuple):

@@ -63,7 +63,9 @@ class StoreEvent(BaseEvent):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes for a pickle, with the name of the store."""
-        return {"store": self.store, **super().__getstate__()}
+        state = super().__getstate__()
+        state.setdefault("store", self.store)
+        return state
 
 
 class StoreTransactionEvent(StoreEvent):

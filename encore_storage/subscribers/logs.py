@@ -105,7 +105,7 @@ class LogSubscriber(Subscriber):
         self._non_blocking = non_blocking
 
     def _listeners(self) -> Listeners:
-        listeners = {
+        listeners: dict[type[BaseEvent], Listener] = {
             StoreProgressStartEvent: self._operation_started,
             StoreProgressStepEvent: self._operation_moved,
             StoreProgressEndEvent: self._operation_ended,
