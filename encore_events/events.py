@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from encore_events.copying import State, deep, portable_items, set_state, state_of
+from encore_events.copying import State, deep, portable, portable_items, set_state, state_of
 from encore_events.errors import EventError
 from encore_events.text import repr_of
 
@@ -125,7 +125,7 @@ def name_of(source: object) -> Any:
         name = getattr(source, "name", None)
     except Exception:  # noqa: BLE001 (a property of the program's)
         name = None
-    return name if isinstance(name, str) else source if isinstance(source, _PLAIN) else repr_of(source)
+    return name if isinstance(name, str) else portable(source if isinstance(source, _PLAIN) else repr_of(source))
 
 
 def check_event_class(cls: object) -> None:
