@@ -32,19 +32,19 @@ class Mute(Exception):  # noqa: N818 (as a program names it)
 
 class Number(Exception):  # noqa: N818 (as a program names it)
     def __str__(self) -> str:
-        return 3  # type: ignore[return-value]  # the slip
+        return 3  # type: ignore[return-value]  # noqa: PLE0307 (the slip)
 
     __repr__ = __str__
 
 
-class Endless(OSError):
+class Endless(OSError):  # noqa: N818 (as a program names it)
     def __str__(self) -> str:
         return str(self)
 
     __repr__ = __str__
 
 
-class Missing(KeyNotFoundError):
+class Missing(KeyNotFoundError):  # noqa: N818 (as a program names it)
     def __init__(self) -> None:
         super().__init__("a", "memory")
 
@@ -61,8 +61,8 @@ class Stopped(BaseException):
     __repr__ = __str__
 
 
-class Odd(OSError):
-    errno = []  # type: ignore[assignment]  # no number  # noqa: RUF012 (as a program writes it)
+class Odd(OSError):  # noqa: N818 (as a program names it)
+    errno: Any = []  # noqa: RUF012 (as a program writes it)
 
     def __str__(self) -> str:
         raise MemoryError
@@ -95,7 +95,7 @@ def in_operation(store: DictMemoryStore, error: BaseException) -> None:
 
 def in_stream(store: DictMemoryStore, error: BaseException) -> None:
     stream = BufferIteratorIO(iter(Source(error).read, b""))
-    with StoreObserver("other", event_manager=store.event_manager).reading("a", stream) as reading:  # type: ignore[arg-type,attr-defined]  # a file
+    with StoreObserver("other", event_manager=store.event_manager).reading("a", stream) as reading:
         reading.read()
 
 
