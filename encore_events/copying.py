@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import copy
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Self, TypeVar, cast
 
@@ -18,6 +19,20 @@ State = dict[str, Any]
 FindClass = tuple[Callable[..., type], tuple[object, ...]]
 
 _PLAIN = frozenset((str, int, float, bool, bytes, type(None)))
+
+
+class _Known(threading.local):
+    """The values that the calling thread has checked in this pickle, by id, and whether they can be pickled.
+
+    A value is pickled as its `repr` where it contains itself. Without this, each level of errors and events in each
+    other's attributes would double the work.
+    """
+
+    def __init__(self) -> None:
+        self.values = dict[int, tuple[object, bool]]()
+
+
+_known = _Known()
 
 
 class CopyableError(BaseException):
@@ -53,11 +68,20 @@ def portable(value: object) -> Any:
 
     if type(value) in _PLAIN:
         return value
+    known, is_outermost = _known.values, not _known.values
+    if id(value) in known:
+        return value if known[id(value)][1] else repr_of(value)
+    known[id(value)] = value, False
     try:
         pickle.loads(pickle.dumps(value))  # noqa: S301 (made here)
     except Exception:  # noqa: BLE001 (raised by methods of any object)
         return repr_of(value)
-    return value
+    else:
+        known[id(value)] = value, True
+        return value
+    finally:
+        if is_outermost:
+            known.clear()
 
 
 def portable_items(state: State) -> State:

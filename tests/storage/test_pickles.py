@@ -171,6 +171,24 @@ def test_error_of_a_program_can_be_pickled(way: Way) -> None:
     assert way(EncoreError()).args == ()
 
 
+@pytest.mark.parametrize("way", PICKLES.values(), ids=PICKLES)
+def test_errors_and_events_in_a_cycle_can_be_pickled(way: Way) -> None:
+    error, event = Custom(1, b=None), StoreKeyEvent("me", key="k")
+    error.b, event.error = event, error  # type: ignore[attr-defined]  # any attribute
+
+    assert str(way(error)) == str(error)
+    assert way(error).b.key == way(event).key == "k"
+    assert way(event).error.a == 1
+
+
+def test_errors_nested_deeply_are_pickled_in_bounded_time() -> None:
+    error = Custom(0, b=None)
+    for number in range(1, 50):
+        error = Custom(number, b=error)
+
+    assert pickle.loads(pickle.dumps(error)).b.b.b.a == 46
+
+
 def test_copies_of_an_error_keep_what_cannot_be_pickled() -> None:
     error = Custom(3, b=[LOCK])
     shallow, deep = copy.copy(error), copy.deepcopy(error)
