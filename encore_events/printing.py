@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import traceback
 
-__all__ = ["printable", "printable_json", "text_of", "traceback_of"]
+__all__ = ["printable", "printable_json", "traceback_of"]
 
 
 def printable(text: str) -> str:
@@ -28,14 +28,6 @@ def printable_json(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else _escaped(one) for one in text)
-
-
-def text_of(value: object) -> str:
-    """Return the value's `str`, or the name of its class if `str` fails."""
-    try:
-        return str.__str__(str(value))
-    except Exception:  # noqa: BLE001 (a program's own method: an error in it must not lose the event)
-        return f"<{type(value).__name__}>"
 
 
 def traceback_of(error: BaseException) -> str:

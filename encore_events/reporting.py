@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 from encore_events.events import BaseEvent, EventsDroppedEvent, ListenerErrorEvent
 from encore_events.listeners import qualified_name
-from encore_events.loggers import get_logger
+from encore_events.loggers import get_logger, show_uncaught
 from encore_events.owner import current_loop
+from encore_events.recursion import dispatches, recurses
 
 __all__ = ["report_failure", "report_missing"]
 
@@ -64,9 +65,14 @@ def report_listener_error(
 ) -> None:
     """Log `error`, call `on_error`, and emit a ListenerErrorEvent.
 
-    Errors that happen during a report are only logged, so there is no recursion.
+    Errors that happen during a report are only logged, and those that happen while a line is logged are only shown by
+    `threading.excepthook`, so there is no recursion.
     """
-    _log(manager, error, "listener %r failed for %s", _shown(manager, listener), type(event).__name__)
+    name = type(event).__name__
+    if not logger.is_logging():
+        _log(manager, error, "listener %r failed for %s", _shown(manager, listener), name)
+    elif not manager.reports_types_only:  # nothing shows only the type of an error
+        show_uncaught(error)  # the line could fail again, and again, in a handler that emits
     if is_reporting():
         return
 
@@ -146,10 +152,11 @@ def report_dropped(manager: Callable[[], Emitter | None], reason: str, count: in
         living.emit(EventsDroppedEvent(source=living, queue="worker", reason=reason, count=count))
 
 
+@dispatches
 def _call_on_error(manager: Emitter, on_error: OnError, event: BaseEvent, listener: object, error: Exception) -> None:
     try:
         on_error(event, listener, error)
-    except RecursionError:
-        raise
-    except Exception as failure:  # noqa: BLE001 (isolated as listeners are)
+    except Exception as failure:
+        if recurses(failure):
+            raise
         _log(manager, failure, "on_error %r failed for %s", _shown(manager, on_error), type(event).__name__)

@@ -11,7 +11,7 @@ from typing import Any
 from encore_events import forks
 from encore_events.events import BaseEvent, check_event_class
 from encore_events.ids import id_of
-from encore_events.printing import text_of
+from encore_events.text import text_of
 from encore_storage.codec.decoding import decode_event
 from encore_storage.codec.encoding import EncodingOptions, EncodingPlan
 from encore_storage.codec.errors import CodecError

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from encore_events.printing import text_of
+from encore_events.text import text_of
 from encore_storage.errors import error_type_of
 from encore_storage.redaction import errno_of, system_message
 

@@ -14,7 +14,7 @@ from typing import Any
 from encore_events.forks import renew_in_child
 from encore_events.loggers import get_logger
 from encore_events.once import Once
-from encore_events.printing import text_of
+from encore_events.text import text_of
 from encore_storage.events import StoreEvent, StoreProgressEndEvent, StoreTransactionEndEvent
 from encore_storage.latencies import bucket_of
 from encore_storage.processes.cell_directory import CellDirectory

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from encore_events.ids import id_of
-from encore_events.printing import text_of
+from encore_events.text import text_of
 from encore_storage.events import (
     StoreProgressEndEvent,
     StoreProgressEvent,

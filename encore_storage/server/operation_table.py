@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from encore_events.forks import renew_in_child
-from encore_events.printing import text_of
+from encore_events.text import text_of
 from encore_storage.events import StoreProgressEndEvent
 from encore_storage.server.counts import Counts
 from encore_storage.subscribers.catalogue import OPERATIONS, OVERFLOW

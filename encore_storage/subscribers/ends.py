@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 
-from encore_events.printing import text_of
+from encore_events.text import text_of
 from encore_storage.events import StoreProgressEndEvent
 from encore_storage.processes.cells import Block, Cells
 from encore_storage.subscribers import blocks, catalogue

@@ -12,7 +12,7 @@ from encore_events.abstract import BaseEventManager
 from encore_events.events import EventsDroppedEvent, ListenerErrorEvent
 from encore_events.forks import renew_in_child
 from encore_events.listeners import qualified_name
-from encore_events.printing import text_of
+from encore_events.text import text_of
 from encore_storage.events import (
     StoreEvent,
     StoreModificationEvent,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from encore_events.forks import renew_in_child
-from encore_events.printing import text_of
+from encore_events.text import text_of
 from encore_storage.processes import capping
 from encore_storage.processes.cells import Cells
 from encore_storage.subscribers import blocks

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO, cast, get_args
 
 from encore_events.abstract import BaseEventManager
-from encore_events.printing import printable, text_of, traceback_of
+from encore_events.events import BaseEvent
+from encore_events.printing import printable, traceback_of
+from encore_events.text import message_of
 from encore_storage.errors import error_type_of
 from encore_storage.events import (
     Action,
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
+Listener = Callable[[Any], None]
 
 _NUMBERS: dict[Level, int] = {level: getattr(logging, level.upper()) for level in get_args(Level)}
 _OUTCOME_LEVELS: dict[Outcome, Level] = {"miss": "debug", "cancelled": "warning", "error": "error"}
@@ -53,6 +58,12 @@ _ACTION_NAMES: dict[Action, str] = {
 }
 
 
+class _Writing(threading.local):
+    """A flag of the calling thread, on while it writes a line."""
+
+    is_on = False
+
+
 class LogSubscriber(Subscriber):
     """Logs a line for each operation and transaction that ended; at debug, also starts, progress and changed keys.
 
@@ -61,6 +72,8 @@ class LogSubscriber(Subscriber):
     at level error also has `exception`, the traceback as text, without local variables; never `exc_info`. If keys are
     redacted or omitted, `error` has only the type, and there are no tracebacks and no notes, since all of these may
     quote a key.
+
+    What a thread does while it writes a line isn't logged, so lines may be kept in an observed store.
 
     Args:
         logger: a structlog logger; by default, `structlog.get_logger()` at the time of `connect`.
@@ -85,6 +98,7 @@ class LogSubscriber(Subscriber):
         self._levels: dict[Outcome, Level] = {**_OUTCOME_LEVELS, "ok": ok_level}
         self._keys = checked_keys(keys)
         self._slow = _checked_slow(slow)
+        self._writing = _Writing()
 
     def _prepare(self, event_manager: BaseEventManager, connection: ExitStack) -> None:
         import structlog  # noqa: PLC0415 (see above)
@@ -97,13 +111,30 @@ class LogSubscriber(Subscriber):
         self._non_blocking = non_blocking
 
     def _listeners(self) -> Listeners:
-        return {
+        listeners: dict[type[BaseEvent], Listener] = {
             StoreProgressStartEvent: self._operation_started,
             StoreProgressStepEvent: self._operation_moved,
             StoreProgressEndEvent: self._operation_ended,
             StoreTransactionEndEvent: self._transaction_ended,
             StoreModificationEvent: self._key_changed,
         }
+        return {cls: self._unless_writing(listener) for cls, listener in listeners.items()}
+
+    def _unless_writing(self, listener: Listener) -> Listener:
+        """Return a listener that ignores the events that its own thread emits while it writes a line."""
+        writing = self._writing
+
+        @functools.wraps(listener)
+        def listen(event: BaseEvent) -> None:
+            if writing.is_on:
+                return
+            try:
+                writing.is_on = True  # within the `try`: an interrupt must not leave it on
+                listener(event)
+            finally:
+                writing.is_on = False
+
+        return listen
 
     def _operation_started(self, event: StoreProgressStartEvent) -> None:
         log = self._log_at("debug")
@@ -194,8 +225,8 @@ class LogSubscriber(Subscriber):
             return {}
         if self._keys is not True:
             return {"error": _without_message(error)}
-        fields = {"error": printable(text_of(error) or type(error).__name__)}
-        if with_traceback:
+        fields = {"error": printable(message_of(error))}
+        if with_traceback and isinstance(error, BaseException):  # a pickled event may have a text instead
             # Not as exc_info, which some renderers show with local variables: values and metadata.
             fields["exception"] = traceback_of(error)
         return fields

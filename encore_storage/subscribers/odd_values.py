@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from encore_events.printing import printable, text_of
+from encore_events.printing import printable
+from encore_events.text import text_of
 
 MOST = 2**63
 """The limit of a number that is counted. The sum of many such numbers is still a finite float."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from encore_events.events import ListenerErrorEvent
 from encore_events.forks import renew_in_child
-from encore_events.printing import text_of
+from encore_events.text import text_of
 from encore_storage.events import StoreProgressEndEvent, StoreTransactionEndEvent
 from encore_storage.subscribers.base import Listeners, Subscriber
 from encore_storage.subscribers.catalogue import OPERATIONS, OTHER, OUTCOMES, OVERFLOW, TRANSACTION_OUTCOMES
