@@ -54,7 +54,7 @@ class Observer:
         for line in lines:
             line.pop("timestamp")
             if "exception" in line:  # only the last line of a traceback is recorded
-                line["exception"] = line["exception"].rpartition("\n")[2].rpartition(".errors.")[2]
+                line["exception"] = line["exception"].rpartition("\n")[2].strip().rpartition(".errors.")[2]
         rows = [(row.store, row.operation, row.count, row.bytes, row.outcomes) for row in self._summary.operations]
         return Output(metrics, lines, rows)
 
