@@ -58,7 +58,7 @@ def _run(arguments: Sequence[str]) -> int:
         for name, text in variables_of(texts, {}).items():
             print(f"{name}={text}")
         return 0
-    if not program or program in (["-m"], ["-c"]):
+    if not any(program[:1]) or program in (["-m"], ["-c"]):
         parser.error("no program was given: pass a .py file, -m and a module, -c and code, or a command")
     return _observe(options, texts, program)
 
@@ -73,7 +73,8 @@ def _observe(options: Options, texts: Mapping[str, str], program: list[str]) -> 
     environment = {**os.environ, **variables_of(texts, os.environ)}
     environment[DIRECTORY] = "" if directory is None else directory.path
     if options.port is not None:
-        _say(f"page: http://{options.host}:{options.port}/ (as soon as the program uses storage)")
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        _say(f"page: http://{host}:{options.port}/ (as soon as the program uses storage)")
     started = time.monotonic()
     try:
         status = Process.start(command_of(program), environment, PROCESS).wait()
@@ -94,7 +95,7 @@ def _report(directory: RunDirectory, seconds: float, options: Options) -> None:
     if not directory.has_counts() and options.json is None:
         _say("no storage operations: no process imported a library that can be observed")
         return
-    command = [sys.executable, "-P", "-m", "encore_run.reporting", directory.path, "--seconds", f"{seconds:.6f}"]
+    command = [sys.executable, "-P", "-m", "encore_storage.run", directory.path, "--seconds", f"{seconds:.6f}"]
     if options.json is not None:
         command += ["--json", options.json]
     if not options.summary:
@@ -175,4 +176,5 @@ def _field_of(variable: str) -> str:
 
 
 def _say(line: str) -> None:
-    print(f"encore run: {line}", file=sys.stderr)
+    if sys.stderr is not None:  # it is closed; print would write to stdout
+        print(f"encore run: {line}", file=sys.stderr)

@@ -165,8 +165,13 @@ def _is_off(text: str) -> bool:
 OPTIONS = (
     Option("port", "ENCORE_PORT", _port, "--port", "N", "serve a live page and metrics of all processes; 0: any port"),
     Option("host", "ENCORE_HOST", str, "--host", "ADDRESS", "serve on this address instead of 127.0.0.1"),
-    Option("token", "ENCORE_TOKEN", _token),
-    Option("allowed_hosts", "ENCORE_ALLOWED_HOSTS", _names),
+    Option("token", "ENCORE_TOKEN", _token, help="what clients of the page must send"),
+    Option(
+        "allowed_hosts",
+        "ENCORE_ALLOWED_HOSTS",
+        _names,
+        help="further host names of the page, with commas between; * allows all",
+    ),
     Option("log_file", "ENCORE_LOG_FILE", _path, "--log-file", "PATH", "append a line of JSON for each operation"),
     Option(
         "log_slow",

@@ -85,7 +85,9 @@ class _Loader:
 
 def say(line: str) -> None:
     """Write a line to standard error, not through objects that the program may have replaced."""
+    if sys.__stderr__ is None:  # closed at the start: the number may be that of another file by now
+        return
     try:  # noqa: SIM105 (contextlib takes as long to import as all the rest)
         os.write(2, f"encore run: {' '.join(line.split())}\n".encode(errors="backslashreplace"))
-    except OSError:  # it is closed
+    except OSError:  # closed since
         pass

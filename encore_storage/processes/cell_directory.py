@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -14,11 +15,16 @@ from encore_storage.processes import ended
 from encore_storage.processes.cell_files import CellFile
 from encore_storage.processes.cell_reader import CellReader, Found
 from encore_storage.processes.cells import Cells
+from encore_storage.processes.descriptors import OwnDescriptor
 from encore_storage.processes.liveness import start_time
 from encore_storage.processes.merging import Blocks, is_live, merge
 
+Reduce = Callable[[Blocks], Blocks]
+"""Returns the sums of ended processes without what need not be kept."""
+
 _MANY = 20  # files of ended processes, after which a reading adds them to their sums
 _RETRIES = 100  # of a reading during which processes ended
+_MOST_VANISHED = 200  # processes that are kept for a caller of `fold`
 
 
 class Member(NamedTuple):
@@ -73,13 +79,15 @@ class CellDirectory:
 
     Args:
         path: the directory. It exists, and only the user of the processes can write to it.
-        reduce: returns the sums of ended processes without the blocks that need not be kept.
+        reduce: reduces the sums of ended processes.
     """
 
-    def __init__(self, path: Path, *, reduce: Callable[[Blocks], Blocks] | None = None) -> None:
+    def __init__(self, path: Path, *, reduce: Reduce | None = None) -> None:
         self.path = path
         self._reader = CellReader(path)
         self._reduce = reduce
+        self._vanished = deque[Member](maxlen=_MOST_VANISHED)
+        self._reported = set[str]()  # of the sums
 
     def __repr__(self) -> str:
         return f"<CellDirectory {str(self.path)!r}>"
@@ -109,7 +117,7 @@ class CellDirectory:
         gone = merge([sums.blocks, *map(_kept, ended_now)])
         if len(ended_now) >= _MANY:
             with suppress(OSError):  # the disk is full: the files stay
-                self.fold()
+                self._fold_alone()
         members = (Member(one.header.pid, one.header.started, one.blocks) for one in found if one.is_running)
         return Reading(gone, (*own_members(*own), *members))
 
@@ -120,10 +128,14 @@ class CellDirectory:
         it. Raises OSError if the file cannot be written; then nothing has changed.
 
         Returns:
-            the processes that ended without closing their files, with what they had in progress.
+            the processes that ended without closing their files, those found by a reading since the last call included.
         """
-        with self._folding() as is_allowed:
-            return self._fold() if is_allowed else []
+        self._fold_alone()
+        vanished = list[Member]()
+        with suppress(IndexError):  # another thread may add some meanwhile
+            while True:
+                vanished.append(self._vanished.popleft())
+        return vanished
 
     def fold_many(self) -> None:
         """Add the processes that have ended to their sums if they are many, for groups that are seldom read."""
@@ -136,13 +148,18 @@ class CellDirectory:
         """Open the sums of the processes that have ended, empty if there are no more file descriptors."""
         with ExitStack() as stack:
             try:
-                sums = stack.enter_context(ended.opened(self.path))
+                sums = stack.enter_context(ended.opened(self.path, self._reported))
             except OSError:
                 sums = ended.Ended(self.path / ended.NAME, None, {}, frozenset())
             yield sums
 
+    def _fold_alone(self) -> None:
+        with self._folding() as is_allowed:
+            if is_allowed:
+                self._vanished += self._fold()
+
     def _fold(self) -> list[Member]:
-        with ended.opened(self.path) as sums:
+        with ended.opened(self.path, self._reported) as sums:
             found = [one for one in self._reader.read(sums.folded) if not one.is_running]
             left = sums.folded.intersection(self._reader.names())
         if found:
@@ -153,24 +170,18 @@ class CellDirectory:
         for name in left:
             (self.path / name).unlink(missing_ok=True)
         self._reader.sweep()
-        return [
-            Member(one.header.pid, one.header.started, {key: one.blocks[key] for key in one.blocks if is_live(key)})
-            for one in found
-            if not one.header.is_closed
-        ]
+        return [Member(one.header.pid, one.header.started, one.blocks) for one in found if not one.header.is_closed]
 
     @contextmanager
     def _folding(self) -> Iterator[bool]:
         """Lock the directory against other processes that fold, and yield whether this one may."""
-        descriptor = os.open(self.path / "folding.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-        finally:
-            os.close(descriptor)
+        with closing(OwnDescriptor.open(self.path / "folding.lock", os.O_RDWR | os.O_CREAT)) as lock:
+            try:
+                fcntl.flock(lock.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
 
 
 def own_members(*own: Cells) -> tuple[Member, ...]:

@@ -7,7 +7,7 @@ import fcntl
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from mmap import mmap
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -15,8 +15,8 @@ from typing import NamedTuple, Self
 from encore_events.forks import renew_in_child
 from encore_storage.processes.cell_format import CHUNK, START, record_of, write_closed, write_header, write_used
 from encore_storage.processes.cells import CELL, Key, length_of
-from encore_storage.processes.descriptors import OwnDescriptor
-from encore_storage.processes.liveness import start_time
+from encore_storage.processes.descriptors import OwnDescriptor, opening
+from encore_storage.processes.liveness import pid_namespace, start_time
 
 _kept = list[mmap]()
 """Mappings that are never unmapped, since the program has reused their descriptors."""
@@ -25,11 +25,11 @@ _kept = list[mmap]()
 class CellFile:
     """A file of cells of this process, locked as long as the process lives.
 
-    The methods are called under the lock of the `Cells`, and never one in the middle of another.
+    The `Cells` of the process call `reserve()` and `commit()` under their lock, and `close()` or `remove()` at the end.
 
     Attributes:
         path: the file.
-        is_full: whether the file could not grow, and that was logged.
+        is_full: True once the file could not grow, and that was logged.
     """
 
     def __init__(self, path: Path, lock: OwnDescriptor) -> None:
@@ -41,19 +41,18 @@ class CellFile:
         self._size = 0
         self._end = self._next = START
         renew_in_child(self, CellFile._renew)
-        write_header(self._map(CHUNK).memory, os.getpid(), start_time(os.getpid()))
+        write_header(self._map(CHUNK).memory, os.getpid(), start_time(os.getpid()), pid_namespace())
 
     def __repr__(self) -> str:
         return f"<CellFile {self.path.name!r}: {self._end} bytes>"
 
     @classmethod
     def create(cls, directory: Path) -> Self:
-        """Make a file in `directory`. It gets its name once it is complete. Raises OSError."""
+        """Make a file in `directory`; readers see it once it is complete. Raises OSError."""
         name = f"{os.getpid()}-{secrets.token_hex(8)}"
         unfinished = directory / f"{name}.new"
         with ExitStack() as undo:
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            lock = OwnDescriptor(os.open(unfinished, flags, 0o600))
+            lock = OwnDescriptor.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL)
             undo.callback(lock.close)
             undo.callback(unfinished.unlink, missing_ok=True)
             fcntl.flock(lock.number, fcntl.LOCK_EX)  # a reader may hold it for a moment
@@ -107,8 +106,9 @@ class CellFile:
         with self._opened() as number:
             _allocate(number, self._size, length)
             known = _descriptors_of(self._file)
-            memory = mmap(number, length, offset=self._size)
-            copies = [OwnDescriptor(one) for one in _descriptors_of(self._file) - known]
+            with opening() as own:
+                memory = mmap(number, length, offset=self._size)
+                copies = [own(one) for one in _descriptors_of(self._file) - known]
         mapping = _Mapping(memory, self._size, copies)
         self._mappings.append(mapping)
         self._size += length
@@ -120,13 +120,10 @@ class CellFile:
         if self._lock.is_open:
             yield self._lock.number
             return
-        number = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            if _identity(os.fstat(number)) != self._file:
+        with closing(OwnDescriptor.open(self.path, os.O_RDWR)) as opened:
+            if _identity(os.fstat(opened.number)) != self._file:
                 raise FileNotFoundError(f"{str(self.path)!r} is another file: restart the process")
-            yield number
-        finally:
-            os.close(number)
+            yield opened.number
 
     def _release(self) -> None:
         self._lock.close()

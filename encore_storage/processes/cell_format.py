@@ -2,7 +2,7 @@
 
 A header is followed by records, each a block with its key:
 
-    header: magic, version, pid, start time of the process, 1 once it is closed, bytes in use
+    header: magic, version, pid, start time and pid namespace of the process, 1 once it is closed, bytes in use
     record: bytes of the key, number of cells, key as JSON, then twice: cells, version
 
 All numbers are 8 bytes in the machine's own order. A file consists of chunks, and no record crosses the boundary of two
@@ -19,10 +19,10 @@ from typing import NamedTuple
 from encore_storage.processes.cells import CELL, Key, length_of
 
 MAGIC = b"encore\0c"
-VERSION = 1
+VERSION = 2
 CHUNK = 64 * 1024
 RECORD = struct.Struct("QQ")
-_HEADER = struct.Struct("8sQQQQQ")
+_HEADER = struct.Struct("8sQQQQQQ")
 _CLOSED = struct.Struct("Q"), _HEADER.size - 2 * CELL
 _USED = struct.Struct("Q"), _HEADER.size - CELL
 START = 64
@@ -35,12 +35,14 @@ class Header(NamedTuple):
     Attributes:
         pid: the process that counts in it.
         started: the start time of the process, see `liveness.start_time`.
+        namespace: the namespace of its process id, see `liveness.pid_namespace`.
         is_closed: whether the process has closed it.
         used: the number of bytes in use.
     """
 
     pid: int
     started: int
+    namespace: int
     is_closed: bool
     used: int
 
@@ -57,9 +59,9 @@ class Layout(NamedTuple):
     end: int = START
 
 
-def write_header(memory: mmap, pid: int, started: int) -> None:
+def write_header(memory: mmap, pid: int, started: int, namespace: int) -> None:
     """Write the header of an empty file."""
-    _HEADER.pack_into(memory, 0, MAGIC, VERSION, pid, started, 0, START)
+    _HEADER.pack_into(memory, 0, MAGIC, VERSION, pid, started, namespace, 0, START)
 
 
 def write_closed(memory: mmap) -> None:
@@ -83,14 +85,14 @@ def read_header(data: bytes | memoryview, size: int) -> Header:
     """Return the header of a file of `size` bytes. Raises ValueError if it is none."""
     if size < START:
         raise ValueError("it is too short")
-    magic, version, pid, started, closed, used = _HEADER.unpack_from(data)
+    magic, version, pid, started, namespace, closed, used = _HEADER.unpack_from(data)
     if magic != MAGIC:
         raise ValueError("it is no file of cells")
     if version != VERSION:
         raise ValueError(f"it has version {version} of the format, not {VERSION}")
     if not START <= used <= size or used % CELL:
         raise ValueError("it has been truncated")
-    return Header(pid, started, bool(closed), used)
+    return Header(pid, started, namespace, bool(closed), used)
 
 
 def read_layout(data: memoryview, used: int, layout: Layout, keys: dict[bytes, Key]) -> Layout:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import stat
@@ -14,12 +13,13 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import NamedTuple
 
+from encore_events.loggers import get_logger
 from encore_storage.processes.cell_format import CHUNK, Header, Layout, read_header, read_layout
 from encore_storage.processes.cells import Key
 from encore_storage.processes.liveness import is_running
 from encore_storage.processes.merging import Blocks
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 NAME = re.compile(r"(\d+)-[0-9a-f]+\.cells")
 _UNFINISHED = re.compile(r"\d+-[0-9a-f]+\.new")
@@ -44,7 +44,9 @@ class Found(NamedTuple):
 
 
 class CellReader:
-    """Reads the files of a directory, and remembers the keys in them. It never raises because of a file.
+    """Reads the files of a directory, and remembers the keys in them.
+
+    A file that cannot be read is left out, and logged once.
 
     Attributes:
         unreadable: the names of the files that the last reading could not read.
@@ -77,8 +79,8 @@ class CellReader:
                 continue
             found.append(one)
         self._layouts, self.unreadable, self._spoilt = layouts, frozenset(broken), frozenset(spoilt)
-        if not found:
-            self._keys = {}
+        if len(self._keys) > 2 * sum(len(layout.places) for layout in layouts.values()) + 100:
+            self._keys = {}  # most of them are of processes that have ended
         return found
 
     def names(self) -> list[str]:
@@ -120,7 +122,9 @@ class CellReader:
                 header = read_header(data, size)
                 layout = read_layout(data, header.used, self._layouts.get(name, Layout()), self._keys)
                 # A process that ends after this has made no more changes that this reading must contain.
-                is_living = not header.is_closed and is_running(descriptor, header.pid, header.started)
+                is_living = not header.is_closed and is_running(
+                    descriptor, header.pid, header.started, header.namespace
+                )
                 with data.cast("d") as cells:
                     blocks = {key: _read_block(cells, index, len(key[0])) for key, index in layout.places}
         finally:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
+from collections.abc import Callable, Iterator
 
-from encore_events.forks import renew_in_child
+from encore_events.forks import around_forks, renew_in_child, this_process
+
+_FORK_SECONDS = 1.0  # that a fork waits: a finalizer in the middle of an opening may wait for the forking thread
 
 
 class OwnDescriptor:
     """A file descriptor of one process: a forked child closes its copy, which would hold the parent's locks.
 
     The program may close descriptors, and others may reuse their numbers. So a number is used only while it is still
-    that of the file.
+    that of the file. Make one with `open()`, or in a block of `opening()`.
 
     Args:
         number: an open file descriptor, closed by `close()`.
@@ -26,6 +30,12 @@ class OwnDescriptor:
 
     def __repr__(self) -> str:
         return f"<OwnDescriptor {self._number}{'' if self.is_open else ', closed'}>"
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], flags: int) -> OwnDescriptor:
+        """Open a file, without following a link; if it is made, only the user can read it. Raises OSError."""
+        with opening() as own:
+            return own(os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
 
     @property
     def is_open(self) -> bool:
@@ -61,6 +71,31 @@ class OwnDescriptor:
             put_on_null(self._number)
 
 
+@contextlib.contextmanager
+def opening() -> Iterator[Callable[[int], OwnDescriptor]]:
+    """Keep other threads from forking while the block opens descriptors; it passes each to the function it gets.
+
+    A child forked between the two would keep a copy that nothing releases. The block must not wait for another process,
+    since a fork waits for it.
+
+    Raises:
+        OSError: the calling thread itself has forked in the block, in a signal handler or a finalizer, and this is the
+            child.
+    """
+    process, made = this_process(), list[OwnDescriptor]()
+
+    def own(number: int) -> OwnDescriptor:
+        made.append(OwnDescriptor(number))
+        return made[-1]
+
+    with _openings.lock:
+        yield own
+    if process is not this_process():
+        for each in made:
+            each.release()
+        raise OSError("this process was forked while it opened a file or a socket")
+
+
 def put_on_null(number: int) -> None:
     """Close a descriptor, but keep its number on /dev/null: code that closes the number later closes no other file.
 
@@ -71,6 +106,31 @@ def put_on_null(number: int) -> None:
             os.dup2(null.fileno(), number, inheritable=False)
     except OSError:
         os.close(number)
+
+
+class _Openings:
+    """The lock that a thread holds while it opens a descriptor or forks; a fork gives up after a while.
+
+    It is reentrant, since a signal handler or a finalizer may fork in the middle of an opening.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        around_forks(self, _Openings._before, _Openings._after)
+        renew_in_child(self, _Openings._renew)
+
+    def _before(self) -> None:
+        self.lock.acquire(timeout=_FORK_SECONDS)
+
+    def _after(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the fork has given up
+            self.lock.release()
+
+    def _renew(self) -> None:
+        self.lock = threading.RLock()
+
+
+_openings = _Openings()
 
 
 def _identity(number: int) -> tuple[int, int]:

@@ -12,22 +12,18 @@ from pathlib import Path
 from typing import Self
 
 from encore_storage.processes.descriptors import OwnDescriptor
-from encore_storage.processes.parent import Parent, program_parent
+from encore_storage.processes.parent import record_parents, running_parents
 
 MEMBERS = "members"
 """The file on which each member holds a shared lock. Who locks it exclusively is alone, and may remove all files."""
 
-PARENT = "parent"
-"""The file with a process that may start other members later. As long as it runs, the counts are kept for them."""
-
 _PATIENCE = 2.0  # seconds to wait for a process that starts or ends the group
 _PAUSE = 0.005
 _LONGEST_PATH = 72  # characters, since the path of a socket in the directory of a group has at most 103
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class UntrustedDirectoryError(OSError):
-    """The directory of all groups is not the user's own, so another user could read or forge what is in it."""
+    """A directory for groups that is not the user's own, so that another user could read or forge what is in it."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"the directory {str(path)!r} {reason}: remove it, or set XDG_RUNTIME_DIR or TMPDIR")
@@ -52,38 +48,40 @@ class GroupDirectory:
     def join(cls, base: Path, key: str) -> Self:
         """Make or enter the directory `key` below `base`. The first member removes the files of an earlier run.
 
-        An earlier run has ended if its members have, and the process that started them.
+        An earlier run has ended if its members have, and the processes that may start others.
 
         Raises:
+            UntrustedDirectoryError: as in `runtime_directory`.
             OSError: the directory cannot be made or locked.
         """
         path, until = base / key, time.monotonic() + _PATIENCE
         while time.monotonic() < until:
             with contextlib.suppress(FileExistsError):
                 path.mkdir(mode=0o700)
-            with contextlib.suppress(FileNotFoundError):  # removed meanwhile by the last member
-                members = OwnDescriptor(os.open(path / MEMBERS, _FLAGS, 0o600))
+            with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as undo:  # the last member removes it
+                _check_private(path)
+                members = OwnDescriptor.open(path / MEMBERS, os.O_RDWR | os.O_CREAT)
+                undo.callback(members.close)
                 if _join(path, members):
-                    parent = program_parent()
-                    if parent is not None:
-                        parent.write(path / PARENT)
+                    with contextlib.suppress(OSError):  # the disk is full: the last member removes the counts
+                        record_parents(path)
+                    undo.pop_all()
                     return cls(path, members)
-                members.close()
             time.sleep(_PAUSE)
         raise TimeoutError(f"the directory {str(path)!r} stays locked by another process")
 
     def leave(self) -> None:
-        """Leave the group. The last member removes the directory, unless the process that started it still runs."""
+        """Leave the group. The last member removes the directory, unless another process may still start members."""
         self.leave_if_last()
         self._members.close()
 
     def leave_if_last(self) -> bool:
-        """Leave the group, as `leave` does, if there is no other member. Return whether this process is none now."""
+        """Leave the group as `leave` does, but remain a member if there are others. Return whether it has left."""
         if not self._members.is_open:
             return True
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(self._members.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if self._members.is_at(self.path / MEMBERS) and not _is_awaited(self.path):
+            if self._members.is_at(self.path / MEMBERS) and not running_parents(self.path) - {os.getpid()}:
                 _remove(self.path)
             self._members.close()
             return True
@@ -96,7 +94,7 @@ def runtime_directory() -> Path:
     It is `encore` in `XDG_RUNTIME_DIR`, or `encore-<user id>` in the temporary directory.
 
     Raises:
-        UntrustedDirectoryError: the directory belongs to another user, or others can enter it.
+        UntrustedDirectoryError: it is a link or no directory, it belongs to another user, or others can enter it.
         OSError: it cannot be made.
     """
     given = os.environ.get("XDG_RUNTIME_DIR", "")
@@ -106,21 +104,28 @@ def runtime_directory() -> Path:
     path = short[0] if short else Path("/tmp") / temporary  # noqa: S108 (checked below)
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode=0o700)
+    _check_private(path)
+    return path
+
+
+def sweep(base: Path) -> None:
+    """Remove the directories of ended groups: they have no members, and no process still runs that may start any."""
+    with contextlib.suppress(OSError):
+        for path in list(base.iterdir()):
+            _sweep(path)
+
+
+def _check_private(path: Path) -> None:
+    """Check that the path is a directory which only the user can enter. Raises OSError."""
     found = path.lstat()
+    if stat.S_ISLNK(found.st_mode):
+        raise UntrustedDirectoryError(path, "is a symbolic link")
     if not stat.S_ISDIR(found.st_mode):
         raise UntrustedDirectoryError(path, "is no directory")
     if found.st_uid != os.geteuid():
         raise UntrustedDirectoryError(path, "belongs to another user")
     if found.st_mode & 0o077:
         raise UntrustedDirectoryError(path, "can be entered by other users")
-    return path
-
-
-def sweep(base: Path) -> None:
-    """Remove the directories of groups whose members have all been killed."""
-    with contextlib.suppress(OSError):
-        for path in list(base.iterdir()):
-            _sweep(path)
 
 
 def _is_own(directory: str) -> bool:
@@ -133,7 +138,7 @@ def _join(path: Path, members: OwnDescriptor) -> bool:
     """Lock `members` as a member, and return whether it is still the file of the group."""
     with contextlib.suppress(BlockingIOError):
         fcntl.flock(members.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if members.is_at(path / MEMBERS) and not _is_awaited(path):
+        if members.is_at(path / MEMBERS) and not running_parents(path):
             _remove_files(path)
     return _lock_shared(path, members)
 
@@ -161,17 +166,11 @@ def _sweep(path: Path) -> None:
         path.rmdir()  # made by a process that was killed before it could lock it
         return
     with contextlib.suppress(OSError):
-        members = OwnDescriptor(os.open(path / MEMBERS, _FLAGS & ~os.O_CREAT))
+        members = OwnDescriptor.open(path / MEMBERS, os.O_RDWR)
         with contextlib.closing(members):
             fcntl.flock(members.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if members.is_at(path / MEMBERS) and not _is_awaited(path):
+            if members.is_at(path / MEMBERS) and not running_parents(path):
                 _remove(path)
-
-
-def _is_awaited(path: Path) -> bool:
-    """Return whether the process that started the members still runs, and may start others."""
-    parent = Parent.read(path / PARENT)
-    return parent is not None and parent.pid != os.getpid() and parent.is_running
 
 
 def _remove(path: Path) -> None:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import atexit
-import functools
-import logging
 import secrets
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from encore_events.forks import renew_in_child, this_process
-from encore_storage.processes.cell_directory import CellDirectory
+from encore_events.loggers import get_logger
+from encore_storage.processes.cell_directory import CellDirectory, Reduce
 from encore_storage.processes.directory import GroupDirectory, runtime_directory, sweep
 from encore_storage.processes.identity import LONGEST, is_name, key_of, program_identity
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 
 class Group:
@@ -29,13 +29,15 @@ class Group:
         key: the name of its directory.
     """
 
-    def __init__(self, name: str, key: str) -> None:
+    def __init__(self, name: str, key: str, reduce: Reduce | None = None) -> None:
         self.name = name
         self.key = key
         self._directory: GroupDirectory | None = None
         self._cells: CellDirectory | None = None
+        self._reduce = reduce
         self._is_alone = False
         self._has_warned = False
+        self._forget_exit: Callable[[], object] = lambda: None
         self._renew()
         renew_in_child(self, Group._renew)
 
@@ -61,10 +63,11 @@ class Group:
                 logger.warning("other processes of this program do not share its page and metrics: %s", error)
             return None
         with self._lock:
-            directory = self._directory = self._directory or joined
-        if directory is joined:
-            call_at_exit(self._leave)
-        else:
+            if self._directory is None:
+                self._forget_exit()  # that of the parent, in a forked child
+                self._directory, self._forget_exit = joined, call_at_exit(self._leave)
+            directory = self._directory
+        if directory is not joined:
             joined.leave()  # another thread was faster
         return directory.path
 
@@ -76,7 +79,7 @@ class Group:
             return None
         cells = self._cells
         if cells is None or cells.path != path:
-            cells = self._cells = CellDirectory(path)
+            cells = self._cells = CellDirectory(path, reduce=self._reduce)
         return cells
 
     def leave_if_last(self) -> bool:
@@ -89,6 +92,7 @@ class Group:
             if directory is None or not directory.leave_if_last():
                 return False
             self._directory = None
+            self._forget_exit()
         return not directory.path.exists()  # it is kept for a parent that may start other processes
 
     def _leave(self) -> None:
@@ -106,56 +110,75 @@ class Group:
         return inherited
 
 
-def group_of(host: str, port: int) -> Group:
+def group_of(host: str, port: int, *, reduce: Reduce | None = None) -> Group:
     """Return the group of the processes of this program with that address.
 
     With port 0, which takes a free port, only this process and its forked children are in it.
+
+    Args:
+        host: the host of the address.
+        port: the port.
+        reduce: reduces the sums of ended processes, as in CellDirectory.
     """
     identity = program_identity()
     if port == 0:
-        return Group(identity, key_of(secrets.token_hex(16)))
-    return _group(identity, key_of(identity, host, port))
+        return Group(identity, key_of(secrets.token_hex(16)), reduce)
+    return _group(identity, key_of(identity, host, port), reduce)
 
 
-def group_named(name: str) -> Group:
-    """Return the group with that name. Raises ValueError if it is no name of 1 to 100 printable characters."""
+def group_named(name: str, *, reduce: Reduce | None = None) -> Group:
+    """Return the group with that name.
+
+    Raises:
+        TypeError: the name is no string.
+        ValueError: it has not 1 to 100 printable characters.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"group must be the name of a group of processes, not {name!r}")
     if not is_name(name):
         raise ValueError(f"group must be a name of 1 to {LONGEST} printable characters, not {name!r}")
-    return _group(name, key_of(name))
+    return _group(name, key_of(name), reduce)
 
 
 def call_at_exit(func: Callable[[], object]) -> Callable[[], object]:
     """Call `func` when this process exits, also if multiprocessing runs it. Return a function that cancels this."""
-    own = this_process()
+    return _ExitCall(func).cancel
 
-    def call() -> None:
-        if own is this_process():
-            func()
 
-    atexit.register(call)
-    cancel = functools.partial(atexit.unregister, call)
-    multiprocessing = sys.modules.get("multiprocessing.util")
-    if multiprocessing is None:
-        return cancel
-    # Its children don't call functions of atexit. They drop all finalizers after the import of the main module.
-    made = [multiprocessing.Finalize(None, call, exitpriority=0)]
-    multiprocessing.register_after_fork(
-        call, lambda _: made.append(multiprocessing.Finalize(None, call, exitpriority=0))
-    )
+class _ExitCall:
+    """A call at the exit of this process, but not of its forked children."""
 
-    def cancel_both() -> None:
-        cancel()
-        for finalizer in made:
+    def __init__(self, func: Callable[[], object]) -> None:
+        self._func = func
+        self._process = this_process()
+        self._finalizers: list[Any] = []
+        atexit.register(self._run)
+        self._multiprocessing: Any = sys.modules.get("multiprocessing.util")  # not imported for this
+        if self._multiprocessing is not None:
+            # Its children don't call functions of atexit. They drop all finalizers after the import of the main module.
+            self._finalize()
+            self._multiprocessing.register_after_fork(self, _ExitCall._finalize)  # as long as this object is alive
+
+    def cancel(self) -> None:
+        """Forget the call. A second time does nothing."""
+        atexit.unregister(self._run)
+        for finalizer in self._finalizers:
             finalizer.cancel()
 
-    return cancel_both
+    def _finalize(self) -> None:
+        self._finalizers.append(self._multiprocessing.Finalize(None, self._run, exitpriority=0))
+
+    def _run(self) -> None:
+        if self._process is this_process():
+            self.cancel()  # or the other one of the two would call it again
+            self._func()
 
 
 _groups: dict[str, Group] = {}
 
 
-def _group(name: str, key: str) -> Group:
-    return _groups.get(key) or _groups.setdefault(key, Group(name, key))
+def _group(name: str, key: str, reduce: Reduce | None) -> Group:
+    return _groups.get(key) or _groups.setdefault(key, Group(name, key, reduce))
 
 
 def _join(key: str) -> GroupDirectory:

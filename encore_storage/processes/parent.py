@@ -1,16 +1,18 @@
-"""The parent of this process, if it runs the same program: it may start other processes of the group later."""
+"""The processes that may start other members of a group later: its counts are kept as long as one of them runs."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from encore_storage.processes.liveness import start_time
+from encore_storage.processes.liveness import start_time, status_of
 
-_MEMORY = slice(23, 26)  # where the code and the stack of a process begin, in /proc/<pid>/stat after its name
+_NAME = re.compile(r"parent-(\d+)-(\d+)")
 
 
 class Parent(NamedTuple):
@@ -29,36 +31,44 @@ class Parent(NamedTuple):
         """True if the process still runs."""
         return start_time(self.pid) == self.started
 
-    @classmethod
-    def read(cls, path: Path) -> Parent | None:
-        """Return the parent in a file, or None."""
-        with contextlib.suppress(OSError, ValueError):
-            pid, started = path.read_text(encoding="ascii").split()
-            return cls(int(pid), int(started))
-        return None
 
-    def write(self, path: Path) -> None:
-        """Write the parent to a file."""
-        path.write_text(f"{self.pid} {self.started}", encoding="ascii")
+def record_parents(directory: Path) -> None:
+    """Record the parents of this process in the directory, and forget those that have ended. Raises OSError.
+
+    Each is the name of an empty file: processes that record parents at the same time need no lock.
+    """
+    for path, parent in _recorded(directory):
+        if not parent.is_running:
+            path.unlink(missing_ok=True)
+    for parent in program_parents():
+        (directory / f"parent-{parent.pid}-{parent.started}").touch(mode=0o600)
 
 
-def program_parent() -> Parent | None:
-    """Return the parent of this process if it has forked it, or multiprocessing has started it; otherwise None.
+def running_parents(directory: Path) -> set[int]:
+    """Return the process ids of the recorded parents that still run."""
+    return {parent.pid for _, parent in _recorded(directory) if parent.is_running}
 
-    On systems without /proc it is not known.
+
+def program_parents() -> list[Parent]:
+    """Return the ancestors of this process that run the same program: each has forked the next one.
+
+    The parent is one of them, too, if multiprocessing has started this process. On systems without /proc they are not
+    known.
     """
     multiprocessing = sys.modules.get("multiprocessing.process")  # not imported for this
-    pid, is_child = os.getppid(), multiprocessing is not None and multiprocessing.parent_process() is not None
-    started = start_time(pid)
-    if started and (is_child or _memory_of(pid) == _memory_of(os.getpid()) is not None):
-        return Parent(pid, started)
-    return None
+    is_started = multiprocessing is not None and multiprocessing.parent_process() is not None
+    found, child = list[Parent](), status_of(os.getpid())
+    while child is not None:
+        parent = status_of(child.parent)
+        if parent is None or not (is_started or parent.memory == child.memory is not None):
+            break
+        found.append(Parent(child.parent, parent.started))
+        child, is_started = parent, False
+    return found
 
 
-def _memory_of(pid: int) -> tuple[bytes, ...] | None:
-    """Return addresses that a fork does not change, and each execution of a program does."""
+def _recorded(directory: Path) -> Iterator[tuple[Path, Parent]]:
     with contextlib.suppress(OSError):
-        addresses = tuple(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[_MEMORY])
-        if len({*addresses} - {b"0", b"1"}) > 1:  # otherwise, the system hides them
-            return addresses
-    return None
+        for path in list(directory.iterdir()):
+            if named := _NAME.fullmatch(path.name):
+                yield path, Parent(*map(int, named.groups()))

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Protocol
 
 from encore_events import forks
+from encore_events.loggers import get_logger
 from encore_events.owned_thread import OwnedThread
 from encore_storage.processes import sockets
 from encore_storage.processes.errors import FrameError
 from encore_storage.processes.frames import BYE, EVENTS, HELLO, MAX_FRAME, TAKEN, FrameReader, read_hello
 from encore_storage.processes.info import ProcessInfo
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 MAX_MEMBERS = 1000
 PAUSE_SECONDS = 0.02  # between two rounds of reads
@@ -85,7 +86,6 @@ class Receiver:
         self._on_vanished = on_vanished
         self._stopping = threading.Event()
         self._connections: dict[socket.socket, _MemberConnection] = {}
-        self._opened: list[tuple[socket.socket, tuple[int, int]]] = []
         self._thread: OwnedThread | None = None
         forks.renew_in_child(self, Receiver._abandon)
 
@@ -101,9 +101,7 @@ class Receiver:
         """
         self._listening = sockets.listen(self.path)
         self._file = self.path.lstat()
-        self._awaken, self._awakes = socket.socketpair()
-        own = (self._listening, self._awaken, self._awakes)
-        self._opened = [(one, sockets.identity_of(one)) for one in own]
+        self._awaken, self._awakes = sockets.own_pair()
         thread = self._thread = OwnedThread(self._run, self._end, name="encore-receiver")
         thread.start()
 
@@ -121,13 +119,17 @@ class Receiver:
             self._selector = selector
             selector.register(self._listening, selectors.EVENT_READ)
             selector.register(self._awakes, selectors.EVENT_READ)
-            while not self._stopping.is_set():
-                ready = [key.fileobj for key, _ in selector.select(self._timeout())]
-                if self._listening in ready:
-                    self._accept()
-                self._read([self._connections[one] for one in ready if one in self._connections])
-                self._close_silent()
-                self._stopping.wait(PAUSE_SECONDS)
+            assert self._thread is not None  # noqa: S101 (it runs this)
+            self._thread.repeat(self._serve, self._stopping)
+
+    def _serve(self) -> bool:
+        """Take what has come, and return whether to go on."""
+        ready = [key.fileobj for key, _ in self._selector.select(self._timeout())]
+        if self._listening in ready:
+            self._accept()
+        self._read([self._connections[one] for one in ready if one in self._connections])
+        self._close_silent()
+        return not self._stopping.wait(PAUSE_SECONDS)
 
     def _timeout(self) -> float | None:
         return _GREETING_SECONDS if any(one.member is None for one in self._connections.values()) else None
@@ -176,8 +178,12 @@ class Receiver:
             self._selector.unregister(connection.socket)
         self._connections.pop(connection.socket, None)
         in_flight = connection.close()
-        if in_flight is not None and connection.process is not None:
+        if in_flight is None or connection.process is None:
+            return
+        try:
             self._on_vanished(connection.process, in_flight)
+        except Exception:
+            logger.exception("on_vanished %r failed for process %d", self._on_vanished, connection.process.pid)
 
     def _end(self) -> None:
         sockets.remove(self.path, self._file)
@@ -186,14 +192,8 @@ class Receiver:
         self._connections.clear()
 
     def _abandon(self) -> object:
-        """Release the sockets in a forked child; return them, to be freed later."""
-        inherited = dict(self._connections)
-        for one, identity in self._opened:
-            sockets.release(one, identity)
-        for one, connection in inherited.items():
-            sockets.release(one, connection.identity)
-        self._connections = {}
-        self._opened = []
+        """Forget the connections in a forked child; return them, to be freed later."""
+        inherited, self._connections = self._connections, {}
         return inherited
 
 
@@ -209,7 +209,6 @@ class _MemberConnection:
 
     def __init__(self, connected: socket.socket, destination: Destination) -> None:
         self.socket = connected
-        self.identity = sockets.identity_of(connected)
         self.process: ProcessInfo | None = None
         self.member: Member | None = None
         self.read_at = 0.0

@@ -7,10 +7,12 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from encore_storage.processes.descriptors import put_on_null
+from encore_events.forks import this_process
+from encore_storage.processes.descriptors import OwnDescriptor, opening
 from encore_storage.processes.errors import SocketPathError
 
 _MODE = 0o600
@@ -20,7 +22,48 @@ _MAX_ADDRESS = 100  # bytes; systems allow 104 to 108
 _CREDENTIALS = struct.Struct("iII")  # pid, uid, gid
 
 
-def listen(path: Path) -> socket.socket:
+class OwnSocket(socket.socket):
+    """A socket of one process: a forked child closes its copy, which would keep the connection open.
+
+    Args:
+        opened: the socket, which this one replaces.
+        own: from the block of `opening()` in which it was opened.
+    """
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, opened: socket.socket, own: Callable[[int], OwnDescriptor]) -> None:
+        super().__init__(fileno=opened.detach())
+        self._descriptor = own(self.fileno())
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Accept a connection of this process's own. The socket must be non-blocking."""
+        with opening() as own:
+            connected, address = super().accept()
+            return OwnSocket(connected, own), address
+
+    def close(self) -> None:
+        """Close the socket. The other end notices even if another process has a copy."""
+        this_process()  # or a child, forked without hooks, would end the connection of its parent
+        with contextlib.suppress(OSError):  # it was never connected, or no more
+            self.shutdown(socket.SHUT_RDWR)
+        super().close()
+
+
+def own_socket(family: int) -> OwnSocket:
+    """Return a new stream socket, neither bound nor connected."""
+    with opening() as own:
+        return OwnSocket(socket.socket(family, socket.SOCK_STREAM), own)
+
+
+def own_pair() -> tuple[OwnSocket, OwnSocket]:
+    """Return two sockets connected to each other."""
+    with opening() as own:
+        one, other = socket.socketpair()
+        return OwnSocket(one, own), OwnSocket(other, own)
+
+
+def listen(path: Path) -> OwnSocket:
     """Return a non-blocking socket that listens at `path`, and accept this user's processes only.
 
     The path must be in a directory that only this user can write to. A socket that a killed process of this user has
@@ -31,7 +74,7 @@ def listen(path: Path) -> socket.socket:
         OSError: the socket cannot be made.
     """
     _remove_socket(path)
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listening = own_socket(socket.AF_UNIX)
     try:
         with contextlib.suppress(OSError):  # on Linux, the mode of the new file; elsewhere, refused
             os.fchmod(listening.fileno(), _MODE)
@@ -46,14 +89,14 @@ def listen(path: Path) -> socket.socket:
     return listening
 
 
-def connect(path: Path) -> socket.socket:
+def connect(path: Path) -> OwnSocket:
     """Return a non-blocking socket connected to the process of this user that listens at `path`.
 
     Raises:
         SocketPathError: another user listens there.
         OSError: nobody listens there.
     """
-    connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connected = own_socket(socket.AF_UNIX)
     try:
         connected.settimeout(_CONNECT_SECONDS)
         with _address(path) as address:
@@ -73,22 +116,6 @@ def is_own(connected: socket.socket) -> bool:
         return True
     credentials = connected.getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size)
     return int(_CREDENTIALS.unpack(credentials)[1]) == os.geteuid()
-
-
-def identity_of(one: socket.socket) -> tuple[int, int]:
-    """Return what distinguishes an open socket from all others."""
-    status = os.fstat(one.fileno())
-    return status.st_dev, status.st_ino
-
-
-def release(one: socket.socket, identity: tuple[int, int]) -> None:
-    """Give up a socket inherited by a forked child, which would keep it open as long as it lives.
-
-    The file descriptor stays open on /dev/null: code that closes it later must not close another file.
-    """
-    with contextlib.suppress(OSError, ValueError):  # the child may have closed it
-        if identity_of(one) == identity:
-            put_on_null(one.fileno())
 
 
 def remove(path: Path, status: os.stat_result) -> None:

@@ -29,7 +29,7 @@ def main() -> int:
         sys.stderr.write(f"cannot read the summary in {str(options.directory)!r}: it is no directory\n")
         return 1
     report = read_report(options.directory)
-    if not options.no_text:
+    if not options.no_text and sys.stderr is not None:  # None if it is closed
         sys.stderr.write(render(report, seconds=options.seconds, is_colored=options.color))
     if options.json is not None:
         try:

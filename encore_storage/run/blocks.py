@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from encore_storage.processes.capping import capped
 from encore_storage.processes.cells import Key
 from encore_storage.processes.merging import Blocks
 from encore_storage.run.entries import CELLS
@@ -19,6 +20,8 @@ OPERATION = "operation"
 TRANSACTION = "transaction"
 SLOWEST = "slowest"
 ERROR = "error"
+
+_OPEN = {OPERATION: {2: "store", 3: "backend"}, TRANSACTION: {2: "store", 3: "backend", 5: "place"}}
 
 KEPT = 5
 """The number of the slowest operations and of the last errors that are kept."""
@@ -56,10 +59,10 @@ def error(process: str, position: int) -> Key:
 
 
 def reduced(blocks: Blocks) -> Blocks:
-    """Return the blocks with only the slowest operations and the last errors of all processes."""
+    """Return the blocks with only the slowest operations, the last errors, and as many names as a process may have."""
     ranked = defaultdict[str, list[tuple[float, Key]]](list)
     for key, values in blocks.items():
         if key[1] in (SLOWEST, ERROR):
             ranked[key[1]].append((values[0], key))
     left = {key for each in ranked.values() for _, key in sorted(each, reverse=True)[KEPT:]}
-    return {key: values for key, values in blocks.items() if key not in left}
+    return capped({key: values for key, values in blocks.items() if key not in left}, _OPEN)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import errno
 import itertools
-import logging
 import math
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from encore_events.forks import renew_in_child
+from encore_events.loggers import get_logger
 from encore_events.once import Once
 from encore_storage.events import StoreEvent, StoreProgressEndEvent, StoreTransactionEndEvent
 from encore_storage.latencies import bucket_of
@@ -24,7 +25,7 @@ from encore_storage.subscribers.base import Listeners, Subscriber
 from encore_storage.subscribers.catalogue import OUTCOMES, OVERFLOW, TRANSACTION_OUTCOMES, UNKNOWN
 from encore_storage.subscribers.labels import MAX_VALUES, closed
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 _LONGEST_NAME = 200  # characters of a store's name, and of a place
 _ERROR_INTERVAL = 0.1  # seconds between two errors whose texts are kept
@@ -40,12 +41,14 @@ class RunSummary(Subscriber):
 
     Args:
         directory: the directory of the run's files.
+        clock: monotonic seconds, for the number of errors in a time.
     """
 
     _error_due: float
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
+        self._clock = clock
         self._directory = CellDirectory(directory, reduce=blocks.reduced)
         self._cells = Cells()
         self._reset()
@@ -96,11 +99,11 @@ class RunSummary(Subscriber):
             if event.duration > durations[position]:
                 durations[position] = event.duration
                 self._slow = min(durations)
-                self._block(blocks.slowest(self._process, position)).set(event.duration, *cells)
+                self._cells.block(blocks.slowest(self._process, position)).set(event.duration, *cells)
 
     def _keep_error(self, event: StoreProgressEndEvent) -> None:
         """Keep an error instead of the oldest that was kept, unless there are too many."""
-        now = time.monotonic()
+        now = self._clock()
         due = max(self._error_due, now - _ERROR_BURST)
         if due > now:
             return
@@ -112,8 +115,8 @@ class RunSummary(Subscriber):
             "message": None if error is None else str(error).strip().partition("\n")[0],
         }
         cells = cells_of(entry)
+        block = self._block(blocks.error(self._process, next(self._errors) % blocks.KEPT))
         with self._lock:
-            block = self._block(blocks.error(self._process, next(self._errors) % blocks.KEPT))
             block.set(ended, *cells)
 
     def _new_block(self, event: StoreProgressEndEvent, attributes: tuple[str | int | None, ...]) -> Block:
@@ -134,7 +137,8 @@ class RunSummary(Subscriber):
             return found
         if len(self._stores) >= MAX_VALUES:
             return OVERFLOW, ""
-        backend = getattr(event.source, "backend", type(event.source).__name__.lower())
+        source = event.source
+        backend = "" if source is None else getattr(source, "backend", type(source).__name__.lower())
         made = shortened(str(name), _LONGEST_NAME), shortened(str(backend), _LONGEST_NAME)
         return self._stores.setdefault(name, made)
 
@@ -187,7 +191,7 @@ def _entry(event: StoreProgressEndEvent, ended: float) -> dict[str, Any]:
         "store": UNKNOWN if event.store is None else str(event.store),
         "operation": None if event.operation is None else str(event.operation),
         "key": None if event.key is None else str(event.key),
-        "duration": event.duration,
-        "bytes": event.bytes,
-        "outcome": event.outcome,
+        "duration": float(event.duration),
+        "bytes": int(event.bytes),
+        "outcome": str(event.outcome),
     }

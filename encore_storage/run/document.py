@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +41,26 @@ def write_document(path: Path, content: dict[str, Any]) -> None:
     """Write the document as one change. Raises OSError."""
     text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
     data = text.encode(errors="replace")  # a name may have a lone surrogate, which is no text
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():  # such as a terminal
-        target.write_bytes(data)
+    if path.exists() and (not path.is_file() or _is_output(path)):
+        with path.open("ab") as file:
+            file.write(data)
         return
+    target = Path(os.path.realpath(path))
     made = target.with_name(f".{target.name}.{secrets.token_hex(4)}.new")
     try:
         made.write_bytes(data)
         made.replace(target)
     finally:
         made.unlink(missing_ok=True)
+
+
+def _is_output(path: Path) -> bool:
+    """Return whether the path is the file that stdout or stderr is redirected to, such as /dev/stdout."""
+    for number in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(path.stat(), os.fstat(number)):
+                return True
+    return False
 
 
 def _store(store: StoreReport) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from encore_storage.run.entries import shortened
 
 WIDTH = 80
 INDENT = 2
-_NARROWEST = 16  # columns for names
+_NARROWEST = 10  # columns for names
 _ZERO = "-"
 
 BOLD, RED = "1", "31"
@@ -24,7 +24,7 @@ class Row:
     Attributes:
         name: its first cell; names are shortened to what is left of the width.
         cells: the others; an empty one has no value, and '-' is zero.
-        is_heading: whether it stands above rows that belong to it.
+        is_heading: whether it stands above rows that belong to it; of its cells, only the last one is shown.
     """
 
     name: str
@@ -60,21 +60,20 @@ def table(headings: Sequence[str], rows: Sequence[Row], painter: Painter, red: S
     titles = [headings[number + 1] for number in shown]
     cells = [[row.cells[number] for number in shown] for row in rows]
     widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
-    names = [shown_name(row.name, WIDTH) for row in rows]
-    widest = max(width_of(name) + (0 if row.is_heading else INDENT) for name, row in zip(names, rows, strict=True))
-    gap = 2 if widest + sum(widths) + 2 * len(widths) <= WIDTH else 1
-    left = max(min(widest, WIDTH - sum(widths) - gap * len(widths)), _NARROWEST)
-    lines = [painter.paint(_line(fitted(headings[0], left), titles, widths, gap), BOLD)]
+    gap = 2 if _wanted(headings[0], rows, widths, 2) + _taken(widths, 2) <= WIDTH else 1
+    left = max(min(_wanted(headings[0], rows, widths, gap), WIDTH - _taken(widths, gap)), _NARROWEST)
+    lines = [painter.paint(_line(fitted(headings[0], left), _padded(titles, widths), gap), BOLD)]
     for row, texts in zip(rows, cells, strict=True):
         if row.is_heading:
-            lines.append(painter.paint(_line(fitted(shown_name(row.name, left), left), texts, widths, gap), BOLD))
+            room = left + _taken(widths, gap) - len(texts[-1]) - gap
+            lines.append(painter.paint(_line(fitted(shown_name(row.name, room), room), texts[-1:], gap), BOLD))
             continue
         name = " " * INDENT + fitted(shown_name(row.name, left - INDENT), left - INDENT)
         padded = [
             painter.paint(one, RED) if title in red and one.strip() not in ("", _ZERO) else one
             for title, one in zip(titles, _padded(texts, widths), strict=True)
         ]
-        lines.append((" " * gap).join([name, *padded]).rstrip())
+        lines.append(_line(name, padded, gap))
     return lines
 
 
@@ -105,8 +104,19 @@ def fitted(text: str, width: int) -> str:
     return text + " " * (width - width_of(text))
 
 
-def _line(name: str, cells: Sequence[str], widths: Sequence[int], gap: int) -> str:
-    return (" " * gap).join([name, *_padded(cells, widths)]).rstrip()
+def _wanted(heading: str, rows: Sequence[Row], widths: Sequence[int], gap: int) -> int:
+    """Return the number of columns that the names want. Those of headings also use the empty cells beside them."""
+    beside = _taken(widths, gap) - gap - widths[-1]
+    names = [width_of(shown_name(row.name, WIDTH)) + (-beside if row.is_heading else INDENT) for row in rows]
+    return max(width_of(heading), *names)
+
+
+def _taken(widths: Sequence[int], gap: int) -> int:
+    return sum(widths) + gap * len(widths)
+
+
+def _line(name: str, cells: Sequence[str], gap: int) -> str:
+    return (" " * gap).join([name, *cells]).rstrip()
 
 
 def _padded(cells: Sequence[str], widths: Sequence[int]) -> list[str]:

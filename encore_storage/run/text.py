@@ -18,7 +18,8 @@ _OPERATIONS = (
     *("count", "miss", "hit", "err", "cancelled", "retry", "bytes", "bytes/s", "p50", "p99", "total"),
 )
 _TRANSACTIONS = "transactions", "commits", "rollbacks", "without writes", "failed", "total"
-_STORE_WIDTH = 24  # columns of a store's name in a list of operations
+_STORE_WIDTH = 20  # columns of a store's name in a list
+_OPERATION_WIDTH = 15
 
 
 def render(report: RunReport, *, seconds: float | None = None, is_colored: bool = False) -> str:
@@ -152,7 +153,7 @@ def _remarks(report: RunReport) -> list[str]:
 def _names(entry: Entry) -> tuple[str, str, str]:
     """Return the operation, the store and the key of an entry, as they are shown."""
     operation, store, key = (_text(entry[name]) for name in ("operation", "store", "key"))
-    return shown_name(operation, _STORE_WIDTH), shown_name(store, _STORE_WIDTH), key
+    return shown_name(operation, _OPERATION_WIDTH), shown_name(store, _STORE_WIDTH), key
 
 
 def _error(entry: Entry, width: int) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from encore_events import forks
 from encore_events.owned_thread import OwnedThread
 from encore_storage.processes.descriptors import put_on_null
+from encore_storage.processes.sockets import OwnSocket, own_socket
 from encore_storage.subscribers.errors import ANOTHER_HOST, ANOTHER_PORT, AddressError, MissingExtraError
 
 try:
@@ -34,6 +35,7 @@ _LAZY_IMPORTS = (
 """Modules that uvicorn and Starlette import on first use, in the server's thread, if they are installed."""
 
 _MAX_PORT = 65535
+_BACKLOG = 1024
 _GRACE = 2  # seconds that open connections get at shutdown
 
 
@@ -72,7 +74,7 @@ class Server:
         self._server = uvicorn.Server(config)
         run = functools.partial(self._server.run, sockets=[self._socket])
         self._thread = OwnedThread(run, self._socket.close, name="encore-server")
-        forks.renew_in_child(self, Server._release_sockets)
+        forks.renew_in_child(self, Server._release_connections)
         try:
             self._thread.start()
         except BaseException:
@@ -87,19 +89,24 @@ class Server:
         """The URL of its root, such as 'http://127.0.0.1:9464/'."""
         return address_of(self.host, self.port)
 
+    @property
+    def is_alive(self) -> bool:
+        """True if it runs: until `close()`, or an error of the application's or the program's own code in its loop."""
+        return self._thread.is_alive
+
     def close(self) -> None:
         """Stop the server. A second call does nothing, nor does one in a forked child."""
         if self._thread.is_own:
             self._server.should_exit = True
             self._thread.join()
 
-    def _release_sockets(self) -> None:
-        """Release the sockets in a forked child, which would keep them open as long as it lives.
+    def _release_connections(self) -> None:
+        """Release the connections in a forked child, which would keep them open as long as it lives.
 
         The file descriptors stay open on /dev/null: code that closes one of them later must not close another file.
         """
-        connections = [each.transport.get_extra_info("socket") for each in list(self._server.server_state.connections)]
-        for each in (self._socket, *connections):
+        for connection in list(self._server.server_state.connections):  # uvloop has accepted them by itself
+            each = connection.transport.get_extra_info("socket")
             if self._is_own(each):
                 put_on_null(each.fileno())
 
@@ -128,7 +135,7 @@ def _warm_up() -> None:
     asyncio.new_event_loop().close()
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listening(host: str, port: int) -> OwnSocket:
     if not 0 <= port <= _MAX_PORT:
         raise AddressError(host, port, f"a port is a number from 0 to {_MAX_PORT}")
     try:
@@ -139,10 +146,25 @@ def _listening(host: str, port: int) -> socket.socket:
         raise AddressError(host, port, "not a valid host name", ANOTHER_HOST)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=1024)
+        return _bound(family, host, port)
     except OSError as error:
-        number, text = error.errno or 0, error.strerror or str(error)
-        reason = os.strerror(number) if number > 0 else text.partition(" (")[0]  # the resolver's errors are negative
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else error.strerror or str(error)  # the resolver's are negative
         is_port_error = number in {errno.EADDRINUSE, errno.EACCES}
         advice, is_taken = ANOTHER_PORT if is_port_error else ANOTHER_HOST, number == errno.EADDRINUSE
         raise AddressError(host, port, reason, advice, is_taken=is_taken) from error
+
+
+def _bound(family: int, host: str, port: int) -> OwnSocket:
+    """Return a socket that listens on an address, as `socket.create_server` does. It may wait for the resolver."""
+    listening = own_socket(family)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind((host, port))
+        listening.listen(_BACKLOG)
+    except BaseException:
+        listening.close()
+        raise
+    return listening

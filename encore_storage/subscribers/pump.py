@@ -24,7 +24,8 @@ class Pump:
 
     Args:
         stream: the events. Nobody else should read it.
-        consume: called with a list of (seconds since the epoch, event). If it raises, the pump ends.
+        consume: called with a list of (seconds since the epoch, event). If it raises, that is logged, and the pump goes
+            on with the next batch.
         interval: seconds between two batches.
         name: the name of the thread.
         at_end: called once after the last batch, in the thread; if that never began, by `stop()`.
@@ -73,17 +74,22 @@ class Pump:
                 self._forget_exit()
 
     def _run(self) -> None:
+        self._thread.repeat(self._consume_batch, self._stopping)
+
+    def _consume_batch(self) -> bool:
+        """Consume what has come, and return whether more may come."""
         try:
-            while self._stream.wait():
-                self._consume(self._stream.drain())
-                if not self._thread.is_own:
-                    return  # `consume` has forked, and this is the child
-                self._stopping.wait(self._interval)
-        except ForkedError:  # likewise
-            return
+            if not self._stream.wait():
+                return False
+            self._consume(self._stream.drain())
+        except ForkedError:  # `consume` has forked, and this is the child
+            return False
+        if self._thread.is_own:  # likewise
+            self._stopping.wait(self._interval)
+        return True
 
     def _end(self) -> None:
-        self._stream.close()  # also if `consume` raises: nobody reads the remaining events
+        self._stream.close()  # also if `consume` ends the thread: nobody reads the remaining events
         self._at_end()
 
     def _renew(self) -> None:

@@ -60,7 +60,7 @@ def test_fold_removes_the_files_of_ended_processes(directory: CellDirectory, cel
 
     vanished = directory.fold()
 
-    assert [(one.pid, one.blocks) for one in vanished] == [(killed, {LIVE: [1, 123.5]})]
+    assert [(one.pid, one.blocks) for one in vanished] == [(killed, {PAIR: [1, 2], LIVE: [1, 123.5]})]
     assert directory.fold() == []
     assert files(directory) == [cells.file and cells.file.path.name]
     assert total(directory.read()) == [2, 4]
@@ -227,7 +227,7 @@ def test_file_of_another_version_or_half_of_one_is_skipped(
     if kind == "truncated":
         del content[100:]
     else:
-        content[{"version": 8, "used": 40}[kind]] += 9
+        content[{"version": 8, "used": 48}[kind]] += 9
     path.write_bytes(content)
 
     assert total(directory.read()) == [1, 2]
@@ -352,3 +352,18 @@ def test_unfinished_file_of_a_killed_process_is_removed(directory: CellDirectory
 
 def test_repr_has_the_path(directory: CellDirectory) -> None:
     assert repr(directory) == f"<CellDirectory {str(directory.path)!r}>"
+
+
+def test_reader_forgets_the_keys_of_ended_processes(directory: CellDirectory, cells: Cells) -> None:
+    cells.add(PAIR, 1, 2)
+    reader = CellDirectory(directory.path)
+    for number in range(20):
+        other = counting(directory)
+        for each in range(20):
+            other.add(("+", f"store-{number}", str(each)), 1)
+        other.close()
+        reader.fold()
+        reader.read()
+
+    assert len(reader._reader._keys) < 200
+    assert len(reader.read().totals()) == 401

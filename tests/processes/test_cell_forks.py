@@ -48,8 +48,9 @@ print(directory.read(cells).totals()[PAIR], renewed)
     assert printed == ["(({}, None), [10, 20], True)", "[11.0, 22.0] []"]
 
 
+@pytest.mark.parametrize("notices", ["forks.this_process()", "pass"], ids=["noticed", "not yet noticed"])
 @pytest.mark.parametrize("kind", FORKS)
-def test_child_does_not_keep_its_killed_parent_alive(directory: CellDirectory, kind: str) -> None:
+def test_child_does_not_keep_its_killed_parent_alive(directory: CellDirectory, kind: str, notices: str) -> None:
     printed = run_forking(
         BEGIN
         + f"""
@@ -59,7 +60,7 @@ if parent == 0:
     move()
     cells.add(PAIR, 1, 2)
     if FORKS[{kind!r}]() == 0:
-        forks.this_process()
+        {notices}
         os.write(writing, b"%d" % os.getpid())
         signal.pause()
     signal.pause()

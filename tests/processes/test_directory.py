@@ -127,7 +127,7 @@ fcntl.flock(os.open(sys.argv[1], os.O_RDWR | os.O_CREAT), fcntl.LOCK_EX)
 print("locked", flush=True)
 sys.stdin.read()
 """
-    (tmp_path / "k").mkdir()
+    (tmp_path / "k").mkdir(mode=0o700)
     command = [sys.executable, "-c", program, str(tmp_path / "k" / MEMBERS)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
@@ -238,7 +238,7 @@ def _of_another_user(path: Path) -> None:
 @pytest.mark.parametrize(
     ("plant", "reason"),
     [
-        (_link, "is no directory"),
+        (_link, "is a symbolic link"),
         (Path.touch, "is no directory"),
         (_open_to_others, "can be entered by other users"),
         (_of_another_user, "belongs to another user"),
@@ -254,8 +254,25 @@ def test_planted_directory_is_not_trusted(
         runtime_directory()
 
 
+@pytest.mark.parametrize("target", [".", "missing"])
+def test_planted_link_at_the_group_is_not_followed(target: str, short: Path) -> None:
+    (short / "k").symlink_to(target)
+
+    with pytest.raises(UntrustedDirectoryError, match=r"k' is a symbolic link: remove it"):
+        GroupDirectory.join(short, "k")
+
+
+def test_runtime_directory_may_be_below_a_link(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (short / "user").mkdir(mode=0o700)
+    (short / "run").symlink_to("user")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short / "run"))
+
+    assert runtime_directory() == short / "run" / "encore"
+    assert (short / "user" / "encore").is_dir()
+
+
 def test_planted_link_at_the_lock_is_not_followed(short: Path) -> None:
-    (short / "k").mkdir()
+    (short / "k").mkdir(mode=0o700)
     (short / "k" / MEMBERS).symlink_to(short / "target")
 
     with pytest.raises(OSError, match="symbolic links"):

@@ -231,3 +231,34 @@ os.waitpid(child, 0)
 
 def test_forked_child_releases_both_ends(path: Path) -> None:
     assert run_forking(FORKED, path) == ["False [b'parent'] [False]", "False False False False"]
+
+
+UNNOTICED = """
+import os, sys
+from pathlib import Path
+from encore_storage.processes.receiver import Receiver
+from encore_storage.processes.sender import Sender
+from tests.forking import fork_without_hooks, until
+from tests.processes.link_support import PROCESS, Kept
+
+path, kept = Path(sys.argv[1]), Kept()
+receiver, first, second = Receiver(path, kept), Sender(path, PROCESS), Sender(path, PROCESS)
+receiver.start()
+assert first.connect() and second.connect()
+until(lambda: len(kept.joined) == 2)
+reading, writing = os.pipe()
+child = fork_without_hooks()
+if not child:
+    os.read(reading, 1)
+    os._exit(0)
+first.close()
+until(lambda: kept.left)  # though the child has copies of all connections
+receiver.close()
+print(kept.left, second.wait_closed(20))
+os.write(writing, b"x")
+os.waitpid(child, 0)
+"""
+
+
+def test_ends_reach_the_other_side_though_a_child_has_not_noticed_its_fork(path: Path) -> None:
+    assert run_forking(UNNOTICED, path) == ["[False] True"]

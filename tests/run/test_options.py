@@ -82,7 +82,7 @@ def test_unusable_option_is_explained_and_the_program_not_run(
     assert message in result.stderr
 
 
-@pytest.mark.parametrize("program", [(), ("-m",), ("-c",), ("--",)])
+@pytest.mark.parametrize("program", [(), ("-m",), ("-c",), ("--",), ("",)])
 def test_missing_program_is_explained(program: tuple[str, ...]) -> None:
     result = run(*program)
 
@@ -98,6 +98,13 @@ def test_taken_port_is_an_error_before_the_program_starts() -> None:
 
     assert (result.returncode, result.stdout) == (2, "")
     assert f"--port: 127.0.0.1:{port} cannot be used: Address already in use; pass another one" in result.stderr
+
+
+@pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("localhost", "localhost")])
+def test_address_of_the_page_can_be_opened(host: str, shown: str) -> None:
+    result = run("--host", host, "--port", 0, "-c", "")
+
+    assert result.stderr.startswith(f"encore run: page: http://{shown}:"), result.stderr
 
 
 def test_help_names_each_option_and_variable() -> None:

@@ -39,6 +39,18 @@ def test_streams_are_passed_byte_for_byte() -> None:
     assert (result.stdout, result.stderr) == (sent, b"E")
 
 
+@pytest.mark.parametrize(
+    "program", ["print('own')", "import fsspec; fsspec.filesystem('memory').pipe('/a', b'1'); print('own')"]
+)
+def test_nothing_is_written_to_stdout_in_place_of_a_closed_stderr(program: str, tmp_path: Path) -> None:
+    command = f"'{ENCORE}' run --record /proc/x --json {tmp_path}/json -c \"{program}\" 2>&-"
+
+    result = subprocess.run(["bash", "-c", command], env=environment(), capture_output=True, text=True, check=False)
+
+    assert (result.stdout, result.returncode) == ("own\n", 0)
+    assert (tmp_path / "json").is_file()
+
+
 def test_arguments_and_directory_are_the_programs_own(tmp_path: Path) -> None:
     path = tmp_path / "with space.py"
     path.write_text("import os, sys; print(sys.argv, os.getcwd())")
