@@ -95,7 +95,7 @@ def _report(directory: RunDirectory, seconds: float, options: Options) -> None:
     if not directory.has_counts() and options.json is None:
         _say("no storage operations: no process imported a library that can be observed")
         return
-    command = [sys.executable, "-P", "-m", "encore_run.reporting", directory.path, "--seconds", f"{seconds:.6f}"]
+    command = [sys.executable, "-P", "-m", "encore_storage.run", directory.path, "--seconds", f"{seconds:.6f}"]
     if options.json is not None:
         command += ["--json", options.json]
     if not options.summary:
