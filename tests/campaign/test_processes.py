@@ -97,7 +97,7 @@ def test_fifty_kills_of_members_lose_nothing_and_the_page_is_back(
 
 def serving_pid(program: Program) -> object:
     program.request(20)
-    return next(each["pid"] for each in running_processes(program) if each["is_serving"])
+    return next((each["pid"] for each in running_processes(program) if each["is_serving"]), None)
 
 
 @pytest.mark.parametrize("option", ["--lazy-apps", "--py-call-uwsgi-fork-hooks"])

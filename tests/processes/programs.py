@@ -89,7 +89,7 @@ class Program:
         environment |= {"PAGE_PORT": str(page_port), "PYTHONPATH": f"{ROOT}{os.pathsep}{directory}", **variables}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [each.replace("{port}", str(self.port)) for each in command],
+                [each.replace("{port}", str(self.port)).replace("{page}", str(page_port)) for each in command],
                 cwd=directory,
                 env=environment,
                 stdin=subprocess.DEVNULL,

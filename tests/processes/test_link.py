@@ -36,7 +36,8 @@ class Serving:
         return self.feed.view(processes).totals()["operations"]
 
     def state_of(self, pid: int) -> str:
-        return str(next(one["state"] for one in self.feed.processes() if one["pid"] == pid))
+        """Return "" while the process is not listed."""
+        return next((str(one["state"]) for one in self.feed.processes() if one["pid"] == pid), "")
 
 
 @pytest.fixture
@@ -219,7 +220,7 @@ def test_member_whose_receiver_stops_reading_is_not_delayed(path: Path) -> None:
 def test_flooding_process_drops_only_its_own_events(path: Path, serving: Serving) -> None:
     with children(path, 2) as (flooding, calm):
         flooding.run("sender._max_bytes = 100_000")
-        flooding.start("[store.from_bytes(str(number), b'1') for number in range(30_000)]")
+        flooding.start("[store.from_bytes(str(number), b'1') for number in range(10_000)]")
         for _ in range(20):
             calm.run(WORK)
         flooding.wait()
@@ -231,9 +232,9 @@ def test_flooding_process_drops_only_its_own_events(path: Path, serving: Serving
 
     assert totals[calm.pid]["operations"] == 2000
     assert totals[calm.pid]["missed"] == totals[calm.pid]["unsent"] == 0
-    assert totals[flooding.pid]["operations"] + totals[flooding.pid]["missed"] >= 30_000
+    assert totals[flooding.pid]["operations"] + totals[flooding.pid]["missed"] >= 10_000
     found = serving.feed.ring.after(0)
-    assert serving.feed.ring.last == len(found.events) + found.missed >= 3 * 32_000
+    assert serving.feed.ring.last == len(found.events) + found.missed >= 3 * 12_000
 
 
 def test_next_process_to_serve_gets_everything_of_the_living(path: Path) -> None:

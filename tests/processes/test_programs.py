@@ -11,8 +11,10 @@ import pytest
 from tests.processes.programs import ASGI, MONITORED, SIZE, WSGI, counts_of, expected, running, until
 
 GUNICORN = ("gunicorn", "program:app", "--bind", "127.0.0.1:{port}", "--workers", "2")
-UWSGI = ("uwsgi", "--http-socket", "127.0.0.1:{port}", "--module", "program:app", "--master", "--processes", "2")
-UWSGI = (*UWSGI, "--die-on-term", "--worker-reload-mercy", "2")  # it loses a signal to a worker that just starts
+UWSGI = (
+    *("uwsgi", "--http-socket", "127.0.0.1:{port}", "--module", "program:app", "--master", "--processes", "2"),
+    *("--die-on-term", "--worker-reload-mercy", "2"),  # it loses a signal to a worker that just starts
+)
 SERVERS = {
     "gunicorn": (WSGI, GUNICORN),
     "gunicorn gthread": (WSGI, (*GUNICORN, "--worker-class", "gthread", "--threads", "4")),
