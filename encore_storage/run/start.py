@@ -18,7 +18,6 @@ from encore_run.options import Options
 from encore_run.program import DIRECTORY
 from encore_run.starting import say
 from encore_storage.clients.observe import observe_libraries
-from encore_storage.recording.errors import RecordingError
 
 _once = Once()
 _kept = list[object]()
@@ -38,7 +37,7 @@ def start() -> None:
     for part in _parts(options, manager):
         try:
             _kept.append(part())
-        except (OSError, ValueError, ImportError, RecordingError) as error:
+        except (OSError, ValueError, ImportError) as error:
             say(str(error))
     follow_managers(_Bridge(manager).connect)
     observe_libraries(options.observe, manager)

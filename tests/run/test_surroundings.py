@@ -65,7 +65,10 @@ def test_program_that_changes_its_user_is_counted(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can change its user")
 def test_program_of_another_user_runs_and_is_said_to_be_missing(tmp_path: Path) -> None:
-    source = "import os\nfrom work import work\nos.setuid(65534)\nwork(3)\n"
+    source = (
+        "import os, fsspec\nfrom work import work\nfsspec.filesystem('memory')  # imports it\n"
+        "os.setuid(65534)\nwork(3)\n"
+    )
     program = Program(tmp_path, {"program.py": source})
 
     result = program.run("program.py")
