@@ -7,12 +7,11 @@ finalizer has to emit are emitted from another thread.
 from __future__ import annotations
 
 import _thread
-import sys
-import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from encore_events.forks import renew_in_child, this_process
+from encore_events.loggers import show_uncaught
 
 __all__ = ["is_in_background", "run_in_background"]
 
@@ -71,8 +70,8 @@ def _run_queue() -> None:
 
 
 def run_shown(work: Work) -> None:
-    """Call `work`, and pass its exceptions to `threading.excepthook`, as threads do at their end."""
+    """Call `work`, and show its exceptions, since they must not end the thread."""
     try:
         work()
-    except BaseException:  # noqa: BLE001 (shown by the hook)
-        threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+    except BaseException as error:  # noqa: BLE001 (shown by the hook)
+        show_uncaught(error)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,13 +11,14 @@ from encore_events.delivery import Call
 from encore_events.errors import NoRunningLoopError
 from encore_events.events import BaseEvent
 from encore_events.listeners import Listener
+from encore_events.loggers import get_logger
 from encore_events.owner import current_loop
 from encore_events.plan import DispatchPlan, Report
 from encore_events.reporting import is_reporting, mark_task_as_reporting
 
 Trace = Callable[[str, Callable[..., object], tuple[Any, ...]], object]
 
-logger = logging.getLogger("encore_events")
+logger = get_logger("encore_events")
 
 
 class Dispatcher:

@@ -3,15 +3,13 @@
 A fork copies locks whose holders do not exist in the child, counts of work that only the parent does, and descriptors
 that both share. Objects that keep such things register a hook here. It runs in the child before anything else does.
 
-Forks made in C (ctypes, some modes of uWSGI) do not run the hooks of `os.register_at_fork`. `this_process()` detects
-these by the process id; stores call it before each write.
+Forks made in C (ctypes, uWSGI) do not run the hooks of `os.register_at_fork`. `this_process()` detects these by the
+process id; operations and transactions call it when they start.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
-import logging
 import os
 import signal
 import threading
@@ -19,13 +17,15 @@ import weakref
 from collections.abc import Callable
 from typing import TypeVar
 
+from encore_events.loggers import get_logger
+
 __all__ = ["Process", "around_forks", "current", "renew_in_child", "this_process"]
 
 T = TypeVar("T")
 
 Hook = Callable[[], object]
 
-logger = logging.getLogger("encore_events")
+logger = get_logger("encore_events")
 
 
 class Process:
@@ -57,7 +57,8 @@ class _Hooks:
 
         hooks[number] = hook
 
-    def run(self, *, backwards: bool = False) -> None:
+    def run(self, *, backwards: bool = False) -> list[BaseException]:
+        """Call all functions, and return what they raised."""
         hooks = list(self._hooks.values())
         returned = list[object]()  # freed after the last hook
         failures = list[BaseException]()
@@ -66,8 +67,7 @@ class _Hooks:
                 returned.append(hook())
             except BaseException as error:  # noqa: BLE001 (a fork goes on, and so do all other hooks)
                 failures.append(error)
-        for failure in failures:
-            logger.error("a hook of a fork failed", exc_info=failure)
+        return failures
 
 
 current = Process()
@@ -78,14 +78,17 @@ _before, _in_parent, _in_child = _Hooks(), _Hooks(), _Hooks()
 _locks: dict[int, threading.RLock] = {}
 """By process id: the lock with which a child's threads renew once. No other process can have held it at the fork."""
 
+_renewed = current.pid
+"""The id of the process in which all hooks have run. Until then, other threads of a child have to wait."""
+
 
 def this_process() -> Process:
     """Return the calling process, after detecting a fork that ran no hooks."""
     pid = os.getpid()
-    if current.pid != pid:
+    if _renewed != pid:
         with _locks.setdefault(pid, threading.RLock()):
-            if current.pid != pid:
-                _renew()
+            failures = _renew() if current.pid != pid else []  # otherwise, a hook has called this
+        _log(failures)  # not under the lock, which a logging handler may wait for
     return current
 
 
@@ -108,17 +111,26 @@ def around_forks(one: T, before: Callable[[T], object], after: Callable[[T], obj
     _in_parent.add(one, after)
 
 
-def _renew() -> None:
-    global current  # noqa: PLW0603 (there is one process)
+def _renew() -> list[BaseException]:
+    global current, _renewed  # noqa: PLW0603 (there is one process)
     # An interrupt would leave the renewal half done.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         current = Process()
-        _in_child.run()
+        return _in_child.run()
     finally:
+        _renewed = os.getpid()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def _log(failures: list[BaseException]) -> None:
+    for failure in failures:
+        logger.error("a hook of a fork failed", exc_info=failure)
+
+
 if hasattr(os, "register_at_fork"):  # pragma: no branch (it exists wherever forks do)
-    run_before = functools.partial(_before.run, backwards=True)
-    os.register_at_fork(before=run_before, after_in_parent=_in_parent.run, after_in_child=_renew)
+    os.register_at_fork(
+        before=lambda: _log(_before.run(backwards=True)),
+        after_in_parent=lambda: _log(_in_parent.run()),
+        after_in_child=lambda: _log(_renew()),
+    )

@@ -26,6 +26,7 @@ from encore_events.events import BaseEvent, check_event, check_event_class, has_
 from encore_events.forks import Process, this_process
 from encore_events.hold import Hold, hold_filter, is_held, queue_in_hold
 from encore_events.listeners import Filter, Listener, Where, identity_of
+from encore_events.managers import announce
 from encore_events.owner import current_loop
 from encore_events.plan import DispatchPlan
 from encore_events.reporting import OnError, report_dropped, report_listener_error
@@ -65,6 +66,7 @@ class EventManager(DeliveringEventManager):
         forks.renew_in_child(self, EventManager._renew)
         self._workers: dict[Process, Worker] = {}
         self._closed = False
+        announce(self)
 
     def __repr__(self) -> str:
         count = len(self._connected)

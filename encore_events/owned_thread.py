@@ -1,14 +1,20 @@
-"""A thread that cleans up exactly once: after it ended, if it never began, but not in a forked child."""
+"""A thread that survives a failed round, and cleans up exactly once: not in a forked child, even if it never began."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 
 from encore_events import forks
+from encore_events.loggers import get_logger
 from encore_events.once import Once
 
 __all__ = ["OwnedThread"]
+
+FAILED_SECONDS = 1.0  # from a failed round to the next: what fails again must not keep a processor busy
+
+logger = get_logger("encore_events")
 
 
 class OwnedThread:
@@ -45,6 +51,25 @@ class OwnedThread:
         except BaseException:  # after an interrupt the thread may be running: then it calls `at_end` itself
             self._end_unbegun()
             raise
+
+    def repeat(self, one_round: Callable[[], bool], stopping: threading.Event) -> None:
+        """Call `one_round` until it returns False, or this is a forked child. For the work of the thread.
+
+        An exception is logged, and the next round begins a second later, or at once if `stopping` is set. Of failures
+        in a row, only the first is logged.
+        """
+        has_failed = False
+        while self.is_own:
+            try:
+                if not one_round():
+                    return
+                has_failed = False
+            except Exception:
+                if not has_failed:
+                    has_failed = True
+                    with contextlib.suppress(RecursionError):  # of a logging handler
+                        logger.exception("a round of the thread %r failed; it goes on", self._thread.name)
+                stopping.wait(FAILED_SECONDS)
 
     def join(self) -> bool:
         """Wait until the thread and `at_end` are done. Return False in the thread itself and in a forked child."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Protocol
 
 from encore_events.events import BaseEvent, EventsDroppedEvent, ListenerErrorEvent
+from encore_events.loggers import get_logger
 from encore_events.owner import current_loop
 
 __all__ = ["report_failure", "report_missing"]
 
-logger = logging.getLogger("encore_events")
+logger = get_logger("encore_events")
 
 OnError = Callable[[BaseEvent, object, Exception], object]
 

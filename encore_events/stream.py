@@ -87,9 +87,9 @@ class EventStream(Generic[E]):
         forks.renew_in_child(self, EventStream._abandon)
         self._until_pause = itertools.cycle(reversed(range(READS_IN_A_ROW)))
         gets_notices = issubclass(cls, EventsDroppedEvent) or issubclass(EventsDroppedEvent, cls)
-        put = self._buffer.put_unless_own_notice if gets_notices else self._buffer.put
+        self._put = self._buffer.put_unless_own_notice if gets_notices else self._buffer.put
         try:
-            self._subscription = manager.connect(cls, put, filter, FIRST, where=where)
+            self._subscription = manager.connect(cls, self._put, filter, FIRST, where=where)
         except InvalidListenerError as error:
             raise InvalidListenerError(self, error.reason) from None
         # The listener is the buffer's method: an emitter that waits for a place keeps the buffer alive, not the stream.
@@ -136,6 +136,10 @@ class EventStream(Generic[E]):
             if not await self._buffer.wait_async():
                 raise StopAsyncIteration
         return taken[1]
+
+    def put(self, event: E) -> None:
+        """Add an event that was emitted before the stream was connected."""
+        self._put(event)
 
     def get(self, timeout: float | None = None) -> E | EventsDroppedEvent | None:
         """Return the next event, or None after `timeout` seconds or at the end. Raises ForkedError in a child."""

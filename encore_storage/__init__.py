@@ -1,28 +1,76 @@
 """Observed storage: stores, and `monitor()`, which shows what they do."""
 
-from encore_storage.clients import UnsupportedClientError, observe, unobserve
-from encore_storage.errors import (
-    ConflictError,
-    ForkedStoreError,
-    IntegrityError,
-    InvalidKeyError,
-    InvalidKeyTypeError,
-    InvalidMetadataError,
-    KeyNotFoundError,
-    OpenDatabaseError,
-    StoreConnectionError,
-    StoreError,
-    StoreFullError,
-    StoreReadOnlyError,
-    TransactionAbortedError,
-    TransactionError,
-    TransactionTimeoutError,
-)
-from encore_storage.monitor import Monitor, monitor
-from encore_storage.stores import DictMemoryStore, FileSystemStore, SqliteStore
-from encore_storage.stores.abstract import AbstractStore
-from encore_storage.transactions.writing import Change
-from encore_storage.value import Entry, Value
+from typing import TYPE_CHECKING
+
+from encore_events.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from encore_storage.clients import UnsupportedClientError, observe, unobserve
+    from encore_storage.errors import (
+        ConflictError,
+        ForkedStoreError,
+        IntegrityError,
+        InvalidKeyError,
+        InvalidKeyTypeError,
+        InvalidMetadataError,
+        KeyNotFoundError,
+        OpenDatabaseError,
+        StoreConnectionError,
+        StoreError,
+        StoreFullError,
+        StoreReadOnlyError,
+        TransactionAbortedError,
+        TransactionError,
+        TransactionTimeoutError,
+    )
+    from encore_storage.monitoring import Monitor, monitor
+    from encore_storage.stores import DictMemoryStore, FileSystemStore, SqliteStore
+    from encore_storage.stores.abstract import AbstractStore
+    from encore_storage.transactions.writing import Change
+    from encore_storage.value import Entry, Value
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "clients": (
+                "UnsupportedClientError",
+                "observe",
+                "unobserve",
+            ),
+            "errors": (
+                "ConflictError",
+                "ForkedStoreError",
+                "IntegrityError",
+                "InvalidKeyError",
+                "InvalidKeyTypeError",
+                "InvalidMetadataError",
+                "KeyNotFoundError",
+                "OpenDatabaseError",
+                "StoreConnectionError",
+                "StoreError",
+                "StoreFullError",
+                "StoreReadOnlyError",
+                "TransactionAbortedError",
+                "TransactionError",
+                "TransactionTimeoutError",
+            ),
+            "monitoring": (
+                "Monitor",
+                "monitor",
+            ),
+            "stores": (
+                "DictMemoryStore",
+                "FileSystemStore",
+                "SqliteStore",
+            ),
+            "stores.abstract": ("AbstractStore",),
+            "transactions.writing": ("Change",),
+            "value": (
+                "Entry",
+                "Value",
+            ),
+        },
+    )
 
 __all__ = [
     "AbstractStore",

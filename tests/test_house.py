@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import re
 import subprocess
@@ -13,15 +14,24 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("encore_events", "encore_storage")
-SOURCES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+PACKAGES = ("encore_events", "encore_run", "encore_storage")
+SOURCES = sorted(
+    path.relative_to(ROOT)
+    for package in PACKAGES
+    for path in (ROOT / package).rglob("*.py")
+    if path.name != "sitecustomize.py"  # it belongs to no package, and is valid in every Python
+)
 RE_EXPORTING_MODULES = [
     path for path in SOURCES if path.name == "__init__.py" or path == Path("encore_storage/utils.py")
 ]
 WITHOUT_EXTRAS = [path for path in SOURCES if {"cli", "server"}.isdisjoint(path.with_suffix("").parts)]
-# The bars draw on a terminal; the outputs write to the stream that the program gave structlog.
+# The bars draw on a terminal; the outputs write to the stream that the program gave structlog; commands print, also
+# where `encore run` starts in a program.
 SILENT = [
-    path for path in SOURCES if "cli" not in path.with_suffix("").parts and path.name not in {"bars.py", "outputs.py"}
+    path
+    for path in SOURCES
+    if {"cli", "encore_run"}.isdisjoint(path.with_suffix("").parts)
+    and path.name not in {"bars.py", "outputs.py", "start.py", "__main__.py"}
 ]
 BUS_MODULES = [path for path in SOURCES if path.parts[0] == "encore_events"]
 BUS_USERS = [
@@ -33,6 +43,7 @@ LONGEST = 400
 MOST_ROOT_MODULES = 12
 # The method of files is called `.tell` or "tell".
 PARAPHRASES = re.compile(r"(?<![.\"])\b(?:tell(?!\(\))|tells|told|telling|untold)\b", re.IGNORECASE)
+LOCK = re.compile(r"(lock|connecting|writing|_locks\.setdefault\(.*\))$")  # the context of a `with`
 QUESTIONS = ("What ", "Whether ", "How ", "Whose ")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -110,21 +121,41 @@ def test_library_imports_without_extras() -> None:
     assert run(IMPORT_WITHOUT_EXTRAS, *map(module_name, WITHOUT_EXTRAS)) == ""
 
 
+def re_exporting_imports(path: Path) -> list[ast.ImportFrom]:
+    """Return the imports of the names that the module re-exports, also if it imports them when they are first used."""
+    statements = parse(path).body
+    lazy = [each for statement in statements if isinstance(statement, ast.If) for each in statement.body]
+    return [statement for statement in lazy or statements if isinstance(statement, ast.ImportFrom)]
+
+
+def lazy_names_of(path: Path) -> str:
+    """Return the statement that makes the names of a package lazy."""
+    prefix = f"{module_name(path)}."
+    modules = {
+        (node.module or "").removeprefix(prefix): tuple(alias.name for alias in node.names)
+        for node in re_exporting_imports(path)
+    }
+    return f"__getattr__, __dir__ = lazy_names(__name__, {modules!r})"
+
+
 @pytest.mark.parametrize("path", RE_EXPORTING_MODULES, ids=module_name)
 def test_re_exporting_module_only_re_exports(path: Path) -> None:
     statements = parse(path).body
 
     assert ast.get_docstring(ast.Module(statements, []))
     for statement in statements[1:]:
+        if isinstance(statement, ast.If):
+            assert ast.unparse(statement.test) == "TYPE_CHECKING"
+            assert statement.body == [each for each in statement.body if isinstance(each, ast.ImportFrom)]
+            assert [ast.unparse(each) for each in statement.orelse] == [lazy_names_of(path)]
+            continue
         assert isinstance(statement, ast.ImportFrom) or ast.unparse(statement).startswith("__all__ = [")
 
 
 @pytest.mark.parametrize("path", RE_EXPORTING_MODULES, ids=module_name)
 def test_re_exporting_module_has_sorted_all(path: Path) -> None:
-    statements = parse(path).body
-    imports = [statement for statement in statements if isinstance(statement, ast.ImportFrom)]
-    names = [alias.asname or alias.name for statement in imports for alias in statement.names]
-    listed = [ast.literal_eval(statement.value) for statement in statements if isinstance(statement, ast.Assign)]
+    names = [alias.asname or alias.name for statement in re_exporting_imports(path) for alias in statement.names]
+    listed = [ast.literal_eval(statement.value) for statement in parse(path).body if isinstance(statement, ast.Assign)]
 
     assert listed == ([sorted(names, key=isort_order)] if names else [])
 
@@ -157,6 +188,12 @@ def bus_names_used_in(path: Path) -> set[tuple[str, str]]:
     return attributes | {(module or "", used) for name, (module, used) in imported.items() if name not in aliases}
 
 
+@functools.cache
+def declared_by_the_bus() -> set[tuple[str, str]]:
+    """Return (module, name) for each declared name of `encore_events`."""
+    return {(module_name(source), name) for source in BUS_MODULES for name in declared_names(source)}
+
+
 @pytest.mark.parametrize("path", BUS_MODULES, ids=module_name)
 def test_declared_names_are_public_and_sorted(path: Path) -> None:
     names = declared_names(path)
@@ -167,9 +204,7 @@ def test_declared_names_are_public_and_sorted(path: Path) -> None:
 
 @pytest.mark.parametrize("path", BUS_USERS, ids=module_name)
 def test_other_packages_use_only_declared_names_of_the_bus(path: Path) -> None:
-    declared = {(module_name(source), name) for source in BUS_MODULES for name in declared_names(source)}
-
-    assert bus_names_used_in(path) <= declared
+    assert bus_names_used_in(path) <= declared_by_the_bus()
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -207,3 +242,43 @@ def test_module_uses_the_terms_of_the_glossary(path: Path) -> None:
 
 def test_root_of_the_storage_package_is_short() -> None:
     assert len([path for path in SOURCES if path.parent == Path("encore_storage")]) <= MOST_ROOT_MODULES
+
+
+def called_names(module: ast.Module, *nodes: ast.AST) -> set[str]:
+    """Return the names of the module's functions that are called, and 'logger' if one of its methods is."""
+    assigned = [node for each in module.body if isinstance(each, ast.Assign) for node in ast.walk(each.targets[0])]
+    own = {"self", "cls"} | {node.id for node in assigned if isinstance(node, ast.Name)}
+    names = set[str]()
+    for each in (each.func for node in nodes for each in ast.walk(node) if isinstance(each, ast.Call)):
+        if isinstance(each, ast.Name):
+            names.add(each.id)
+        elif isinstance(each, ast.Attribute) and ast.unparse(each.value) in own:
+            names.add("logger" if ast.unparse(each.value) == "logger" else each.attr)
+    return names
+
+
+def logging_functions(module: ast.Module) -> set[str]:
+    """Return the names of the module's functions that log, by themselves or in another one of them."""
+    functions = [node for node in ast.walk(module) if isinstance(node, ast.FunctionDef)]
+    called = [(each.name, called_names(module, each)) for each in functions]
+    found = {"logger"}
+    while more := {name for name, names in called if names & found} - found:
+        found |= more
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_nothing_is_logged_under_a_lock(path: Path) -> None:
+    module = parse(path)
+    log = logging_functions(module)
+    blocks = [node for node in ast.walk(module) if isinstance(node, ast.With)]
+    locked = [node for node in blocks if LOCK.search(ast.unparse(node.items[0].context_expr))]
+
+    assert [ast.unparse(node) for node in locked if called_names(module, *node.body) & log] == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_loggers_are_isolated(path: Path) -> None:
+    assigned = [ast.unparse(node.value) for node in ast.walk(parse(path)) if isinstance(node, ast.Assign)]
+
+    assert not [value for value in assigned if value.startswith("logging.getLogger(")]

@@ -52,7 +52,7 @@ def test_installed_command_writes_the_same_dashboards(installed: Path, tmp_path:
 def test_wheel_has_only_the_packages(installed: Path) -> None:
     there = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
 
-    assert there == {"bin", "encore_events", "encore_storage"}
+    assert there == {"bin", "encore_events", "encore_run", "encore_storage"}
     assert not list(installed.rglob("builder"))
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from encore_events import EncoreError
+from encore_run.command import run as run_program
 from encore_storage.cli.address import EventsAddress
 from encore_storage.cli.copy_command import run_copy
 from encore_storage.cli.dashboards import RUNBOOK, write_dashboards
@@ -38,7 +39,7 @@ _CommandLineError: type[Any] = next(base for base in typer.BadParameter.__mro__ 
 """The error that typer raises for invalid arguments; it is from click, or from typer's own copy of click."""
 
 
-def run(arguments: list[str]) -> int:
+def run_command(arguments: list[str]) -> int:
     """Run a command and return its exit status; an error is one line on stderr."""
     try:
         status = int(app(args=arguments, prog_name="encore", standalone_mode=False) or 0)
@@ -105,6 +106,12 @@ def demo(
 ) -> int:
     """Demonstrate Encore with real files: a copy, a rollback, a missing key, a slow reader, and observed clients."""
     return run_demo(port=port, keep_serving=keep_serving, keep=keep)
+
+
+@app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run(context: typer.Context) -> int:
+    """Run any program, and print at its end what it did with S3, SQL, file systems and stores."""
+    return run_program(context.args)
 
 
 @app.command()

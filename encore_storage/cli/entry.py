@@ -15,7 +15,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # None if closed
             stream.reconfigure(errors="backslashreplace")  # a key or path may not be encodable
     try:
-        from encore_storage.cli.app import run  # noqa: PLC0415 (typer and rich are an extra)
+        from encore_storage.cli.app import run_command  # noqa: PLC0415 (typer and rich are an extra)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in {"typer", "rich", "click"}:
@@ -24,6 +24,6 @@ def main() -> None:
         sys.exit(UNUSABLE)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    status = run(sys.argv[1:])
+    status = run_command(sys.argv[1:])
     flush_output()
     sys.exit(status)

@@ -13,7 +13,7 @@ from httpx_sse import ServerSentEvent, connect_sse
 
 from encore_storage.cli.address import EventsAddress, Query
 from encore_storage.cli.errors import EXAMPLE, EventsAddressError, RefusedError, UnreachableError
-from encore_storage.cli.lines import printable
+from encore_storage.formatting import printable
 
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 45.0  # until a connection counts as lost; the server sends a heartbeat every 15 seconds

@@ -8,10 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from rich.cells import cell_len
-from rich.filesize import decimal
 from rich.text import Text
 
-from encore_storage.cli.report import format_duration
+from encore_storage.formatting import format_bytes, format_duration, printable
 
 STORAGE = "encore.storage."
 QUIET = (".started", ".progress")  # suffixes of those Encore types that are shown only on request
@@ -125,17 +124,6 @@ def is_quiet(type: str) -> bool:  # noqa: A002 (the name in CloudEvents)
     return type.startswith("encore.") and type.endswith(QUIET)
 
 
-def printable(text: str) -> str:
-    r"""Escape all characters that are not printable, so that the text is one line and has no terminal codes.
-
-    >>> print(printable("a\nb\x1b[2J"))
-    a\nb\x1b[2J
-    """
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
-
-
 def _text(data: Message, name: str) -> str:
     value = data.get(name)
     return "" if value is None else printable(value if isinstance(value, str) else _as_json(value))
@@ -144,7 +132,7 @@ def _text(data: Message, name: str) -> str:
 def _bytes(count: Any) -> str:
     if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count < _LARGEST:
         return ""
-    return f"{count} B" if count < 1000 else decimal(count)  # noqa: PLR2004 (a kilobyte)
+    return format_bytes(count)
 
 
 def _duration(seconds: Any) -> str:

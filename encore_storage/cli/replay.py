@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 from encore_events import BaseEvent, EventManager
-from encore_storage.cli.report import format_duration
 from encore_storage.cli.session import Session
 from encore_storage.codec import RecordedSource
+from encore_storage.formatting import format_duration
 from encore_storage.recording import replay
 
 _LONG_PAUSE = 5.0  # seconds after which a pause on a terminal needs an explanation

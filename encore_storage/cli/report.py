@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from rich import box
 from rich.console import Console
-from rich.filesize import decimal
 from rich.table import Table
 
 from encore_events import BaseEventManager, ProgressStepEvent, Subscription
 from encore_storage.events import StoreProgressEvent
+from encore_storage.formatting import format_bytes, format_duration
 from encore_storage.subscribers.summary import SummarySubscriber
 
 
@@ -51,8 +51,8 @@ def summary_table(summary: SummarySubscriber) -> Table:
             f"{row.count:,}",
             f"{row.outcomes['miss']:,}",
             f"{row.outcomes['error']:,}",
-            decimal(row.bytes) if row.bytes else "-",
-            decimal(int(row.bytes / row.moving)) if row.moving else "-",
+            format_bytes(row.bytes) if row.bytes else "-",
+            format_bytes(row.bytes / row.moving) if row.moving else "-",
             format_duration(row.quantile(0.50)),
             format_duration(row.quantile(0.99)),
         )
@@ -73,16 +73,3 @@ def summary_line(summary: SummarySubscriber, seconds: float) -> str:
     if summary.listener_errors:
         line += f"; listener errors: {summary.listener_errors:,}"
     return line
-
-
-def format_duration(seconds: float) -> str:
-    """Format a duration in a suitable unit.
-
-    >>> format_duration(0.00042), format_duration(0.25), format_duration(75)
-    ('420 µs', '250 ms', '75.0 s')
-    """
-    if seconds < 0.001:  # noqa: PLR2004 (a millisecond)
-        return f"{seconds * 1e6:.0f} µs"
-    if seconds < 1:
-        return f"{seconds * 1e3:.0f} ms"
-    return f"{seconds:.1f} s"

@@ -16,7 +16,7 @@ from encore_events import EventManager
 from encore_storage.cli.errors import LogFileError
 from encore_storage.cli.interrupts import remembered_interrupts
 from encore_storage.cli.report import PlainProgress, summary_line, summary_table
-from encore_storage.monitor import monitor
+from encore_storage.monitoring import monitor
 from encore_storage.subscribers import LogSubscriber, ProgressBars
 from encore_storage.subscribers.logs import Level, open_logger
 from encore_storage.subscribers.summary import SummarySubscriber

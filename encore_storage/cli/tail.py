@@ -103,11 +103,13 @@ def _parse(data: str) -> dict[str, Any] | None:
 def _gap(data: str) -> str:
     try:
         gap = json.loads(data)
-        missed, reason = gap["missed"], gap["reason"]
+        missed, reason, process = gap["missed"], gap["reason"], gap.get("process")
     except (ValueError, RecursionError, LookupError, TypeError):
-        missed = reason = None
+        missed = reason = process = None
     if reason == "restart":
         return "the program was restarted"
+    if reason == "handover" and isinstance(process, int):
+        return f"another process of the program, {process}, serves the page now: some events may be missing"
     if not isinstance(missed, int):
         return "some events were missed"
     return f"{missed:,} event{' was' if missed == 1 else 's were'} missed"

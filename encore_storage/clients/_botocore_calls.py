@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
+from encore_events.loggers import get_logger
 from encore_storage.clients._botocore_errors import error_of, retries_of
 from encore_storage.clients._botocore_streams import observe_body
 from encore_storage.clients.client import Options
@@ -15,7 +15,7 @@ from encore_storage.clients.nesting import add_retries, operation_above
 from encore_storage.events import Action, Direction
 from encore_storage.observing import ObservedTransaction, Operation, StoreObserver
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 Parameters = Mapping[str, Any]
 

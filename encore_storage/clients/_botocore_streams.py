@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from encore_events import forks
+from encore_events.loggers import get_logger
 from encore_storage.clients._botocore_errors import error_of
 from encore_storage.clients.client import Options
 from encore_storage.clients.swapping import Swapper, set_class
 from encore_storage.errors import StoreConnectionError
 from encore_storage.observing import Operation
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 _READING = "_encore_reading"
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from encore_events.loggers import get_logger
 from encore_storage.clients._botocore_calls import position_of, short_name, size_of
 from encore_storage.clients._botocore_errors import error_of, retries_in, retries_of
 from encore_storage.clients.client import Options
 from encore_storage.clients.swapping import plain_class
 from encore_storage.events import Direction
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 METHODS: Mapping[str, tuple[str, Direction | None]] = {
     "copy": ("copy", None),

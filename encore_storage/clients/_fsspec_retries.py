@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import functools
-import logging
 import sys
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from encore_events.loggers import get_logger
 from encore_storage.clients.nesting import add_retries, operation_above
 from encore_storage.clients.swapping import options_of
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 _HOOK = "_error_wrapper"
 """The function of `s3fs.core` that repeats calls."""

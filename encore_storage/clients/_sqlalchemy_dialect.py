@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
+from encore_events.loggers import get_logger
 from encore_storage.clients._sqlalchemy_errors import Errors
 from encore_storage.clients._sqlalchemy_transaction import Transaction
 from encore_storage.clients.program import place
@@ -17,7 +17,7 @@ from encore_storage.clients.sql import verb_of
 from encore_storage.events import TransactionOutcome
 from encore_storage.observing import Operation, StoreObserver
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 NOTES = "encore_notes"
 """The execution option of a connection with the notes of its transactions."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-import logging
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from types import MethodType, SimpleNamespace
 from typing import Any
 
+from encore_events.loggers import get_logger
 from encore_storage.clients._fsspec_calls import Calls
 from encore_storage.clients._fsspec_files import Files
 from encore_storage.clients._fsspec_methods import METHODS
@@ -20,7 +20,7 @@ from encore_storage.clients._fsspec_transactions import observed_property, wrap_
 from encore_storage.clients.client import Options
 from encore_storage.clients.swapping import Swapper, Wrap, options_of
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 
 class FsspecClient:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.abc
 import importlib.util
-import logging
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -12,7 +11,9 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-logger = logging.getLogger("encore_storage")
+from encore_events.loggers import get_logger
+
+logger = get_logger("encore_storage")
 
 
 class ImportHook(importlib.abc.MetaPathFinder):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 
+from encore_events.loggers import get_logger
 from encore_events.progress import ExitState
 from encore_storage.errors import ErrorType, KeyNotFoundError, error_type_of
 from encore_storage.events import Outcome
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 Misses = tuple[type[BaseException], ...] | Callable[[BaseException], bool]  # classes, or a predicate
 EXIT_STATES: dict[Outcome, ExitState] = {"ok": "normal", "miss": "warning", "error": "error", "cancelled": "exception"}

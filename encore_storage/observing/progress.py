@@ -127,7 +127,7 @@ class StoreProgressManager(ProgressManager):
         identity["timestamp"] = time.time()
         clock = self._now = cls.clock  # read from the class: through the instance, a function would be a bound method
         self._ends = Once()
-        self.process = forks.current
+        self.process = forks.this_process()
         now = self._started_at = clock()
         self._due = now + cls.min_interval
         manager, kind, event = self.event_manager, cls.StartEventType, None

@@ -146,7 +146,7 @@ class ObservedTransaction:
 
     def begin(self) -> None:
         """Set the id and the time, and make the start event if it has listeners, to be emitted later."""
-        self._process = forks.current
+        self._process = forks.this_process()
         self._started_at = time.monotonic()
         transaction_id = new_id()
         if self.observer.event_manager.has_listeners(StoreTransactionStartEvent):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -18,8 +19,12 @@ from encore_storage.processes.descriptors import OwnDescriptor
 from encore_storage.processes.liveness import start_time
 from encore_storage.processes.merging import Blocks, is_live, merge
 
+Reduce = Callable[[Blocks], Blocks]
+"""Returns the sums of ended processes without what need not be kept."""
+
 _MANY = 20  # files of ended processes, after which a reading adds them to their sums
 _RETRIES = 100  # of a reading during which processes ended
+_MOST_VANISHED = 200  # processes that are kept for a caller of `fold`
 
 
 class Member(NamedTuple):
@@ -74,14 +79,23 @@ class CellDirectory:
 
     Args:
         path: the directory. It exists, and only the user of the processes can write to it.
+        reduce: reduces the sums of ended processes.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, reduce: Reduce | None = None) -> None:
         self.path = path
         self._reader = CellReader(path)
+        self._reduce = reduce
+        self._vanished = deque[Member](maxlen=_MOST_VANISHED)
+        self._reported = set[str]()  # of the sums
 
     def __repr__(self) -> str:
         return f"<CellDirectory {str(self.path)!r}>"
+
+    @property
+    def unreadable(self) -> int:
+        """The number of files that the last reading could not read."""
+        return len(self._reader.unreadable)
 
     def create(self) -> CellFile:
         """Make a file for the cells of this process. Raises OSError."""
@@ -103,7 +117,7 @@ class CellDirectory:
         gone = merge([sums.blocks, *map(_kept, ended_now)])
         if len(ended_now) >= _MANY:
             with suppress(OSError):  # the disk is full: the files stay
-                self.fold()
+                self._fold_alone()
         members = (Member(one.header.pid, one.header.started, one.blocks) for one in found if one.is_running)
         return Reading(gone, (*own_members(*own), *members))
 
@@ -114,37 +128,49 @@ class CellDirectory:
         it. Raises OSError if the file cannot be written; then nothing has changed.
 
         Returns:
-            the processes that ended without closing their files, with what they had in progress.
+            the processes that ended without closing their files, those found by a reading since the last call included.
         """
-        with self._folding() as is_allowed:
-            return self._fold() if is_allowed else []
+        self._fold_alone()
+        vanished = list[Member]()
+        with suppress(IndexError):  # another thread may add some meanwhile
+            while True:
+                vanished.append(self._vanished.popleft())
+        return vanished
+
+    def fold_many(self) -> None:
+        """Add the processes that have ended to their sums if they are many, for groups that are seldom read."""
+        with suppress(OSError):  # as above
+            if len(self._reader.names()) >= _MANY and self._reader.ended() >= _MANY:
+                self.fold()
 
     @contextmanager
     def _sums(self) -> Iterator[ended.Ended]:
         """Open the sums of the processes that have ended, empty if there are no more file descriptors."""
         with ExitStack() as stack:
             try:
-                sums = stack.enter_context(ended.opened(self.path))
+                sums = stack.enter_context(ended.opened(self.path, self._reported))
             except OSError:
                 sums = ended.Ended(self.path / ended.NAME, None, {}, frozenset())
             yield sums
 
+    def _fold_alone(self) -> None:
+        with self._folding() as is_allowed:
+            if is_allowed:
+                self._vanished += self._fold()
+
     def _fold(self) -> list[Member]:
-        with ended.opened(self.path) as sums:
+        with ended.opened(self.path, self._reported) as sums:
             found = [one for one in self._reader.read(sums.folded) if not one.is_running]
             left = sums.folded.intersection(self._reader.names())
         if found:
             blocks = merge([sums.blocks, *map(_kept, found)])
+            blocks = blocks if self._reduce is None else self._reduce(blocks)
             left |= {one.name for one in found}
             ended.write(self.path, blocks, left)
         for name in left:
             (self.path / name).unlink(missing_ok=True)
         self._reader.sweep()
-        return [
-            Member(one.header.pid, one.header.started, {key: one.blocks[key] for key in one.blocks if is_live(key)})
-            for one in found
-            if not one.header.is_closed
-        ]
+        return [Member(one.header.pid, one.header.started, one.blocks) for one in found if not one.header.is_closed]
 
     @contextmanager
     def _folding(self) -> Iterator[bool]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import stat
@@ -14,12 +13,13 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import NamedTuple
 
+from encore_events.loggers import get_logger
 from encore_storage.processes.cell_format import CHUNK, Header, Layout, read_header, read_layout
 from encore_storage.processes.cells import Key
 from encore_storage.processes.liveness import is_running
 from encore_storage.processes.merging import Blocks
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 NAME = re.compile(r"(\d+)-[0-9a-f]+\.cells")
 _UNFINISHED = re.compile(r"\d+-[0-9a-f]+\.new")
@@ -47,13 +47,16 @@ class CellReader:
     """Reads the files of a directory, and remembers the keys in them.
 
     A file that cannot be read is left out, and logged once.
+
+    Attributes:
+        unreadable: the names of the files that the last reading could not read.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._layouts: dict[str, Layout] = {}
         self._keys: dict[bytes, Key] = {}
-        self._reported: frozenset[str] = frozenset()
+        self.unreadable: frozenset[str] = frozenset()
         self._spoilt: frozenset[str] = frozenset()
 
     def read(self, without: Collection[str]) -> list[Found]:
@@ -70,14 +73,14 @@ class CellReader:
                 broken.add(name)
                 if not isinstance(error, OSError):  # else it may be readable later
                     spoilt.add(name)
-                if name not in self._reported:
+                if name not in self.unreadable:
                     path = str(self._path / name)
                     logger.warning("cannot read the metrics in %r: %s; they are missing in the sums", path, error)
                 continue
             found.append(one)
-        self._layouts, self._reported, self._spoilt = layouts, frozenset(broken), frozenset(spoilt)
-        if not found:
-            self._keys = {}
+        self._layouts, self.unreadable, self._spoilt = layouts, frozenset(broken), frozenset(spoilt)
+        if len(self._keys) > 2 * sum(len(layout.places) for layout in layouts.values()) + 100:
+            self._keys = {}  # most of them are of processes that have ended
         return found
 
     def names(self) -> list[str]:
@@ -86,12 +89,25 @@ class CellReader:
             return sorted(path.name for path in self._path.iterdir() if NAME.fullmatch(path.name))
         return []
 
+    def ended(self) -> int:
+        """Return the number of files whose processes have ended."""
+        return sum(map(self._has_ended, self.names()))
+
     def sweep(self) -> None:
         """Remove what killed processes left behind: files that cannot be read, and unfinished ones."""
         with suppress(OSError):
             for path in list(self._path.iterdir()):
                 if path.name in self._spoilt or _UNFINISHED.fullmatch(path.name):
                     _remove_if_left(path)
+
+    def _has_ended(self, name: str) -> bool:
+        with suppress(OSError):
+            descriptor = os.open(self._path / name, _FLAGS)
+            try:
+                return not is_running(descriptor, int(name.partition("-")[0]))
+            finally:
+                os.close(descriptor)
+        return False
 
     def _read_file(self, name: str) -> tuple[Found, Layout]:
         descriptor = os.open(self._path / name, _FLAGS)

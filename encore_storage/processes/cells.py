@@ -7,7 +7,7 @@ moment, and a reader never sees half of a change, even of a process that was kil
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import struct
 import threading
 from collections.abc import Callable
@@ -17,12 +17,13 @@ from operator import add
 from typing import TYPE_CHECKING
 
 from encore_events.forks import renew_in_child
+from encore_events.loggers import get_logger
 from encore_events.once import Once
 
 if TYPE_CHECKING:
     from encore_storage.processes.cell_files import CellFile
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 Key = tuple[str, ...]
 """The name of a block. The first item has the rule by which each of its cells is merged (see `merging`)."""
@@ -101,6 +102,7 @@ class Cells:
         self._blocks: dict[Key, Block] = {}
         self._waiting: list[Block] = []
         self._is_placing = False
+        self._troubles: list[OSError] = []
         renew_in_child(self, Cells._renew)
 
     def __repr__(self) -> str:
@@ -118,7 +120,8 @@ class Cells:
             block = self._blocks.setdefault(key, made)  # a finalizer may have made it inside of any call before
             if block is made and self.file is not None:
                 self._place([block])
-            return block
+        self._report()
+        return block
 
     def add(self, key: Key, *amounts: float) -> None:
         """Add to the cells of the block of `key`, as one change."""
@@ -138,12 +141,13 @@ class Cells:
         for key, block in list(self._blocks.items()):
             with self.lock:  # for each block, so that the program never waits for all of them
                 copied[key] = block.values.copy()
+        self._report()
         return copied
 
     def move_to(self, file: CellFile) -> None:
         """Move all blocks to `file`, and make later ones in it.
 
-        A block for which the file cannot grow stays in private memory. The first one is logged.
+        A block for which the file cannot grow stays in private memory until `place_rest()`. The first one is logged.
         """
         with self.lock:
             left, self.file = self.file, file
@@ -151,6 +155,20 @@ class Cells:
             self._place(list(self._blocks.values()))
         if left is not None:
             left.remove()
+        self._report()
+
+    def place_rest(self) -> None:
+        """Place the blocks for which the file could not grow before, until it cannot grow again."""
+        with self.lock:
+            file = self.file
+            if file is None or not file.is_full:
+                return
+            for block in list(self._blocks.values()):
+                if block.memory is None:
+                    self._place([block])
+                    if block.memory is None:
+                        return
+            file.is_full = False
 
     def close(self) -> None:
         """Close the file, whose counts remain for the other processes, and continue in private memory."""
@@ -181,11 +199,18 @@ class Cells:
         except OSError as error:
             if not file.is_full:
                 file.is_full = True
-                logger.warning("some counts are missing in the metrics of the other processes: %s", error)
+                self._troubles.append(error)
             block.memory = None
             return
         block.place(memory, offset)
         file.commit()
+
+    def _report(self) -> None:
+        """Log troubles once the lock is released: a logging handler may wait for a thread that counts."""
+        while self._troubles and not self.lock._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001 (see threading.Condition)
+            with contextlib.suppress(IndexError):  # another thread was faster
+                error = self._troubles.pop()
+                logger.warning("some counts are missing in the metrics of the other processes: %s", error)
 
     def _renew(self) -> object:
         """Drop everything in a forked child. The parent's file is out of reach, also of what was just being counted."""
@@ -194,7 +219,7 @@ class Cells:
             block.memory = None
         self.lock = threading.RLock()
         self.file = None
-        self._blocks, self._waiting, self._is_placing = {}, [], False
+        self._blocks, self._waiting, self._is_placing, self._troubles = {}, [], False, []
         self._renewed = Once()
         return inherited
 

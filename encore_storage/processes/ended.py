@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from math import isnan
 from pathlib import Path
 
+from encore_events.loggers import get_logger
 from encore_storage.processes.cells import Key
 from encore_storage.processes.merging import Blocks
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 NAME = "ended.json"
 VERSION = 1
@@ -45,8 +46,12 @@ class Ended:
 
 
 @contextmanager
-def opened(directory: Path) -> Iterator[Ended]:
-    """Open the sums of a directory; without the file, or with a broken one, they are empty.
+def opened(directory: Path, reported: set[str]) -> Iterator[Ended]:
+    """Open the sums of a directory; without the file, or with a broken one, they are empty. Broken blocks are left out.
+
+    Args:
+        directory: the directory.
+        reported: the trouble that was logged last, and is not logged again.
 
     Raises:
         OSError: there are no more file descriptors.
@@ -60,14 +65,15 @@ def opened(directory: Path) -> Iterator[Ended]:
         yield Ended(path, None, {}, frozenset())
         return
     try:
-        blocks, folded = dict[Key, list[float]](), frozenset[str]()
+        blocks, folded, trouble = dict[Key, list[float]](), frozenset[str](), ""
         try:
             with open(descriptor, "rb", closefd=False) as file:
-                blocks, folded = _decoded(file.read())
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-            logger.warning(
-                "cannot read the metrics of ended processes in %r: %s; they count from zero", str(path), error
-            )
+                blocks, folded, broken = _decoded(file.read())
+            if broken:
+                trouble = f"{broken} of its blocks are broken; they are missing in the sums"
+        except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
+            trouble = f"{error}; they count from zero"
+        _report(path, trouble, reported)
         yield Ended(path, descriptor, blocks, folded)
     finally:
         os.close(descriptor)
@@ -88,11 +94,34 @@ def write(directory: Path, blocks: Blocks, folded: Iterable[str]) -> None:
     made.replace(path)
 
 
-def _decoded(data: bytes) -> tuple[dict[Key, list[float]], frozenset[str]]:
+def _report(path: Path, trouble: str, reported: set[str]) -> None:
+    if trouble not in reported:
+        reported.clear()
+        if trouble:
+            reported.add(trouble)
+            logger.warning("cannot read the metrics of ended processes in %r: %s", str(path), trouble)
+
+
+def _decoded(data: bytes) -> tuple[dict[Key, list[float]], frozenset[str], int]:
+    """Return the blocks, the names of the files in them, and the number of broken blocks."""
     content = json.loads(data)
     if content["version"] != VERSION:
         raise ValueError(f"it has version {content['version']!r} of the format, not {VERSION}")
-    blocks = {tuple(map(str, key)): list(map(float, values)) for key, values in content["blocks"]}
-    if not all(key and len(key[0]) == len(values) for key, values in blocks.items()):
-        raise ValueError("its blocks are broken")
-    return blocks, frozenset(content["folded"])
+    blocks, broken = dict[Key, list[float]](), 0
+    for item in content["blocks"]:
+        try:
+            key, values = _block(*item)
+            blocks[key] = values
+        except (ValueError, TypeError, OverflowError):
+            broken += 1
+    return blocks, frozenset(name for name in content["folded"] if isinstance(name, str)), broken
+
+
+def _block(key: list[str], values: list[float]) -> tuple[Key, list[float]]:
+    """Return a block. Raises ValueError, TypeError or OverflowError if it is broken."""
+    if not key or not all(isinstance(item, str) for item in key) or len(key[0]) != len(values):
+        raise ValueError("it is no block")
+    numbers = list(map(float, values))
+    if isnan(sum(numbers)):
+        raise ValueError("it contains what is no number")
+    return tuple(key), numbers

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import secrets
 import sys
 import threading
@@ -12,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from encore_events.forks import renew_in_child, this_process
-from encore_storage.processes.cell_directory import CellDirectory
+from encore_events.loggers import get_logger
+from encore_storage.processes.cell_directory import CellDirectory, Reduce
 from encore_storage.processes.directory import GroupDirectory, runtime_directory, sweep
 from encore_storage.processes.identity import LONGEST, is_name, key_of, program_identity
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 
 class Group:
@@ -29,11 +29,12 @@ class Group:
         key: the name of its directory.
     """
 
-    def __init__(self, name: str, key: str) -> None:
+    def __init__(self, name: str, key: str, reduce: Reduce | None = None) -> None:
         self.name = name
         self.key = key
         self._directory: GroupDirectory | None = None
         self._cells: CellDirectory | None = None
+        self._reduce = reduce
         self._is_alone = False
         self._has_warned = False
         self._forget_exit: Callable[[], object] = lambda: None
@@ -78,7 +79,7 @@ class Group:
             return None
         cells = self._cells
         if cells is None or cells.path != path:
-            cells = self._cells = CellDirectory(path)
+            cells = self._cells = CellDirectory(path, reduce=self._reduce)
         return cells
 
     def leave_if_last(self) -> bool:
@@ -109,22 +110,34 @@ class Group:
         return inherited
 
 
-def group_of(host: str, port: int) -> Group:
+def group_of(host: str, port: int, *, reduce: Reduce | None = None) -> Group:
     """Return the group of the processes of this program with that address.
 
     With port 0, which takes a free port, only this process and its forked children are in it.
+
+    Args:
+        host: the host of the address.
+        port: the port.
+        reduce: reduces the sums of ended processes, as in CellDirectory.
     """
     identity = program_identity()
     if port == 0:
-        return Group(identity, key_of(secrets.token_hex(16)))
-    return _group(identity, key_of(identity, host, port))
+        return Group(identity, key_of(secrets.token_hex(16)), reduce)
+    return _group(identity, key_of(identity, host, port), reduce)
 
 
-def group_named(name: str) -> Group:
-    """Return the group with that name. Raises ValueError if it is no name of 1 to 100 printable characters."""
+def group_named(name: str, *, reduce: Reduce | None = None) -> Group:
+    """Return the group with that name.
+
+    Raises:
+        TypeError: the name is no string.
+        ValueError: it has not 1 to 100 printable characters.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"group must be the name of a group of processes, not {name!r}")
     if not is_name(name):
         raise ValueError(f"group must be a name of 1 to {LONGEST} printable characters, not {name!r}")
-    return _group(name, key_of(name))
+    return _group(name, key_of(name), reduce)
 
 
 def call_at_exit(func: Callable[[], object]) -> Callable[[], object]:
@@ -164,8 +177,8 @@ class _ExitCall:
 _groups: dict[str, Group] = {}
 
 
-def _group(name: str, key: str) -> Group:
-    return _groups.get(key) or _groups.setdefault(key, Group(name, key))
+def _group(name: str, key: str, reduce: Reduce | None) -> Group:
+    return _groups.get(key) or _groups.setdefault(key, Group(name, key, reduce))
 
 
 def _join(key: str) -> GroupDirectory:

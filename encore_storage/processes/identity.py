@@ -8,6 +8,10 @@ import os
 import sys
 from pathlib import Path
 
+from encore_events.loggers import get_logger
+
+logger = get_logger("encore_storage")
+
 VARIABLE = "ENCORE_GROUP"
 """The environment variable that passes the identity on to child processes. A program may set it to any name."""
 
@@ -26,11 +30,16 @@ _start_directory = _current_directory()  # at the import, since the program may 
 def program_identity() -> str:
     """Return the identity of the program: `ENCORE_GROUP`, or its name and a hash of its path and start directory.
 
-    The first call exports the identity to child processes, whose own arguments may be different.
+    The first call exports the identity to child processes, whose own arguments may be different. It replaces an
+    unusable one, which is logged.
     """
-    name = os.environ.get(VARIABLE, "")
-    if not is_name(name):
-        name = os.environ[VARIABLE] = _computed()
+    given = os.environ.get(VARIABLE, "")
+    if is_name(given):
+        return given
+    name = os.environ[VARIABLE] = _computed()
+    if given:
+        shown = repr(given if len(given) <= LONGEST else f"{given[:LONGEST]}...")
+        logger.warning("%s is %s: set a name of 1 to %d printable characters (now %r)", VARIABLE, shown, LONGEST, name)
     return name
 
 
@@ -44,13 +53,21 @@ def key_of(*parts: object) -> str:
     return hashlib.sha256("\0".join(map(str, parts)).encode(errors="surrogatepass")).hexdigest()[:16]
 
 
+def program_name() -> str:
+    """Return the name of the program for people: its module after `python -m`, or that of its script, or 'python'."""
+    script = sys.argv[0] if sys.argv else ""
+    return _module() or (Path(script).name if script not in {"-c", "-m"} else "") or "python"
+
+
 def _computed() -> str:
+    script = os.path.join(_start_directory, sys.argv[0] if sys.argv else "")  # noqa: PTH118 (a string is hashed)
+    shown = "".join(character for character in program_name() if character.isprintable())[:60]
+    return f"{shown or 'python'}-{key_of(_module() or script, _start_directory)[:8]}"
+
+
+def _module() -> str | None:
+    """Return the main module if the program was started with `python -m`."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    if spec is not None:  # python -m
-        program = spec.name.removesuffix(".__main__")
-        name = program
-    else:
-        program = os.path.join(_start_directory, sys.argv[0] if sys.argv else "")  # noqa: PTH118 (a string is hashed)
-        name = Path(program).name if sys.argv and sys.argv[0] not in {"", "-c"} else "python"
-    shown = "".join(character for character in name if character.isprintable())[:60]
-    return f"{shown or 'python'}-{key_of(program, _start_directory)[:8]}"
+    if spec is None or spec.name == "__main__":  # a script, or a directory with one
+        return None
+    return str(spec.name).removesuffix(".__main__")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import PurePath
 from typing import NamedTuple
 
 from encore_events import forks
+from encore_storage.processes.identity import program_name
 
 
 class ProcessInfo(NamedTuple):
@@ -15,7 +15,7 @@ class ProcessInfo(NamedTuple):
 
     Attributes:
         pid: its process id; a later process may have the same one.
-        name: what it runs, such as 'worker.py'.
+        name: the program that it runs, such as 'worker.py', or its name in multiprocessing.
         started: when it began to count, in seconds since the epoch.
     """
 
@@ -27,9 +27,9 @@ class ProcessInfo(NamedTuple):
 def describe_process(started: float | None = None) -> ProcessInfo:
     """Return the description of the calling process, which started now or at `started`.
 
-    Its name is that of its script, and for a child of multiprocessing that of the Process.
+    Its name is that of its program, and for a child of multiprocessing that of the Process.
     """
-    name = PurePath(sys.argv[0]).name if sys.argv and sys.argv[0] not in {"", "-c", "-m"} else "python"
+    name = program_name()
     multiprocessing = sys.modules.get("multiprocessing.process")  # not imported for this
     if multiprocessing is not None and multiprocessing.parent_process() is not None:
         name = multiprocessing.current_process().name

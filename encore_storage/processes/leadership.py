@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import threading
 from pathlib import Path
@@ -12,8 +11,6 @@ from typing import Protocol
 
 from encore_events.owned_thread import OwnedThread
 from encore_storage.processes.descriptors import OwnDescriptor
-
-logger = logging.getLogger("encore_storage")
 
 LEADER = "leader"
 """The file that the leader holds an exclusive lock on. The kernel drops it with its holder."""
@@ -93,22 +90,23 @@ class Leadership:
             self._thread.join()
 
     def _run(self) -> None:
-        while not self._closing.is_set():
-            try:
-                self._lead() if self._leads or self._acquire() else self._duties.follow(_TICK)
-            except Exception as error:
-                logger.error("the group of this process is disturbed", exc_info=error)  # noqa: TRY400 (as elsewhere)
-                self._closing.wait(_TICK)
-            if not self._thread.is_own:
-                return  # forked in between
-            self._closing.wait(_RETRY)  # or a leader that cannot be reached would be asked all the time
+        self._thread.repeat(self._work, self._closing)
 
-    def _lead(self) -> None:
-        if not self._leads:
+    def _work(self) -> bool:
+        """Lead or follow for a while, and return whether to go on."""
+        if self._closing.is_set():
+            return False
+        if self._leads:
+            if not self._closing.wait(_TICK):
+                self._duties.tick()
+        elif self._acquire():
             self._duties.lead()
             self._leads = True
-        while not self._closing.wait(_TICK):
-            self._duties.tick()
+        else:
+            self._duties.follow(_TICK)
+            if self._thread.is_own:  # else forked in between
+                self._closing.wait(_RETRY)  # or a leader that cannot be reached would be asked all the time
+        return True
 
     def _acquire(self) -> bool:
         """Return whether this process is the leader now."""

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Protocol
 
 from encore_events import forks
+from encore_events.loggers import get_logger
 from encore_events.owned_thread import OwnedThread
 from encore_storage.processes import sockets
 from encore_storage.processes.errors import FrameError
 from encore_storage.processes.frames import BYE, EVENTS, HELLO, MAX_FRAME, TAKEN, FrameReader, read_hello
 from encore_storage.processes.info import ProcessInfo
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 MAX_MEMBERS = 1000
 PAUSE_SECONDS = 0.02  # between two rounds of reads
@@ -118,13 +119,17 @@ class Receiver:
             self._selector = selector
             selector.register(self._listening, selectors.EVENT_READ)
             selector.register(self._awakes, selectors.EVENT_READ)
-            while not self._stopping.is_set():
-                ready = [key.fileobj for key, _ in selector.select(self._timeout())]
-                if self._listening in ready:
-                    self._accept()
-                self._read([self._connections[one] for one in ready if one in self._connections])
-                self._close_silent()
-                self._stopping.wait(PAUSE_SECONDS)
+            assert self._thread is not None  # noqa: S101 (it runs this)
+            self._thread.repeat(self._serve, self._stopping)
+
+    def _serve(self) -> bool:
+        """Take what has come, and return whether to go on."""
+        ready = [key.fileobj for key, _ in self._selector.select(self._timeout())]
+        if self._listening in ready:
+            self._accept()
+        self._read([self._connections[one] for one in ready if one in self._connections])
+        self._close_silent()
+        return not self._stopping.wait(PAUSE_SECONDS)
 
     def _timeout(self) -> float | None:
         return _GREETING_SECONDS if any(one.member is None for one in self._connections.values()) else None
@@ -173,8 +178,12 @@ class Receiver:
             self._selector.unregister(connection.socket)
         self._connections.pop(connection.socket, None)
         in_flight = connection.close()
-        if in_flight is not None and connection.process is not None:
+        if in_flight is None or connection.process is None:
+            return
+        try:
             self._on_vanished(connection.process, in_flight)
+        except Exception:
+            logger.exception("on_vanished %r failed for process %d", self._on_vanished, connection.process.pid)
 
     def _end(self) -> None:
         sockets.remove(self.path, self._file)

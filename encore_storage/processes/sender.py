@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import selectors
 import socket
 import threading
@@ -14,17 +13,19 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from encore_events import forks
+from encore_events.loggers import get_logger
 from encore_events.owned_thread import OwnedThread
 from encore_storage.processes import sockets
 from encore_storage.processes.frames import BYE, STATE, TAKEN, Batch, events_frame, frame, hello_frame, payload_of
 from encore_storage.processes.info import ProcessInfo
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 MAX_BYTES = 8 * 1024 * 1024  # of events that wait; then batches are dropped
 STATE_SECONDS = 0.25  # between two states
 _PHASE = 0.06  # after the full second, so that the state has all counts of the second before
 _CLOSE_SECONDS = 1.0  # to send the rest
+_FAILED_SECONDS = 1.0  # until a connection that failed ends: the next one may fail at once
 _READ = 65536
 
 
@@ -81,6 +82,7 @@ class Sender:
         self._max_bytes = max_bytes
         self._clock = clock
         self._lock = threading.Lock()
+        self._connecting = threading.Lock()
         self._queue: deque[_Waiting] = deque()
         self._unacknowledged: deque[_Waiting] = deque()
         self._bytes = 0  # of both
@@ -122,21 +124,15 @@ class Sender:
 
     def connect(self) -> bool:
         """Connect to the serving process; return whether that succeeded. It has nothing to do if it is connected."""
-        if self.is_connected:
-            return True
-        if self._connection is not None:
-            self._connection.join()
+        connection = self._connection
+        if connection is not None and not connection.is_open:
+            connection.join()
         try:
-            connected = sockets.connect(self.path)
+            with self._connecting:
+                self._connect()
         except OSError as error:
-            logger.debug("cannot connect to %r: %s", str(self.path), error)
+            logger.debug("cannot connect to %r: %s", str(self.path), error)  # not under the lock
             return False
-        try:
-            self._connection = _Connection(self, connected)
-            self._connection.start()
-        except BaseException:
-            connected.close()
-            raise
         return True
 
     def wait_closed(self, timeout: float | None = None) -> bool:
@@ -199,6 +195,18 @@ class Sender:
         """True if all batches are acknowledged."""
         return not (self._queue or self._unacknowledged)
 
+    def _connect(self) -> None:
+        """Connect, unless it is connected. Raises OSError."""
+        if self.is_connected:
+            return
+        connected = sockets.connect(self.path)
+        try:
+            self._connection = _Connection(self, connected)
+            self._connection.start()
+        except BaseException:
+            connected.close()
+            raise
+
     def _requeue(self) -> None:
         self._queue.extendleft(reversed(self._unacknowledged))
         self._unacknowledged.clear()
@@ -211,7 +219,7 @@ class Sender:
     def _abandon(self) -> object:
         """Forget the connection in a forked child; return it, to be freed later."""
         inherited = self._connection, self._queue, self._unacknowledged
-        self._lock = threading.Lock()
+        self._lock, self._connecting = threading.Lock(), threading.Lock()
         self._queue, self._unacknowledged, self._connection = deque(), deque(), None
         self._bytes = self._skipped = 0
         self._is_inherited = True
@@ -241,6 +249,7 @@ class _Connection:
         self._taken = 0
         self._received = b""
         self._closing_at: float | None = None
+        self._closing = threading.Event()
         self._has_said_bye = False
 
     @property
@@ -256,6 +265,7 @@ class _Connection:
     def close(self) -> None:
         if self._thread.is_own:
             self._closing_at = time.monotonic() + _CLOSE_SECONDS
+            self._closing.set()
             self.wake()
             self._thread.join()
 
@@ -264,6 +274,13 @@ class _Connection:
             self._awaken.send(b"\0")
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except Exception:
+            logger.exception("a connection of %r failed", self._sender)
+            self._closing.wait(_FAILED_SECONDS)
+
+    def _serve(self) -> None:
         with selectors.DefaultSelector() as selector:
             selector.register(self._socket, selectors.EVENT_READ)
             selector.register(self._awakes, selectors.EVENT_READ)
@@ -322,7 +339,9 @@ class _Connection:
         source = self._sender.source
         if source is None or self._states or source.version == self._sent_version:
             return False
-        return self._closing_at is not None or self._sender.now() >= self._state_due
+        # Otherwise, the clock was set back.
+        waits = self._state_due - STATE_SECONDS <= self._sender.now() < self._state_due
+        return self._closing_at is not None or not waits
 
     def _add_states(self) -> None:
         sender = self._sender

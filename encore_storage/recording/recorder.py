@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from pathlib import Path
 
 from encore_events.abstract import BaseEventManager
 from encore_events.events import BaseEvent, EventsDroppedEvent
+from encore_events.loggers import get_logger
 from encore_events.reporting import report_missing
 from encore_storage.codec import EventCodec
 from encore_storage.recording.errors import RecordingFileError
 from encore_storage.recording.files import MOST_BACKUPS, LineFile
 from encore_storage.subscribers.sink import Sink
 
-logger = logging.getLogger("encore_events")
+logger = get_logger("encore_events")
 
 MAX_BYTES = 64 * 1024 * 1024  # the size at which a file is rotated
 BACKUPS = 5  # older files to keep
@@ -32,7 +32,8 @@ class Recorder(Sink):
     written to. A forked child's events are not recorded.
 
     Args:
-        path: the file to append to, created readable by its owner only. It takes one recorder at a time.
+        path: the file to append to, created readable by its owner only. It takes one recorder at a time. It is made
+            absolute at once, since the program may change its directory.
         codec: encodes the events; by default, with keys and without metadata.
         max_bytes: the size at which the file is renamed to `path.1`, that to `path.2`, and so on.
         backups: the number of renamed files to keep. With 0, the file is replaced.
@@ -64,7 +65,7 @@ class Recorder(Sink):
         seconds: object = interval
         if not isinstance(seconds, int | float) or not 0 < seconds <= 1:
             raise ValueError(f"interval must be more than 0 and at most 1 second, not {interval!r}")
-        self.path = Path(path)
+        self.path = Path(path).absolute()
         self.recorded = 0
         self.lost = 0
         self._codec = EventCodec() if codec is None else codec

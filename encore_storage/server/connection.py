@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import resource
+import socket
 from typing import Any
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from encore_events.loggers import IsolatedLogger
 
 MAX_CONNECTIONS = 1100  # for all streams, and some more for other requests
 REQUEST_SECONDS = 10.0  # the longest time that a connection may be open without a request
@@ -20,7 +22,7 @@ def most_connections() -> int:
     return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, int(soft * _SHARE))
 
 
-class _DebugLogger(logging.LoggerAdapter[logging.Logger]):
+class _DebugLogger(IsolatedLogger):
     """A logger that lowers warnings to debug: malformed requests are the client's fault, and answered."""
 
     @property
@@ -41,6 +43,7 @@ class HttpConnection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # one
         """Accept the connection, or drop it if there are too many."""
         super().connection_made(transport)
         self.logger = _DebugLogger(self.logger)
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self.connections) > most_connections():
             transport.abort()
             return

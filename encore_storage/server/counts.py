@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
-from encore_storage.server.latencies import Latencies
+from encore_storage.latencies import Latencies
 
 
 @dataclass(slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import Counter
@@ -12,6 +11,7 @@ from typing import Any
 from encore_events import forks
 from encore_events.events import BaseEvent, EventsDroppedEvent
 from encore_events.ids import id_of, new_id
+from encore_events.loggers import get_logger
 from encore_storage.codec import EventCodec
 from encore_storage.codec.text import text_of
 from encore_storage.events import StoreEvent, StoreProgressEndEvent, StoreProgressStepEvent, StoreTransactionEndEvent
@@ -27,7 +27,7 @@ from encore_storage.server.view import View
 from encore_storage.subscribers.base import Listeners
 from encore_storage.subscribers.sink import Sink
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 CAPACITY = 10_000  # the number of events that are kept
 BATCH_SECONDS = 0.05  # between batches of events to encode
@@ -55,6 +55,7 @@ class EventFeed(Sink):
 
     Attributes:
         run: the prefix of positions, unique for each run of the program.
+        former_runs: the runs of processes of this group that served before.
         ring: the latest events.
         own: the counts of this process, and what it has in flight.
         members: the other processes.
@@ -72,6 +73,7 @@ class EventFeed(Sink):
         if type(capacity) is not int or capacity < 1:
             raise ValueError(f"capacity must be an int of at least 1, not {capacity!r}")
         self.run = new_id()[:8]
+        self.former_runs: tuple[str, ...] = ()
         self.ring = Ring(capacity)
         self.codec = EventCodec(keys=_failsafe(checked_keys(keys)))
         self.clock = clock
@@ -117,6 +119,13 @@ class EventFeed(Sink):
             }
             for described, state in found
         ]
+
+    def take_up(self, event: BaseEvent) -> None:
+        """Take an event that was emitted just before the feed is connected."""
+        for cls, listener in self._listeners().items():
+            if isinstance(event, cls):
+                listener(event)
+        self._consume(self.clock(), event)
 
     def forward_to(self, sender: Sender) -> None:
         """Send events and state to the serving process from now on, instead of showing them here.

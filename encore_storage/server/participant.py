@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry
 
 from encore_events.abstract import BaseEventManager
+from encore_events.loggers import get_logger
+from encore_storage.events import StoreEvent
+from encore_storage.processes.cell_directory import Member
 from encore_storage.processes.group import Group, call_at_exit
 from encore_storage.processes.leadership import Leadership
 from encore_storage.processes.ports import holder_of
@@ -25,9 +27,12 @@ from encore_storage.server.app import create_app
 from encore_storage.server.ended import add_ended
 from encore_storage.server.feed import EventFeed
 from encore_storage.server.serving import Server, address_of
+from encore_storage.server.succession import SERVING, Serving
+from encore_storage.server.vanished import VanishedProcesses
 from encore_storage.subscribers.errors import AddressError
+from encore_storage.subscribers.metrics import collectors
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 EVENTS = "events"
 """The socket in the directory of a group to which its processes send their events."""
@@ -79,7 +84,7 @@ class Participant:
         self._leadership: Leadership | None = None
         self._retry_at = self._fold_until = 0.0
         self._version = 0  # of the members
-        self._connecting = threading.Lock()
+        self._vanished = VanishedProcesses(self.feed.members)
         self._has_warned = False
         self._is_required = page.required  # until the program has started
         self._forget_exit: Callable[[], object] = lambda: None
@@ -107,17 +112,20 @@ class Participant:
             raise
         self._is_required = False
 
-    def start_in_background(self) -> None:
-        """Begin without waiting.
+    def start_in_background(self, event: StoreEvent) -> None:
+        """Begin without waiting, with `event` as the first.
 
         Without a directory, the parent alone has a page: this process could only compete for its port.
         """
         self._is_required = False
         if self._page.group.path is None:
             return
-        self._connect()
         self._link()
-        self._make_leadership().start_in_background()
+        try:
+            self.feed.take_up(event)  # before its thread consumes others
+        finally:  # a program's own event may lack any attribute
+            self._connect()
+            self._make_leadership().start_in_background()
 
     def close(self) -> None:
         """End, after all events that were emitted have been taken. Does nothing the second time."""
@@ -128,46 +136,61 @@ class Participant:
 
     def lead(self) -> None:
         """Serve the page, for the other processes too. Raises AddressError."""
+        path = self._page.group.path
+        try:
+            if path is not None:
+                self._succeed(path / SERVING)
+            self._bind()
+            self.feed.serve()
+            self._receive()
+        except BaseException:
+            self.resign()
+            raise
+
+    def _receive(self) -> None:
+        """Take what the other processes send. It raises nothing that a second attempt would count twice."""
         path, cells = self._page.group.path, self._page.group.cells
-        self._bind()
         if cells is not None:
             add_ended(cells.read().ended, self.feed.members.sum.history)  # before a process that ends later can connect
-        self.feed.serve()
         if path is None:
             return
-        receiver = Receiver(path / EVENTS, self.feed)
+        receiver = Receiver(path / EVENTS, self.feed, on_vanished=self._vanished.add)
         try:
             receiver.start()
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # no socket, or no thread
             logger.warning("the page shows no events of the other processes: %s", error)
         else:
             self._receiver = receiver
 
     def tick(self) -> None:
         """Add up the metrics of ended processes, and try again to serve where another program had the port."""
-        now, version, cells = time.monotonic(), self.feed.members.version, self._page.group.cells
+        now, version = time.monotonic(), self.feed.members.version
         if version != self._version:
             self._version, self._fold_until = version, now + _FOLD_SECONDS
-        if cells is not None and now < self._fold_until:
-            with contextlib.suppress(OSError):  # the disk is full: each scrape adds them up
-                cells.fold()
+        self._vanished.log(self._fold() if now < self._fold_until else ())
+        if self._server is not None and not self._server.is_alive:
+            logger.error(
+                "the server of the page %s has ended: see the error before (trying again)", self._server.address
+            )
+            self._stop_serving()
+            self._retry_at = now + _RETRY_SECONDS  # it may end again at once
         if self._server is None and now >= self._retry_at:
             self._bind()
+        self._share_rest()
 
     def resign(self) -> None:
         """Stop serving."""
         receiver, self._receiver = self._receiver, None
-        server, self._server = self._server, None
         if receiver is not None:
             receiver.close()
-        self._close_app()
-        if server is not None:
-            server.close()
+        self._stop_serving()
+        self._end_serving()
 
     def follow(self, seconds: float) -> None:
         """Send the events to the process that serves."""
+        self._share_rest()
         sender = self._sender or self._link()
-        if sender is not None and self._connect_to(sender):
+        if sender is not None and sender.connect():
             sender.wait_closed(seconds)
 
     def stop_following(self) -> None:
@@ -175,8 +198,13 @@ class Participant:
         sender = self._sender
         if sender is not None:
             if not self.feed.serves:
-                self._connect_to(sender)  # it may have had no time for that
+                sender.connect()  # it may have had no time for that
             sender.close()
+
+    def _share_rest(self) -> None:
+        collector = collectors.get(self._page.registry)
+        if collector is not None:
+            collector.share_rest()
 
     def _link(self) -> Sender | None:
         """Forward all events from now on; they wait until the process that serves is connected."""
@@ -186,10 +214,6 @@ class Participant:
             self.feed.forward_to(self._sender)
         return self._sender
 
-    def _connect_to(self, sender: Sender) -> bool:
-        with self._connecting:
-            return sender.connect()
-
     def _connect(self) -> None:
         self._forget_exit = call_at_exit(self._close_at_exit)  # first, so that the feed has sent everything by then
         self.feed.connect(self._page.event_manager)
@@ -198,6 +222,31 @@ class Participant:
         """Send the rest. A server ends with the process."""
         self.feed.disconnect()
         self.stop_following()
+        if self._leadership is not None and self._leadership.leads:
+            self._end_serving()
+
+    def _end_serving(self) -> None:
+        """Log the processes that have vanished, and be none of them."""
+        self._vanished.log(self._fold(), is_last=True)
+        path = self._page.group.path
+        if path is not None:
+            Serving(None, (*self.feed.former_runs, self.feed.run)).write(path / SERVING)
+
+    def _succeed(self, path: Path) -> None:
+        """Take over from the process that served before; the file still names it if it has vanished."""
+        before = Serving.read(path)
+        self.feed.former_runs = before.runs
+        if before.process is not None:
+            self._vanished.add_predecessor(before.process)
+        Serving(self.feed.own.process, (*before.runs, self.feed.run)).write(path)
+
+    def _fold(self) -> list[Member]:
+        """Add up the metrics of ended processes, and return those that did not close theirs."""
+        cells = self._page.group.cells
+        if cells is not None:
+            with contextlib.suppress(OSError):  # the disk is full: each scrape adds them up
+                return cells.fold()
+        return []
 
     def _make_leadership(self) -> Leadership:
         self._leadership = Leadership(self._page.group.path, self)
@@ -210,8 +259,11 @@ class Participant:
         try:
             self._server = self._new_server(app)
         except AddressError as error:
-            if self._is_required or not error.is_taken:
+            if not error.is_taken:
                 raise
+            if self._is_required:
+                reason = f"{holder_of(page.port) or 'another program'} holds it"
+                raise AddressError(page.host, page.port, reason, is_taken=True) from error
             self._retry_at = time.monotonic() + _RETRY_SECONDS
             self._publish_address("")
             if not self._has_warned:
@@ -223,15 +275,27 @@ class Participant:
                     _RETRY_SECONDS,
                 )
             return
+        if self._has_warned:
+            self._has_warned = False
+            logger.info("port %d is free: the page is at %s now", page.port, self._server.address)
         self._close_app = app.state.close
         self._publish_address(self._server.address)
+
+    def _stop_serving(self) -> None:
+        server, self._server = self._server, None
+        self._close_app()
+        if server is not None:
+            server.close()
 
     def _publish_address(self, address: str) -> None:
         """Write the address for the other processes; an empty one if there is no page."""
         path = self._page.group.path
         if path is not None:
-            with contextlib.suppress(OSError):
+            try:
                 (path / ADDRESS).write_text(address, encoding="utf-8")
+            except OSError:  # the disk is full, and the file empty
+                with contextlib.suppress(OSError):
+                    (path / ADDRESS).unlink()
 
     def _new_server(self, app: Any) -> Server:
         """Return a server on the port of the page; with port 0, on that of the process that served it before."""

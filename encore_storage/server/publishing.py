@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 from collections.abc import Collection
 
 from prometheus_client import CollectorRegistry
@@ -22,6 +23,8 @@ from encore_storage.server.hosts import is_loopback
 from encore_storage.server.participant import Page, Participant
 from encore_storage.subscribers.errors import TokenError
 from encore_storage.subscribers.metrics import collectors
+
+_PATIENCE = 2.0  # seconds that the first events of a child's other threads wait for it to take part
 
 _open_pages = set["SharedPage"]()
 """The pages that are open, which run even if nobody keeps their monitor."""
@@ -99,14 +102,21 @@ class SharedPage:
         inherited, self._made = self._made, None
         if inherited is None or not self._is_open:
             return inherited
-        begins = Once()
+        begins, has_begun, beginner = Once(), threading.Event(), list[int]()
 
-        def begin(_event: StoreEvent) -> None:
-            if begins.take():
-                waiting.disconnect()
+        def begin(event: StoreEvent) -> None:
+            if not begins.take():
+                if threading.get_ident() not in beginner:
+                    has_begun.wait(_PATIENCE)  # or the page would lack the next events of this thread
+                return
+            beginner.append(threading.get_ident())
+            try:
                 inherited.feed.disconnect()
                 if self._is_open:
-                    self._participant.start_in_background()
+                    self._participant.start_in_background(event)
+            finally:
+                has_begun.set()
+                waiting.disconnect()
 
         with contextlib.suppress(ManagerClosedError):
             waiting = self._page.event_manager.connect(StoreEvent, begin, priority=FIRST, weak=False)

@@ -16,6 +16,7 @@ class RecentItems:
 
     def __init__(self, kept: int = KEPT) -> None:
         self.total = 0
+        self._inserted = 0  # the total after the last insertion
         self._items: deque[tuple[int, Item]] = deque(maxlen=kept)
 
     def __repr__(self) -> str:
@@ -32,6 +33,11 @@ class RecentItems:
         merged = sorted([*(item for _, item in self._items), *items], key=_time_of)[-(kept or 0) :]
         self._items = deque(enumerate(merged, self.total + 1), kept)
         self.total += len(merged)
+        self._inserted = self.total
+
+    def has_inserted(self, after: int) -> bool:
+        """Return whether items were inserted since the total was `after`."""
+        return after < self._inserted
 
     def numbered(self, after: int = 0) -> list[tuple[int, Item]]:
         """Return the items after the first `after`, oldest first, each with its number."""
@@ -53,8 +59,11 @@ def items_since(
 ) -> tuple[list[Item], int]:
     """Return at most `limit` items of all lists, newest first, and the number of those omitted.
 
-    `seen` has the number of items that a client has of each list.
+    `seen` has the number of items that a client has of each list. Where items were inserted it is not known which ones
+    the client has, so all that are kept are returned.
     """
+    if any(one.has_inserted(seen.get(name, 0)) for name, one in lists.items()):
+        limit = max(limit, KEPT)
     found = [one.since(seen.get(name, 0), stores, KEPT) for name, one in lists.items()]
     # Processes send their items in batches, so that the last ones to arrive may all be from one.
     newest = sorted((item for items, _ in found for item in items), key=_time_of, reverse=True)

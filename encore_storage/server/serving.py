@@ -89,6 +89,11 @@ class Server:
         """The URL of its root, such as 'http://127.0.0.1:9464/'."""
         return address_of(self.host, self.port)
 
+    @property
+    def is_alive(self) -> bool:
+        """True if it runs: until `close()`, or an error of the application's or the program's own code in its loop."""
+        return self._thread.is_alive
+
     def close(self) -> None:
         """Stop the server. A second call does nothing, nor does one in a forked child."""
         if self._thread.is_own:

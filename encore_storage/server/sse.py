@@ -135,8 +135,15 @@ class EventStreams:
             found = ring.number_of(position.id)
             return (begin + self._gap(None, "buffer", 0), 0) if found is None else (begin, found)
         if position.run != self._feed.run:
-            return begin + self._gap(None, "restart", 0), 0
+            return begin + self._break(position.run), 0
         return begin, min(position.number, ring.last)
+
+    def _break(self, run: str | None) -> bytes:
+        """Return the message for a client that another process has served, maybe of an earlier run of the program."""
+        if run not in self._feed.former_runs:
+            return self._gap(None, "restart", 0)
+        pid = self._feed.own.process.pid
+        return self._message("gap", 0, {"missed": None, "reason": "handover", "process": pid})
 
     def _piece(self, query: Query, number: int) -> Piece:
         found = self._feed.ring.after(number, _MAX_BATCH)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -78,9 +78,15 @@ class ProgressBars(Subscriber):
         from rich.live import Live  # noqa: PLC0415 (an extra)
 
         if self._console.is_terminal and not self._console.is_dumb_terminal:
-            self._live = Live(console=self._console, get_renderable=self.render, refresh_per_second=_REFRESHES)
+            self._live = Live(
+                console=self._console,
+                get_renderable=self.render,
+                refresh_per_second=_REFRESHES,
+                redirect_stdout=False,  # it is the program's: it may be a file
+            )
             connection.callback(self._live.stop)
-            self._live.start()
+            with _visible_cursor(self._console):
+                self._live.start()
             connection.callback(self._forget)
 
     def _listeners(self) -> Listeners:
@@ -152,6 +158,17 @@ class ProgressBars(Subscriber):
             self._live = None
             self._bars.clear()
             self._make_tables()
+
+
+@contextmanager
+def _visible_cursor(console: Console) -> Iterator[None]:
+    """Keep rich from hiding the cursor, which a killed program would leave hidden."""
+    own = vars(console)
+    own["show_cursor"] = lambda _show=True: False
+    try:
+        yield
+    finally:
+        del own["show_cursor"]
 
 
 def _abandon(live: Live) -> None:

@@ -8,7 +8,7 @@ label that an event doesn't have is empty. `Series` makes the metrics of the cat
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from encore_storage.processes.cells import Key
 
@@ -23,11 +23,24 @@ STORE = "store"
 LISTENER_ERROR = "listener_error"
 DROPPED = "dropped"
 OVERFLOW = "overflow"
+LIMIT = "limit"
 EXEMPLAR = "exemplar"
 ITEMS = "items"
 FETCHED = "fetched"
 
+_STORE = {2: "store"}
+OPEN: Mapping[str, Mapping[int, str]] = {
+    **dict.fromkeys((OPERATION, MEASURED, MOVED, IN_PROGRESS, EXEMPLAR, KEY_CHANGE), _STORE),
+    **dict.fromkeys((TRANSACTION, TRANSACTION_IN_PROGRESS), _STORE),
+    STORE: {2: "store", 3: "backend"},
+    LISTENER_ERROR: {2: "event", 3: "listener"},
+    DROPPED: {2: "queue", 3: "reason"},
+}
+"""By the kind of a block: its labels with open values, by their positions in the key."""
+
 _ID = struct.Struct("13d")
+
+EXEMPLAR_CELLS = 2 + _ID.size // 8
 
 LONGEST_ID = 100  # OpenMetrics allows an exemplar 128 characters, names included
 
@@ -109,6 +122,11 @@ def dropped(queue: str, reason: str) -> Key:
 def overflow(label: str) -> Key:
     """Return the key of the events beyond the cap of a label."""
     return "+", OVERFLOW, label
+
+
+def limit(label: str) -> Key:
+    """Return the key of the cap of a label, if it is higher than the default."""
+    return ">", LIMIT, label
 
 
 def exemplar(store: str, name: str, outcome: str, duration: int) -> Key:

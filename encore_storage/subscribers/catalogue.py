@@ -7,10 +7,11 @@ from typing import Literal, get_args
 
 from encore_storage.errors import ERROR_TYPES as _ERROR_TYPES
 from encore_storage.events import Action, Direction, Operation, Outcome, TransactionOutcome
+from encore_storage.processes import capping
 
 OTHER = "other"  # for anything outside of a closed set
 UNKNOWN = "unknown"  # the label store of an event without a store
-OVERFLOW = "_overflow"  # for values of a capped label beyond its cap
+OVERFLOW = capping.OVERFLOW
 OPERATIONS: tuple[str, ...] = get_args(Operation)
 OUTCOMES: tuple[str, ...] = get_args(Outcome)
 DIRECTIONS: tuple[str, ...] = get_args(Direction)

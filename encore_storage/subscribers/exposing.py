@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from encore_storage.subscribers import catalogue
 from encore_storage.subscribers.catalogue import MetricType
 from encore_storage.subscribers.rendering import Renderer, edges_of
-from encore_storage.subscribers.series import Histogram, Histograms, Numbers, Series
+from encore_storage.subscribers.series import Histogram, Histograms, Labels, Numbers, Series
 from encore_storage.subscribers.yielding import Yielder
 
 Encoder = Callable[[Any], bytes]
@@ -93,11 +93,16 @@ def _exposed(metric: catalogue.Metric, series: Histograms | Numbers) -> Metric:
     family = _family(metric)
     if isinstance(series, Numbers):
         for labels, value in series.items():
-            family.add_metric(labels, value)
+            family.add_metric(_encodable(labels), value)
     else:
         for labels, histogram in series.items():
-            family.add_metric(labels, _buckets(metric, histogram), histogram.total)
+            family.add_metric(_encodable(labels), _buckets(metric, histogram), histogram.total)
     return cast("Metric", family)
+
+
+def _encodable(labels: Labels) -> list[str]:
+    """Return the labels with '?' for each lone surrogate: prometheus_client cannot encode these."""
+    return [label if label.isascii() else label.encode(errors="replace").decode() for label in labels]
 
 
 def _buckets(metric: catalogue.Metric, histogram: Histogram) -> list[tuple[str, float, Exemplar | None]]:

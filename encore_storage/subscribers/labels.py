@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 
 from encore_events.forks import renew_in_child
+from encore_storage.processes import capping
 from encore_storage.processes.cells import Cells
 from encore_storage.subscribers import blocks
 from encore_storage.subscribers.catalogue import OPEN_LABELS, OTHER, OVERFLOW
 
-MAX_VALUES = 200  # of an open label; beyond it, the label says `_overflow`
+MAX_VALUES = capping.MAX_VALUES  # of an open label; beyond it, the label says `_overflow`
 
 
 class OpenLabels:
@@ -30,11 +31,17 @@ class OpenLabels:
         """Return the value of the open label `name`: `value` as a string, or '_overflow' beyond the cap."""
         text, values = str(value), self._values[name]
         with self._lock:
-            if text in values or len(values) < self._limits[name]:
-                values.add(text)
+            if text in values:
                 return text
-        self._cells.add(blocks.overflow(name), 1)
-        return OVERFLOW
+            is_admitted = len(values) < self._limits[name]
+            if is_admitted:
+                values.add(text)
+        if not is_admitted:
+            self._cells.add(blocks.overflow(name), 1)
+            return OVERFLOW
+        if len(values) > MAX_VALUES:
+            self._cells.set(blocks.limit(name), self._limits[name])  # for the sums of the group
+        return text
 
     def _renew(self) -> None:
         self._lock = threading.RLock()

@@ -8,10 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, Literal, TextIO, get_args
-
-import structlog
-from structlog.tracebacks import ExceptionDictTransformer
+from typing import TYPE_CHECKING, Any, Literal, TextIO, get_args
 
 from encore_events.abstract import BaseEventManager
 from encore_storage.errors import error_type_of
@@ -29,7 +26,10 @@ from encore_storage.events import (
 )
 from encore_storage.redaction import Redaction, checked_keys, system_message
 from encore_storage.subscribers.base import Listeners, Subscriber
-from encore_storage.subscribers.outputs import FileOutput, StreamOutput, non_blocking
+
+# structlog imports rich, a fifth of the time that Encore took to import, and many programs log nothing.
+if TYPE_CHECKING:
+    from encore_storage.subscribers.outputs import FileOutput, StreamOutput
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
@@ -43,6 +43,7 @@ _TRANSACTION_LEVELS: dict[TransactionOutcome, Level] = {
     "commit_failed": "error",
     "rollback_failed": "error",
 }
+_SUCCESSES = frozenset({"ok", "miss", "committed", "closed"})
 _ACTION_NAMES: dict[Action, str] = {
     "set": "store.key.set",
     "update": "store.key.updated",
@@ -61,13 +62,16 @@ class LogSubscriber(Subscriber):
         logger: a structlog logger; by default, `structlog.get_logger()` at the time of `connect`.
         ok_level: the level of operations with the outcome ok.
         keys: True to log keys, False to omit them, or a function that returns the replacement of a key.
+        slow: the seconds below which an operation or transaction without a failure is not logged.
 
     Raises:
-        TypeError: `logger` is not a structlog logger, or `keys` is none of these.
-        ValueError: there is no such level.
+        TypeError: `logger` is not a structlog logger, or `keys` or `slow` is none of these.
+        ValueError: there is no such level, or `slow` is negative.
     """
 
-    def __init__(self, *, logger: Any = None, ok_level: Level = "info", keys: bool | Redaction = True) -> None:
+    def __init__(
+        self, *, logger: Any = None, ok_level: Level = "info", keys: bool | Redaction = True, slow: float = 0
+    ) -> None:
         super().__init__()
         if logger is not None and not hasattr(logger, "bind"):
             raise TypeError(f"logger {logger!r} is not a structlog logger: pass structlog.wrap_logger(...) of it")
@@ -76,9 +80,15 @@ class LogSubscriber(Subscriber):
         self._logger = logger
         self._levels: dict[Outcome, Level] = {**_OUTCOME_LEVELS, "ok": ok_level}
         self._keys = checked_keys(keys)
+        self._slow = _checked_slow(slow)
 
     def _prepare(self, event_manager: BaseEventManager, connection: ExitStack) -> None:  # noqa: ARG002 (as in the base)
+        import structlog  # noqa: PLC0415 (see above)
+
+        from encore_storage.subscribers.outputs import non_blocking  # noqa: PLC0415
+
         self._logger = structlog.get_logger("encore_storage") if self._given is None else self._given
+        self._non_blocking = non_blocking
 
     def _listeners(self) -> Listeners:
         return {
@@ -101,6 +111,8 @@ class LogSubscriber(Subscriber):
             log("store.operation.progress", **fields)
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
+        if event.duration < self._slow and event.outcome in _SUCCESSES:
+            return
         log = self._log_at(self._levels[event.outcome])
         if log is None:
             return
@@ -118,6 +130,8 @@ class LogSubscriber(Subscriber):
         log("store.operation.ended", **fields)
 
     def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
+        if event.duration < self._slow and event.outcome in _SUCCESSES:
+            return
         level = _TRANSACTION_LEVELS[event.outcome]
         log = self._log_at(level)
         if log is None:
@@ -144,7 +158,7 @@ class LogSubscriber(Subscriber):
 
     def _log_at(self, level: Level) -> Callable[..., object] | None:
         """Return the logger's method for `level`, or None if the level is disabled."""
-        logger = non_blocking(self._logger.bind())  # bind() resolves structlog's lazy proxy as configured by now
+        logger = self._non_blocking(self._logger.bind())  # bind() resolves structlog's lazy proxy as configured by now
         kind = type(logger)
         is_enabled = getattr(kind, "is_enabled_for", None) or getattr(kind, "isEnabledFor", None)
         if is_enabled is not None and not is_enabled(logger, _NUMBERS[level]):
@@ -199,6 +213,8 @@ def open_logger(
         ValueError: there is no such level.
         OSError: the file can't be opened; or, at the end of the block, a line could not be written.
     """
+    from encore_storage.subscribers.outputs import FileOutput, StreamOutput  # noqa: PLC0415 (see above)
+
     _check_level(level)
     if not isinstance(target, (str, os.PathLike)):
         yield _logger_to(StreamOutput(target), format, level)
@@ -209,6 +225,8 @@ def open_logger(
 
 
 def _logger_to(output: FileOutput | StreamOutput, format: Format, level: Level) -> Any:  # noqa: A002 (as in open_logger)
+    import structlog  # noqa: PLC0415 (see above)
+
     return structlog.wrap_logger(
         output,
         processors=[
@@ -222,12 +240,23 @@ def _logger_to(output: FileOutput | StreamOutput, format: Format, level: Level) 
     )
 
 
+def _checked_slow(slow: object) -> float:
+    if isinstance(slow, bool) or not isinstance(slow, int | float):
+        raise TypeError(f"slow must be a number of seconds, such as 0.5, not {slow!r}")
+    if not slow >= 0:
+        raise ValueError(f"slow must be at least 0 seconds, not {slow!r}")
+    return slow
+
+
 def _check_level(level: Level) -> None:
     if level not in _NUMBERS:
         raise ValueError(f"level must be one of {', '.join(_NUMBERS)}, not {level!r}")
 
 
 def _renderers(format: Format, *, colors: bool) -> list[Any]:  # noqa: A002 (as in open_logger)
+    import structlog  # noqa: PLC0415 (see above)
+    from structlog.tracebacks import ExceptionDictTransformer  # noqa: PLC0415
+
     if format == "console":
         # repr_native_str escapes newlines and terminal sequences in keys.
         return [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import weakref
@@ -13,16 +12,18 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from encore_events.abstract import BaseEventManager
 from encore_events.forks import renew_in_child
+from encore_events.loggers import get_logger
 from encore_storage.processes.cell_directory import CellGroup, Reading, own_members
 from encore_storage.processes.cells import Cells
 from encore_storage.processes.group import group_named
 from encore_storage.subscribers.base import Subscriber
+from encore_storage.subscribers.capping import capped_metrics
 from encore_storage.subscribers.event_counter import Clock, EventCounter
 from encore_storage.subscribers.exposing import SeriesCollector
 from encore_storage.subscribers.labels import MAX_VALUES, OpenLabels
 from encore_storage.subscribers.series import Series
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 
 class MetricsSubscriber(Subscriber):
@@ -112,6 +113,7 @@ class MetricsCollector(SeriesCollector):
         super().__init__()
         self.cells = Cells(self._move)
         self.group: CellGroup | None = None
+        self._is_left_out = False
         self._labels = OpenLabels(self.cells, max_stores)
         self._clock = clock
         self._wall_clock = wall_clock
@@ -139,9 +141,10 @@ class MetricsCollector(SeriesCollector):
     def join_group(self, group: CellGroup) -> None:
         """Count in the cells of the group, unless the collector belongs to one already."""
         with self._lock:
-            if self.group is None:
-                self.group = group
-                self._move()
+            if self.group is not None:
+                return
+            self.group = group
+        self._move()
 
     def leave_group(self, group: CellGroup) -> None:
         """Count in private memory from now on, if the collector belongs to the group."""
@@ -150,20 +153,36 @@ class MetricsCollector(SeriesCollector):
                 self.group = None
                 self.cells.close()
 
+    def share_rest(self) -> None:
+        """Share the counts for which the disk had no room, as far as it has some now."""
+        if self._is_left_out:
+            self._move()
+        else:
+            self.cells.place_rest()
+
     def series(self) -> Series:
         """Return the series of the group, or of this process."""
+        self.share_rest()
         reading = Reading({}, own_members(self.cells)) if self.group is None else read(self.group, self.cells)
         return Series(reading, self._clock(), None if self.group is None else self.group.name, self._yielder)
 
     def _move(self) -> None:
-        """Move the cells to a file of the group."""
-        directory = None if self.group is None else self.group.cells
+        """Move the cells to a file of the group, without the lock, since this may log."""
+        group = self.group
+        directory = None if group is None else group.cells
         if directory is None:
             return
         try:
             self.cells.move_to(directory.create())
         except OSError as error:
-            logger.warning("the metrics of this process are missing in those of its group: %s", error)
+            if not self._is_left_out:
+                logger.warning("the metrics of this process are missing in those of its group: %s", error)
+            self._is_left_out = True
+        else:
+            self._is_left_out = False
+        with self._lock:
+            if self.group is not group:  # it was left meanwhile
+                self.cells.close()
 
     def _leave(self, counter: EventCounter) -> None:
         """Disconnect the counter, unless another subscriber shares it."""
@@ -177,12 +196,13 @@ class MetricsCollector(SeriesCollector):
 
     def _renew(self) -> None:
         self._lock = threading.RLock()
+        self._is_left_out = False
 
 
 def _checked_group(group: CellGroup | str) -> CellGroup:
     """Return the group, by its name if it is one. Raises ValueError for an unusable name, and TypeError."""
     if isinstance(group, str):
-        return group_named(group)
+        return group_named(group, reduce=capped_metrics)
     if not hasattr(group, "cells"):
         raise TypeError(f"group must be the name of a group of processes, not {group!r}")
     return group

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from encore_storage.processes.cell_directory import Reading
 from encore_storage.subscribers import blocks, catalogue
+from encore_storage.subscribers.capping import capped_totals
 from encore_storage.subscribers.catalogue import Metric
 from encore_storage.subscribers.yielding import EVERY, Yielder
 
@@ -138,24 +139,24 @@ class Series:
             blocks.TRANSACTION: self._add_transaction,
             blocks.TRANSACTION_IN_PROGRESS: self._add_transaction_in_progress,
             blocks.EXEMPLAR: self._add_exemplar,
-            blocks.KEY_CHANGE: lambda values, *labels: _increase(self._key_changes, labels, values[0]),
-            blocks.STORE: lambda values, *labels: _increase(self._store_info, labels, values[0]),
-            blocks.LISTENER_ERROR: lambda values, *labels: _increase(self._listener_errors, labels, values[0]),
-            blocks.DROPPED: lambda values, *labels: _increase(self._dropped, labels, values[0]),
-            blocks.OVERFLOW: lambda values, *labels: _increase(self._overflows, labels, values[0]),
+            blocks.KEY_CHANGE: _adding_to(self._key_changes, catalogue.KEY_CHANGES),
+            blocks.STORE: _adding_to(self._store_info, catalogue.STORE_INFO),
+            blocks.LISTENER_ERROR: _adding_to(self._listener_errors, catalogue.LISTENER_ERRORS),
+            blocks.DROPPED: _adding_to(self._dropped, catalogue.DROPPED),
+            blocks.OVERFLOW: _adding_to(self._overflows, catalogue.LABEL_OVERFLOW),
         }
         pause = self.yielder.pause
-        for number, (key, values) in enumerate(reading.totals().items()):
+        for number, (key, values) in enumerate(capped_totals(reading.ended, reading.totals()).items()):
             try:
                 kinds[key[1]](values, *key[2:])
-            except (LookupError, TypeError, ValueError):  # a block of another version
+            except (LookupError, TypeError, ValueError, OverflowError):  # a block of another version
                 continue
             if not number % EVERY:
                 pause()
 
     def _add_operation(self, values: Sequence[float], *labels: str) -> None:
         ends = _ends(labels)
-        number, seconds, moved, last, whole, *_ = values
+        number, seconds, moved, last, whole = values
         durations = self._durations[ends.durations]
         durations.counts[ends.duration] += number
         durations.total += seconds
@@ -173,18 +174,20 @@ class Series:
             self._expose(*ends.exposed)
 
     def _add_measured(self, values: Sequence[float], *labels: str) -> None:
-        *ended, items, first_byte, fetched = labels
-        store, name = ended[:2]
-        self._add_operation(values, *ended)
-        self._retries[store, name] += values[5]
-        if items:
-            self._items[store, name] += values[6]
-        if first_byte:
+        *ended, has_items, first_byte, has_fetched = labels
+        store, name, *_ = ended
+        number, *_, retries, items, seconds, fetched = values
+        position = _position(first_byte, catalogue.FIRST_BYTE) if first_byte else None
+        self._add_operation(values[:-4], *ended)
+        self._retries[store, name] += retries
+        if has_items:
+            self._items[store, name] += items
+        if position is not None:
             first_bytes = self._first_bytes[store, name]
-            first_bytes.counts[int(first_byte)] += values[0]
-            first_bytes.total += values[7]
-        if fetched:
-            self._fetched[store,] += values[8]
+            first_bytes.counts[position] += number
+            first_bytes.total += seconds
+        if has_fetched:
+            self._fetched[store,] += fetched
 
     def _add_moved(self, values: Sequence[float], store: str, name: str, direction: str) -> None:
         self._transferred[store, name, direction] += values[0]
@@ -201,13 +204,17 @@ class Series:
         self, values: Sequence[float], store: str, outcome: str, duration: str, operations: str
     ) -> None:
         number, seconds, together = values
+        places = (
+            _position(duration, catalogue.TRANSACTION_DURATION),
+            _position(operations, catalogue.TRANSACTION_OPERATIONS),
+        )
         self._expose_transactions(store)
         self._transactions[store, outcome] += number
         durations = self._transaction_durations[store, outcome]
-        durations.counts[int(duration)] += number
+        durations.counts[places[0]] += number
         durations.total += seconds
         sizes = self._transaction_operations[store, outcome]
-        sizes.counts[int(operations)] += number
+        sizes.counts[places[1]] += number
         sizes.total += together
 
     def _add_transaction_in_progress(self, values: Sequence[float], store: str, _counter: str) -> None:
@@ -215,7 +222,10 @@ class Series:
         self._transactions_in_progress[store,] += values[0]
 
     def _add_exemplar(self, values: Sequence[float], store: str, name: str, outcome: str, duration: str) -> None:
-        self._durations[store, name, outcome].exemplars[int(duration)] = values
+        if len(values) != blocks.EXEMPLAR_CELLS:
+            raise ValueError("it has another number of cells")
+        position = _position(duration, catalogue.OPERATION_DURATION)
+        self._durations[store, name, outcome].exemplars[position] = values
 
     def _expose(self, store: str, name: str, direction: str) -> None:
         """Make the series that ratios and alerts need at zero."""
@@ -233,8 +243,23 @@ class Series:
         self._transactions_in_progress[store,] += 0
 
 
-def _increase(numbers: Numbers, labels: Labels, amount: float) -> None:
-    numbers[labels] += amount
+def _adding_to(numbers: Numbers, metric: Metric) -> Callable[..., None]:
+    """Return a function that adds the cell of a block to the series of its labels."""
+
+    def add(values: Sequence[float], *labels: str) -> None:
+        if len(labels) != len(metric.labels):
+            raise ValueError("it has another number of labels")
+        numbers[labels] += values[0]
+
+    return add
+
+
+def _position(text: str, metric: Metric) -> int:
+    """Return the position of a bucket. Raises ValueError if there is none."""
+    position = int(text)
+    if not 0 <= position <= len(metric.buckets):
+        raise ValueError(f"there is no bucket {position}")
+    return position
 
 
 class _Ends(NamedTuple):
@@ -256,10 +281,10 @@ def _ends(labels: Labels) -> _Ends:
     return _Ends(
         exposed=(store, name, direction),
         durations=(store, name, outcome),
-        duration=int(duration),
+        duration=_position(duration, catalogue.OPERATION_DURATION),
         transferred=(store, name, direction) if direction else None,
         success=(store, direction) if direction and outcome == "ok" else None,
         sizes=(store, direction) if size != "-1" else None,
-        size=int(size),
+        size=-1 if size == "-1" else _position(size, catalogue.VALUE_SIZE),
         errors=(store, name, error_type) if error_type else None,
     )

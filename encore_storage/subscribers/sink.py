@@ -38,6 +38,11 @@ class Sink(Subscriber, ABC):
         """True if the sink is connected and its thread is running."""
         return self._stream is not None and not self._stream.closed
 
+    def take(self, event: BaseEvent) -> None:
+        """Handle an event that was emitted before the sink was connected."""
+        if self._stream is not None:
+            self._stream.put(event)
+
     def _open(self, event_manager: BaseEventManager) -> None:
         """Acquire what the sink writes to, before it is connected."""
 

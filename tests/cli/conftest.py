@@ -46,7 +46,7 @@ def encore(capsys: pytest.CaptureFixture[str]) -> Encore:
     """Return a function that runs the command in this process."""
 
     def run(*arguments: object) -> Result:
-        status = app.run([str(argument) for argument in arguments])
+        status = app.run_command([str(argument) for argument in arguments])
         out, err = capsys.readouterr()
         return Result(status, out, err)
 

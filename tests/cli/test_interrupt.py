@@ -135,7 +135,7 @@ def test_interrupt_in_a_finalizer_is_not_lost(
 
     monkeypatch.setattr(FileSystemStore, "get", get_and_finalize)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    status = app.run(["copy", str(source), f"sqlite:{database}", "--transaction-size", "150"])
+    status = app.run_command(["copy", str(source), f"sqlite:{database}", "--transaction-size", "150"])
 
     assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
     assert ignored == [KeyboardInterrupt]
@@ -146,7 +146,7 @@ def test_interrupt_in_a_finalizer_is_not_lost(
 def test_existing_signal_handler_is_kept(source: Path, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        assert app.run(["copy", str(source), f"sqlite:{database}"]) == 0
+        assert app.run_command(["copy", str(source), f"sqlite:{database}"]) == 0
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)

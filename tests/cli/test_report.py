@@ -9,9 +9,10 @@ import pytest
 from rich.console import Console
 
 from encore_events import BaseEvent, EventManager, ProgressManager
-from encore_storage.cli.report import PlainProgress, format_duration, summary_line, summary_table
+from encore_storage.cli.report import PlainProgress, summary_line, summary_table
 from encore_storage.cli.session import Session
 from encore_storage.events import StoreTransactionEndEvent
+from encore_storage.formatting import format_duration
 from encore_storage.stores import DictMemoryStore
 from encore_storage.subscribers.summary import SummarySubscriber
 from tests.storage.support import Clock

@@ -298,6 +298,11 @@ def test_multiline_json_is_joined(encore: Encore, server: ScriptedServer) -> Non
         ('{"missed": 1, "reason": "buffer"}', "1 event was missed"),
         ('{"missed": null, "reason": "buffer"}', "some events were missed"),
         ('{"missed": null, "reason": "restart"}', "the program was restarted"),
+        (
+            '{"missed": null, "reason": "handover", "process": 42}',
+            "another process of the program, 42, serves the page now: some events may be missing",
+        ),
+        ('{"missed": null, "reason": "handover", "process": "42"}', "some events were missed"),
         ("nonsense", "some events were missed"),
         ("[]", "some events were missed"),
     ],

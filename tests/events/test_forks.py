@@ -136,8 +136,8 @@ calls = []
 class Kept: pass
 kept, started, may_end = Kept(), threading.Barrier(8), threading.Event()
 def renew(one):
-    calls.append(forks.current.pid == os.getpid())
     may_end.wait(0.05)  # the other threads detect the fork meanwhile
+    calls.append(forks.current.pid == os.getpid() == forks.this_process().pid)
 forks.renew_in_child(kept, renew)
 def notice(seen):
     started.wait()

@@ -78,6 +78,24 @@ def test_rows_name_their_process(screen: Screen, group: Group) -> None:
             expect(row.locator(".several").first).to_be_visible()
 
 
+LONG = "DictMemoryStore(name='s3:invoices-of-the-european-branch', event_manager=manager)"
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_process_of_a_store_with_a_long_name_is_visible(new_screen: Open, group: Group, width: int) -> None:
+    member, screen = group.members[0], new_screen(width=width)
+    member.run(f"store = {LONG}; {OPEN}")
+    screen.open(group.address)
+
+    for panel in ("in-flight", "recent"):
+        about = screen.rows(panel).filter(has_text="s3:invoices").locator(".about").first
+        expect(about).to_be_visible()
+        cell, pid = about.bounding_box(), about.locator(".several").bounding_box()
+        assert cell is not None
+        assert pid is not None
+        assert pid["x"] + pid["width"] <= cell["x"] + cell["width"]
+
+
 def test_selected_process_is_shown_alone_and_part_of_the_address(screen: Screen, group: Group) -> None:
     chosen, other = group.members[:2]
     screen.open(group.address)

@@ -19,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self, TypeVar
 
+from tests.servers import give_up
+
 T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
@@ -70,22 +72,24 @@ class Program:
     """A program that runs in a directory, and serves a page.
 
     Attributes:
+        command: its command.
         page: the address of the page.
         port: a free port for the program's own server.
         log: the file with its output.
         workers: the process ids of the workers that have answered.
     """
 
-    def __init__(self, directory: Path, command: Sequence[str], **variables: str) -> None:
+    def __init__(self, directory: Path, command: Sequence[str], log_name: str = "log.txt", **variables: str) -> None:
         page_port, self.port = free_port(), free_port()
+        self.command = command
         self.page = f"http://127.0.0.1:{page_port}/"
-        self.log = directory / "log.txt"
+        self.log = directory / log_name
         self.workers = set[str]()
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "ENCORE_"))}
         environment |= {"PAGE_PORT": str(page_port), "PYTHONPATH": f"{ROOT}{os.pathsep}{directory}", **variables}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [each.replace("{port}", str(self.port)) for each in command],
+                [each.replace("{port}", str(self.port)).replace("{page}", str(page_port)) for each in command],
                 cwd=directory,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -132,10 +136,10 @@ class Program:
             return True
         return False
 
-    def answer(self) -> str:
+    def answer(self, path: str = "/") -> str:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
         with contextlib.closing(connection):
-            connection.request("GET", "/", headers={"Connection": "close"})
+            connection.request("GET", path, headers={"Connection": "close"})
             response = connection.getresponse()
             assert response.status == 200, self.output()
             return response.read().decode()
@@ -200,6 +204,8 @@ def until(condition: Callable[[], T], program: Program) -> T:
 def running(directory: Path, source: str, *command: str, **variables: str) -> Iterator[Program]:
     """Write `program.py`, and run a command, whose first word is the name of a script of this Python, or 'python'."""
     (directory / "program.py").write_text(source)
+    if command[0] != "python" and not (BIN / command[0]).exists():
+        give_up(f"{command[0]} is not installed: install the dependency group dev")
     script = sys.executable if command[0] == "python" else str(BIN / command[0])
     with Program(directory, [script, *command[1:]], **variables) as program:
         yield program

@@ -199,7 +199,7 @@ directory = CellDirectory(Path(sys.argv[1]))
 """
 
 
-def test_full_disk_keeps_later_blocks_private_with_one_warning(directory: CellDirectory) -> None:
+def test_full_disk_keeps_later_blocks_private_until_there_is_room(directory: CellDirectory) -> None:
     printed = run_forking(
         FULL
         + """
@@ -211,11 +211,16 @@ for number in range(100):
     cells.add(("+", "x" * 1000, str(number)), 1)
 shared = directory.read().totals()
 print(50 < len(shared) < 100, set(map(tuple, shared.values())), len(directory.read(cells).totals()))
+cells.place_rest()
+print(len(directory.read().totals()) < 100)
+limit(hard)
+cells.place_rest()
+print(len(directory.read().totals()))
 """,
         directory.path,
     )
 
-    assert printed == ["WARNING", "True {(2.0,)} 100"]
+    assert printed == ["WARNING", "True {(2.0,)} 100", "True", "100"]
 
 
 def test_file_that_cannot_be_made_is_an_error_and_leaves_nothing(directory: CellDirectory) -> None:

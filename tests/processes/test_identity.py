@@ -50,11 +50,38 @@ def test_other_program_or_directory_has_another(program: Path) -> None:
     assert len(names) == 5
 
 
-def test_module_is_named_without_main(program: Path) -> None:
-    (program / "package").mkdir()
-    (program / "package" / "__main__.py").write_text(PRINT)
+NAME = "from encore_storage.processes.info import describe_process\nprint(describe_process().name)\n"
 
-    assert identity("-m", "package", cwd=program).startswith("package-")
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (("-m", "package"), "package"),
+        (("-m", "package.worker"), "package.worker"),
+        (("package/worker.py", "-m"), "worker.py"),
+        (("package",), "package"),
+        (("-c", PRINT + NAME), "python"),
+    ],
+    ids=lambda given: given if isinstance(given, str) else given[0],
+)
+def test_program_and_process_have_the_name_of_what_was_started(
+    program: Path, arguments: tuple[str, ...], name: str
+) -> None:
+    (program / "package").mkdir()
+    for module in ("__main__", "worker"):
+        (program / "package" / f"{module}.py").write_text(PRINT + NAME)
+
+    group, process = identity(*arguments, cwd=program).splitlines()
+
+    assert (group.rpartition("-")[0], process) == (name, name)
+
+
+def test_programs_in_two_directories_are_two(program: Path) -> None:
+    for directory in ("one", "other"):
+        (program / directory).mkdir()
+        (program / directory / "__main__.py").write_text(PRINT)
+
+    assert identity("one", cwd=program) != identity("other", cwd=program)
 
 
 def test_directory_is_that_of_the_start(program: Path) -> None:
@@ -78,12 +105,29 @@ def test_variable_names_the_program(program: Path) -> None:
     assert identity("shop.py", cwd=program, **{VARIABLE: "the shop"}) == "the shop"
 
 
-@pytest.mark.parametrize("name", ["", "a\nb", "x" * 101])
-def test_unusable_variable_is_replaced(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("a\nb", r"'a\nb'"), ("x" * 101, repr("x" * 100 + "...")), ("\udcff", r"'\udcff'")],
+    ids=["line", "long", "bytes"],
+)
+def test_unusable_variable_is_replaced_with_one_warning(
+    name: str, shown: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv(VARIABLE, name)
 
+    own = program_identity()
+
+    assert is_name(own)
+    assert os.environ[VARIABLE] == program_identity() == own
+    assert caplog.messages == [f"{VARIABLE} is {shown}: set a name of 1 to 100 printable characters (now {own!r})"]
+
+
+def test_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setenv(VARIABLE, "")
+
     assert is_name(program_identity())
-    assert os.environ[VARIABLE] == program_identity() != name
+    assert os.environ[VARIABLE] == program_identity()
+    assert caplog.messages == []
 
 
 def test_removed_directory_is_no_error(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import select
 import signal
@@ -16,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from encore_events import owned_thread
+from encore_storage.processes import leadership as module
 from encore_storage.processes.leadership import LEADER, Leadership
 from tests.forking import run_forking
 
@@ -261,3 +264,45 @@ def test_closed_descriptor_of_the_lock_is_no_error(tmp_path: Path) -> None:
         assert reuses_the_number.fileno() >= 0
         assert reuses_the_number.getsockname()
     assert (tmp_path / LEADER).exists()
+
+
+class Disturbed(Recorder):
+    """Duties that fail once at each call, and let the thread begin the next round at once."""
+
+    def __init__(self, done: threading.Event) -> None:
+        super().__init__()
+        self.done = done
+        self.failed = set[str]()
+
+    def _fail_once(self, call: str) -> None:
+        self.calls.append(call)
+        if call not in self.failed:
+            self.failed.add(call)
+            raise ZeroDivisionError
+
+    def lead(self) -> None:
+        self._fail_once("lead")
+
+    def tick(self) -> None:
+        self._fail_once("tick")
+        self.done.set()
+
+
+@pytest.mark.parametrize("filters", [[], [lambda _: 1 / 0]], ids=["logged", "failing filter"])
+def test_failed_duties_do_not_end_the_leadership(
+    filters: list[Callable[[object], bool]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owned_thread, "FAILED_SECONDS", 0.0)
+    monkeypatch.setattr(module, "_TICK", 0.0)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    monkeypatch.setattr(logging.getLogger("encore_events"), "filters", filters)
+    done = threading.Event()
+    duties = Disturbed(done)
+    leadership = Leadership(tmp_path, duties)
+
+    leadership.start_in_background()
+
+    assert done.wait(20)
+    leadership.close()
+    assert duties.calls[:4] == ["lead", "lead", "tick", "tick"]
+    assert duties.calls[-1] == "resign"

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes.programs import ASGI, MONITORED, SIZE, WSGI, expected, running, until
+from tests.processes.programs import ASGI, MONITORED, SIZE, WSGI, counts_of, expected, running, until
 
 GUNICORN = ("gunicorn", "program:app", "--bind", "127.0.0.1:{port}", "--workers", "2")
+UWSGI = (
+    *("uwsgi", "--http-socket", "127.0.0.1:{port}", "--module", "program:app", "--master", "--processes", "2"),
+    *("--die-on-term", "--worker-reload-mercy", "2"),  # it loses a signal to a worker that just starts
+)
 SERVERS = {
     "gunicorn": (WSGI, GUNICORN),
     "gunicorn gthread": (WSGI, (*GUNICORN, "--worker-class", "gthread", "--threads", "4")),
@@ -21,6 +25,8 @@ SERVERS = {
     "gunicorn restarts": (WSGI, (*GUNICORN, "--max-requests", "15")),
     "gunicorn preload restarts": (WSGI, (*GUNICORN, "--preload", "--max-requests", "15")),
     "uvicorn": (ASGI, ("uvicorn", "program:app", "--port", "{port}", "--workers", "2", "--log-level", "warning")),
+    "uwsgi": (WSGI, (*UWSGI, "--lazy-apps")),
+    "uwsgi threads": (WSGI, (*UWSGI, "--lazy-apps", "--threads", "4")),
 }
 
 
@@ -175,6 +181,48 @@ def test_scrape_of_celery_with_prefork_is_exact(tmp_path: Path) -> None:
 
         assert program.counts() == expected(40)
         assert "Traceback" not in program.output()
+
+
+MULTIPROCESS = """
+import os
+from encore_events import get_event_manager
+from encore_storage import DictMemoryStore
+from encore_storage.subscribers import EncoreCollector, MetricsSubscriber
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+requests = Counter("requests", "Requests that the application has served")
+MetricsSubscriber(group="shop").connect(get_event_manager())
+store = DictMemoryStore(name="app")
+
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    if environ["PATH_INFO"] == "/metrics":
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)
+        registry.register(EncoreCollector("shop"))
+        return [generate_latest(registry)]
+    requests.inc()
+    store.from_bytes("key", bytes(100))
+    store.get_data("key").read(-1)
+    return [str(os.getpid()).encode()]
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("--preload",)], ids=["workers", "preload"])
+def test_any_worker_exposes_the_group_beside_multiprocess_mode(options: tuple[str, ...], tmp_path: Path) -> None:
+    shared = tmp_path / "multiprocess"
+    shared.mkdir()
+    variables = {"PROMETHEUS_MULTIPROC_DIR": str(shared), "XDG_RUNTIME_DIR": str(tmp_path)}
+    with running(tmp_path, MULTIPROCESS, *GUNICORN, *options, **variables) as program:
+        sent = program.request(60, workers=2)
+
+        for _ in range(6):  # from any of the workers
+            text = program.answer("/metrics")
+            lines = text.splitlines()
+            assert counts_of(text) == expected(sent)
+            assert f"requests_total {sent}.0" in lines
+            assert len(lines) == len(set(lines))
 
 
 def test_killed_workers_are_counted_and_the_page_returns(tmp_path: Path) -> None:

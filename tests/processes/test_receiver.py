@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from encore_events import owned_thread
 from encore_storage.processes import receiver as module
 from encore_storage.processes.errors import SocketPathError
 from encore_storage.processes.frames import BYE, HELLO, STATE, events_frame, frame, hello_frame
@@ -320,4 +323,66 @@ def test_vanished_process_is_a_warning_if_it_was_at_work(caplog: pytest.LogCaptu
     assert [(record.levelname, record.message) for record in caplog.records] == [
         ("WARNING", "process 7 (worker.py) has vanished with get of 'archive', set of 'archive' (2) in flight"),
         ("INFO", "process 7 (worker.py) has vanished with nothing in flight"),
+    ]
+
+
+def fail(*_: object) -> bool:
+    raise ZeroDivisionError
+
+
+def test_failing_on_vanished_disturbs_no_other_connection(
+    path: Path, kept: Kept, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver = Receiver(path, kept, on_vanished=fail)
+    receiver.start()
+    for number in range(2):
+        with connect(path) as connection:
+            connection.sendall(hello_frame(PROCESS))
+            until(lambda: len(kept.joined) == number + 1)  # noqa: B023 (called at once)
+        until(lambda: len(kept.left) == number + 1)  # noqa: B023 (called at once)
+    receiver.close()
+
+    assert [record.message.partition(" ")[0] for record in caplog.records] == ["on_vanished"] * 2
+
+
+def test_failing_logging_filter_does_not_end_the_receiver(
+    path: Path, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = list[object]()
+    monkeypatch.setattr(threading, "excepthook", shown.append)
+    monkeypatch.setattr(logging.getLogger("encore_storage"), "filters", [fail])
+    with receiving(path, kept):
+        with connect(path) as connection:
+            connection.sendall(b"garbage" * 10)
+            assert is_closed(connection)
+        sender = Sender(path, PROCESS)
+        assert sender.connect()
+        sender.put(payload(b"after"), 1)
+        sender.close()
+        until(lambda: kept.texts == [b"after"])
+
+    assert len(shown) == 1
+
+
+def test_failed_round_does_not_end_the_receiver(
+    path: Path, kept: Kept, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(owned_thread, "FAILED_SECONDS", 0.0)
+    accept, failures = Receiver._accept, [MemoryError()]
+
+    def fail_once(receiver: Receiver) -> None:
+        if failures:
+            raise failures.pop()
+        accept(receiver)
+
+    monkeypatch.setattr(Receiver, "_accept", fail_once)
+    with receiving(path, kept):
+        sender = Sender(path, PROCESS)
+        assert sender.connect()
+        sender.put(payload(b"after"), 1)
+        sender.close()
+        until(lambda: kept.texts == [b"after"])
+
+    assert [record.message for record in caplog.records] == [
+        "a round of the thread 'encore-receiver' failed; it goes on"
     ]

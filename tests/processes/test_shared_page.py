@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import signal
 import tempfile
 import urllib.request
 from collections.abc import Iterator
@@ -19,8 +21,9 @@ from encore_storage.processes.directory import runtime_directory
 from encore_storage.subscribers import MetricsSubscriber
 from encore_storage.subscribers.metrics import EncoreCollector
 from tests.forking import run_forking
-from tests.processes.programs import MONITORED, running, sample, until
+from tests.processes.programs import MONITORED, Program, running, sample, until
 
+LOGGED = f"import logging\nlogging.basicConfig(level='INFO')\n{MONITORED}"
 SETS = 'operation_duration_seconds_count{store="app",operation="set",outcome="ok"}'
 
 
@@ -85,7 +88,7 @@ def test_unusable_directory_is_one_warning_and_the_process_serves_alone(
     manager = EventManager()
     with tempfile.TemporaryDirectory(dir="/tmp") as path:
         monkeypatch.setenv("XDG_RUNTIME_DIR", path)
-        plant(Path(path) / "encore")  # type: ignore[operator]  # a table of functions
+        plant(Path(path) / "encore-1")  # type: ignore[operator]  # a table of functions
         with monitor(manager, logs=False, registry=CollectorRegistry(), port=0) as observed:
             DictMemoryStore(name="app", event_manager=manager).from_bytes("a", b"1")
             text = scrape(observed.address)
@@ -161,6 +164,44 @@ observed.close()
     assert printed[1:] == ["[1.0]", "[1.0]"]
 
 
+def test_threads_of_a_child_that_begin_at_once_are_all_counted(tmp_path: Path) -> None:
+    printed = run_forking(
+        """
+import json, logging, threading, urllib.request
+from encore_events import EventManager
+from encore_storage import DictMemoryStore, monitor
+from prometheus_client import CollectorRegistry
+from tests.forking import *
+logging.basicConfig(level="WARNING")
+manager = EventManager()
+observed = monitor(manager, logs=False, registry=CollectorRegistry(), port=0)
+store = DictMemoryStore(name="child", event_manager=manager)
+def written():
+    with urllib.request.urlopen(observed.page + "api/operations") as response:
+        return json.load(response)["totals"]["written"]
+def work():
+    start = threading.Barrier(8)
+    def write():
+        start.wait()
+        store.from_bytes("a", b"1")
+    threads = [threading.Thread(target=write) for _ in range(8)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    until(lambda: written() == 8)
+    observed.close()
+print(forked(work, FORKS["without hooks"]))
+with urllib.request.urlopen(observed.address) as response:
+    text = response.read().decode()
+series = 'count{operation="set",outcome="ok",store="child"}'
+print([float(line.rpartition(" ")[2]) for line in text.splitlines() if series in line], written())
+observed.close()
+""",
+        tmp_path,
+    )
+
+    assert printed == ["None", "[8.0] 8"]
+
+
 def test_page_without_a_kept_monitor_has_the_children_and_leaves_no_directory(own_directory: Path) -> None:
     printed = run_forking(
         """
@@ -177,16 +218,79 @@ def processes():
     with urllib.request.urlopen(page + "api/processes") as response:
         return json.load(response)["processes"]
 def work():
-    DictMemoryStore(name="child", event_manager=manager).from_bytes("a", b"1")
-    until(lambda: len(processes()) == 2 and processes()[1]["totals"]["operations"])
-    return "seen"
+    store = DictMemoryStore(name="child", event_manager=manager)
+    with store.transaction():
+        store.from_bytes("a", b"1")
+        until(lambda: len(processes()) == 2 and processes()[1]["totals"]["operations"])
+        with urllib.request.urlopen(page + "api/operations") as response:
+            return [one["store"] for one in json.load(response)["transactions_in_flight"]]
 print(forked(work))
 """,
         own_directory,
     )
 
-    assert printed == ["'seen'"]
+    assert printed == ["['child']"]
     assert list(own_directory.iterdir()) == []
+
+
+def test_first_event_of_a_child_is_on_the_page(own_directory: Path) -> None:
+    printed = run_forking(
+        """
+import json, os, time, urllib.request
+from encore_events import EventManager
+from encore_storage import DictMemoryStore, monitor
+from prometheus_client import CollectorRegistry
+from tests.forking import *
+manager = EventManager()
+observed = monitor(manager, logs=False, registry=CollectorRegistry(), port=0)
+store, seconds = DictMemoryStore(name="app", event_manager=manager), time.time()
+store.from_bytes("a", bytes(100))
+def get(path):
+    return urllib.request.urlopen(observed.page + path)
+def work():
+    stream = store.get_data("a")
+    stream.read(1)
+    until(lambda: any(one["process"] == os.getpid() for one in json.load(get("api/operations"))["in_flight"]))
+    stream.read(-1)
+    with get(f"events?process={os.getpid()}&since={seconds}") as events:
+            lines = (line.partition(b": ") for line in events)
+            types = (json.loads(data)["type"].rpartition(".")[2] for name, _, data in lines if name == b"data")
+            return next(types), next(types)
+print(forked(work))
+observed.close()
+""",
+        own_directory,
+    )
+
+    assert printed == ["('started', 'ended')"]
+
+
+def test_idle_serving_process_that_was_killed_is_listed_and_logged(tmp_path: Path) -> None:
+    def get(path: str) -> Any:
+        with urllib.request.urlopen(f"{first.page}{path}") as response:
+            return json.load(response)
+
+    def gap(position: str) -> Any:
+        request = urllib.request.Request(f"{first.page}events", headers={"Last-Event-ID": position})
+        with urllib.request.urlopen(request) as response:
+            return next(json.loads(line[6:]) for line in response if line.startswith(b"data: "))
+
+    waiting = f"{LOGGED}\nprint('waits', flush=True)\nimport time\ntime.sleep(60)"
+    with running(tmp_path, waiting, "python", "program.py") as first:
+        until(lambda: "waits" in first.output(), first)
+        port = first.page.rpartition(":")[2].strip("/")
+        with Program(tmp_path, first.command, log_name="second.txt", PAGE_PORT=port) as second:
+            until(lambda: "waits" in second.output(), second)
+            position = get("api/operations")["last_event_id"]
+            first.stop(signal.SIGKILL)
+            first.scrape()  # of the second, on the same port
+            until(lambda: "has vanished" in second.output(), second)
+
+            found = [one for one in get("api/processes")["processes"] if one["state"] == "vanished"]
+            assert [(one["pid"], one["name"]) for one in found] == [(first.process.pid, "program.py")]
+            assert gap(position) == {"missed": None, "reason": "handover", "process": second.process.pid}
+            line = f"INFO:encore_storage:process {first.process.pid} (program.py) has vanished with nothing in flight"
+            assert line in second.output().splitlines()
 
 
 @pytest.mark.parametrize("given", [5, object()])

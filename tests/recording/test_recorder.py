@@ -47,6 +47,25 @@ def test_each_event_is_a_line(manager: EventManager, path: Path) -> None:
     assert repr(recorder) == f"<Recorder of {str(path)!r}: 4 events, 0 lost>"
 
 
+def test_relative_path_stays_where_it_was(
+    manager: EventManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    recorder = Recorder("events.jsonl", max_bytes=1000)
+
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with recorder.connect(manager):
+        for count in range(1, 11):
+            emit(manager, 1)
+            until(lambda count=count: recorder.recorded >= count)  # type: ignore[misc]
+
+    assert recorder.path == tmp_path / "events.jsonl"
+    assert len(Recording(recorder.path).files) > 1
+    assert len(list(Recording(recorder.path))) == recorder.recorded
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_lines_are_written_while_connected(manager: EventManager, path: Path) -> None:
     with Recorder(path).connect(manager):
         emit(manager, 1)

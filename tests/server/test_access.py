@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from encore_events import EventManager
 from encore_storage import monitor
-from encore_storage.monitor import Monitor
+from encore_storage.monitoring import Monitor
 from encore_storage.server import create_app
 from encore_storage.server.access import CODE_SECONDS, SESSION_SECONDS, Access
 from encore_storage.subscribers.errors import TokenError

@@ -109,6 +109,23 @@ def test_whole_state_of_a_process_that_reconnects_replaces_the_first(feed: Event
     assert [process["state"] for process in feed.processes()] == ["running", "running"]
 
 
+def test_failures_that_the_page_has_are_not_omitted_when_a_process_joins(feed: EventFeed) -> None:
+    one, other = Process(feed, 2), Process(feed, 3)
+    one.count(outcome="error", number=30)
+    one.send()
+    cursor = feed.view().cursor(NOW)
+    other.count(outcome="error", number=15)
+    other.send()
+
+    failures, omitted = feed.view().failures(cursor.failures, (), 20)
+
+    assert ({item["process"] for item in failures}, omitted) == ({2, 3}, 0)
+    one.count(outcome="error", number=21)
+    cursor = feed.view().cursor(NOW)
+    one.send()
+    assert feed.view().failures(cursor.failures, (), 20)[1] == 1
+
+
 def test_history_of_ten_minutes_is_sent_in_several_messages(feed: EventFeed) -> None:
     one = Process(feed, 2)
     for second in range(600):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -77,6 +78,15 @@ def test_missing_package_names_the_extra(package: str) -> None:
 
     assert f"needs the package {package!r}" in done.stdout
     assert "pip install 'encore-observability[server]'" in done.stdout
+
+
+def test_answers_are_sent_at_once(feed: EventFeed) -> None:
+    with serving(create_app(feed=feed)) as server, socket.create_connection(("127.0.0.1", server.port)) as client:
+        (connection,) = until(lambda: list(server._server.server_state.connections))
+        served = connection.transport.get_extra_info("socket")
+
+        assert served.getpeername() == client.getsockname()
+        assert served.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
 def test_taken_port_leaves_nothing_running(manager: EventManager, feed: EventFeed) -> None:

@@ -209,14 +209,22 @@ def test_disconnect_restores_the_terminal(
     clock.advance(1)
     manager.emit(step())
     assert len(rendered(bars)) == 1
-    hidden, shown = "\x1b[?25l", "\x1b[?25h"
-    assert written(console).startswith(hidden)
 
     bars.disconnect()
 
-    assert written(console).rindex(shown) > written(console).rindex(hidden)
+    assert "\x1b[?25l" not in written(console)  # the cursor is never hidden
+    assert "show_cursor" not in vars(console)
     assert rendered(bars) == []
     assert repr(manager) == "<EventManager: 0 listeners>"
+
+
+def test_bars_leave_standard_output_to_the_program(manager: EventManager, bars: ProgressBars, console: Console) -> None:
+    before = written(console)
+
+    print("result,1,2,3")  # noqa: T201 (as the program does)
+
+    assert written(console) == before
+    assert sys.stdout is sys.__stdout__ or "FileProxy" not in type(sys.stdout).__name__
 
 
 def test_bars_can_be_reconnected(manager: EventManager, bars: ProgressBars, clock: FakeClock) -> None:

@@ -24,7 +24,7 @@ from rich.console import Console
 
 import encore_events.default
 from encore_events import EventManager
-from encore_storage.monitor import Monitor, monitor
+from encore_storage.monitoring import Monitor, monitor
 from encore_storage.stores import DictMemoryStore
 from encore_storage.subscribers import LogSubscriber, MetricsSubscriber, ProgressBars
 from encore_storage.subscribers.errors import AddressError
@@ -200,8 +200,20 @@ def test_metrics_are_served_until_close_ends_the_threads(
 def test_taken_port_of_a_required_page_raises_address_error_and_leaves_nothing_connected(
     manager: EventManager, registry: CollectorRegistry, taken: int, metrics: bool
 ) -> None:
-    with pytest.raises(AddressError, match=rf"port {taken} of '127\.0\.0\.1': .* or 0 for one that is free"):
+    holder = f"process {os.getpid()}" if sys.platform.startswith("linux") else "another program"
+    advice = "choose another port, or 0 for one that is free"
+    with pytest.raises(AddressError, match=rf"port {taken} of '127\.0\.0\.1': .*{holder} holds it; {advice}") as caught:
         monitor(manager, logs=False, metrics=metrics, registry=registry, port=taken, required=True)
+    assert caught.value.is_taken
+
+    assert repr(manager) == NO_LISTENERS
+
+
+def test_required_page_without_a_port_is_refused(manager: EventManager) -> None:
+    with pytest.raises(
+        TypeError, match=r"a page is required, and there is no port: pass port=\.\.\., or leave out req"
+    ):
+        monitor(manager, required=True)
 
     assert repr(manager) == NO_LISTENERS
 
@@ -214,6 +226,7 @@ def test_taken_port_is_one_warning_and_served_once_it_is_free(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("encore_storage.server.participant._RETRY_SECONDS", 0)
+    caplog.set_level(logging.INFO, "encore_storage")
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = int(server.getsockname()[1])
         observed = monitor(manager, logs=False, registry=registry, port=port)
@@ -225,16 +238,26 @@ def test_taken_port_is_one_warning_and_served_once_it_is_free(
 
     until(lambda: observed.page)
 
-    assert observed.page == f"http://127.0.0.1:{port}/"
+    page = f"http://127.0.0.1:{port}/"
+    assert observed.page == page
     observed.close()
-    [message] = caplog.messages
-    assert re.fullmatch(rf"no page on port {port}, which .*{holder} holds: choose another port \(.*\)", message)
+    warning, note = caplog.messages
+    assert re.fullmatch(rf"no page on port {port}, which .*{holder} holds: choose another port \(.*\)", warning)
+    assert (caplog.records[1].levelname, note) == ("INFO", f"port {port} is free: the page is at {page} now")
 
 
-@pytest.mark.parametrize("group", ["", "a\nb", "x" * 101, 5])
-def test_monitor_refuses_a_group_without_a_name(group: Any, manager: EventManager, registry: CollectorRegistry) -> None:
+@pytest.mark.parametrize("group", ["", "a\nb", "x" * 101])
+def test_monitor_refuses_a_group_without_a_name(group: str, manager: EventManager, registry: CollectorRegistry) -> None:
     with pytest.raises(ValueError, match=r"group must be a name of 1 to 100 printable characters, not "):
         monitor(manager, logs=False, registry=registry, port=0, group=group)
+
+    assert repr(manager) == NO_LISTENERS
+
+
+def test_monitor_refuses_a_group_that_is_no_name(manager: EventManager) -> None:
+    group: Any = 5
+    with pytest.raises(TypeError, match="group must be the name of a group of processes, not 5"):
+        monitor(manager, logs=False, group=group)
 
     assert repr(manager) == NO_LISTENERS
 

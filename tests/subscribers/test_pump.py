@@ -10,7 +10,7 @@ import warnings
 
 import pytest
 
-from encore_events import BaseEvent, EventManager
+from encore_events import BaseEvent, EventManager, owned_thread
 from encore_storage.subscribers.pump import Batch, Pump
 
 AT_EXIT = """
@@ -229,3 +229,27 @@ def test_start_without_a_thread_leaves_nothing_behind(manager: EventManager, mon
     assert not manager.has_listeners(BaseEvent)
     pump.stop()
     assert ends == [True]
+
+
+def test_pump_goes_on_after_a_failed_batch(
+    manager: EventManager, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(owned_thread, "FAILED_SECONDS", 0.0)
+    consumer, failed = Consumer(), threading.Event()
+
+    def consume(batch: Batch) -> None:
+        if not failed.is_set():
+            failed.set()
+            raise OSError("disk full")
+        consumer(batch)
+
+    pump = Pump(manager.stream(BaseEvent), consume, interval=0.0, name="pump")
+    pump.start()
+    manager.emit(BaseEvent())
+    assert failed.wait(20)
+    event = BaseEvent()
+    manager.emit(event)
+    pump.stop()
+
+    assert consumer.events == [event]
+    assert [record.message for record in caplog.records] == ["a round of the thread 'pump' failed; it goes on"]

@@ -15,7 +15,7 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 from encore_events import EventManager, EventsDroppedEvent
 from encore_storage.errors import InvalidMetadataError, KeyNotFoundError
 from encore_storage.events import StoreDeleteEvent
-from encore_storage.monitor import monitor
+from encore_storage.monitoring import monitor
 from encore_storage.observing import StoreObserver
 from encore_storage.stores import DictMemoryStore
 from encore_storage.subscribers import MetricsSubscriber

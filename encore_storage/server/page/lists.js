@@ -41,7 +41,8 @@ const time = (epoch) => element("time", { datetime: new Date(epoch * 1000).toISO
 
 function about(kind, { store, process }) {
   const name = element("span", { class: "store" }, foreign(store ?? NOTHING));
-  return cell("about", element("b", {}, kind), " ", name, element("span", { class: "several" }, ` pid ${process}`));
+  const pid = element("span", { class: "several" }, ` pid ${process}`);
+  return cell("about", element("div", {}, element("b", {}, kind), " ", name, pid));
 }
 
 function key(value) {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 
+from encore_events.loggers import get_logger
 from encore_storage.errors import StoreError, StoreFullError
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 _CANNOT_OPEN = (errno.ELOOP, errno.ENXIO)  # errors of opening a symbolic link or a socket
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

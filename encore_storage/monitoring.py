@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
@@ -11,19 +10,21 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from encore_events.abstract import BaseEventManager
 from encore_events.default import checked_event_manager, get_event_manager
+from encore_events.loggers import get_logger
 from encore_storage.clients.observe import observe as observe_client
 from encore_storage.clients.observe import unobserve
 from encore_storage.processes.group import Group, group_named, group_of
 from encore_storage.redaction import Redaction, checked_keys
 from encore_storage.subscribers.bars import ProgressBars
 from encore_storage.subscribers.base import Subscriber
+from encore_storage.subscribers.capping import capped_metrics
 from encore_storage.subscribers.logs import LogSubscriber
 from encore_storage.subscribers.metrics import MetricsSubscriber
 
 if TYPE_CHECKING:  # it brings an extra
     from encore_storage.server.publishing import SharedPage
 
-logger = logging.getLogger("encore_storage")
+logger = get_logger("encore_storage")
 
 HOST = "127.0.0.1"  # the default address, reachable from this machine only
 
@@ -120,17 +121,16 @@ def monitor(  # noqa: C901, PLR0913 (all of these are options of one call)
 
     Raises:
         UnsupportedClientError: a target cannot be observed (a TypeError).
-        TypeError: an argument has the wrong type.
+        TypeError: an argument has the wrong type, or a page is required without a port.
         AddressError: the address can't be used, or the port is taken and the page is required (an OSError).
-        ValueError: the group has no usable name.
+        ValueError: the name of the group is empty, too long or not printable.
         TokenError: the token is missing or too short (a ValueError).
         MissingExtraError: rich (for bars) or Starlette or uvicorn (for a port) isn't installed (an ImportError).
     """
     manager = get_event_manager() if event_manager is None else checked_event_manager(event_manager)
     _check_types(logs, registry)
     targets = _targets(observe)
-    if port is not None and type(port) is not int:
-        raise TypeError(f"port must be an int, not {port!r}")
+    _check_port(port, required=required)
     if port is None and (host != HOST or token is not None or allowed_hosts):
         logger.warning("nothing is served: host, token or allowed_hosts was given, and no port")
     checked_keys(keys)
@@ -170,8 +170,15 @@ def monitor(  # noqa: C901, PLR0913 (all of these are options of one call)
 def _group(name: str | None, host: str, port: int | None) -> Group | None:
     """Return the group of processes that share the page and the metrics, or None."""
     if name is not None:
-        return group_named(name)
-    return None if port is None else group_of(host, port)
+        return group_named(name, reduce=capped_metrics)
+    return None if port is None else group_of(host, port, reduce=capped_metrics)
+
+
+def _check_port(port: object, *, required: bool) -> None:
+    if port is None and required:
+        raise TypeError("a page is required, and there is no port: pass port=..., or leave out required")
+    if port is not None and type(port) is not int:
+        raise TypeError(f"port must be an int, not {port!r}")
 
 
 def _check_types(logs: object, registry: object) -> None:

@@ -14,8 +14,7 @@ class Latencies(Counter[int]):
 
     def observe(self, duration: float) -> None:
         """Count a duration in seconds."""
-        mantissa, exponent = math.frexp(max(duration, _MIN_DURATION))
-        self[exponent * _STEPS + int((mantissa - 0.5) * 2 * _STEPS)] += 1
+        self[bucket_of(duration)] += 1
 
     def quantile(self, share: float) -> float | None:
         """Return the duration in seconds that `share` of the durations did not exceed, or None; within 3 %."""
@@ -25,6 +24,12 @@ class Latencies(Counter[int]):
             if rank <= 0 and self[bucket]:
                 return _middle_of(bucket)
         return None
+
+
+def bucket_of(duration: float) -> int:
+    """Return the bucket of a duration in seconds. Raises ValueError or OverflowError for what is no finite number."""
+    mantissa, exponent = math.frexp(max(duration, _MIN_DURATION))
+    return exponent * _STEPS + int((mantissa - 0.5) * 2 * _STEPS)
 
 
 def _middle_of(bucket: int) -> float:
