@@ -23,6 +23,7 @@ from encore_events import forks
 from encore_events.drops import Drops
 from encore_events.errors import ForkedError
 from encore_events.events import BaseEvent, EventsDroppedEvent
+from encore_events.frames import kept
 from encore_events.gates import Gates, LoopGate, ThreadGate, open_all, open_all_in_child, open_one
 from encore_events.owner import here
 
@@ -67,7 +68,7 @@ class Buffer(Generic[E]):
 
     def put(self, event: E) -> None:
         """Add an event. This is the stream's listener."""
-        self._add((time.time(), event, None))
+        self._add((time.time(), kept(event), None))
 
     def put_unless_own_notice(self, event: E) -> None:
         """Add an event unless it reports drops of this very buffer."""
@@ -231,7 +232,7 @@ class DropNewest(Buffer[E]):
 
     def put(self, event: E) -> None:
         """Add an event, with the length of `drops.left`."""
-        self._add((time.time(), event, operator.length_hint(self.drops.left)))
+        self._add((time.time(), kept(event), operator.length_hint(self.drops.left)))
 
     def _lefts_before_oldest(self) -> Iterator[int]:
         return map(operator.itemgetter(2), map(operator.itemgetter(0), itertools.repeat(self._events)))

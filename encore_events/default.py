@@ -6,7 +6,7 @@ from encore_events.abstract import BaseEventManager
 from encore_events.errors import DefaultManagerError
 from encore_events.manager import EventManager
 
-__all__ = ["checked_event_manager", "get_event_manager", "set_event_manager"]
+__all__ = ["checked_event_manager", "get_event_manager", "is_default", "set_event_manager"]
 
 _default: dict[str, BaseEventManager] = {}
 
@@ -21,6 +21,11 @@ def set_event_manager(manager: BaseEventManager) -> None:
     checked = checked_event_manager(manager)
     if "manager" in _default or _default.setdefault("manager", checked) is not checked:
         raise DefaultManagerError(_default["manager"])
+
+
+def is_default(manager: BaseEventManager) -> bool:
+    """Return whether `manager` is the default, without making one."""
+    return _default.get("manager") is manager
 
 
 def checked_event_manager(manager: object) -> BaseEventManager:

@@ -7,10 +7,12 @@ from itertools import repeat as _repeat
 from operator import call as _call
 
 from encore_events.abstract import BaseEventManager
-from encore_events.delivery import Call, resume, skip
+from encore_events.delivery import resume, skip
 from encore_events.events import BaseEvent
 from encore_events.hold import Hold, queue_in_hold
+from encore_events.pending import Call
 from encore_events.plan import DispatchPlan, Report
+from encore_events.recursion import dispatches
 from encore_events.reporting import OnError, report_listener_error
 
 
@@ -25,6 +27,7 @@ class DeliveringEventManager(BaseEventManager):
     @abstractmethod
     def _compile(self, cls: type[BaseEvent]) -> DispatchPlan: ...
 
+    @dispatches
     def deliver(self, event: BaseEvent) -> None:
         """Emit `event` as the base class says. Raises as `emit` does."""
         attributes = event.__dict__
@@ -41,9 +44,9 @@ class DeliveringEventManager(BaseEventManager):
         if not calls or event._handled:  # noqa: SLF001 (as in emit)
             self._deliver_to_some(event)
             return
-        results = attributes["_pending"] = map(_call, calls, _repeat(event))
+        pending = attributes["_pending"] = map(_call, calls, _repeat(event))
         try:
-            for _ in results:
+            for _ in pending:
                 if event._handled:  # noqa: SLF001 (as in emit)
                     break  # type: ignore[unreachable]  # mypy takes it for unchanged
             attributes["_pending"] = None

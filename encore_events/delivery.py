@@ -10,24 +10,22 @@ An event's attribute `_pending` is missing before its delivery begins, and None 
 from __future__ import annotations
 
 import dis
-from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Any, cast
+from collections.abc import Callable
+from types import CodeType, TracebackType
 
 from encore_events.events import BaseEvent
+from encore_events.pending import Call, Pending, state_of
+from encore_events.recursion import dispatches, recurses
 
 __all__ = ["has_reached_any", "is_first_step"]
 
-Call = Callable[[Any], object]
 ReportCall = Callable[[BaseEvent, Call, Exception], object]
-
-Pending = Iterator[object]
-"""A `map` of `operator.call` over the listeners' calls and the event: each `next()` makes one call."""
 
 _RESUME = dis.opmap.get("RESUME", -1)  # a function's first instruction, at which Python handles signals
 _WRAPPERS = "encore_events.listeners"  # the module of the functions that call a weakly held listener
 
 
+@dispatches
 def resume(event: BaseEvent, report: ReportCall, error: BaseException | None = None) -> None:
     """Make the remaining calls, then raise the first interrupt among what they raised.
 
@@ -71,19 +69,20 @@ def has_reached_any(event: BaseEvent) -> bool:
     pending: Pending | None = event.__dict__["_pending"]
     if pending is None:
         return True
-    calls, made, _ = _state(pending)
+    calls, made, _ = state_of(pending)
     return made > 0 or not calls
 
 
 def _interrupt_in(event: BaseEvent, report: ReportCall, error: BaseException) -> BaseException | None:
     """Report a listener's error and return None, or return an interrupt. Raise it at once where no stack is left."""
     pending: Pending = event.__dict__["_pending"]
-    calls, made, remaining = _state(pending)
+    calls, made, remaining = state_of(pending)
     if not made:  # no listener raised it: none was called yet, or all were
         return error
-    was_begun = _was_begun(error)
-    if isinstance(error, Exception) and not isinstance(error, RecursionError):
-        report(event, calls[made - 1], error)
+    call = calls[made - 1]
+    was_begun = _was_begun(error, call)
+    if isinstance(error, Exception) and not (isinstance(error, RecursionError) and (not was_begun or recurses(error))):
+        report(event, call, error)
         return None
     if not was_begun:
         remaining.__setstate__(made - 1)  # the interrupt came before the listener's first step: call it again
@@ -92,20 +91,13 @@ def _interrupt_in(event: BaseEvent, report: ReportCall, error: BaseException) ->
     return error
 
 
-def _state(pending: Pending) -> tuple[tuple[Call, ...], int, Any]:
-    """Return all calls (none once the iterator is exhausted), the number of calls made, and the iterator over them."""
-    _, (_, remaining, _) = cast("tuple[Any, tuple[Any, Any, Any]]", pending.__reduce__())  # the arguments of the `map`
-    _, (calls,), *made = remaining.__reduce__()
-    return calls, made[0] if made else len(calls), remaining
-
-
-def _was_begun(error: BaseException) -> bool:
+def _was_begun(error: BaseException, call: Call) -> bool:
     """Return whether the last listener called took a step. Deeper frames may be those of a signal handler."""
     inner = error.__traceback__ and error.__traceback__.tb_next
     while inner is not None and inner.tb_next is not None and inner.tb_frame.f_globals.get("__name__") == _WRAPPERS:
         inner = inner.tb_next
     if inner is None:
-        return not isinstance(error, RecursionError)
+        return not isinstance(error, RecursionError) or not isinstance(getattr(call, "__code__", None), CodeType)
     return not is_first_step(inner)
 
 

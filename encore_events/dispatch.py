@@ -7,13 +7,14 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from encore_events.delivery import Call
 from encore_events.errors import NoRunningLoopError
 from encore_events.events import BaseEvent
 from encore_events.listeners import Listener
 from encore_events.loggers import get_logger
 from encore_events.owner import current_loop
+from encore_events.pending import Call
 from encore_events.plan import DispatchPlan, Report
+from encore_events.recursion import dispatches, recurses
 from encore_events.reporting import is_reporting, mark_task_as_reporting
 
 Trace = Callable[[str, Callable[..., object], tuple[Any, ...]], object]
@@ -35,6 +36,7 @@ class Dispatcher:
         self._report = report
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @dispatches
     def vetoed(self, name: str, method: Callable[..., object], args: tuple[Any, ...]) -> bool:
         """Return whether the tracer vetoes calling `method` with `args`."""
         trace = self.trace
@@ -42,12 +44,13 @@ class Dispatcher:
             return False
         try:
             return bool(trace(name, method, args))
-        except RecursionError:
-            raise
-        except Exception:
+        except Exception as error:
+            if recurses(error):
+                raise
             logger.exception("tracer %r failed at %r", trace, name)
             return False
 
+    @dispatches
     def run(self, event: BaseEvent, plan: DispatchPlan, emit: Callable[..., object]) -> None:
         """Call the listeners that accept the event; the tracer is passed `emit` as the method."""
         if not plan.enabled or self.vetoed("emit", emit, (event,)):
@@ -58,14 +61,15 @@ class Dispatcher:
             for listener, call in self._turns(event, plan, errors):
                 try:
                     call(event)
-                except RecursionError:
-                    raise
-                except Exception as error:  # noqa: BLE001 (listeners are isolated here)
+                except Exception as error:
+                    if recurses(error):
+                        raise
                     self._failed(errors, event, listener, error)
         finally:
             event.post_emit()
         self._raise_if_strict(event, errors)
 
+    @dispatches
     async def run_async(self, event: BaseEvent, plan: DispatchPlan, emit: Callable[..., object]) -> None:
         """Do the same, awaiting coroutine listeners in order."""
         if not plan.enabled or self.vetoed("emit", emit, (event,)):
@@ -76,9 +80,9 @@ class Dispatcher:
             for listener, _scheduling_call in self._turns(event, plan, errors):
                 try:
                     await _called(listener, event)
-                except RecursionError:
-                    raise
-                except Exception as error:  # noqa: BLE001 (listeners are isolated here)
+                except Exception as error:
+                    if recurses(error):
+                        raise
                     self._failed(errors, event, listener, error)
         finally:
             event.post_emit()
@@ -116,6 +120,7 @@ class Dispatcher:
         self._tasks.add(task)  # the loop itself holds its tasks weakly
         task.add_done_callback(self._tasks.discard)
 
+    @dispatches
     async def _run_scheduled(
         self, listener: Listener, func: Callable[..., Any], event: BaseEvent, *, as_reporting: bool
     ) -> None:
@@ -123,9 +128,9 @@ class Dispatcher:
             mark_task_as_reporting()
         try:
             await func(event)
-        except RecursionError:
-            raise
-        except Exception as error:  # noqa: BLE001 (listeners are isolated here)
+        except Exception as error:
+            if recurses(error):
+                raise
             self._report(event, listener, error)
 
     def _failed(self, errors: list[Exception], event: BaseEvent, listener: Listener, error: Exception) -> None:

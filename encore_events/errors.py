@@ -18,6 +18,8 @@ EncoreError
 
 from __future__ import annotations
 
+from encore_events.copying import CopyableError
+
 __all__ = [
     "DefaultManagerError",
     "EncoreError",
@@ -32,8 +34,8 @@ __all__ = [
 ]
 
 
-class EncoreError(Exception):
-    """The base class of all errors that Encore raises."""
+class EncoreError(CopyableError, Exception):
+    """The base class of all errors that Encore raises. They can be copied and pickled."""
 
 
 class EventError(EncoreError, TypeError):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+from encore_events.copying import State, deep, portable, portable_items, set_state, state_of
 from encore_events.errors import EventError
+from encore_events.text import repr_of
 
 __all__ = ["BaseEvent", "EventsDroppedEvent", "ListenerErrorEvent", "check_event_class"]
 
 _PLAIN = (str, int, float, type(None))
+_OF_THE_DISPATCH = "_pending"  # a copy has yet to be emitted
 
 
 class BaseEvent:
@@ -21,6 +24,9 @@ class BaseEvent:
     Args:
         source: the object that the event comes from.
         attributes: anything else, readable as `event.name`.
+
+    An event can be copied and pickled. It pickles its source as the source's name, and each attribute that can't be
+    pickled as its `repr`.
 
     Raises:
         EventError: an attribute has the name of a method or property.
@@ -82,6 +88,27 @@ class BaseEvent:
     def post_emit(self) -> None:
         """Run after the last listener, even if one raised; a hook for subclasses."""
 
+    def __getstate__(self) -> State:
+        """Return the attributes for a pickle."""
+        state = state_of(self)
+        state.pop(_OF_THE_DISPATCH, None)
+        source = state.get("source")
+        return {**portable_items(state | {"source": None}), "source": name_of(source)}
+
+    def __setstate__(self, state: State) -> None:
+        set_state(self, state)
+
+    def __copy__(self) -> Self:
+        copied = set_state(type(self).__new__(type(self)), state_of(self))
+        copied.__dict__.pop(_OF_THE_DISPATCH, None)
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a copy with the same source, and with copies of the other attributes that can be copied."""
+        copied = memo[id(self)] = self.__copy__()
+        others = {name: value for name, value in state_of(copied).items() if name != "source"}
+        return set_state(copied, {name: deep(value, memo) for name, value in others.items()})
+
     def __repr__(self) -> str:
         """Return the class and the plain attributes: never the source, metadata or a value."""
         fields = (
@@ -90,6 +117,15 @@ class BaseEvent:
             if isinstance(value, _PLAIN) and not name.startswith("_") and name != "source"
         )
         return f"{type(self).__name__}({', '.join(fields)})"
+
+
+def name_of(source: object) -> Any:
+    """Return the name of an event's source; without one, a plain source itself, or the `repr` of another."""
+    try:
+        name = getattr(source, "name", None)
+    except Exception:  # noqa: BLE001 (a property of the program's)
+        name = None
+    return name if isinstance(name, str) else portable(source if isinstance(source, _PLAIN) else repr_of(source))
 
 
 def check_event_class(cls: object) -> None:
@@ -115,7 +151,8 @@ def has_hooks(cls: type[BaseEvent]) -> bool:
 class ListenerErrorEvent(BaseEvent):
     """A listener, filter or predicate raised an error.
 
-    An error in a listener of this event is only logged, so there is no recursion.
+    It does not reach the listener that failed. An error in a listener of this event is only logged, so there is no
+    recursion.
 
     Attributes:
         event: the event that was being emitted.

@@ -10,6 +10,15 @@ from typing import Any
 __all__ = ["IsolatedLogger", "get_logger", "show_uncaught"]
 
 
+class _Logging(threading.local):
+    """A flag of the calling thread, on while it logs a line."""
+
+    is_on = False
+
+
+_logging = _Logging()
+
+
 class IsolatedLogger(logging.LoggerAdapter[logging.Logger]):
     """A logger whose filters and handlers are isolated, as listeners are.
 
@@ -22,12 +31,21 @@ class IsolatedLogger(logging.LoggerAdapter[logging.Logger]):
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """Log a line. All methods that log call this one."""
         kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # this frame is not the caller
+        is_nested = _logging.is_on
         try:
+            _logging.is_on = True  # within the `try`: an interrupt must not leave it on
             super().log(level, msg, *args, **kwargs)
-        except RecursionError:
-            raise  # the stack is the caller's: each frame above would go on, and recurse again
-        except Exception as error:  # noqa: BLE001 (isolated as in a listener)
+        except Exception as error:
+            if is_nested and isinstance(error, RecursionError):
+                raise  # each handler further up the stack would go on, and recurse again
             show_uncaught(error)
+        finally:
+            _logging.is_on = is_nested
+
+    @staticmethod
+    def is_logging() -> bool:
+        """Return whether the calling thread is logging a line with an isolated logger."""
+        return _logging.is_on
 
 
 def get_logger(name: str) -> IsolatedLogger:

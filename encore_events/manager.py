@@ -22,13 +22,14 @@ from encore_events import forks
 from encore_events.delivering import DeliveringEventManager
 from encore_events.dispatch import Dispatcher, Trace
 from encore_events.errors import ManagerClosedError, NotConnectedError
-from encore_events.events import BaseEvent, check_event, check_event_class, has_hooks
+from encore_events.events import BaseEvent, ListenerErrorEvent, check_event, check_event_class, has_hooks
 from encore_events.forks import Process, this_process
 from encore_events.hold import Hold, hold_filter, is_held, queue_in_hold
 from encore_events.listeners import Filter, Listener, Where, identity_of
 from encore_events.managers import announce
 from encore_events.owner import current_loop
 from encore_events.plan import DispatchPlan
+from encore_events.recursion import dispatches, recurses
 from encore_events.reporting import OnError, report_dropped, report_listener_error
 from encore_events.stream import close_stream
 from encore_events.subscription import EventInfo, Subscription
@@ -131,6 +132,7 @@ class EventManager(DeliveringEventManager):
         self._signals[cls].disconnect(listener)
         self._plans = {}
 
+    @dispatches
     def emit(self, event: BaseEvent, block: bool = True) -> EmitHandle | None:  # noqa: FBT001, FBT002 (the API)
         """Call the listeners of the event's class and its base classes.
 
@@ -161,9 +163,9 @@ class EventManager(DeliveringEventManager):
                     break
                 try:
                     call(event)
-                except RecursionError:
-                    raise
-                except Exception as error:  # noqa: BLE001 (listeners are isolated here)
+                except Exception as error:
+                    if recurses(error):
+                        raise
                     report_listener_error(self, self._on_error, event, plan.func_of(call), error)
         except AttributeError:
             check_event(event)
@@ -366,7 +368,7 @@ class EventManager(DeliveringEventManager):
             [self._dispatcher.call_of(listener) for listener in listeners],
             enabled=enabled,
             has_listeners=enabled and (bool(listeners) or is_traced),
-            has_hooks=is_traced or self._dispatcher.strict or has_hooks(cls),
+            has_hooks=is_traced or self._dispatcher.strict or has_hooks(cls) or issubclass(cls, ListenerErrorEvent),
             run=self._run,
         )
         plans[cls] = plan

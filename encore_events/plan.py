@@ -14,9 +14,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from encore_events.delivery import Call
-from encore_events.events import BaseEvent, check_event
-from encore_events.listeners import Listener
+from encore_events.events import BaseEvent, ListenerErrorEvent, check_event
+from encore_events.listeners import Listener, identity_of
+from encore_events.pending import Call
+from encore_events.recursion import dispatches, recurses
 
 Choose = Callable[[BaseEvent, "DispatchPlan"], Sequence[Call]]
 Report = Callable[[BaseEvent, Listener, Exception], None]
@@ -37,7 +38,7 @@ class DispatchPlan:
         choose: returns the calls for an event and this plan. It may do all the work itself and return none.
         enabled: False if the class is disabled or the manager closed.
         has_listeners: whether it is worth building such an event.
-        has_hooks: whether an emit does more than call listeners.
+        has_hooks: whether an emit does more than call listeners. A ListenerErrorEvent has to skip the one that failed.
         has_coroutines: whether a listener must be awaited.
     """
 
@@ -70,6 +71,9 @@ class DispatchPlan:
             positions += index.candidates(event)
         if len(self._indexes) + bool(self._scanned) > 1:
             positions.sort()
+        if self.has_hooks and isinstance(event, ListenerErrorEvent):
+            failed = identity_of(event.listener)  # type: ignore[arg-type]  # it was connected
+            positions = [position for position in positions if self.listeners[position].key[1] != failed]
         return [position for position in positions if is_accepted(self.listeners[position], event, report)]
 
     def func_of(self, call: Call) -> object:
@@ -113,8 +117,6 @@ def _look_up(path: str, wanted: Sequence[Any], calls: Sequence[Call], run: Choos
         except AttributeError:
             check_event(event)
             return calls_for_others
-        except RecursionError:
-            raise
         except Exception:  # noqa: BLE001 (each listener's own check raises it again, and reports it)
             return run(event, plan)
         kind = type(value)
@@ -146,8 +148,6 @@ class _Index:
             value = self._get(event)
         except AttributeError:
             return ()
-        except RecursionError:
-            raise
         except Exception:  # noqa: BLE001 (each listener's own check raises it again, and reports it)
             return self._positions
         if not _is_indexable(value):
@@ -155,15 +155,16 @@ class _Index:
         return self._by_value.get(value, ())
 
 
+@dispatches
 def is_accepted(listener: Listener, event: BaseEvent, report: Report) -> bool:
     """Return whether the listener accepts the event; `report` gets the errors of its filter and predicate."""
     if not listener.is_conditional:
         return True
     try:
         return listener.accepts(event)
-    except RecursionError:
-        raise
-    except Exception as error:  # noqa: BLE001 (filters and predicates are isolated as listeners are)
+    except Exception as error:
+        if recurses(error):
+            raise
         report(event, listener, error)
         return False
 

@@ -9,6 +9,7 @@ from encore_events.default import get_event_manager
 from encore_events.errors import ProgressError
 from encore_events.events import BaseEvent
 from encore_events.ids import new_id
+from encore_events.text import message_of
 
 __all__ = [
     "ExitState",
@@ -161,7 +162,7 @@ class ProgressManager:
         if error is None:
             self.end()
         else:
-            self.end(str(error) or type(error).__name__, "exception")
+            self.end(message_of(error), "exception")
 
     def _emit(self, cls: type[ProgressEvent], message: str, **attributes: Any) -> None:
         if self.event_manager.has_listeners(cls):

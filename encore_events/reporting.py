@@ -9,8 +9,9 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 from encore_events.events import BaseEvent, EventsDroppedEvent, ListenerErrorEvent
-from encore_events.loggers import get_logger
+from encore_events.loggers import get_logger, show_uncaught
 from encore_events.owner import current_loop
+from encore_events.recursion import dispatches, recurses
 
 __all__ = ["report_failure", "report_missing"]
 
@@ -59,9 +60,13 @@ def report_listener_error(
 ) -> None:
     """Log `error`, call `on_error`, and emit a ListenerErrorEvent.
 
-    Errors that happen during a report are only logged, so there is no recursion.
+    Errors that happen during a report are only logged, and those that happen while a line is logged are only shown by
+    `threading.excepthook`, so there is no recursion.
     """
-    logger.error("listener %r failed for %r", listener, event, exc_info=error)
+    if logger.is_logging():
+        show_uncaught(error)  # the line could fail again, and again, in a handler that emits
+    else:
+        logger.error("listener %r failed for %r", listener, event, exc_info=error)
     if is_reporting():
         return
 
@@ -118,10 +123,11 @@ def report_dropped(manager: Callable[[], Emitter | None], reason: str, count: in
         living.emit(EventsDroppedEvent(source=living, queue="worker", reason=reason, count=count))
 
 
+@dispatches
 def _call_on_error(on_error: OnError, event: BaseEvent, listener: object, error: Exception) -> None:
     try:
         on_error(event, listener, error)
-    except RecursionError:
-        raise
-    except Exception:
+    except Exception as failure:
+        if recurses(failure):
+            raise
         logger.exception("on_error %r failed for %r", on_error, event)

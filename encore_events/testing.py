@@ -16,7 +16,8 @@ E = TypeVar("E", bound=BaseEvent)
 class EventRecorder:
     """Records the events of a class and its subclasses in `events` until `disconnect()`; a context manager.
 
-    It records an event before any listener can veto it.
+    It records an event before any listener can veto it. The tracebacks of recorded errors, and with them the
+    variables of their frames, are kept until `clear()`.
 
     >>> from encore_events import EventManager
     >>> manager = EventManager()

@@ -30,6 +30,9 @@ class OptionError(ValueError):
         self.variable = variable
         self.reason = reason
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.option, self.variable, self.reason), self.__dict__
+
 
 class Option(NamedTuple):
     """An option.

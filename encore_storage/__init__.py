@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         TransactionAbortedError,
         TransactionError,
         TransactionTimeoutError,
+        UnpicklableError,
     )
     from encore_storage.monitoring import Monitor, monitor
     from encore_storage.stores import DictMemoryStore, FileSystemStore, SqliteStore
@@ -53,6 +54,7 @@ else:
                 "TransactionAbortedError",
                 "TransactionError",
                 "TransactionTimeoutError",
+                "UnpicklableError",
             ),
             "monitoring": (
                 "Monitor",
@@ -95,6 +97,7 @@ __all__ = [
     "TransactionAbortedError",
     "TransactionError",
     "TransactionTimeoutError",
+    "UnpicklableError",
     "UnsupportedClientError",
     "Value",
     "monitor",

@@ -13,6 +13,7 @@ EncoreError
     ├── StoreFullError            the store has no space left (OSError)
     ├── StoreReadOnlyError        the store is read-only (PermissionError)
     ├── OpenDatabaseError         the file is a database that this process has open (PermissionError)
+    ├── UnpicklableError          the store, value or stream cannot be pickled or copied (TypeError)
     ├── ForkedStoreError          the stream, operation or transaction belongs to the parent process (ForkedError)
     └── TransactionError
         ├── TransactionTimeoutError   another thread or task is in a transaction (TimeoutError)
@@ -158,6 +159,18 @@ class ForkedStoreError(StoreError, ForkedError):
     """A forked child used a stream, an operation or a transaction that was open in its parent at the fork."""
 
 
+class UnpicklableError(StoreError, TypeError):
+    """A store, value or stream that cannot be pickled or copied."""
+
+    error_type: ClassVar[ErrorType] = "unsupported"
+
+    def __init__(self, what: str, reason: str) -> None:
+        """Take the repr of the object, and why it cannot be pickled, with the advice what to do."""
+        super().__init__(f"cannot pickle or copy {what}: {reason}")
+        self.what = what
+        self.reason = reason
+
+
 class TransactionError(StoreError):
     """The transaction cannot begin or go on."""
 
@@ -220,7 +233,7 @@ def error_type_of(error: BaseException) -> ErrorType:
     """
     if isinstance(error, StoreError):
         return error.error_type
-    if isinstance(error, OSError) and error.errno in _BY_ERRNO:
+    if isinstance(error, OSError) and isinstance(error.errno, int) and error.errno in _BY_ERRNO:
         return _BY_ERRNO[error.errno]
     return next((error_type for cls, error_type in _BY_CLASS if isinstance(error, cls)), "other")
 

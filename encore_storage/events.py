@@ -61,6 +61,12 @@ class StoreEvent(BaseEvent):
 
     store: str | None = cast("str | None", _SourceName())
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the attributes for a pickle, with the name of the store."""
+        state = super().__getstate__()
+        state.setdefault("store", self.store)
+        return state
+
 
 class StoreTransactionEvent(StoreEvent):
     """A transaction started or ended.

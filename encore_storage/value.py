@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Any, NoReturn, Protocol, Self
 
+from encore_storage.errors import UnpicklableError
 from encore_storage.metadata import Metadata
 from encore_storage.streams import MEBIBYTE, BufferIteratorIO, Progress, buffer_iterator
 
@@ -74,6 +75,14 @@ class Value:
         """Return the size and the time of modification, but no bytes or metadata."""
         return f"<{type(self).__name__}: {self.size} bytes, modified {self.modified}>"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the attributes for a pickle or copy. Raises UnpicklableError if the data is an open file."""
+        try:
+            self._data.__reduce_ex__(4)
+        except TypeError:
+            raise UnpicklableError(repr(self), "its data is an open file; pickle the bytes and the metadata") from None
+        return self.__dict__
+
     @property
     def data(self) -> ReadableFile:
         """The bytes, as a file."""
@@ -132,6 +141,9 @@ class StoredValue(Value):
         self.created = entry.created
         self.modified = entry.modified
         self._opener = opener
+
+    def __getstate__(self) -> NoReturn:
+        raise UnpicklableError(repr(self), "it reads from its store; pickle its bytes, data.read(), and its metadata")
 
     @property
     def data(self) -> BufferIteratorIO:

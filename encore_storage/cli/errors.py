@@ -15,6 +15,7 @@ EncoreError
 from __future__ import annotations
 
 from encore_events import EncoreError
+from encore_events.copying import CopyableError
 from encore_storage.errors import StoreError
 
 EXAMPLE = "http://127.0.0.1:9464"  # in messages and help texts
@@ -55,9 +56,9 @@ class UnreachableError(EncoreError, OSError):
     """No answer: the program may have ended, or not have started yet."""
 
 
-class NobodyReadsError(Exception):
+class NobodyReadsError(CopyableError, Exception):
     """Standard output is closed, or was never open."""
 
 
-class DemonstratedError(Exception):
+class DemonstratedError(CopyableError, Exception):
     """The failure that the demonstration provokes."""

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any, cast
 
+from encore_events.copying import FindClass
 from encore_events.errors import EncoreError
+from encore_events.text import text_of
 from encore_storage.errors import ErrorType, StoreError
 
 _OBJECTS = {
@@ -47,6 +49,11 @@ class ClientError(StoreError):
     code: str | None = None
     is_miss: bool = False
 
+    def _class(self) -> FindClass:
+        """Return the class, which may have been made for the name of the client's class."""
+        cls = type(self)
+        return (_class_of, (cls.__name__,)) if "is_made" in vars(cls) else super()._class()
+
 
 def stand_in(
     error: BaseException,
@@ -58,7 +65,7 @@ def stand_in(
 ) -> ClientError:
     """Return the stand-in for the error of a client, without a reference to it; its text only if `with_text`."""
     name = type(error).__name__
-    text = str(error) if with_text else name if code in (None, name) else f"{name} {code}"
+    text = text_of(error) if with_text else name if code in (None, name) else f"{name} {code}"
     made: Any = _class_of(name)(text)
     made.error_type, made.code, made.is_miss = error_type, code, is_miss
     return cast("ClientError", made)
@@ -71,7 +78,7 @@ def is_miss(error: BaseException) -> bool:
 
 @functools.lru_cache(maxsize=1000)
 def _class_of(name: str) -> type[ClientError]:
-    return type(name, (ClientError,), {"__module__": ClientError.__module__})
+    return type(name, (ClientError,), {"__module__": ClientError.__module__, "is_made": True})
 
 
 def _kind_of(target: object) -> str:

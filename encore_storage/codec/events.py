@@ -11,12 +11,13 @@ from typing import Any
 from encore_events import forks
 from encore_events.events import BaseEvent, check_event_class
 from encore_events.ids import id_of
+from encore_events.text import text_of
 from encore_storage.codec.decoding import decode_event
 from encore_storage.codec.encoding import EncodingOptions, EncodingPlan
 from encore_storage.codec.errors import CodecError
 from encore_storage.codec.messages import VERSION, Message, read_envelope
 from encore_storage.codec.recorded import GenericEvent, RecordedSource, source_uri, store_uri
-from encore_storage.codec.text import dumps, text_of
+from encore_storage.codec.text import dumps
 from encore_storage.codec.types import FOREIGN, TYPES
 from encore_storage.redaction import Redaction, checked_keys
 

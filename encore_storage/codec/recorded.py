@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from encore_events.events import BaseEvent
-from encore_storage.codec.errors import RecordedError, RecordedInterruption
+from encore_storage.codec.errors import error_class
 from encore_storage.codec.types import FOREIGN, TYPES
 
 STORES = "/stores/"
@@ -57,10 +57,14 @@ class GenericEvent(BaseEvent):
     type: str
     data: Any
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what pickles the event: its class may have been made for its type."""
+        return _empty_event, (self.type,), self.__getstate__()
+
 
 def recorded_error(data: Mapping[str, Any]) -> BaseException:
     """Return an encoded error as an exception. Raises ValueError if its type is not a valid class name."""
-    cls = _error_class(data["type"], data.get("error_type", "other"))
+    cls = error_class(data["type"], data.get("error_type", "other"))
     error = cls(data["message"]) if data.get("message") else cls()
     error.errno = data.get("errno")
     return error
@@ -96,11 +100,9 @@ def _unquoted(name: str) -> str:
         return unquote(name)
 
 
-@functools.lru_cache(maxsize=1000)
-def _error_class(name: str, error_type: str | None) -> type[RecordedError | RecordedInterruption]:
-    base = RecordedInterruption if error_type is None else RecordedError
-    # In "builtins", so that tracebacks show the name without a module.
-    return type(name, (base,), {"__module__": "builtins", "error_type": error_type})
+def _empty_event(type_: str) -> GenericEvent:
+    cls = _event_class(type_)
+    return cls.__new__(cls)
 
 
 @functools.lru_cache(maxsize=1000)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from encore_events.text import text_of
 from encore_storage.errors import error_type_of
 from encore_storage.redaction import errno_of, system_message
 
@@ -41,14 +42,6 @@ def loads(text: bytes | str) -> Any:
         return json.loads(text, parse_constant=_refuse)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
-
-
-def text_of(value: object) -> str:
-    """Return the value's `str`, or the name of its class if `str` fails."""
-    try:
-        return str.__str__(str(value))
-    except Exception:  # noqa: BLE001 (a program's own method: an error in it must not lose the event)
-        return f"<{type(value).__name__}>"
 
 
 def encode_error(error: BaseException, *, words: bool = True) -> dict[str, Any]:

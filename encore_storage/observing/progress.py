@@ -13,6 +13,7 @@ from encore_events.delivery import has_reached_any
 from encore_events.errors import ProgressError
 from encore_events.once import Once
 from encore_events.progress import ExitState, ProgressManager
+from encore_events.text import message_of
 from encore_storage.errors import ForkedStoreError
 from encore_storage.events import (
     Outcome,
@@ -319,7 +320,7 @@ class StoreProgressManager(ProgressManager):
             return ()
         outcome = OUTCOMES[exit_state] if error is None else self._outcome_of(error)
         if error is not None and message is None:
-            message = str(error) or type(error).__name__
+            message = message_of(error)
         attributes = self._identity.copy()
         attributes["message"] = self.message if message is None else message
         attributes["steps"] = self.steps

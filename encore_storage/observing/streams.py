@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeVar
 
 from encore_events import forks
 from encore_events.errors import ProgressError
+from encore_storage.errors import UnpicklableError
 from encore_storage.observing.finalizing import close_items
 from encore_storage.observing.progress import StoreProgressManager
 from encore_storage.streams import BufferIteratorIO
@@ -118,6 +119,9 @@ class ObservedIterator(Iterator[T], Generic[T]):
         except BaseException as error:
             operation.finish_unless_forked(error)
             raise
+
+    def __reduce__(self) -> NoReturn:
+        raise UnpicklableError(object.__repr__(self), "it is an open query; pickle a list of its results")
 
     def __enter__(self) -> Self:
         return self

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Self
 
+from encore_events.copying import CopyableError
 from encore_storage.processes.descriptors import OwnDescriptor
 from encore_storage.processes.parent import record_parents, running_parents
 
@@ -25,7 +26,7 @@ _PAUSE = 0.005
 _LONGEST_PATH = 72  # characters, since the path of a socket in the directory of a group has at most 103
 
 
-class UntrustedDirectoryError(OSError):
+class UntrustedDirectoryError(CopyableError, OSError):
     """A directory for groups that is not the user's own, so that another user could read or forge what is in it."""
 
     def __init__(self, path: Path, reason: str) -> None:

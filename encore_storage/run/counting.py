@@ -14,6 +14,7 @@ from typing import Any
 from encore_events.forks import renew_in_child
 from encore_events.loggers import get_logger
 from encore_events.once import Once
+from encore_events.text import text_of
 from encore_storage.events import StoreEvent, StoreProgressEndEvent, StoreTransactionEndEvent
 from encore_storage.latencies import bucket_of
 from encore_storage.processes.cell_directory import CellDirectory
@@ -112,7 +113,7 @@ class RunSummary(Subscriber):
         entry = _entry(event, ended) | {
             "error": None if error is None else type(error).__name__,
             "error_type": event.error_type,
-            "message": None if error is None else str(error).strip().partition("\n")[0],
+            "message": None if error is None else text_of(error).strip().partition("\n")[0],
         }
         cells = cells_of(entry)
         block = self._block(blocks.error(self._process, next(self._errors) % blocks.KEPT))

@@ -12,8 +12,8 @@ from encore_events import forks
 from encore_events.events import BaseEvent, EventsDroppedEvent
 from encore_events.ids import id_of, new_id
 from encore_events.loggers import get_logger
+from encore_events.text import text_of
 from encore_storage.codec import EventCodec
-from encore_storage.codec.text import text_of
 from encore_storage.events import StoreEvent, StoreProgressEndEvent, StoreProgressStepEvent, StoreTransactionEndEvent
 from encore_storage.processes.frames import MAX_BATCH, MAX_EVENT, Batch, ForwardedEvent, Label, read_events
 from encore_storage.processes.info import ProcessInfo, describe_process

@@ -6,11 +6,18 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from encore_events import forks
 from encore_events.abstract import BaseEventManager
-from encore_storage.errors import InvalidKeyTypeError, KeyNotFoundError, StoreConnectionError, TransactionError
+from encore_events.default import is_default
+from encore_storage.errors import (
+    InvalidKeyTypeError,
+    KeyNotFoundError,
+    StoreConnectionError,
+    TransactionError,
+    UnpicklableError,
+)
 from encore_storage.events import Direction, Operation
 from encore_storage.metadata import Metadata
 from encore_storage.observing import Operation as ObservedOperation
@@ -20,6 +27,8 @@ from encore_storage.stores.fingerprints import Fingerprint
 from encore_storage.transactions.contexts import TransactionState
 from encore_storage.transactions.writing import Change, Write, Writing
 from encore_storage.value import Entry
+
+_ADVICE = "make a store where it is used, such as in the other process"
 
 
 class StoreCore(ABC):
@@ -47,6 +56,19 @@ class StoreCore(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}: {'connected' if self._connected else 'disconnected'}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return the class and the arguments of the constructor. Raises UnpicklableError where these don't suffice."""
+        arguments = self._arguments()
+        if arguments is None:
+            raise UnpicklableError(repr(self), f"another {type(self).__name__} would not have its values; {_ADVICE}")
+        if not is_default(self.event_manager):
+            raise UnpicklableError(repr(self), f"it emits on an event manager that is not the default; {_ADVICE}")
+        return _made, (type(self), {"name": self.name, "timeout": self.timeout, **arguments})
+
+    def _arguments(self) -> dict[str, Any] | None:
+        """Return the backend's arguments with which another store has the same values; None if there are none."""
+        return None
 
     @property
     def name(self) -> str:
@@ -213,6 +235,10 @@ class StoreCore(ABC):
     def _kept_fingerprint(self, key: str) -> Fingerprint | None:  # noqa: ARG002 (as above)
         """Return the fingerprint kept with exactly this value, or None. Raises KeyNotFoundError."""
         return None
+
+
+def _made(cls: Callable[..., StoreCore], arguments: dict[str, Any]) -> StoreCore:
+    return cls(**arguments)
 
 
 def checked_timeout(timeout: float | None) -> float | None:

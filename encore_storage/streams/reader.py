@@ -7,8 +7,10 @@ import io
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
+from encore_events.text import repr_of
+from encore_storage.errors import UnpicklableError
 from encore_storage.streams.sources import MEBIBYTE, as_bytes
 
 if TYPE_CHECKING:
@@ -46,6 +48,9 @@ class BufferIteratorIO(io.BufferedIOBase):
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{self._buffered} bytes buffered"
         return f"<{type(self).__name__}: {state}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise UnpicklableError(repr(self), "it is an open stream; read it, and pickle the bytes")
 
     def readable(self) -> bool:
         """Return True. Raises ValueError if the file is closed."""
@@ -91,7 +96,7 @@ class BufferIteratorIO(io.BufferedIOBase):
         except StopIteration:
             return
         except BaseException as error:
-            self._failure = f"the stream failed earlier with {error!r}: read the source anew"
+            self._failure = f"the stream failed earlier with {repr_of(error)}: read the source anew"
             raise
         if self._failure is not None and size and not self._buffered:
             raise OSError(self._failure)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from encore_events.forks import this_process
+from encore_events.text import repr_of
 from encore_storage.errors import ForkedStoreError
 from encore_storage.streams.reader import BufferIteratorIO
 from encore_storage.streams.sources import MEBIBYTE, Readable, as_bytes, check_int, check_source
@@ -90,7 +91,9 @@ class _TeeSource:
             try:
                 link.step = as_bytes(self._filelike.read(self._buffer_size), self._filelike), _Link()
             except BaseException as error:
-                link.error = error if isinstance(error, Exception) else OSError(f"reading was interrupted by {error!r}")
+                link.error = (
+                    error if isinstance(error, Exception) else OSError(f"reading was interrupted by {repr_of(error)}")
+                )
                 raise
             finally:
                 self._is_reading = False

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from encore_events.abstract import BaseEventManager
 from encore_events.forks import renew_in_child
 from encore_events.progress import ProgressEndEvent, ProgressStartEvent, ProgressStepEvent
+from encore_events.text import message_of
 from encore_storage.events import StoreProgressEndEvent, StoreProgressEvent
 from encore_storage.subscribers.base import Listeners, Subscriber
 from encore_storage.subscribers.errors import MissingExtraError
@@ -120,7 +121,7 @@ class ProgressBars(Subscriber):
         if isinstance(event, StoreProgressEndEvent):
             bar.steps, bar.step = event.steps, event.bytes
             if event.outcome == "error":
-                self._print_failed(bar, "bytes", str(event.error or "failed") or type(event.error).__name__)
+                self._print_failed(bar, "bytes", "failed" if event.error is None else message_of(event.error))
         elif event.exit_state in {"error", "exception"}:
             self._print_failed(bar, "steps", event.message)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -11,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO, get_args
 
 from encore_events.abstract import BaseEventManager
+from encore_events.events import BaseEvent
+from encore_events.text import message_of
 from encore_storage.errors import error_type_of
 from encore_storage.events import (
     Action,
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
+Listener = Callable[[Any], None]
 
 _NUMBERS: dict[Level, int] = {level: getattr(logging, level.upper()) for level in get_args(Level)}
 _OUTCOME_LEVELS: dict[Outcome, Level] = {"miss": "debug", "cancelled": "warning", "error": "error"}
@@ -51,12 +56,20 @@ _ACTION_NAMES: dict[Action, str] = {
 }
 
 
+class _Writing(threading.local):
+    """A flag of the calling thread, on while it writes a line."""
+
+    is_on = False
+
+
 class LogSubscriber(Subscriber):
     """Logs a line for each operation and transaction that ended; at debug, also starts, progress and changed keys.
 
     Values and metadata are never logged. The field `error` has the message of an error. A line at level error also has
     `exception`, the traceback as text, without local variables; never `exc_info`. If keys are redacted or omitted,
     `error` has only the type, and there are no tracebacks and no notes, since all of these may quote a key.
+
+    What a thread does while it writes a line isn't logged, so lines may be kept in an observed store.
 
     Args:
         logger: a structlog logger; by default, `structlog.get_logger()` at the time of `connect`.
@@ -81,6 +94,7 @@ class LogSubscriber(Subscriber):
         self._levels: dict[Outcome, Level] = {**_OUTCOME_LEVELS, "ok": ok_level}
         self._keys = checked_keys(keys)
         self._slow = _checked_slow(slow)
+        self._writing = _Writing()
 
     def _prepare(self, event_manager: BaseEventManager, connection: ExitStack) -> None:  # noqa: ARG002 (as in the base)
         import structlog  # noqa: PLC0415 (see above)
@@ -91,13 +105,30 @@ class LogSubscriber(Subscriber):
         self._non_blocking = non_blocking
 
     def _listeners(self) -> Listeners:
-        return {
+        listeners: dict[type[BaseEvent], Listener] = {
             StoreProgressStartEvent: self._operation_started,
             StoreProgressStepEvent: self._operation_moved,
             StoreProgressEndEvent: self._operation_ended,
             StoreTransactionEndEvent: self._transaction_ended,
             StoreModificationEvent: self._key_changed,
         }
+        return {cls: self._unless_writing(listener) for cls, listener in listeners.items()}
+
+    def _unless_writing(self, listener: Listener) -> Listener:
+        """Return a listener that ignores the events that its own thread emits while it writes a line."""
+        writing = self._writing
+
+        @functools.wraps(listener)
+        def listen(event: BaseEvent) -> None:
+            if writing.is_on:
+                return
+            try:
+                writing.is_on = True  # within the `try`: an interrupt must not leave it on
+                listener(event)
+            finally:
+                writing.is_on = False
+
+        return listen
 
     def _operation_started(self, event: StoreProgressStartEvent) -> None:
         log = self._log_at("debug")
@@ -185,8 +216,8 @@ class LogSubscriber(Subscriber):
             return {}
         if self._keys is not True:
             return {"error": _without_message(error)}
-        fields = {"error": str(error) or type(error).__name__}
-        if with_traceback:
+        fields = {"error": message_of(error)}
+        if with_traceback and isinstance(error, BaseException):  # a pickled event may have a text instead
             # Not as exc_info, which some renderers show with local variables: values and metadata.
             fields["exception"] = "".join(traceback.format_exception(error)).rstrip()
         return fields

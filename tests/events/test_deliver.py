@@ -24,7 +24,7 @@ class Hooked(Ended):
         self.is_over = True
 
 
-INTERRUPTS = [KeyboardInterrupt, SystemExit, GeneratorExit, RecursionError]
+INTERRUPTS = [KeyboardInterrupt, SystemExit, GeneratorExit]
 
 
 def raising(error: BaseException) -> Callable[[BaseEvent], None]:

@@ -15,10 +15,6 @@ class Opened(BaseEvent):
     def broken(self) -> int:
         raise OSError("broken")
 
-    @property
-    def endless(self) -> int:
-        raise RecursionError("endless")
-
 
 class Closed(BaseEvent):
     pass
@@ -117,14 +113,66 @@ def test_each_failing_listener_is_reported(manager: EventManager) -> None:
 
 
 def test_failure_of_an_error_listener_is_only_logged(manager: EventManager, caplog: pytest.LogCaptureFixture) -> None:
-    manager.connect(ListenerErrorEvent, fail)
-    manager.connect(BaseEvent, fail, priority=1)
+    manager.connect(ListenerErrorEvent, raising(ValueError("1")))
+    manager.connect(BaseEvent, raising(ValueError("2")), {"word": None}, priority=1)
+    manager.connect(ListenerErrorEvent, raising(ValueError("3")), priority=1)
+    manager.connect(Opened, fail)
 
     with EventRecorder(manager, ListenerErrorEvent) as recorder:
         manager.emit(Opened())
 
     assert len(recorder.events) == 1
     assert len(caplog.records) == 3
+
+
+@pytest.mark.parametrize("wanted", [None, {"source": 1}, {"handled": False, "source": 1}])
+@pytest.mark.parametrize("kind", [Opened, Hooked])
+def test_listener_does_not_hear_of_its_own_failure(
+    manager: EventManager, kind: type[Opened], wanted: dict[str, Any] | None
+) -> None:
+    received: list[BaseEvent] = []
+    others: list[BaseEvent] = []
+
+    def fails(event: BaseEvent) -> None:
+        received.append(event)
+        event.source = 1
+        raise OSError
+
+    manager.connect(BaseEvent, fails, wanted)
+    manager.connect(ListenerErrorEvent, fails)
+    manager.connect(BaseEvent, others.append)
+    event = kind(source=1)
+
+    manager.emit(event)
+    manager.deliver(event)
+
+    assert received == [event] * 2
+    assert [type(each) for each in others] == [ListenerErrorEvent, kind] * 2
+
+
+def test_listener_hears_of_failures_of_other_methods_of_its_object(manager: EventManager) -> None:
+    class Box:
+        def __init__(self) -> None:
+            self.received: list[BaseEvent] = []
+
+        def fail(self, event: BaseEvent) -> None:
+            raise OSError
+
+        def receive(self, event: BaseEvent) -> None:
+            self.received.append(event)
+
+    box, other = Box(), Box()
+    for each in (box, other):
+        manager.connect(ListenerErrorEvent, each.receive)
+        manager.connect(ListenerErrorEvent, each.fail)
+    manager.connect(Opened, box.fail)
+
+    manager.emit(Opened())
+
+    (event,) = box.received
+    assert other.received == [event]
+    assert box.fail not in manager.get_listeners(event)
+    assert other.fail in manager.get_listeners(event)
 
 
 def test_error_during_a_report_is_only_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -141,7 +189,7 @@ def test_error_during_a_report_is_only_logged(caplog: pytest.LogCaptureFixture) 
     manager.emit(Opened())
 
     assert [type(event) for event in reported] == [Opened, Opened]
-    assert len(caplog.records) == 6
+    assert len(caplog.records) == 4
 
 
 def test_error_on_the_worker_caused_by_a_report_is_only_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -297,10 +345,10 @@ def test_strict_manager_also_reports_errors() -> None:
 @pytest.mark.parametrize("kind", [Opened, Hooked])
 @pytest.mark.parametrize(
     "error",
-    [KeyboardInterrupt(), SystemExit(3), GeneratorExit(), asyncio.CancelledError(), Interruption(), RecursionError()],
+    [KeyboardInterrupt(), SystemExit(3), GeneratorExit(), asyncio.CancelledError(), Interruption()],
     ids=repr,
 )
-def test_interrupts_and_recursion_errors_propagate_at_once(
+def test_interrupts_propagate_at_once(
     manager: EventManager, caplog: pytest.LogCaptureFixture, kind: type[Opened], error: BaseException
 ) -> None:
     received: list[BaseEvent] = []
@@ -315,37 +363,6 @@ def test_interrupts_and_recursion_errors_propagate_at_once(
     assert received == []
     assert caplog.records == []
     assert getattr(event, "finished", True)
-
-
-@pytest.mark.parametrize(
-    "condition",
-    [{"filter": {"endless": 1}}, {"filter": {"endless": 1}, "where": bool}, {"where": raising(RecursionError())}],
-)
-def test_recursion_error_in_filter_or_predicate_propagates(manager: EventManager, condition: dict[str, Any]) -> None:
-    manager.connect(Opened, print, **condition)
-
-    with pytest.raises(RecursionError):
-        manager.emit(Opened())
-
-
-def test_recursion_error_in_on_error_propagates() -> None:
-    def on_error(event: BaseEvent, listener: object, error: Exception) -> None:
-        raise RecursionError
-
-    manager = EventManager(on_error=on_error)
-    manager.connect(Opened, fail)
-
-    with pytest.raises(RecursionError):
-        manager.emit(Opened())
-
-
-@pytest.mark.parametrize("kind", [Opened, Hooked])
-def test_mutually_emitting_listeners_raise_recursion_error(manager: EventManager, kind: type[Opened]) -> None:
-    manager.connect(Opened, lambda event: manager.emit(Closed()))
-    manager.connect(Closed, lambda event: manager.emit(kind()))
-
-    with pytest.raises(RecursionError):
-        manager.emit(kind())
 
 
 def test_manager_works_after_an_interrupt(manager: EventManager) -> None:

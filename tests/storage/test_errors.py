@@ -31,6 +31,7 @@ from encore_storage.errors import (
     TransactionAbortedError,
     TransactionError,
     TransactionTimeoutError,
+    UnpicklableError,
     error_type_of,
 )
 
@@ -45,6 +46,7 @@ TREE: list[tuple[Any, type[Exception], str]] = [
     (StoreFullError("no room"), OSError, "quota_exceeded"),
     (StoreReadOnlyError("may not write"), PermissionError, "read_only"),
     (OpenDatabaseError("/srv/a.db", "archive"), PermissionError, "conflict"),
+    (UnpicklableError("a stream", "it is open"), TypeError, "unsupported"),
     (ForkedStoreError("a stream", 7, "open it in the child"), ForkedError, "other"),
     (TransactionTimeoutError("archive", "awaited for 1 s"), TimeoutError, "timeout"),
     (TransactionAbortedError("archive"), RuntimeError, "conflict"),

@@ -323,7 +323,7 @@ print(*(text.count(f'"key": "{{key}}"') > 0 for key in "abc"))
         tmp_path / "log",
     )
 
-    assert printed == ["True True True"]
+    assert printed == ["True False True"]  # nothing is logged that a thread does while it writes a line
 
 
 def test_signal_handler_may_use_a_store_during_a_line_of_the_program(tmp_path: Path) -> None:

@@ -99,6 +99,9 @@ class FileSystemStore(AbstractStore):
         forks.renew_in_child(self, close_inherited)
         self._connect()
 
+    def _arguments(self) -> dict[str, Any]:
+        return {"path": self.path, "durable": self._tree.durable, "create": self._create}
+
     def info(self) -> dict[str, Any]:
         """Return the store's name, backend, `transactional` and `readonly`."""
         return {**super().info(), "readonly": not self._tree.is_writable()}

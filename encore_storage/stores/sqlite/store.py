@@ -79,6 +79,9 @@ class SqliteStore(AbstractStore):
             forks.around_forks(self, SqliteStore._before_fork, SqliteStore._after_fork)
             forks.renew_in_child(self, SqliteStore._after_fork)
 
+    def _arguments(self) -> dict[str, Any] | None:
+        return None if self._location == MEMORY else {"location": self._location}
+
     def info(self) -> dict[str, Any]:
         """Return the store's name, backend, `transactional` and `readonly`."""
         readonly = self._location != MEMORY and not may_write(self._location)
