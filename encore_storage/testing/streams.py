@@ -140,6 +140,34 @@ class StreamContract(CallContract):
         assert isinstance(end.error, asyncio.CancelledError)
         assert "collected before it was closed" in str(end.error)
 
+    @pytest.mark.parametrize("ends", ["closed", "collected"])
+    def test_stream_that_sought_ends_with_its_close_or_collection(
+        self, ends: str, two_keys: AbstractStore, manager: EventManager, recorder: EventRecorder
+    ) -> None:
+        """After a seek, the operation ends with the close or collection of the stream: 'ok', with all bytes read."""
+        has_ended = threading.Event()
+        data = two_keys.get_data("a")
+        if not data.seekable():
+            data.close()
+            pytest.skip("the streams of this store cannot seek")
+        manager.connect(StoreProgressEndEvent, lambda event: has_ended.set())
+        assert len(data.read(1000)) == 1000
+        data.seek(10)
+        assert len(data.read()) == SIZE - 10
+        assert data.read(1) == b""
+        data.seek(-100, 2)
+        assert len(data.read(1000)) == 100
+        assert recorder.of(StoreProgressEndEvent) == []
+        if ends == "closed":
+            data.close()
+        del data
+        gc.collect()
+        assert has_ended.wait(self.patience)
+
+        end = checked_end(recorder.events)
+        assert (end.outcome, end.exit_state, end.error) == ("ok", "normal", None)
+        assert end.bytes == 1000 + SIZE - 10 + 100
+
     def test_collected_unclosed_after_its_end_is_ok(self, two_keys: AbstractStore, recorder: EventRecorder) -> None:
         """A stream or query that was read to its end need not be closed."""
         two_keys.get_data("a").read()

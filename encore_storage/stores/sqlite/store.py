@@ -88,8 +88,9 @@ class SqliteStore(AbstractStore):
     def compact(self) -> None:
         """Shrink the database to the space that its values need, as the operation 'execute'.
 
-        Other writers wait meanwhile, and readers don't. It needs free space of twice the size of the values. A file
-        shrinks when the streams and queries that are open at that time have been closed, at the next write.
+        Other writers wait meanwhile, and readers don't. It needs free space of twice the size of the values. If a
+        stream, query or other program is reading the file, it shrinks later: at the next call without readers, when
+        the log is full (16 MiB), or when the last user closes the database.
 
         Raises:
             TransactionError: the caller is in a transaction or a write of the store.
