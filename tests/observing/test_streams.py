@@ -13,9 +13,10 @@ import pytest
 from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage.events import StoreProgressEndEvent, StoreProgressStepEvent
+from encore_storage.observing import StoreObserver
 from encore_storage.observing.progress import StoreProgressManager
 from encore_storage.observing.streams import ObservedIterator, ObservedReader, count_written
-from encore_storage.streams import DataChunks
+from encore_storage.streams import BufferIteratorIO, DataChunks
 
 CHUNKS = [b"one\ntwo\n", b"", b"three"]
 WHOLE = b"one\ntwo\nthree"
@@ -257,6 +258,14 @@ def test_steps_are_unknown_after_a_seek(seekable: ObservedReader, recorder: Even
 
     assert [(event.step, event.delta) for event in recorder.of(StoreProgressStepEvent)] == [(2, 2), (5, 3)]
     assert emitted_end(recorder) == ("ok", 5)
+
+
+def test_observed_buffer_iterator_io_is_read_to_the_end(manager: EventManager, recorder: EventRecorder) -> None:
+    observer = StoreObserver("archive", event_manager=manager)
+    whole = bytes(3_000_000)
+
+    assert observer.reading("a", BufferIteratorIO([whole])).read() == whole
+    assert emitted_end(recorder) == ("ok", len(whole))
 
 
 def test_failed_constructor_emits_nothing(progress: StoreProgressManager, recorder: EventRecorder) -> None:

@@ -151,7 +151,7 @@ def test_collected_streams_that_sought_release_what_they_hold(store: AbstractSto
 
     assert {(end.outcome, end.bytes) for end in recorder.of(StoreProgressEndEvent)} == {("ok", len(BYTES) - 1_499_990)}
     assert len(recorder.of(StoreProgressEndEvent)) == 20
-    assert open_files() <= before + 8  # the idle connections of an SqliteStore
+    assert open_files() <= before + 16  # the 8 idle connections of an SqliteStore, with their logs
 
 
 @pytest.mark.parametrize("change", ["replaced", "deleted"])
