@@ -11,6 +11,7 @@ from encore_events.errors import ProgressError
 from encore_storage.observing.finalizing import close_items
 from encore_storage.observing.progress import StoreProgressManager
 from encore_storage.streams import ChunkFile
+from encore_storage.streams.chunk_file import is_question
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -69,7 +70,7 @@ class ObservedReader(ChunkFile):
         """Move to a position, and return it; see `ChunkFile.seek`."""
         self._check_process()
         position = super().seek(offset, whence)
-        if not self._has_sought:
+        if not (self._has_sought or is_question(offset, whence)):
             self._has_sought = True
             self._leave_open(self._operation)
         return position

@@ -31,12 +31,10 @@ class ChunkFile(BufferIteratorIO):
         self._check_open()
         return isinstance(self._iterator, SeekableChunks)
 
-    def tell(self) -> int:
-        """Return the position. Raises UnsupportedOperation if the file cannot seek."""
-        return self._position_in(self._seekable_chunks())
-
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Move to a position, which may lie behind the end, and return it.
+
+        `seek(0, io.SEEK_CUR)` only returns the position; the base class asks for it in this way.
 
         Raises:
             io.UnsupportedOperation: the file cannot seek.
@@ -44,6 +42,8 @@ class ChunkFile(BufferIteratorIO):
         """
         chunks = self._seekable_chunks()
         position = operator.index(offset)
+        if is_question(position, whence):
+            return self._position_in(chunks)
         if whence == io.SEEK_SET:
             if position < 0:
                 raise ValueError(f"cannot seek to {position!r}: positions begin with 0")
@@ -81,3 +81,8 @@ class ChunkFile(BufferIteratorIO):
         self._chunks.clear()
         self._offset = self._buffered = 0
         chunks.seek(position)
+
+
+def is_question(offset: int, whence: int) -> bool:
+    """Return whether `seek(offset, whence)` only asks for the position."""
+    return offset == 0 and whence == io.SEEK_CUR
