@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import bus, clients, codec, metrics, processes, progress, scrape, server, streams
+from benchmarks import bus, clients, codec, metrics, processes, progress, scrape, server, starting, streams
 from benchmarks.harness import measure
 from benchmarks.report import heading, row, save
 
@@ -23,6 +23,7 @@ def main() -> None:
         *codec.benches(),
         *server.benches(),
         *processes.benches(),
+        *starting.benches(),
     ]
     print(heading(), flush=True)  # noqa: T201 (the table is the product)
     figures = []

@@ -16,6 +16,7 @@ from encore_run.program import DIRECTORY, PROCESS, command_of, name_of, variable
 
 _UNUSABLE = 2  # exit status for invalid arguments
 _INTERRUPTED = 130
+_WIDTH = 80  # columns of the help; argparse would import shutil, also without --help, to ask the terminal
 
 _DESCRIPTION = """\
 Run a program as it would run alone, and observe its storage: S3, SQL, file systems and stores, in all its Python
@@ -92,7 +93,7 @@ def _observe(options: Options, texts: Mapping[str, str], program: list[str]) -> 
 def _report(directory: RunDirectory, seconds: float, options: Options) -> None:
     """Print the summary and write it as JSON, in a process that imports Encore."""
     if not directory.has_counts() and options.json is None:
-        _say("no storage operations: no process imported a library that can be observed")
+        _say("no storage operations: no process used a library that can be observed")
         return
     command = [sys.executable, "-P", "-m", "encore_storage.run", directory.path, "--seconds", f"{seconds:.6f}"]
     if options.json is not None:
@@ -125,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
         usage="%(prog)s [options] [--] program.py | -m module | -c code | command [arguments]",
         description=_DESCRIPTION,
         epilog="Each option can also be set by its variable.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=_WIDTH),
         allow_abbrev=False,
     )
     for option in OPTIONS:

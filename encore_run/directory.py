@@ -59,22 +59,18 @@ def _base() -> str:
 def _sweep(base: str) -> None:
     """Remove the directories of this user's killed runners."""
     with contextlib.suppress(OSError):
-        for entry in list(os.scandir(base)):
-            with contextlib.suppress(OSError):  # others may be removing it
-                status = entry.stat(follow_symlinks=False)
-                if (
-                    entry.name.startswith(_PREFIX)
-                    and entry.is_dir(follow_symlinks=False)
-                    and status.st_uid == os.getuid()
-                ):
-                    _remove_if_left(entry.path)
+        for name in os.listdir(base):  # it may have many files of others
+            if name.startswith(_PREFIX):
+                with contextlib.suppress(OSError):  # others may be removing it, or own it
+                    _remove_if_left(f"{base}/{name}")
 
 
 def _remove_if_left(path: str) -> None:
     lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it fails while the runner lives
-        _remove(path)
+        if os.fstat(lock).st_uid == os.getuid():
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it fails while the runner lives
+            _remove(path)
     finally:
         os.close(lock)
 

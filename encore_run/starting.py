@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import _thread
-import contextlib
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any
 
 from encore_run.libraries import LIBRARIES
+
+TYPE_CHECKING = False  # typing takes as long to import as all the rest, in each Python process of the program
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
 
 _OWN = "encore_storage"
 
@@ -57,7 +59,7 @@ class _Finder:
 
             start()
         except Exception as error:  # noqa: BLE001 (the program runs as it would alone)
-            _say(f"this process is not observed: {type(error).__name__}: {error}")
+            say(f"this process is not observed: {type(error).__name__}: {error}")
 
 
 class _Loader:
@@ -81,7 +83,11 @@ class _Loader:
         self._finder.begin()
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     """Write a line to standard error, not through objects that the program may have replaced."""
-    with contextlib.suppress(OSError):  # it is closed
+    if sys.__stderr__ is None:  # it was closed at the start: its number may be that of any file
+        return
+    try:  # noqa: SIM105 (contextlib takes as long to import as all the rest)
         os.write(2, f"encore run: {' '.join(line.split())}\n".encode(errors="backslashreplace"))
+    except OSError:  # closed since
+        pass

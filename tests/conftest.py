@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,12 @@ from encore_events.testing import EventRecorder
 from encore_storage import DictMemoryStore, Monitor, monitor
 from encore_storage.observing import StoreProgressManager
 from encore_storage.server import EventFeed
+
+
+def pytest_collection_finish() -> None:
+    """Exempt modules and collected tests from garbage collections: they make each of them slow, and all live on."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

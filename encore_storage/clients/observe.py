@@ -74,6 +74,8 @@ class _Clients:
 _clients = _Clients()
 _options = SharedOptions()
 _hook = ImportHook()
+_always = dict[str, Options]()
+"""The libraries that stay observed, as these options say, when the program ends its own observation."""
 
 
 def observe(
@@ -124,6 +126,7 @@ def unobserve(target: T | None = None) -> T:
         _hook.clear()
         for client in _clients.made():
             client.unobserve_library()
+        _observe_always(_always)
         return cast("T", None)
     if isinstance(target, ModuleType):
         if target.__name__ not in _clients.libraries:
@@ -131,15 +134,25 @@ def unobserve(target: T | None = None) -> T:
         _hook.remove(target.__name__)
         for client in _clients.made(target.__name__):
             client.unobserve_library()
+        _observe_always([target.__name__])
         return target
     return cast("T", _client_of(target).unobserve(target))
 
 
 def observe_libraries(libraries: Iterable[str] | None, event_manager: BaseEventManager) -> None:
-    """Observe supported libraries by their names, now or once they are imported; None stands for all."""
+    """Observe supported libraries by their names, now or once they are imported; None stands for all.
+
+    `observe()` of the program replaces this, and its `unobserve()` returns to it.
+    """
     options = _options.of(None, event_manager, error_text=False)
-    for library in _clients.libraries if libraries is None else libraries:
-        _observe_library(library, options)
+    _always.update(dict.fromkeys(_clients.libraries if libraries is None else libraries, options))
+    _observe_always(_always)
+
+
+def _observe_always(libraries: Iterable[str]) -> None:
+    for library in libraries:
+        if library in _always:
+            _observe_library(library, _always[library])
 
 
 def _observe_library(library: str, options: Options) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
 import os
 import sys
 from pathlib import Path
 
-logger = logging.getLogger("encore_storage")
+from encore_events.loggers import get_logger
+
+logger = get_logger("encore_storage")
 
 VARIABLE = "ENCORE_GROUP"
 """The environment variable that passes the identity on to child processes. A program may set it to any name."""

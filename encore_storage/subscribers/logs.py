@@ -8,10 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, Literal, TextIO, get_args
-
-import structlog
-from structlog.tracebacks import ExceptionDictTransformer
+from typing import TYPE_CHECKING, Any, Literal, TextIO, get_args
 
 from encore_events.abstract import BaseEventManager
 from encore_storage.errors import error_type_of
@@ -29,7 +26,10 @@ from encore_storage.events import (
 )
 from encore_storage.redaction import Redaction, checked_keys, system_message
 from encore_storage.subscribers.base import Listeners, Subscriber
-from encore_storage.subscribers.outputs import FileOutput, StreamOutput, non_blocking
+
+# structlog imports rich, a fifth of the time that Encore took to import, and many programs log nothing.
+if TYPE_CHECKING:
+    from encore_storage.subscribers.outputs import FileOutput, StreamOutput
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
@@ -83,7 +83,12 @@ class LogSubscriber(Subscriber):
         self._slow = _checked_slow(slow)
 
     def _prepare(self, event_manager: BaseEventManager, connection: ExitStack) -> None:  # noqa: ARG002 (as in the base)
+        import structlog  # noqa: PLC0415 (see above)
+
+        from encore_storage.subscribers.outputs import non_blocking  # noqa: PLC0415
+
         self._logger = structlog.get_logger("encore_storage") if self._given is None else self._given
+        self._non_blocking = non_blocking
 
     def _listeners(self) -> Listeners:
         return {
@@ -153,7 +158,7 @@ class LogSubscriber(Subscriber):
 
     def _log_at(self, level: Level) -> Callable[..., object] | None:
         """Return the logger's method for `level`, or None if the level is disabled."""
-        logger = non_blocking(self._logger.bind())  # bind() resolves structlog's lazy proxy as configured by now
+        logger = self._non_blocking(self._logger.bind())  # bind() resolves structlog's lazy proxy as configured by now
         kind = type(logger)
         is_enabled = getattr(kind, "is_enabled_for", None) or getattr(kind, "isEnabledFor", None)
         if is_enabled is not None and not is_enabled(logger, _NUMBERS[level]):
@@ -208,6 +213,8 @@ def open_logger(
         ValueError: there is no such level.
         OSError: the file can't be opened; or, at the end of the block, a line could not be written.
     """
+    from encore_storage.subscribers.outputs import FileOutput, StreamOutput  # noqa: PLC0415 (see above)
+
     _check_level(level)
     if not isinstance(target, (str, os.PathLike)):
         yield _logger_to(StreamOutput(target), format, level)
@@ -218,6 +225,8 @@ def open_logger(
 
 
 def _logger_to(output: FileOutput | StreamOutput, format: Format, level: Level) -> Any:  # noqa: A002 (as in open_logger)
+    import structlog  # noqa: PLC0415 (see above)
+
     return structlog.wrap_logger(
         output,
         processors=[
@@ -245,6 +254,9 @@ def _check_level(level: Level) -> None:
 
 
 def _renderers(format: Format, *, colors: bool) -> list[Any]:  # noqa: A002 (as in open_logger)
+    import structlog  # noqa: PLC0415 (see above)
+    from structlog.tracebacks import ExceptionDictTransformer  # noqa: PLC0415
+
     if format == "console":
         # repr_native_str escapes newlines and terminal sequences in keys.
         return [

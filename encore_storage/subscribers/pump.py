@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import threading
 from collections.abc import Callable
 
@@ -11,6 +10,7 @@ from encore_events.errors import ForkedError
 from encore_events.events import BaseEvent
 from encore_events.owned_thread import OwnedThread
 from encore_events.stream import EventStream
+from encore_storage.processes.group import call_at_exit
 
 Batch = list[tuple[float, BaseEvent]]
 
@@ -19,7 +19,7 @@ class Pump:
     """A thread that passes the events of a stream to `consume`, in order and in batches.
 
     It sleeps while there are no events. Under load it takes one batch per `interval`, so emitters rarely have to wake
-    it. It ends with the stream or with `stop()`, which also runs at interpreter exit. In a forked child, it does
+    it. It ends with the stream or with `stop()`, which also runs at the exit of the process. In a forked child, it does
     nothing.
 
     Args:
@@ -45,6 +45,7 @@ class Pump:
         self._interval = interval
         self._at_end = at_end
         self._stopping = threading.Event()
+        self._forget_exit: Callable[[], object] = lambda: None
         self._thread = OwnedThread(self._run, self._end, name=name)
         forks.renew_in_child(self, Pump._renew)
 
@@ -53,7 +54,7 @@ class Pump:
 
     def start(self) -> None:
         """Start the thread. If that fails (a RuntimeError), the pump is stopped."""
-        atexit.register(self.stop)
+        self._forget_exit = call_at_exit(self.stop)
         try:
             self._thread.start()
         except BaseException:
@@ -70,7 +71,7 @@ class Pump:
         if self._thread.is_own:
             self._stopping.set()
             if self._thread.join():
-                atexit.unregister(self.stop)
+                self._forget_exit()
 
     def _run(self) -> None:
         self._thread.repeat(self._consume_batch, self._stopping)
@@ -92,4 +93,4 @@ class Pump:
         self._at_end()
 
     def _renew(self) -> None:
-        atexit.unregister(self.stop)
+        self._forget_exit()

@@ -78,3 +78,23 @@ def test_interrupt_before_any_instruction_leaves_file_system_store_consistent(
 
     assert number > 10
     record_property(CASES, number)
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_interrupt_at_any_function_entry_leaves_store_consistent(
+    make: Make, call: Call, shard: int, record_property: Callable[[str, object], None]
+) -> None:
+    number = sweep(lambda: Scene(make), call, Scene.check, first=shard + 1, stride=SHARDS)
+
+    assert number > 1
+    record_property(CASES, number)
+
+
+@pytest.mark.parametrize("name", FILE_CALLS)
+def test_interrupt_at_any_function_entry_leaves_file_system_store_consistent(
+    tmp_path: Path, name: str, shard: int, record_property: Callable[[str, object], None]
+) -> None:
+    number = sweep_call(tmp_path, name, first=shard + 1, stride=SHARDS)
+
+    assert number > 8
+    record_property(CASES, number)

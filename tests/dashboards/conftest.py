@@ -1,8 +1,8 @@
-"""A running program and a Prometheus that scrapes it, shared by all tests."""
+"""A running program and a Prometheus that scrapes it, shared by the tests that use them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,10 @@ class Live(NamedTuple):
     prometheus: Prometheus
 
 
+LIVE = pytest.StashKey[Live]()
+RUNNING = pytest.StashKey[ExitStack]()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run tests of the fixture `live` first, so that a single worker of pytest-xdist starts it."""
@@ -38,13 +42,26 @@ def fast_rules(folder: Path) -> list[Path]:
     return [folder / path.name for path in rules]
 
 
-@pytest.fixture(scope="session")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+@pytest.fixture
+def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Live:
     binary("prometheus", package="prometheus")  # skips before anything is started
-    rule_files = fast_rules(tmp_path_factory.mktemp("rules"))
-    with (
-        Scenario() as scenario,
-        Prometheus(prometheus_config({"encore": [scenario.target]}, rule_files=rule_files)) as prometheus,
-    ):
-        prometheus.wait_for(f'count_over_time(up{{job="encore"}}[1h]) >= {SCRAPES}')
-        yield Live(scenario, prometheus)
+    stash = request.config.stash
+    if LIVE not in stash:
+        with ExitStack() as starting:
+            scenario = starting.enter_context(Scenario())
+            rule_files = fast_rules(tmp_path_factory.mktemp("rules"))
+            config = prometheus_config({"encore": [scenario.target]}, rule_files=rule_files)
+            prometheus = starting.enter_context(Prometheus(config))
+            prometheus.wait_for(f'count_over_time(up{{job="encore"}}[1h]) >= {SCRAPES}')
+            stash[LIVE] = Live(scenario, prometheus)
+            stash[RUNNING] = starting.pop_all()
+            request.config.add_cleanup(stash[RUNNING].close)  # if the run is interrupted
+    return stash[LIVE]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Stop the program and Prometheus after the last test of `live`, because both keep a processor busy."""
+    if LIVE in item.config.stash and "live" not in getattr(nextitem, "fixturenames", ()):
+        del item.config.stash[LIVE]
+        item.config.stash[RUNNING].close()

@@ -30,7 +30,7 @@ def text(name: str) -> str:
     return (FOLDER / f"{name}.json").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def ready(live: Live) -> Live:
     """Wait until rules are evaluated and an alert fires."""
     live.prometheus.wait_for("job_instance_store:encore_storage_slow_answers:increase30d")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 from playwright.sync_api import Browser
@@ -12,11 +13,28 @@ from tests.page.support import Screen, chromium
 Open = Callable[..., Screen]
 
 
+BROWSER = pytest.StashKey[Browser]()
+RUNNING = pytest.StashKey[ExitStack]()
+
+
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Yield a browser for one module. Its driver runs an event loop in this thread, which other tests use."""
-    with chromium() as browser:
-        yield browser
+def browser(request: pytest.FixtureRequest) -> Browser:
+    """Return the browser, which consecutive tests share."""
+    stash = request.config.stash
+    if BROWSER not in stash:
+        with ExitStack() as starting:
+            stash[BROWSER] = starting.enter_context(chromium())
+            stash[RUNNING] = starting.pop_all()
+            request.config.add_cleanup(stash[RUNNING].close)  # if the run is interrupted
+    return stash[BROWSER]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Close the browser before a test without it. Its driver runs an event loop in the thread of the tests."""
+    if BROWSER in item.config.stash and "browser" not in getattr(nextitem, "fixturenames", ()):
+        del item.config.stash[BROWSER]
+        item.config.stash[RUNNING].close()
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self, TypeVar
 
+from tests.servers import give_up
+
 T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +89,7 @@ class Program:
         environment |= {"PAGE_PORT": str(page_port), "PYTHONPATH": f"{ROOT}{os.pathsep}{directory}", **variables}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [each.replace("{port}", str(self.port)) for each in command],
+                [each.replace("{port}", str(self.port)).replace("{page}", str(page_port)) for each in command],
                 cwd=directory,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -202,6 +204,8 @@ def until(condition: Callable[[], T], program: Program) -> T:
 def running(directory: Path, source: str, *command: str, **variables: str) -> Iterator[Program]:
     """Write `program.py`, and run a command, whose first word is the name of a script of this Python, or 'python'."""
     (directory / "program.py").write_text(source)
+    if command[0] != "python" and not (BIN / command[0]).exists():
+        give_up(f"{command[0]} is not installed: install the dependency group dev")
     script = sys.executable if command[0] == "python" else str(BIN / command[0])
     with Program(directory, [script, *command[1:]], **variables) as program:
         yield program

@@ -11,6 +11,10 @@ import pytest
 from tests.processes.programs import ASGI, MONITORED, SIZE, WSGI, counts_of, expected, running, until
 
 GUNICORN = ("gunicorn", "program:app", "--bind", "127.0.0.1:{port}", "--workers", "2")
+UWSGI = (
+    *("uwsgi", "--http-socket", "127.0.0.1:{port}", "--module", "program:app", "--master", "--processes", "2"),
+    *("--die-on-term", "--worker-reload-mercy", "2"),  # it loses a signal to a worker that just starts
+)
 SERVERS = {
     "gunicorn": (WSGI, GUNICORN),
     "gunicorn gthread": (WSGI, (*GUNICORN, "--worker-class", "gthread", "--threads", "4")),
@@ -21,6 +25,8 @@ SERVERS = {
     "gunicorn restarts": (WSGI, (*GUNICORN, "--max-requests", "15")),
     "gunicorn preload restarts": (WSGI, (*GUNICORN, "--preload", "--max-requests", "15")),
     "uvicorn": (ASGI, ("uvicorn", "program:app", "--port", "{port}", "--workers", "2", "--log-level", "warning")),
+    "uwsgi": (WSGI, (*UWSGI, "--lazy-apps")),
+    "uwsgi threads": (WSGI, (*UWSGI, "--lazy-apps", "--threads", "4")),
 }
 
 

@@ -22,6 +22,8 @@ from tests.storage.support import STORES, TRANSACTIONAL, MakeStore, RecordingSto
 NOBODY = 65534
 """The user id of an unprivileged user."""
 
+SHARED_MEMORY = Path("/dev/shm")
+
 
 @pytest.fixture(autouse=True)
 def traced_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,6 +40,16 @@ def traced(func: Callable[..., object], *args: Any) -> None:
     """Call the function with the trace function of `threading.settrace`."""
     sys.settrace(threading.gettrace())  # pragma: no cover  # tracing starts with the next call
     func(*args)  # pragma: no cover  # as above
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Yield a directory in memory if the system has one: its tests create hundreds of stores."""
+    if not SHARED_MEMORY.is_dir():
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=SHARED_MEMORY) as directory:
+        yield Path(directory)
 
 
 @pytest.fixture(params=STORES)

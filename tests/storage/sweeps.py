@@ -107,11 +107,10 @@ def quiet() -> Iterator[None]:
     hooks = sys.unraisablehook, threading.excepthook
     sys.unraisablehook, threading.excepthook = (lambda _: None), (lambda _: None)
     gc.collect()
-    gc.freeze()
+    gc.freeze()  # for good: to unfreeze would also unfreeze what `tests/conftest.py` froze
     try:
         yield
     finally:
-        gc.unfreeze()
         sys.unraisablehook, threading.excepthook = hooks
 
 

@@ -12,7 +12,6 @@ TIMEOUT = 100.0
 SQLALCHEMY_TESTS = (
     "engine/test_execute.py",
     "engine/test_transaction.py",
-    "orm/test_session.py",
     "orm/test_transaction.py",
 )
 FAST = (

@@ -143,11 +143,11 @@ def test_change_is_reported_if_all_later_steps_fail(
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_change_is_reported_if_any_later_step_fails(tmp_path: Path, name: str) -> None:
+def test_change_is_reported_if_any_later_step_fails(folder: Path, name: str) -> None:
     call, expected, decisive = CHANGES[name]
 
     for number in range(1, 200):
-        scene = Scene(tmp_path / str(number), durable=True)
+        scene = Scene(folder / str(number), durable=True)
         with pytest.MonkeyPatch.context() as patch:
             disk = Disk(patch, decisive, errno.EIO, only=number)
             call(scene.store)
@@ -172,12 +172,12 @@ def test_change_is_reported_if_its_own_call_fails_after_its_effect(root: Path, n
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_failure_before_the_change_is_raised_and_changes_nothing(tmp_path: Path, name: str) -> None:
+def test_failure_before_the_change_is_raised_and_changes_nothing(folder: Path, name: str) -> None:
     call, new, _ = CHANGES[name]
     raised = 0
 
     for number in range(1, 200):
-        scene = Scene(tmp_path / str(number), durable=True)
+        scene = Scene(folder / str(number), durable=True)
         with pytest.MonkeyPatch.context() as patch:
             disk = Disk(patch, "", errno.EIO, only=number)
             disk._calls_after = 1

@@ -94,6 +94,14 @@ print(json.dumps(outcomes))
 """
 
 
+@pytest.fixture
+def root(folder: Path) -> Path:
+    """Return an empty directory in memory, because it is copied hundreds of times."""
+    root = folder / "root"
+    root.mkdir()
+    return root
+
+
 @pytest.mark.parametrize("durable", [False, True], ids=["", "durable"])
 @pytest.mark.parametrize("call", CALLS)
 def test_kill_at_any_system_call_leaves_the_value_whole(
