@@ -18,6 +18,7 @@ from encore_storage.events import Operation
 from encore_storage.metadata import GivenMetadata, Metadata, checked_metadata, checked_names, selected
 from encore_storage.observing import ObservedIterator, ObservedReader
 from encore_storage.observing import Operation as ObservedOperation
+from encore_storage.observing.finalizing import close_items
 from encore_storage.observing.streams import count_written
 from encore_storage.stores.changing import ChangingOperation
 from encore_storage.stores.core import StoreCore
@@ -353,7 +354,12 @@ def _is_pair(value: object) -> TypeGuard[tuple[Readable, Metadata]]:
 
 def _once(keys: Callable[[], Iterator[str]]) -> Iterator[str]:
     """Yield each of the keys once, as of the first `next`."""
-    yield from dict.fromkeys(keys())
+    iterator = keys()
+    try:
+        found = dict.fromkeys(iterator)
+    finally:
+        close_items(iterator)
+    yield from found
 
 
 def _matching(

@@ -99,8 +99,8 @@ QUERIES: dict[str, Call] = {
     "query_keys": lambda store: store.query_keys(),
     "query_keys by metadata": lambda store: store.query_keys(n=1),
     "glob": lambda store: store.glob("*"),
-    "list": lambda store: store.list(),
 }
+LISTINGS: dict[str, Call] = {**QUERIES, "list": lambda store: store.list()}
 MISSING: dict[str, Call] = {
     **{name: call for name, (call, _) in MISS.items()},
     "multiget": lambda store: list(store.multiget(["missing"])),

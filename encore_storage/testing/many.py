@@ -15,20 +15,13 @@ from encore_storage.events import StoreTransactionEndEvent
 from encore_storage.metadata import Metadata
 from encore_storage.stores.abstract import AbstractStore
 from encore_storage.testing.base import ContractBase
+from encore_storage.testing.calls import LISTINGS, Call
 from encore_storage.testing.kit import put
 from encore_storage.value import Value
 
 MULTISETS: dict[str, Callable[[AbstractStore, Iterator[Any]], None]] = {
     "multiset": lambda store, items: store.multiset(["a", "b"], ((item, {}) for item in items)),
     "multiset_data": lambda store, items: store.multiset_data(["a", "b"], items),
-}
-LISTINGS: dict[str, Callable[[AbstractStore], Any]] = {
-    "query": lambda store: store.query(),
-    "query by metadata": lambda store: store.query(n=1),
-    "query_keys": lambda store: store.query_keys(),
-    "query_keys by metadata": lambda store: store.query_keys(n=1),
-    "glob": lambda store: store.glob("*"),
-    "list": lambda store: store.list(),
 }
 ALL = {"reports/q1.csv", "reports/q2.csv", "Reports.txt", "notes"}
 
@@ -218,7 +211,7 @@ class ManyContract(ContractBase):
     @pytest.mark.parametrize("change", ["b{}", "z/{}"])
     @pytest.mark.parametrize("is_in_transaction", [False, True], ids=["alone", "in a transaction"])
     def test_keys_renamed_while_they_are_listed_come_once(
-        self, is_in_transaction: bool, change: str, listing: Callable[[AbstractStore], Any], store: AbstractStore
+        self, is_in_transaction: bool, change: str, listing: Call, store: AbstractStore
     ) -> None:
         """Each key comes once, as of the first `next`, also if it is renamed when it comes."""
         keys = [f"a{number}" for number in range(20)]
