@@ -156,7 +156,7 @@ class ObservedIterator(Iterator[T], Generic[T]):
         operation = self._operation
         if operation.is_over:
             raise StopIteration
-        if operation.process is not forks.current:
+        if operation.process is not forks.this_process():  # keys in memory would come in a child forked without hooks
             raise operation.forked_error("the stream or query")
         try:
             return next(self._items)
