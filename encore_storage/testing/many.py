@@ -214,7 +214,7 @@ class ManyContract(ContractBase):
         self, is_in_transaction: bool, change: str, listing: Call, store: AbstractStore
     ) -> None:
         """Each key comes once, as of the first `next`, also if it is renamed when it comes."""
-        keys = [f"a{number}" for number in range(20)]
+        keys = [f"a{number}" for number in range(5)]
         for key in keys:
             store.from_bytes(key, b"1", {"n": 1})
 
