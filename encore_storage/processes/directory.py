@@ -18,7 +18,7 @@ MEMBERS = "members"
 """The file on which each member holds a shared lock. Who locks it exclusively is alone, and may remove all files."""
 
 LAYOUT = 1
-"""The version of what is in the directories of groups. Versions of Encore with another one do not touch each other's."""
+"""The version of what is in the directories of groups. Encore leaves those of another version alone."""
 
 _PATIENCE = 2.0  # seconds to wait for a process that starts or ends the group
 _PAUSE = 0.005

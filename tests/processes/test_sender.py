@@ -262,6 +262,7 @@ until(lambda: len(kept.joined) == 2)
 reading, writing = os.pipe()
 child = fork_without_hooks()
 if not child:
+    os.close(writing)
     os.read(reading, 1)
     os._exit(0)
 first.close()
