@@ -24,7 +24,7 @@ def benches() -> Iterator[Bench]:
         ("start of encore run without a summary, more than python -c pass", NOTHING, ["--no-summary"], 60_000),
         ("start of encore run, more than python -c pass", NOTHING, [], 60_000),
         ("start of Encore in a program that imports fsspec, without a summary", LIBRARY, ["--no-summary"], 250_000),
-        ("the same for a program that uses fsspec, with the summary printed", USE, [], None),
+        ("start of Encore in a program that uses fsspec, and the summary printed", USE, [], None),
     )
     for name, code, options, reach_us in rows:
         alone = _run([sys.executable, "-c", code])

@@ -93,9 +93,9 @@ def _observe(options: Options, texts: Mapping[str, str], program: list[str]) -> 
 def _report(directory: RunDirectory, seconds: float, options: Options) -> None:
     """Print the summary and write it as JSON, in a process that imports Encore."""
     if not directory.has_counts() and options.json is None:
-        _say("no storage operations: no process imported a library that can be observed")
+        _say("no storage operations: no process used a library that can be observed")
         return
-    command = [sys.executable, "-P", "-m", "encore_run.reporting", directory.path, "--seconds", f"{seconds:.6f}"]
+    command = [sys.executable, "-P", "-m", "encore_storage.run", directory.path, "--seconds", f"{seconds:.6f}"]
     if options.json is not None:
         command += ["--json", options.json]
     if not options.summary:

@@ -89,5 +89,5 @@ def say(line: str) -> None:
         return
     try:  # noqa: SIM105 (contextlib takes as long to import as all the rest)
         os.write(2, f"encore run: {' '.join(line.split())}\n".encode(errors="backslashreplace"))
-    except OSError:  # it is closed
+    except OSError:  # closed since
         pass

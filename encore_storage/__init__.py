@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from encore_storage.stores import DictMemoryStore, FileSystemStore, SqliteStore
     from encore_storage.stores.abstract import AbstractStore
     from encore_storage.transactions.writing import Change
-    from encore_storage.value import Entry, Value
+    from encore_storage.value import Entry, ListedKey, Value
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
@@ -69,6 +69,7 @@ else:
             "transactions.writing": ("Change",),
             "value": (
                 "Entry",
+                "ListedKey",
                 "Value",
             ),
         },
@@ -87,6 +88,7 @@ __all__ = [
     "InvalidKeyTypeError",
     "InvalidMetadataError",
     "KeyNotFoundError",
+    "ListedKey",
     "Monitor",
     "OpenDatabaseError",
     "SqliteStore",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, Protocol, Self
+from typing import Any, NamedTuple, NoReturn, Protocol, Self
 
 from encore_storage.errors import UnpicklableError
 from encore_storage.metadata import Metadata
-from encore_storage.streams import MEBIBYTE, BufferIteratorIO, Progress, buffer_iterator
+from encore_storage.streams import MEBIBYTE, BufferIteratorIO, ChunkFile, Progress, buffer_iterator
 
 
 class ReadableFile(Protocol):
@@ -39,6 +39,22 @@ class Entry:
     created: float
     modified: float
     token: Any = field(default=None, repr=False)
+
+
+class ListedKey(NamedTuple):
+    """A key with the size and times of its value.
+
+    Attributes:
+        key: the key.
+        size: the number of bytes.
+        created: seconds since the epoch.
+        modified: seconds since the epoch.
+    """
+
+    key: str
+    size: int
+    created: float
+    modified: float
 
 
 class Value:
@@ -96,12 +112,10 @@ class Value:
             io.UnsupportedOperation: the data cannot seek.
         """
         first, last = checked_range(start, end)
-        seek = getattr(self._data, "seek", None)
-        if seek is None:
+        if not _is_seekable(self._data):
             raise io.UnsupportedOperation(f"cannot read a range of {self._data!r}: it cannot seek")
-        seek(first)
         length = None if last is None else max(last - first, 0)
-        return BufferIteratorIO(buffer_iterator(self._data, max_bytes=length))
+        return ChunkFile(buffer_iterator(_Section(self._data, first), max_bytes=length))
 
     def iterdata(self, buffer_size: int = MEBIBYTE, progress: Progress | None = None) -> Iterator[bytes]:
         """Return the bytes in chunks of at most `buffer_size`, and call `progress(step=total)` for each."""
@@ -165,6 +179,25 @@ class StoredValue(Value):
         """Close the data, if it was opened."""
         if self._opened is not None:
             self._opened.close()
+
+
+class _Section:
+    """A file from some byte on, with a read position of its own: several may be read by turns."""
+
+    def __init__(self, file: Any, start: int) -> None:
+        self._file = file
+        self._position = start
+
+    def read(self, size: int, /) -> bytes:
+        self._file.seek(self._position)
+        data: bytes = self._file.read(size)
+        self._position += len(data)
+        return data
+
+
+def _is_seekable(file: object) -> bool:
+    seekable = getattr(file, "seekable", None)
+    return hasattr(file, "seek") and (seekable is None or bool(seekable()))
 
 
 def checked_range(start: int | None, end: int | None) -> tuple[int, int | None]:

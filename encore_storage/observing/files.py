@@ -12,6 +12,7 @@ from encore_events import forks
 from encore_events.errors import ProgressError
 from encore_storage.events import Direction
 from encore_storage.observing.progress import StoreProgressManager
+from encore_storage.streams import BufferIteratorIO
 
 _READ_ALL = frozenset({"read", "readall", "readlines"})  # methods that read to the end if they get no size
 _FILL = frozenset({"readinto", "readinto1"})
@@ -27,6 +28,7 @@ class _ObservedStream:
         self._operation = operation
         self._reads = direction == "read"
         self._ends_when_exhausted = self._reads and not _is_seekable(stream)  # one that can seek may be read again
+        self._limits_reads = isinstance(stream, BufferIteratorIO)  # its default is a mebibyte
         self._iterator: Any = None
 
     def __getattr__(self, name: str) -> Any:
@@ -42,6 +44,8 @@ class _ObservedStream:
     def _call(self, name: str, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         if name != "close":
             self._check_process()
+        if name == "read" and not (arguments or options) and self._limits_reads:
+            arguments = (-1,)
         if name == "writelines":
             arguments = (map(self._count_line, *arguments),)
         argument = arguments[0] if arguments else next(iter(options.values()), -1)

@@ -20,7 +20,7 @@ class Finalized:
     """
 
     def __del__(self) -> None:
-        """Have another thread close what the operation reads, and end the operation as cancelled."""
+        """Have another thread close what the operation reads, and end the operation."""
         operation = cast("StoreProgressManager", self)
         if (operation._started or operation._items is not None) and operation.process is forks.current:  # noqa: SLF001
             run_in_background(lambda: _abandon(operation))
@@ -44,4 +44,4 @@ def _abandon(operation: StoreProgressManager) -> None:
     try:
         close_items(operation._items)  # noqa: SLF001 (its mixin)
     finally:
-        operation.resume_finish(abandoned_error())
+        operation.resume_finish(None if operation.ends_ok_if_collected else abandoned_error())

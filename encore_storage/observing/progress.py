@@ -92,6 +92,9 @@ class StoreProgressManager(ProgressManager):
     measures: dict[str, Any] | None = None
     """The attributes above that were set, by name."""
 
+    ends_ok_if_collected = False
+    """True if the operation, collected before it has ended, is ok instead of cancelled."""
+
     is_over = False
     """True if the operation has ended, or this process will never end it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeVar
 
@@ -10,7 +11,8 @@ from encore_events.errors import ProgressError
 from encore_storage.errors import UnpicklableError
 from encore_storage.observing.finalizing import close_items
 from encore_storage.observing.progress import StoreProgressManager
-from encore_storage.streams import BufferIteratorIO
+from encore_storage.streams import ChunkFile
+from encore_storage.streams.chunk_file import is_question
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -18,22 +20,34 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class ObservedReader(BufferIteratorIO):
-    """The bytes of a value as a file.
+class ObservedReader(ChunkFile):
+    """The bytes of a value as a file, which can seek if the chunks are `SeekableChunks`.
 
     The operation ends with the read that finds no more bytes, with the close, or with an error of the store, whichever
     comes first. If the stream is collected unclosed, another thread ends the operation as cancelled.
 
+    After a seek, only the close, an error or the collection ends it, and the collection is ok. If it has ended before,
+    the next bytes are read in another operation.
+
     Args:
         chunks: the bytes.
         operation: the operation, which has started.
+        start_another: returns another such operation, which has started; without it, reads after the end of the
+            operation are not observed.
     """
 
     _finalizing = False  # Python sets it when it closes a collected stream
+    _has_sought = False
 
-    def __init__(self, chunks: Iterator[ReadableBuffer], operation: StoreProgressManager) -> None:
+    def __init__(
+        self,
+        chunks: Iterator[ReadableBuffer],
+        operation: StoreProgressManager,
+        start_another: Callable[[], StoreProgressManager] | None = None,
+    ) -> None:
         super().__init__(chunks)
         self._operation = operation
+        self._start_another = start_another
         self._total = 0
         operation.adopt(self._iterator)
 
@@ -42,7 +56,7 @@ class ObservedReader(BufferIteratorIO):
         wanted = buffer_size if buffer_size is not None and buffer_size >= 0 else None
         data = self._observed(super().read, buffer_size)
         if wanted is None or len(data) < wanted:
-            self._operation.finish_unless_forked()
+            self._end()
         return data
 
     def read1(self, size: int | None = -1, /) -> bytes:
@@ -52,6 +66,15 @@ class ObservedReader(BufferIteratorIO):
     def readline(self, size: int | None = -1, /) -> bytes:
         """Return the next line, at most `size` bytes of it."""
         return self._end_if_empty(self._observed(super().readline, size), size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Move to a position, and return it; see `ChunkFile.seek`."""
+        self._check_process()
+        position = super().seek(offset, whence)
+        if not (self._has_sought or is_question(offset, whence)):
+            self._has_sought = True
+            self._leave_open(self._operation)
+        return position
 
     def close(self) -> None:
         """Close the stream, and end the operation with the bytes that were read."""
@@ -63,9 +86,10 @@ class ObservedReader(BufferIteratorIO):
             self._operation.finish_unless_forked()  # an interrupt kept the first close from ending it
 
     def _observed(self, read: Callable[[int | None], bytes], size: int | None) -> bytes:
+        self._check_process()
         operation = self._operation
-        if operation.process is not forks.current:
-            raise operation.forked_error("the stream or query")
+        if operation.is_over and self._has_sought:
+            operation = self._operation = self._another()
         try:
             data = read(size)
         except BaseException as error:
@@ -80,10 +104,34 @@ class ObservedReader(BufferIteratorIO):
                 pass
         return data
 
+    def _check_process(self) -> None:
+        if self._operation.process is not forks.current:
+            raise self._operation.forked_error("the stream or query")
+
+    def _another(self) -> StoreProgressManager:
+        """Return another operation for the bytes that follow, or the one that has ended if there are none."""
+        if self._start_another is None or self.closed or self._failure is not None or not self._has_more():
+            return self._operation
+        operation = self._start_another()
+        operation.adopt(self._iterator)
+        self._leave_open(operation)
+        self._total = 0
+        return operation
+
+    def _leave_open(self, operation: StoreProgressManager) -> None:
+        """Have the operation end with the close or the collection. Nobody knows how many bytes will be read."""
+        operation.steps = -1
+        operation.ends_ok_if_collected = True
+
     def _end_if_empty(self, data: bytes, size: int | None) -> bytes:
         if not data and size != 0:
-            self._operation.finish_unless_forked()
+            self._end()
         return data
+
+    def _end(self) -> None:
+        """End the operation after the last byte, unless the stream has been moved and may be again."""
+        if not self._has_sought:
+            self._operation.finish_unless_forked()
 
 
 class ObservedIterator(Iterator[T], Generic[T]):
@@ -109,7 +157,7 @@ class ObservedIterator(Iterator[T], Generic[T]):
         operation = self._operation
         if operation.is_over:
             raise StopIteration
-        if operation.process is not forks.current:
+        if operation.process is not forks.this_process():  # keys in memory would come in a child forked without hooks
             raise operation.forked_error("the stream or query")
         try:
             return next(self._items)

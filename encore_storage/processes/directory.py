@@ -18,6 +18,9 @@ from encore_storage.processes.parent import record_parents, running_parents
 MEMBERS = "members"
 """The file on which each member holds a shared lock. Who locks it exclusively is alone, and may remove all files."""
 
+LAYOUT = 1
+"""The version of what is in the directories of groups. Encore leaves those of another version alone."""
+
 _PATIENCE = 2.0  # seconds to wait for a process that starts or ends the group
 _PAUSE = 0.005
 _LONGEST_PATH = 72  # characters, since the path of a socket in the directory of a group has at most 103
@@ -92,15 +95,15 @@ class GroupDirectory:
 def runtime_directory() -> Path:
     """Return the user's directory of all groups, made if need be, which nobody else can enter.
 
-    It is `encore` in `XDG_RUNTIME_DIR`, or `encore-<user id>` in the temporary directory.
+    It is `encore-<layout>` in `XDG_RUNTIME_DIR`, or `encore-<user id>-<layout>` in the temporary directory.
 
     Raises:
         UntrustedDirectoryError: it is a link or no directory, it belongs to another user, or others can enter it.
         OSError: it cannot be made.
     """
     given = os.environ.get("XDG_RUNTIME_DIR", "")
-    temporary = f"encore-{os.geteuid()}"
-    choices = (Path(given) / "encore" if _is_own(given) else None, Path(tempfile.gettempdir()) / temporary)
+    temporary = f"encore-{os.geteuid()}-{LAYOUT}"
+    choices = (Path(given) / f"encore-{LAYOUT}" if _is_own(given) else None, Path(tempfile.gettempdir()) / temporary)
     short = [path for path in choices if path is not None and len(str(path)) <= _LONGEST_PATH]
     path = short[0] if short else Path("/tmp") / temporary  # noqa: S108 (checked below)
     with contextlib.suppress(FileExistsError):

@@ -339,7 +339,9 @@ class _Connection:
         source = self._sender.source
         if source is None or self._states or source.version == self._sent_version:
             return False
-        return self._closing_at is not None or self._sender.now() >= self._state_due
+        # Otherwise, the clock was set back.
+        waits = self._state_due - STATE_SECONDS <= self._sender.now() < self._state_due
+        return self._closing_at is not None or not waits
 
     def _add_states(self) -> None:
         sender = self._sender

@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--no-text", action="store_true", help="print nothing")
     options = parser.parse_args()
     # The report itself says which files cannot be read.
-    logging.getLogger("encore_storage").addHandler(logging.NullHandler())
+    logging.disable()
     if not options.directory.is_dir():
         sys.stderr.write(f"cannot read the summary in {str(options.directory)!r}: it is no directory\n")
         return 1

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
-
 from encore_events import BaseEvent, EventManager
 from encore_events.abstract import BaseEventManager
 from encore_events.errors import ManagerClosedError
@@ -20,13 +18,6 @@ from encore_run.options import Options
 from encore_run.program import DIRECTORY
 from encore_run.starting import say
 from encore_storage.clients.observe import observe_libraries
-from encore_storage.monitoring import monitor
-from encore_storage.processes.identity import program_identity
-from encore_storage.recording import RecordingError
-from encore_storage.run.counting import RunSummary
-from encore_storage.run.recording import ProcessRecorder
-from encore_storage.subscribers import LogSubscriber
-from encore_storage.subscribers.logs import open_logger
 
 _once = Once()
 _kept = list[object]()
@@ -46,43 +37,68 @@ def start() -> None:
     for part in _parts(options, manager):
         try:
             _kept.append(part())
-        except (OSError, ValueError, ImportError, RecordingError) as error:
+        except (OSError, ValueError, ImportError) as error:
             say(str(error))
     follow_managers(_Bridge(manager).connect)
     observe_libraries(options.observe, manager)
 
 
 def _parts(options: Options, manager: EventManager) -> Iterator[Callable[[], object]]:
-    """Yield functions that start what the options ask for."""
+    """Yield functions that start what the options ask for; each imports only what it needs."""
     directory = os.environ.get(DIRECTORY, "")
     if directory and (options.summary or options.json is not None):
-        yield lambda: RunSummary(Path(directory)).connect(manager)
+        yield lambda: _count(manager, directory)
     if options.log_file is not None or options.log_slow is not None:
         yield lambda: _log(options, manager)
     if options.record is not None:
-        path = Path(options.record)
-        yield lambda: ProcessRecorder(manager, path)
+        path = options.record
+        yield lambda: _record(manager, path)
     if options.port is not None:
-        yield lambda: monitor(
-            manager,
-            logs=False,
-            port=options.port,
-            registry=CollectorRegistry(),
-            host=options.host,
-            token=options.token,
-            allowed_hosts=options.allowed_hosts,
-            group=_group(directory),
-        )
+        port = options.port
+        yield lambda: _serve(options, port, manager, directory)
+
+
+def _count(manager: EventManager, directory: str) -> object:
+    from encore_storage.run.counting import RunSummary  # noqa: PLC0415
+
+    return RunSummary(Path(directory)).connect(manager)
 
 
 def _log(options: Options, manager: EventManager) -> object:
+    from encore_storage.subscribers.logs import LogSubscriber, open_logger  # noqa: PLC0415
+
     opened = open_logger(sys.stderr, format="console") if options.log_file is None else open_logger(options.log_file)
     logger = opened.__enter__()
     return opened, LogSubscriber(logger=logger, slow=options.log_slow or 0).connect(manager)
 
 
+def _record(manager: EventManager, path: str) -> object:
+    from encore_storage.run.recording import ProcessRecorder  # noqa: PLC0415
+
+    return ProcessRecorder(manager, Path(path))
+
+
+def _serve(options: Options, port: int, manager: EventManager, directory: str) -> object:
+    from prometheus_client import CollectorRegistry  # noqa: PLC0415
+
+    from encore_storage.monitoring import monitor  # noqa: PLC0415
+
+    return monitor(
+        manager,
+        logs=False,
+        port=port,
+        registry=CollectorRegistry(),
+        host=options.host,
+        token=options.token,
+        allowed_hosts=options.allowed_hosts,
+        group=_group(directory),
+    )
+
+
 def _group(directory: str) -> str:
     """Return the name of the group of processes: that of the run, or the program's own."""
+    from encore_storage.processes.identity import program_identity  # noqa: PLC0415
+
     return Path(directory).name if directory else f"run of {program_identity()}"[:100]
 
 

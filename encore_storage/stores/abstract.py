@@ -9,6 +9,7 @@ import contextlib
 import fnmatch
 import io
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any, TypeGuard, TypeVar
 
@@ -16,6 +17,8 @@ from encore_storage.errors import KeyNotFoundError
 from encore_storage.events import Operation
 from encore_storage.metadata import GivenMetadata, Metadata, checked_names, copied_metadata, selected
 from encore_storage.observing import ObservedIterator, ObservedReader
+from encore_storage.observing import Operation as ObservedOperation
+from encore_storage.observing.finalizing import close_items
 from encore_storage.observing.streams import count_written
 from encore_storage.stores.changing import ChangingOperation
 from encore_storage.stores.core import StoreCore
@@ -24,7 +27,7 @@ from encore_storage.stores.local_files import AnyPath, opened, replacing, size_o
 from encore_storage.streams import MEBIBYTE, Readable, buffer_iterator
 from encore_storage.transactions.contexts import DummyTransactionContext, SimpleTransactionContext, TransactionEntry
 from encore_storage.transactions.writing import Change
-from encore_storage.value import Entry, StoredValue, Value, checked_range
+from encore_storage.value import Entry, ListedKey, StoredValue, Value, checked_range
 
 T = TypeVar("T")
 AnyValue = Value | tuple[Readable, Metadata]
@@ -179,16 +182,32 @@ class AbstractStore(StoreCore):
         return self._query(lambda: _matching(self._items(), metadata, names))
 
     def query_keys(self, /, **metadata: Any) -> ObservedIterator[str]:
-        """Return the keys whose metadata has all of the given items; by default, all keys."""
+        """Return the keys whose metadata has all of the given items; by default, all keys.
+
+        They are the keys as of the first `next`, each once: the iterator keeps them in memory.
+        """
         if not metadata:
-            return self._query(self._keys)
-        return self._query(lambda: (key for key, _ in _matching(self._items(), metadata, ())))
+            return self._query(lambda: _once(self._keys))
+        return self._query(lambda: _once(lambda: (key for key, _ in _matching(self._items(), metadata, ()))))
 
     def glob(self, pattern: str) -> ObservedIterator[str]:
-        """Return the keys that match a case-sensitive shell pattern; `*` matches `/` as well."""
+        """Return the keys that match a case-sensitive shell pattern; `*` matches `/` as well.
+
+        They are the keys as of the first `next`, each once.
+        """
         if not isinstance(pattern, str):
             raise TypeError(f"the pattern of glob() must be a str, not {pattern!r}")
-        return self._query(lambda: (key for key in self._keys() if fnmatch.fnmatchcase(key, pattern)))
+        return self._query(lambda: _once(lambda: (key for key in self._keys() if fnmatch.fnmatchcase(key, pattern))))
+
+    def list(self, prefix: str = "") -> ObservedIterator[ListedKey]:
+        """Return the keys that begin with `prefix`, each with its size and times: `(key, size, created, modified)`."""
+
+        def scan() -> Iterator[ListedKey]:
+            if not isinstance(prefix, str):
+                raise TypeError(f"the prefix of list() must be a str, not {prefix!r}")
+            return self._listing(prefix)
+
+        return self._query(scan, "list")
 
     def to_bytes(self, key: str, buffer_size: int = MEBIBYTE) -> bytes:
         """Return the bytes of a value, read `buffer_size` at a time. Raises KeyNotFoundError."""
@@ -208,10 +227,12 @@ class AbstractStore(StoreCore):
             for chunk in buffer_iterator(data, buffer_size):
                 write(chunk)
 
-    def from_bytes(self, key: str, data: bytes, buffer_size: int = MEBIBYTE) -> None:
-        """Replace the bytes of a value by `data`, and keep the metadata."""
-        with self._setting(key, _length_of(data), None) as setting:
-            self._write(setting, key, io.BytesIO(_view_of(data)), None, buffer_size)
+    def from_bytes(self, key: str, data: bytes, metadata: Metadata | None = None, buffer_size: int = MEBIBYTE) -> None:
+        """Replace the bytes of a value by `data`, and the metadata by `metadata`; without it, keep the metadata."""
+        given = None if metadata is None else GivenMetadata(metadata)
+        with self._setting(key, _length_of(data), None if given is None else given.copy) as setting:
+            file = io.BytesIO(_view_of(data))
+            self._write(setting, key, file, None if given is None else given.checked(), buffer_size)
 
     def from_file(self, key: str, path: AnyPath, buffer_size: int = MEBIBYTE) -> None:
         """Replace the bytes by those of a file, and keep the metadata. Raises OpenDatabaseError as `to_file` does."""
@@ -243,8 +264,13 @@ class AbstractStore(StoreCore):
         self, name: Operation, key: str, entry: Entry | None, start: int | None, end: int | None
     ) -> ObservedReader:
         metadata = None if entry is None else entry.metadata
-        operation = self._operation(name, key, direction="read", metadata=metadata)
-        operation.start()
+
+        def start_operation() -> ObservedOperation:
+            operation = self._operation(name, key, direction="read", metadata=metadata)
+            operation.start()
+            return operation
+
+        operation = start_operation()
         try:
             first, last = checked_range(start, end)
             if entry is None:
@@ -254,13 +280,13 @@ class AbstractStore(StoreCore):
             first = min(first, entry.size)
             last = max(first, entry.size if last is None else min(last, entry.size))
             operation.steps = last - first
-            return ObservedReader(self._open(key, entry, first, last), operation)
+            return ObservedReader(self._open(key, entry, first, last), operation, start_operation)
         except BaseException as error:
             operation.finish_unless_forked(error)
             raise
 
-    def _query(self, scan: Callable[[], Iterator[T]]) -> ObservedIterator[T]:
-        operation = self._operation("query", None)
+    def _query(self, scan: Callable[[], Iterator[T]], name: Operation = "query") -> ObservedIterator[T]:
+        operation = self._operation(name, None)
         operation.start()
         try:
             self._check_connected()
@@ -308,12 +334,32 @@ def _view_of(data: Any) -> memoryview:
     try:
         return memoryview(data)
     except TypeError:
-        hint = ": encode it first" if isinstance(data, str) else ""
-        raise TypeError(f"from_bytes() takes bytes, not {type(data).__name__}{hint}") from None
+        raise TypeError(f"from_bytes() takes bytes, not {type(data).__name__}: {_advice_for(data)}") from None
+
+
+def _advice_for(data: object) -> str:
+    """Return what to do instead of passing `data` to `from_bytes`."""
+    if isinstance(data, str):
+        return "encode it first, as in text.encode()"
+    if hasattr(data, "read"):
+        return "use set_data() for a file"
+    if isinstance(data, os.PathLike):
+        return "use from_file() for a path"
+    return "convert it first, as in json.dumps(data).encode()"
 
 
 def _is_pair(value: object) -> TypeGuard[tuple[Readable, Metadata]]:
     return isinstance(value, tuple) and len(value) == 2  # noqa: PLR2004 (a pair)
+
+
+def _once(keys: Callable[[], Iterator[str]]) -> Iterator[str]:
+    """Yield each of the keys once, as of the first `next`."""
+    iterator = keys()
+    try:
+        found = dict.fromkeys(iterator)
+    finally:
+        close_items(iterator)
+    yield from found
 
 
 def _matching(

@@ -26,7 +26,7 @@ from encore_storage.stores.changing import ChangingOperation
 from encore_storage.stores.fingerprints import Fingerprint
 from encore_storage.transactions.contexts import TransactionState
 from encore_storage.transactions.writing import Change, Write, Writing
-from encore_storage.value import Entry
+from encore_storage.value import Entry, ListedKey
 
 _ADVICE = "make a store where it is used, such as in the other process"
 
@@ -109,10 +109,17 @@ class StoreCore(ABC):
         """Return all keys, as of the call or later."""
 
     def _items(self) -> Iterator[tuple[str, Metadata]]:
-        """Yield all keys with their metadata."""
-        for key in self._keys():
+        """Yield each key once, as of the first, with its metadata when it is reached."""
+        for key in dict.fromkeys(self._keys()):
             with contextlib.suppress(KeyNotFoundError):  # deleted since
                 yield key, self._entry(key).metadata
+
+    def _listing(self, prefix: str) -> Iterator[ListedKey]:
+        """Yield each key that begins with `prefix` once, as of the first, with its size and times when reached."""
+        for key in [key for key in dict.fromkeys(self._keys()) if key.startswith(prefix)]:
+            with contextlib.suppress(KeyNotFoundError):  # deleted since
+                entry = self._entry(key)
+                yield ListedKey(key, entry.size, entry.created, entry.modified)
 
     def _check_key(self, key: str) -> None:  # noqa: B027 (a hook: few stores need it)
         """Raise InvalidKeyError for keys that this store cannot hold."""

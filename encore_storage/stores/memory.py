@@ -13,9 +13,10 @@ from encore_storage.errors import KeyNotFoundError
 from encore_storage.metadata import Metadata
 from encore_storage.stores.abstract import AbstractStore
 from encore_storage.stores.fingerprints import Fingerprint, put_copy
+from encore_storage.streams import DataChunks
 from encore_storage.transactions.runs import Run
 from encore_storage.transactions.writing import Change, Write
-from encore_storage.value import Entry
+from encore_storage.value import Entry, ListedKey
 
 
 class DictMemoryStore(AbstractStore):
@@ -57,8 +58,7 @@ class DictMemoryStore(AbstractStore):
         return entry
 
     def _open(self, key: str, entry: Entry, start: int, end: int) -> Iterator[bytes]:  # noqa: ARG002 (the core's)
-        data: bytes = entry.token
-        return iter((data[start:end],))
+        return DataChunks(entry.token[start:end])
 
     def _put(self, key: str, chunks: Iterable[bytes] | None, metadata: Metadata | None) -> Change:
         data = None if chunks is None else b"".join(chunks)
@@ -84,6 +84,11 @@ class DictMemoryStore(AbstractStore):
 
     def _keys(self) -> Iterator[str]:
         return iter(self._snapshot())
+
+    def _listing(self, prefix: str) -> Iterator[ListedKey]:
+        for key, entry in self._snapshot().items():
+            if key.startswith(prefix):
+                yield ListedKey(key, entry.size, entry.created, entry.modified)
 
     def _items(self) -> Iterator[tuple[str, Metadata]]:
         return ((key, entry.metadata) for key, entry in self._snapshot().items())

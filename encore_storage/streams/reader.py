@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 class BufferIteratorIO(io.BufferedIOBase):
     """A readable binary file over an iterable of chunks, at a cost linear in bytes.
 
+    Unlike that of other files, `read()` without a size returns at most 1 MiB. Functions that call it and expect the
+    whole file, such as `json.load`, lose the rest. Pass them an `io.BufferedReader` around this file, or the result of
+    `read(-1)`. A text file is an `io.TextIOWrapper` around the `io.BufferedReader`.
+
     Chunks are bytes-like objects of any size, empty ones included. Closing the file closes the iterator if it has a
     `close()`, as generators do.
 
@@ -28,6 +32,9 @@ class BufferIteratorIO(io.BufferedIOBase):
 
     >>> BufferIteratorIO([b"observe ", b"", b"every byte"]).read(10)
     b'observe ev'
+    >>> text = io.TextIOWrapper(io.BufferedReader(BufferIteratorIO([b"observe ", b"every byte"])), encoding="utf-8")
+    >>> text.read()
+    'observe every byte'
 
     Args:
         iterator: the chunks, such as those of `buffer_iterator`.
@@ -58,7 +65,10 @@ class BufferIteratorIO(io.BufferedIOBase):
         return True
 
     def read(self, buffer_size: int | None = MEBIBYTE) -> bytes:
-        """Return the next `buffer_size` bytes, fewer only at the end; return all that remain for None or a negative."""
+        """Return the next `buffer_size` bytes, by default 1 MiB and fewer only at the end.
+
+        Return all that remain for None or a negative number.
+        """
         self._check_open()
         size = _limit(buffer_size)
         self._fill(size)
@@ -130,6 +140,13 @@ class BufferIteratorIO(io.BufferedIOBase):
                 self._chunks.popleft()
             self._offset = 0
         return part
+
+    def _skip(self, size: int) -> None:
+        """Remove `size` buffered bytes; a negative `size` restores removed bytes of the first chunk."""
+        self._buffered -= size
+        self._offset += size
+        while self._chunks and self._offset >= len(self._chunks[0]):
+            self._offset -= len(self._chunks.popleft())
 
     def _line_length(self, limit: int) -> int:
         """Return the length of the next line, at most `limit`. Each chunk is buffered and searched once."""

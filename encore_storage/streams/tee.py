@@ -7,12 +7,15 @@ import threading
 from encore_events.forks import this_process
 from encore_events.text import repr_of
 from encore_storage.errors import ForkedStoreError
+from encore_storage.streams.chunk_file import ChunkFile
 from encore_storage.streams.reader import BufferIteratorIO
 from encore_storage.streams.sources import MEBIBYTE, Readable, as_bytes, check_int, check_source
 
 
 def tee(filelike: Readable, n: int = 2, buffer_size: int = MEBIBYTE) -> list[BufferIteratorIO]:
     """Split a file-like object into `n` files, each of which returns all of its bytes independently.
+
+    Each is a `BufferIteratorIO` whose `read()` reads to the end.
 
     The source is read once, one chunk at a time, when the first file needs that chunk. It stays open. The files may
     be read in different threads. They share chunks, and a chunk is freed when the last file has passed it. A closed or
@@ -37,7 +40,7 @@ def tee(filelike: Readable, n: int = 2, buffer_size: int = MEBIBYTE) -> list[Buf
     check_int("n", n, least=0)
     check_int("buffer_size", buffer_size, least=1)
     source, link = _TeeSource(filelike, buffer_size), _Link()
-    return [BufferIteratorIO(iter(_TeeReader(source, link), b"")) for _ in range(n)]
+    return [ChunkFile(iter(_TeeReader(source, link), b"")) for _ in range(n)]
 
 
 class _Link:

@@ -54,8 +54,10 @@ OK: dict[str, tuple[Call, list[tuple[str, str | None]]]] = {
     "query": (lambda store: list(store.query()), [("query", None)]),
     "query_keys": (lambda store: list(store.query_keys(n=1)), [("query", None)]),
     "glob": (lambda store: list(store.glob("*")), [("query", None)]),
+    "list": (lambda store: list(store.list()), [("list", None)]),
     "to_bytes": (lambda store: store.to_bytes("a", 1000), [GET]),
     "from_bytes": (lambda store: store.from_bytes("a", DATA), [SET]),
+    "from_bytes, with metadata": (lambda store: store.from_bytes("a", DATA, {"n": 2}), [SET]),
 }
 # The operation that a missing key is a miss of.
 MISS: dict[str, tuple[Call, str]] = {
@@ -80,9 +82,11 @@ REFUSED: dict[str, tuple[Call, str]] = {
     "from_bytes, None": (lambda store: store.from_bytes("a", None), "set"),  # type: ignore[arg-type]
     "from_bytes, int": (lambda store: store.from_bytes("a", 3), "set"),  # type: ignore[arg-type]
     "from_bytes, str": (lambda store: store.from_bytes("a", "text"), "set"),  # type: ignore[arg-type]
+    "from_bytes, no metadata": (lambda store: store.from_bytes("a", b"", {"a": object()}), "set"),
     "set_metadata": (lambda store: store.set_metadata("a", {"a": object()}), "set_metadata"),
     "update_metadata": (lambda store: store.update_metadata("a", {"a": object()}), "update_metadata"),
     "delete": (lambda store: store.delete(1), "delete"),  # type: ignore[arg-type]
+    "list": (lambda store: store.list(1), "list"),  # type: ignore[arg-type]
 }
 READS: dict[str, tuple[Call, str]] = {
     "get": (lambda store: store.get("a").data, "get"),
@@ -96,6 +100,7 @@ QUERIES: dict[str, Call] = {
     "query_keys by metadata": lambda store: store.query_keys(n=1),
     "glob": lambda store: store.glob("*"),
 }
+LISTINGS: dict[str, Call] = {**QUERIES, "list": lambda store: store.list()}
 MISSING: dict[str, Call] = {
     **{name: call for name, (call, _) in MISS.items()},
     "multiget": lambda store: list(store.multiget(["missing"])),
@@ -112,6 +117,7 @@ EVERY_CALL: dict[str, Call] = {
     "query": lambda store: store.query(),
     "query_keys": lambda store: store.query_keys(),
     "glob": lambda store: store.glob("*"),
+    "list": lambda store: store.list(),
     "transaction": lambda store: store.transaction("x"),
     "multiset": lambda store: store.multiset([], []),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from encore_storage.events import StoreTransactionEndEvent
 from encore_storage.metadata import Metadata
 from encore_storage.stores.abstract import AbstractStore
 from encore_storage.testing.base import ContractBase
+from encore_storage.testing.calls import LISTINGS, Call
 from encore_storage.testing.kit import put
 from encore_storage.value import Value
 
@@ -191,6 +193,56 @@ class ManyContract(ContractBase):
         assert list(store.query()) == []
         assert list(store.query_keys()) == []
         assert list(store.glob("*")) == []
+        assert list(store.list()) == []
+
+    @pytest.mark.parametrize("prefix", ["", "reports/", "reports/q1", "Rep", "notes", "nothing", "\ud800"], ids=ascii)
+    def test_list_returns_sizes_and_times(self, prefix: str, four_keys: AbstractStore) -> None:
+        """`list` returns each key that begins with the prefix once, with the size and times that `get` returns."""
+        four_keys.from_bytes("reports/q1.csv", b"12345")
+
+        listed = list(four_keys.list(prefix))
+
+        assert sorted(each.key for each in listed) == sorted(key for key in ALL if key.startswith(prefix))
+        for key, size, created, modified in listed:
+            value = four_keys.get(key)
+            assert (size, created, modified) == (value.size, value.created, value.modified)
+
+    @pytest.mark.parametrize("listing", LISTINGS.values(), ids=LISTINGS)
+    @pytest.mark.parametrize("change", ["b{}", "z/{}"])
+    @pytest.mark.parametrize("is_in_transaction", [False, True], ids=["alone", "in a transaction"])
+    def test_keys_renamed_while_they_are_listed_come_once(
+        self, is_in_transaction: bool, change: str, listing: Call, store: AbstractStore
+    ) -> None:
+        """Each key comes once, as of the first `next`, also if it is renamed when it comes."""
+        keys = [f"a{number}" for number in range(5)]
+        for key in keys:
+            store.from_bytes(key, b"1", {"n": 1})
+
+        seen = []
+        with store.transaction() if is_in_transaction else nullcontext():
+            for found in listing(store):
+                key = found if isinstance(found, str) else found[0]
+                seen.append(key)
+                assert len(seen) <= len(keys)
+                store.from_bytes(change.format(key), store.to_bytes(key), store.get_metadata(key))
+                store.delete(key)
+
+        assert sorted(seen) == sorted(keys)
+        assert sorted(store.query_keys()) == sorted(map(change.format, keys))
+
+    def test_keys_are_those_of_the_first_next(self, store: AbstractStore) -> None:
+        """`query_keys` and `glob` return the keys as of the first `next`, whatever is set or deleted afterwards."""
+        listings = [store.query_keys(), store.query_keys(n=1), store.glob("*")]
+        for key in "abc":
+            store.from_bytes(key, b"1", {"n": 1})
+
+        first = [next(listing) for listing in listings]
+        store.from_bytes("d", b"1", {"n": 1})
+        store.set_metadata("b", {})
+        for key in "ac":
+            store.delete(key)
+
+        assert [sorted([key, *listing]) for key, listing in zip(first, listings, strict=True)] == [["a", "b", "c"]] * 3
 
     def test_store_can_be_changed_while_it_is_listed(self, four_keys: AbstractStore) -> None:
         """Values may be deleted and changed while a query runs, which still returns each of the other keys."""

@@ -49,7 +49,7 @@ class OutcomeContract(CallContract):
             end = checked_end(list(same))
             assert (end.outcome, end.exit_state) == ("ok", "normal")
             assert (end.error, end.error_type) == (None, None)
-            assert (end.key is None) is (end.operation == "query")
+            assert (end.key is None) is (end.operation in ("query", "list"))
             assert end.source is two_keys
             assert end.store == "archive"
 

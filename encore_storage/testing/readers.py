@@ -10,6 +10,7 @@ import pytest
 
 from encore_storage.errors import ConflictError, KeyNotFoundError
 from encore_storage.stores.abstract import AbstractStore
+from encore_storage.streams import MEBIBYTE
 from encore_storage.testing.base import ContractBase
 from encore_storage.testing.kit import content, put
 
@@ -28,6 +29,8 @@ RANGES: dict[Bounds, bytes] = {
     (5, 2): b"",
 }
 
+SEEKS = [(2, -5), (0, 3), (1, 2_000_000), (1, -1_900_000), (2, 0), (2, 7), (1, -9), (0, 0), (1, 0), (0, 1_048_576)]
+
 
 class ReaderContract(ContractBase):
     """The rules of reading bytes as a file, whole or in part."""
@@ -43,6 +46,28 @@ class ReaderContract(ContractBase):
         assert data.closed
         with store.get_data("a") as data, io.TextIOWrapper(data, "ascii") as text:  # type: ignore[type-var]  # the stub requires a name
             assert text.read() == "one\ntwo\nthree"
+
+    @pytest.mark.parametrize("size", [0, 10, 3 * MEBIBYTE])
+    def test_seekable_is_truthful(self, size: int, store: AbstractStore) -> None:
+        """A stream that is `seekable()` seeks as `io.BytesIO` does; any other raises UnsupportedOperation."""
+        data = bytes(range(251)) * (size // 251) + bytes(size % 251)
+        put(store, "a", data)
+
+        for start in (0, size // 3):
+            with store.get_data_range("a", start) as stream:
+                if not stream.seekable():
+                    with pytest.raises(io.UnsupportedOperation):
+                        stream.seek(0)
+                    with pytest.raises(io.UnsupportedOperation):
+                        stream.tell()
+                    continue
+                model = io.BytesIO(data[start:])
+                for whence, offset in SEEKS:
+                    assert stream.tell() == model.tell()
+                    assert stream.seek(offset, whence) == model.seek(offset, whence)
+                    assert stream.read(100_000) == model.read(100_000)
+                stream.seek(0)
+                assert stream.read() == data[start:]
 
     def test_read_takes_buffer_size_by_keyword(self, store: AbstractStore) -> None:
         """`read(buffer_size=)` is the name of the argument."""

@@ -14,7 +14,7 @@ from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage.events import StoreProgressEndEvent, StoreProgressStepEvent
 from encore_storage.stores.abstract import AbstractStore
-from encore_storage.testing.calls import DATA, QUERIES, READS, SIZE, Call, CallContract, whole
+from encore_storage.testing.calls import DATA, LISTINGS, READS, SIZE, Call, CallContract, whole
 from encore_storage.testing.kit import checked_end
 
 UNCLOSED: dict[str, tuple[Call, str, int]] = {
@@ -24,6 +24,7 @@ UNCLOSED: dict[str, tuple[Call, str, int]] = {
     "query": (lambda store: store.query(), "query", 0),
     "query_keys": (lambda store: store.query_keys(), "query", 0),
     "glob": (lambda store: store.glob("*"), "query", 0),
+    "list": (lambda store: store.list(), "list", 0),
 }
 
 
@@ -75,7 +76,7 @@ class StreamContract(CallContract):
         assert {event.steps for event in recorder.of(StoreProgressStepEvent)} == {SIZE}
         assert checked_end(recorder.events).delta == 20_000
 
-    @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
+    @pytest.mark.parametrize("query", LISTINGS.values(), ids=LISTINGS)
     def test_query_ends_with_its_last_result_or_its_close(
         self, query: Call, two_keys: AbstractStore, recorder: EventRecorder
     ) -> None:
@@ -123,7 +124,7 @@ class StreamContract(CallContract):
         leaking: list[Any] = [opened(two_keys)]
         if is_in_a_cycle:
             leaking.append(leaking)
-        if operation == "query":
+        if operation in ("query", "list"):
             next(leaking[0])
         else:
             assert len(getattr(leaking[0], "data", leaking[0]).read(1000)) == 1000
@@ -139,6 +140,34 @@ class StreamContract(CallContract):
         assert end.bytes == count
         assert isinstance(end.error, asyncio.CancelledError)
         assert "collected before it was closed" in str(end.error)
+
+    @pytest.mark.parametrize("ends", ["closed", "collected"])
+    def test_stream_that_sought_ends_with_its_close_or_collection(
+        self, ends: str, two_keys: AbstractStore, manager: EventManager, recorder: EventRecorder
+    ) -> None:
+        """After a seek, the operation ends with the close or collection of the stream: 'ok', with all bytes read."""
+        has_ended = threading.Event()
+        data = two_keys.get_data("a")
+        if not data.seekable():
+            data.close()
+            pytest.skip("the streams of this store cannot seek")
+        manager.connect(StoreProgressEndEvent, lambda event: has_ended.set())
+        assert len(data.read(1000)) == 1000
+        data.seek(10)
+        assert len(data.read()) == SIZE - 10
+        assert data.read(1) == b""
+        data.seek(-100, 2)
+        assert len(data.read(1000)) == 100
+        assert recorder.of(StoreProgressEndEvent) == []
+        if ends == "closed":
+            data.close()
+        del data
+        gc.collect()
+        assert has_ended.wait(self.patience)
+
+        end = checked_end(recorder.events)
+        assert (end.outcome, end.exit_state, end.error) == ("ok", "normal", None)
+        assert end.bytes == 1000 + SIZE - 10 + 100
 
     def test_collected_unclosed_after_its_end_is_ok(self, two_keys: AbstractStore, recorder: EventRecorder) -> None:
         """A stream or query that was read to its end need not be closed."""

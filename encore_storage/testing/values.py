@@ -97,6 +97,18 @@ class ValueContract(ContractBase):
             assert opened.data.read() == b""
             assert not file.closed
 
+    def test_from_bytes_replaces_given_metadata(self, store: AbstractStore) -> None:
+        """`from_bytes` replaces the metadata by the given one, and keeps it if none is given."""
+        given = {"tags": ["new"]}
+        store.from_bytes("a", b"1", given)
+        given["tags"].append("later")
+        assert content(store, "a") == (b"1", {"tags": ["new"]})
+
+        store.from_bytes("a", b"2")
+        assert content(store, "a") == (b"2", {"tags": ["new"]})
+        store.from_bytes("a", b"3", {})
+        assert content(store, "a") == (b"3", {})
+
     @pytest.mark.parametrize(
         "value", [b"bytes", (b"bytes",), (io.BytesIO(), {}, 1), None], ids=["bytes", "single", "triple", "None"]
     )

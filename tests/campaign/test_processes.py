@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from statistics import median
 from urllib.parse import urlsplit
 
 import pytest
@@ -150,6 +152,84 @@ def test_kills_in_the_middle_of_work_lose_no_completed_operation(tmp_path: Path)
 
 def _is_larger(path: Path, size: int) -> bool:
     return path.stat().st_size > size
+
+
+MANY = """
+import os, subprocess, sys, time
+from encore_storage import DictMemoryStore, monitor
+
+monitor(logs=False, port=int(os.environ["PAGE_PORT"]), group="many")
+programs, children, operations = map(int, sys.argv[1:])
+for _ in range(programs):
+    subprocess.Popen([sys.executable, "program.py", "0", str(children), str(operations)])
+store, done = DictMemoryStore(name="app"), os.open("done", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+for _ in range(0 if programs else children):
+    if os.fork() == 0:
+        for _ in range(operations):
+            store.from_bytes("key", bytes(100))
+            store.get_data("key").read(-1)
+        os.write(done, b"%d\\n" % os.getpid())
+        break
+time.sleep(600)
+"""
+
+
+def test_two_hundred_processes_and_fifty_kills_are_one_exact_and_quick_scrape(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    done = tmp_path / "done"
+    done.touch()
+    with running(tmp_path, MANY, "python", "program.py", "8", "25", "100") as program:
+        for count in range(10, 201, 10):
+            until(lambda count=count: len(done.read_text().split()) >= count, program)  # type: ignore[misc]  # a bound value
+        pids = [int(pid) for pid in done.read_text().split()]
+        assert program.counts() == expected(200 * 100)
+        until(lambda: program.totals()["operations"] == 2 * 200 * 100, program)  # the processes are idle
+        seconds = [_seconds_of(program.scrape) for _ in range(100)]
+        assert _processes(program) == 200 + 8 + 1  # with those that only fork
+
+        serving = _serving(program)
+        before = _resident(serving)
+        for _ in range(300):
+            program.scrape()
+        growth = _resident(serving) - before
+
+        for pid in random.Random(1).sample(pids, KILLS):
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: _processes(program) == 200 + 8 + 1 - KILLS, program)
+        assert program.counts() == expected(200 * 100)
+        after = [_seconds_of(program.scrape) for _ in range(20)]
+        until(lambda: program.totals()["operations"] == 2 * 200 * 100, program)
+        assert _serving(program) == serving
+    record_property("scrape of 200 processes", f"{median(seconds):.3f} s, at most {max(seconds):.3f} s")
+    record_property("after 50 kills", f"{median(after):.3f} s, at most {max(after):.3f} s")
+    record_property("growth in 300 scrapes", f"{growth} KiB")
+
+    assert median(seconds) <= 0.5
+    assert median(after) <= 0.5
+    assert growth < 4096  # the files of the processes, read at each scrape, have 12,800
+
+
+def _seconds_of(call: Callable[[], object]) -> float:
+    began = time.monotonic()
+    call()
+    return time.monotonic() - began
+
+
+def _processes(program: Program) -> float:
+    found = re.search(r"^encore_processes{.*} (.*)$", program.scrape(), re.MULTILINE)
+    return 0.0 if found is None else float(found[1])
+
+
+def _serving(program: Program) -> int:
+    return next(int(str(each["pid"])) for each in _listed(program) if each["is_serving"])
+
+
+def _resident(pid: int) -> int:
+    """Return the memory of a process, in KiB."""
+    found = re.search(r"^VmRSS:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1])
 
 
 def test_thousand_forks_under_load() -> None:

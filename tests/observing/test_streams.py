@@ -13,8 +13,10 @@ import pytest
 from encore_events import EventManager
 from encore_events.testing import EventRecorder
 from encore_storage.events import StoreProgressEndEvent, StoreProgressStepEvent
+from encore_storage.observing import StoreObserver
 from encore_storage.observing.progress import StoreProgressManager
 from encore_storage.observing.streams import ObservedIterator, ObservedReader, count_written
+from encore_storage.streams import BufferIteratorIO, DataChunks
 
 CHUNKS = [b"one\ntwo\n", b"", b"three"]
 WHOLE = b"one\ntwo\nthree"
@@ -169,6 +171,101 @@ def test_failing_close_is_the_error_of_the_operation(progress: StoreProgressMana
         reader.close()
 
     assert emitted_end(recorder) == ("error", 2)
+
+
+@pytest.fixture
+def seekable(manager: EventManager, progress: StoreProgressManager) -> Iterator[ObservedReader]:
+    def start_another() -> StoreProgressManager:
+        another = StoreProgressManager(manager, message="again")
+        another.start()
+        return another
+
+    with ObservedReader(DataChunks(WHOLE), progress, start_another) as reader:
+        yield reader
+
+
+def test_tell_does_not_keep_the_operation_open(seekable: ObservedReader, recorder: EventRecorder) -> None:
+    assert (seekable.seekable(), seekable.tell(), seekable.seek(0, io.SEEK_CUR)) == (True, 0, 0)
+    assert io.BufferedReader(seekable).read() == WHOLE
+
+    assert emitted_end(recorder) == ("ok", len(WHOLE))
+
+
+@pytest.mark.parametrize("position", [0, 3])
+def test_bytes_read_again_after_the_end_are_another_operation(
+    position: int, seekable: ObservedReader, recorder: EventRecorder
+) -> None:
+    assert seekable.read() == WHOLE
+    assert emitted_end(recorder) == ("ok", len(WHOLE))
+
+    seekable.seek(position)
+    assert seekable.read() == WHOLE[position:]
+    seekable.seek(0)
+    assert seekable.read(2) == WHOLE[:2]
+    assert len(recorder.of(StoreProgressEndEvent)) == 1
+    seekable.close()
+
+    first, second = recorder.of(StoreProgressEndEvent)
+    assert (first.bytes, second.bytes) == (len(WHOLE), len(WHOLE) - position + 2)
+    assert (second.outcome, second.steps) == ("ok", -1)
+
+
+def test_seek_after_the_end_without_a_read_is_no_operation(seekable: ObservedReader, recorder: EventRecorder) -> None:
+    seekable.read()
+    seekable.seek(0)
+    seekable.seek(0, io.SEEK_END)
+    assert seekable.read() == b""
+    seekable.close()
+
+    assert emitted_end(recorder) == ("ok", len(WHOLE))
+
+
+def test_bytes_are_read_again_without_a_function_that_starts_an_operation(
+    progress: StoreProgressManager, recorder: EventRecorder
+) -> None:
+    with ObservedReader(DataChunks(WHOLE), progress) as reader:
+        reader.read()
+        reader.seek(0)
+        assert reader.read() == WHOLE
+
+    assert emitted_end(recorder) == ("ok", len(WHOLE))
+
+
+def test_error_after_a_seek_ends_the_operation(progress: StoreProgressManager, recorder: EventRecorder) -> None:
+    class Failing(DataChunks):
+        def read_at(self, position: int, size: int) -> bytes:
+            raise OSError("cable")
+
+    reader = ObservedReader(Failing(WHOLE), progress)
+    reader.seek(3)
+    with pytest.raises(OSError, match="cable"):
+        reader.read()
+    assert emitted_end(recorder) == ("error", 0)
+
+    reader.seek(0)
+    with pytest.raises(OSError, match="failed earlier"):
+        reader.read()
+    reader.close()
+    assert emitted_end(recorder) == ("error", 0)
+
+
+@pytest.mark.usefixtures("every_step")
+def test_steps_are_unknown_after_a_seek(seekable: ObservedReader, recorder: EventRecorder) -> None:
+    seekable.read(2)
+    seekable.seek(0)
+    seekable.read(3)
+    seekable.close()
+
+    assert [(event.step, event.delta) for event in recorder.of(StoreProgressStepEvent)] == [(2, 2), (5, 3)]
+    assert emitted_end(recorder) == ("ok", 5)
+
+
+def test_observed_buffer_iterator_io_is_read_to_the_end(manager: EventManager, recorder: EventRecorder) -> None:
+    observer = StoreObserver("archive", event_manager=manager)
+    whole = bytes(3_000_000)
+
+    assert observer.reading("a", BufferIteratorIO([whole])).read() == whole
+    assert emitted_end(recorder) == ("ok", len(whole))
 
 
 def test_failed_constructor_emits_nothing(progress: StoreProgressManager, recorder: EventRecorder) -> None:

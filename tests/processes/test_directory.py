@@ -195,8 +195,8 @@ def short() -> Iterator[Path]:
 def test_runtime_directory_is_private(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(short))
 
-    assert runtime_directory() == short / "encore"
-    assert (short / "encore").stat().st_mode & 0o777 == 0o700
+    assert runtime_directory() == short / "encore-1"
+    assert (short / "encore-1").stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("given", ["", "/no/such/directory", "/proc/1\0"])
@@ -206,7 +206,7 @@ def test_unusable_xdg_runtime_dir_gives_the_temporary_directory(
     monkeypatch.setattr(tempfile, "tempdir", str(short))
     monkeypatch.setattr(os, "environ", {"XDG_RUNTIME_DIR": given})
 
-    assert runtime_directory() == short / f"encore-{os.geteuid()}"
+    assert runtime_directory() == short / f"encore-{os.geteuid()}-1"
 
 
 def test_long_path_gives_one_that_a_socket_can_have(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +215,7 @@ def test_long_path_gives_one_that_a_socket_can_have(short: Path, monkeypatch: py
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(long))
     monkeypatch.setattr(tempfile, "tempdir", str(long))
 
-    assert runtime_directory() == Path(f"/tmp/encore-{os.geteuid()}")
+    assert runtime_directory() == Path(f"/tmp/encore-{os.geteuid()}-1")
 
 
 def _link(path: Path) -> None:
@@ -248,7 +248,7 @@ def test_planted_directory_is_not_trusted(
     plant: object, reason: str, short: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(short))
-    plant(short / "encore")  # type: ignore[operator]  # a table of functions
+    plant(short / "encore-1")  # type: ignore[operator]  # a table of functions
 
     with pytest.raises(UntrustedDirectoryError, match=f"{reason}: remove it, or set XDG_RUNTIME_DIR"):
         runtime_directory()
@@ -267,8 +267,8 @@ def test_runtime_directory_may_be_below_a_link(short: Path, monkeypatch: pytest.
     (short / "run").symlink_to("user")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(short / "run"))
 
-    assert runtime_directory() == short / "run" / "encore"
-    assert (short / "user" / "encore").is_dir()
+    assert runtime_directory() == short / "run" / "encore-1"
+    assert (short / "user" / "encore-1").is_dir()
 
 
 def test_planted_link_at_the_lock_is_not_followed(short: Path) -> None:

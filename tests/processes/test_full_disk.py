@@ -111,7 +111,7 @@ print(writes())
 child.kill()
 print(waited_for(7))
 observed.close()
-print(os.listdir(disk / "encore"))
+print(os.listdir(disk / "encore-1"))
 """,
         disk,
     )
@@ -135,14 +135,14 @@ second.kill()  # its counts cannot be added to those of ended processes
 print(writes() < 310)
 free()
 print(waited_for(310))
-until(list((disk / "encore").glob("*/ended.json")).__len__)
+until(list((disk / "encore-1").glob("*/ended.json")).__len__)
 fill()
 first.kill()
 print(waited_for(310))
 free()
 print(writes())
 observed.close()
-print(os.listdir(disk / "encore"))
+print(os.listdir(disk / "encore-1"))
 """,
         disk,
     )
@@ -187,7 +187,7 @@ finally:
     subprocess.run(["umount", str(disk)], check=True)
 print(writes())
 observed.close()
-print(os.listdir(disk / "encore"))
+print(os.listdir(disk / "encore-1"))
 """,
         disk,
     )

@@ -21,7 +21,7 @@ def base(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The directory of all groups, of the test alone."""
     with tempfile.TemporaryDirectory(dir="/tmp") as path:
         monkeypatch.setenv("XDG_RUNTIME_DIR", path)
-        yield Path(path) / "encore"
+        yield Path(path) / "encore-1"
 
 
 def groups() -> int:

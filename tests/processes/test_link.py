@@ -17,7 +17,7 @@ from encore_storage import DictMemoryStore
 from encore_storage.processes.receiver import Receiver
 from encore_storage.processes.sender import Sender
 from encore_storage.server import EventFeed
-from tests.processes.link_support import SERVING, Child, children
+from tests.processes.link_support import MEMBER, SERVING, Child, children
 from tests.server.support import until
 
 WORK = "[store.from_bytes(str(number), b'12345') for number in range(100)]"
@@ -99,6 +99,41 @@ def test_charts_and_table_have_the_sum_of_all_processes(path: Path, serving: Ser
     assert row["bytes_per_second"] == pytest.approx(5 * row["rate"])
     assert current["stores"] == ["archive"]
     assert len(view.recent((), (), 300)[0]) == 100
+
+
+def test_member_whose_clock_is_set_sends_its_totals(path: Path, serving: Serving) -> None:
+    clock = "import time; real, ahead = time.time, [0.0]; time.time = lambda: real() + ahead[0]\n"
+    member = Child(path, clock + MEMBER)
+    try:
+        for number, seconds in enumerate((0.0, -3600.0, 86400.0, 0.0), 1):
+            member.run(f"ahead[0] = {seconds}; {WORK}")
+            until(lambda count=100 * number: serving.operations(member.pid) == count)  # type: ignore[misc]  # a bound value
+        member.run("close()")
+        until(lambda: serving.state_of(member.pid) == "ended")
+    finally:
+        member.end()
+
+    assert serving.operations() == 400
+    assert len(serving.feed.ring.after(0).events) == 1200
+
+
+def test_later_process_with_the_same_id_is_another_one(path: Path, serving: Serving) -> None:
+    for number in (1, 2):
+        manager, feed = EventManager(), EventFeed()  # of this process: one feed after the other has the same id
+        sender = Sender(path, feed.own.process)
+        feed.forward_to(sender)
+        feed.connect(manager)
+        assert sender.connect()
+        for key in range(number):
+            DictMemoryStore(name="archive", event_manager=manager).from_bytes(str(key), b"1")
+        feed.disconnect()
+        sender.close()
+        until(lambda count=number: len([one for one in serving.feed.processes() if one["state"] == "ended"]) == count)  # type: ignore[misc]  # a bound value
+
+    _, first, second = serving.feed.processes(with_totals=True)
+    assert first["pid"] == second["pid"]
+    assert (first["totals"]["operations"], second["totals"]["operations"]) == (1, 2)
+    assert serving.operations() == 3
 
 
 def test_operations_in_flight_name_their_process(path: Path, serving: Serving) -> None:

@@ -25,6 +25,8 @@ from tests.processes.link_support import PROCESS, Kept
 
 path = Path(sys.argv[1])
 kept = []
+empty = path / "empty"  # reading files of cells opens them, too
+empty.mkdir()
 receiver = Receiver(path / "listening", Kept())
 receiver.start()
 
@@ -34,7 +36,7 @@ class Duties:
 OPENINGS = {
     "file of cells": (os, "open", CellDirectory(path).create),
     "mapping": (cell_files, "mmap", CellDirectory(path).create),
-    "lock of folding": (os, "open", CellDirectory(path).fold),
+    "lock of folding": (os, "open", CellDirectory(empty).fold),
     "lock of members": (os, "open", lambda: GroupDirectory.join(path, "k")),
     "lock of the leader": (os, "open", Leadership(path, Duties()).start),
     "socket": (socket.socket, "__init__", Receiver(path / "another", Kept()).start),
@@ -55,7 +57,7 @@ def copies():
     for each in os.listdir("/proc/self/fd"):
         with contextlib.suppress(FileNotFoundError):  # that of the listing
             links.append(os.readlink("/proc/self/fd/" + each))
-    return [link for link in links if link.startswith((str(path), "socket:"))]
+    return [link for link in links if link.startswith((str(path), "socket:")) and not os.path.isdir(link)]
 
 def fork_meanwhile(owner, name, work):
     opened, has_forked, call = threading.Event(), threading.Event(), getattr(owner, name)

@@ -109,11 +109,20 @@ def test_reused_process_id_is_no_parent(tmp_path: Path, monkeypatch: pytest.Monk
     assert parent.running_parents(tmp_path) == {1}
 
 
-def test_parents_that_cannot_be_recorded_leave_no_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: object) -> None:
-        raise OSError("the disk is full")
+def refuse(*_: object) -> None:
+    raise OSError("the disk is full")
 
+
+def test_group_whose_parents_cannot_be_recorded_is_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("encore_storage.processes.directory.record_parents", refuse)
+
+    GroupDirectory.join(tmp_path, "k").leave()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_group_that_cannot_be_joined_leaves_no_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("encore_storage.processes.directory._join", refuse)
     before = set(Path("/proc/self/fd").iterdir())
     with pytest.raises(OSError, match="the disk is full"):
         GroupDirectory.join(tmp_path, "k")

@@ -169,6 +169,19 @@ def test_state_is_sent_if_it_has_changed(path: Path) -> None:
     assert source.cursors == [None, 1, None]  # everything again for another receiver
 
 
+def test_state_is_sent_after_the_clock_was_set_back(path: Path) -> None:
+    source, kept, now = Source(), Kept(), [5000.0]
+    sender = Sender(path, PROCESS, source=source, clock=lambda: now[0])
+    with receiving(path, kept):
+        assert sender.connect()
+        until(lambda: kept.states == [b"1"])
+        now[0] = 1000.0
+        source.version = 2
+        sender.skip(0)  # wakes the sender
+        until(lambda: kept.states == [b"1", b"2"])
+        sender.close()
+
+
 def test_last_state_is_sent_before_the_end(path: Path) -> None:
     source, kept = Source(), Kept()
     sender = Sender(path, PROCESS, source=source)
@@ -249,6 +262,7 @@ until(lambda: len(kept.joined) == 2)
 reading, writing = os.pipe()
 child = fork_without_hooks()
 if not child:
+    os.close(writing)
     os.read(reading, 1)
     os._exit(0)
 first.close()

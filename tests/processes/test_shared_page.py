@@ -88,7 +88,7 @@ def test_unusable_directory_is_one_warning_and_the_process_serves_alone(
     manager = EventManager()
     with tempfile.TemporaryDirectory(dir="/tmp") as path:
         monkeypatch.setenv("XDG_RUNTIME_DIR", path)
-        plant(Path(path) / "encore")  # type: ignore[operator]  # a table of functions
+        plant(Path(path) / "encore-1")  # type: ignore[operator]  # a table of functions
         with monitor(manager, logs=False, registry=CollectorRegistry(), port=0) as observed:
             DictMemoryStore(name="app", event_manager=manager).from_bytes("a", b"1")
             text = scrape(observed.address)

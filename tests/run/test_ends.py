@@ -12,8 +12,6 @@ from tests.run.programs import SECONDS, Program, expected, variables
 
 ENDS = {
     "os._exit": ("import os\nos._exit(7)", 7),
-    "sys.exit": ("import sys\nsys.exit(7)", 7),
-    "an exit with a message": ("import sys\nsys.exit('no more')", 1),
     "an exception": ("def fail():\n    raise ValueError('broken')\nfail()", 1),
     "an exception in a thread": (
         "import threading\nthread = threading.Thread(target=lambda: 1 / 0, name='one')\nthread.start()\nthread.join()",
@@ -24,7 +22,6 @@ ENDS = {
         0,
     ),
     "KeyboardInterrupt": ("raise KeyboardInterrupt", 128 + signal.SIGINT),
-    "SIGKILL": ("import os\nos.kill(os.getpid(), 9)", 128 + signal.SIGKILL),
     "abort": ("import os\nos.abort()", 128 + signal.SIGABRT),
     "a thread that still works": ("import threading\nthreading.Thread(target=work, args=(0,)).start()", 0),
     "a daemon thread that waits": (

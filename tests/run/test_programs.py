@@ -21,24 +21,15 @@ STARTS = {
     "a module": ("-m", "program"),
     "code": ("-c", "import program"),
     "an interpreter": ("python", "program.py"),
-    "an interpreter that optimizes": ("python", "-O", "program.py"),
     "an interpreter without docstrings": ("python", "-OO", "program.py"),
     "an interpreter whose warnings are errors": ("python", "-W", "error", "program.py"),
     "an interpreter for developers": ("python", "-X", "dev", "-W", "error", "program.py"),
-    "an interpreter without the current directory": (
-        "python",
-        "-P",
-        "-c",
-        "import sys; sys.path.insert(0, '.'); import program",
-    ),
     "a script": ("./script",),
     "a script by env": ("./by_env",),
     "a script of the shell": ("./by_shell",),
     "env": ("env", "MODE=test", "python", "program.py"),
     "a pipe to the interpreter": ("sh", "-c", "cat program.py | python -"),
     "an entry point": ("coverage", "run", "--data-file=coverage.data", "program.py"),
-    "runpy": ("-c", "import runpy; runpy.run_path('program.py', run_name='__main__')"),
-    "nohup": ("nohup", "nice", "python", "program.py"),
 }
 
 

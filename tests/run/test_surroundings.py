@@ -35,13 +35,10 @@ INSIDE = {
     ),
     "a time that is not the real one": "import time\ntime.time = lambda: 0\nwork(3)",
     "a small stack and a low recursion limit": "sys.setrecursionlimit(60)\nwork(3)",
-    "no garbage collection": "import gc\ngc.disable()\nwork(3)",
-    "a profiler": "import cProfile\ncProfile.Profile().runcall(work, 3)",
     "a trace function": "sys.settrace(lambda *_: None)\nwork(3)",
     "signals that are blocked": (
         "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\nwork(3)"
     ),
-    "an umask that forbids all": "os.umask(0o777)\nwork(3)",
 }
 
 
@@ -64,6 +61,21 @@ def test_program_that_changes_its_user_is_counted(tmp_path: Path) -> None:
 
     assert (result.returncode, result.stderr) == (0, "")
     assert program.counted == expected(3)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can change its user")
+def test_program_of_another_user_runs_and_is_said_to_be_missing(tmp_path: Path) -> None:
+    source = (
+        "import os, fsspec\nfrom work import work\nfsspec.filesystem('memory')  # imports it\n"
+        "os.setuid(65534)\nwork(3)\n"
+    )
+    program = Program(tmp_path, {"program.py": source})
+
+    result = program.run("program.py")
+
+    assert (result.returncode, result.stdout) == (0, "")
+    assert "operations of this process are missing in the summary: " in result.stderr
+    assert program.counted == expected(0, processes=0)
 
 
 LOGGING = """

@@ -147,7 +147,13 @@ def test_timeout_is_a_number_or_none(timeout: float | None, make_store: MakeStor
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [("text", "takes bytes, not str: encode it first"), (3, "takes bytes, not int"), (None, "bytes, not NoneType")],
+    [
+        ("text", r"takes bytes, not str: encode it first, as in text.encode\(\)"),
+        (3, r"takes bytes, not int: convert it first, as in json.dumps\(data\).encode\(\)"),
+        (None, "bytes, not NoneType"),
+        (io.StringIO("text"), r"bytes, not StringIO: use set_data\(\) for a file"),
+        (Path("file"), r"bytes, not PosixPath: use from_file\(\) for a path"),
+    ],
 )
 def test_from_bytes_refuses_other_types(data: Any, message: str, store: AbstractStore) -> None:
     with pytest.raises(TypeError, match=message):

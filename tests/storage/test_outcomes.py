@@ -6,6 +6,7 @@ import gc
 import io
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,9 +16,10 @@ from encore_events.testing import EventRecorder
 from encore_storage.events import StoreProgressEndEvent
 from encore_storage.stores import DictMemoryStore
 from encore_storage.stores.abstract import AbstractStore
-from encore_storage.testing.calls import DATA, QUERIES, READS, Call
+from encore_storage.testing.calls import DATA, LISTINGS, READS, Call
 from encore_storage.testing.kit import checked_end
 from encore_storage.testing.outcomes import OUTCOMES
+from encore_storage.value import ListedKey
 from tests.storage.support import Source, put, settled
 
 pytestmark = pytest.mark.usefixtures("every_step")
@@ -75,6 +77,8 @@ def break_streams(two_keys: AbstractStore, monkeypatch: pytest.MonkeyPatch) -> B
 
         monkeypatch.setattr(two_keys, "_open", open_broken)
         monkeypatch.setattr(two_keys, "_keys", broken_keys)
+        listed = partial(ListedKey, size=1, created=0.0, modified=0.0)
+        monkeypatch.setattr(two_keys, "_listing", lambda prefix: (listed(key) for key in broken_keys()))
         monkeypatch.setattr(two_keys, "_items", lambda: ((key, {"n": 1}) for key in broken_keys()))
 
     return break_streams
@@ -153,8 +157,8 @@ def test_read_that_breaks_at_close_ends_with_the_bytes_read(
 @pytest.mark.parametrize(
     ("query", "where"),
     [
-        *((query, "at open") for query in QUERIES),
-        *((query, "in mid-stream") for query in QUERIES),
+        *((query, "at open") for query in LISTINGS),
+        *((query, "in mid-stream") for query in LISTINGS),
         ("query_keys", "at close"),  # the others are generators over the keys, which are collected and not closed
     ],
 )
@@ -171,13 +175,13 @@ def test_query_that_breaks_ends(
 ) -> None:
     break_streams(where, error)
 
-    with pytest.raises(type(error)), QUERIES[query](two_keys) as listing:
+    with pytest.raises(type(error)), LISTINGS[query](two_keys) as listing:
         next(listing)
         if where == "in mid-stream":
             next(listing)
 
     end = checked_end(recorder.events)
-    assert (end.operation, end.direction, end.key, end.bytes) == ("query", None, None, 0)
+    assert (end.operation, end.direction, end.key, end.bytes) == ("list" if query == "list" else "query", None, None, 0)
     assert (end.outcome, end.exit_state) == (outcome, exit_state)
 
 

@@ -19,6 +19,17 @@ STORES, CONTRACT = re.findall(r"^```python\n(.*?)^```$", DOCUMENT.read_text(enco
 TRANSACTIONAL = CONTRACT.replace("Shelf", "TransactionalShelf")
 FAILED = re.compile(r"^(FAILED|ERROR) \S+::(test_\w+)", re.MULTILINE)
 
+HELPERS = """
+import contextlib, dataclasses, threading
+
+from encore_storage.streams import DataChunks
+
+
+class Stuck(DataChunks):
+    def seek(self, position):
+        pass
+"""
+
 WITHOUT_PYTEST = """
 import sys
 
@@ -126,10 +137,26 @@ BROKEN = {
     "ListsItsDict": Broken(
         "Shelf",
         """
-        def _keys(self):
-            return iter(self._entries)
+        def _items(self):
+            return ((key, entry.metadata) for key, entry in self._entries.items())
         """,
-        {"test_store_can_be_changed_while_it_is_listed"},
+        {"test_keys_renamed_while_they_are_listed_come_once"},
+    ),
+    "ListsOldSizes": Broken(
+        "Shelf",
+        """
+        def _listing(self, prefix):
+            return (each._replace(size=1) for each in super()._listing(prefix))
+        """,
+        {"test_list_returns_sizes_and_times"},
+    ),
+    "ForgetsWhereItIs": Broken(
+        "Shelf",
+        """
+        def _open(self, key, entry, start, end):
+            return Stuck(entry.token[start:end])
+        """,
+        {"test_seekable_is_truthful"},
     ),
     "DeletesMissingKeys": Broken(
         "Shelf",
@@ -353,9 +380,7 @@ def run_broken(name: str, folder: Path) -> str:
     base, methods, tests, patience = BROKEN[name]
     store = f"class {name}({base}):\n{textwrap.indent(textwrap.dedent(methods), '    ')}"
     contract = f"{CONTRACT.replace('Shelf', name)}\n    patience = {patience}\n"
-    return run_pytest(
-        folder, "import contextlib, dataclasses, threading", STORES, store, contract, select=" or ".join(tests)
-    )
+    return run_pytest(folder, HELPERS, STORES, store, contract, select=" or ".join(tests))
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -76,9 +76,25 @@ def test_range_seeks_the_data() -> None:
     assert value.range(20, 30).read() == b""
 
 
+def test_range_is_read_to_the_end() -> None:
+    value = Value(io.BytesIO(bytes(3_000_000)))
+
+    assert len(value.range(1).read()) == 2_999_999
+    assert len(io.TextIOWrapper(value.range(0), "ascii").read()) == 3_000_000  # type: ignore[type-var]  # the stub requires a name
+
+
+def test_ranges_are_read_by_turns() -> None:
+    value = Value(io.BytesIO(b"0123456789"))
+    first, second = value.range(0, 5), value.range(5)
+
+    assert second.read(1) + first.read(2) + second.read() + first.read() == b"5" + b"01" + b"6789" + b"234"
+
+
 def test_range_of_unseekable_data_is_refused() -> None:
     with pytest.raises(io.UnsupportedOperation, match="cannot seek"):
         Value(Closable(b"bytes")).range(1)
+    with pytest.raises(io.UnsupportedOperation, match="cannot seek"):
+        Value(BufferIteratorIO([b"bytes"])).range(1)
 
 
 @pytest.mark.parametrize(("start", "end", "name"), [(-1, None, "start"), (0, -1, "end")])

@@ -2,70 +2,61 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable
 
 from encore_storage.errors import ConflictError
 from encore_storage.stores.filesystem.descriptors import Descriptors
 from encore_storage.stores.filesystem.tree import Token
-from encore_storage.streams import MEBIBYTE, buffer_iterator
+from encore_storage.streams import MEBIBYTE, SeekableChunks
 
 
-class FileChunks(Iterator[bytes]):
-    """An iterator over bytes of an open file, which is closed at their end, by `close()`, or when this is collected.
+class FileChunks(SeekableChunks):
+    """An iterator over bytes of a file, which is opened here, and closed at their end, by `close()`, or by collection.
 
-    The last chunk is only returned if the file has not been changed in place meanwhile.
+    The last chunk, and each chunk after a seek, is only returned if the file has not been changed in place meanwhile.
 
     Args:
-        file: the file.
+        opener: opens the file; an OSError means that it is gone.
         token: the token that it must have.
         start: the first byte.
         size: the number of bytes.
         conflict: the error to raise if the file has changed, here or while iterating.
     """
 
-    def __init__(self, file: Descriptors, token: Token, start: int, size: int, conflict: ConflictError) -> None:
-        self._file = _OpenFile(file, start)
-        if self._file.token() != token:
-            file.close()
-            raise conflict
-        self._chunks = _read(self._file, token, size, conflict)
+    def __init__(
+        self, opener: Callable[[], Descriptors], token: Token, start: int, size: int, conflict: ConflictError
+    ) -> None:
+        super().__init__(size)
+        self._opener = opener
+        self._token = token
+        self._start = start
+        self._conflict = conflict
+        self._file = self._opened()
 
-    def __next__(self) -> bytes:
-        return next(self._chunks)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._chunks.close()
-        self._file.close()
-
-
-class _OpenFile:
-    """A file with a read position of its own: forked children share that of the descriptor."""
-
-    def __init__(self, file: Descriptors, start: int) -> None:
-        self._file = file
-        self._offset = start
-
-    def read(self, size: int, /) -> bytes:
-        data = os.pread(self._file[0], size, self._offset)
-        self._offset += len(data)
+    def read_at(self, position: int, size: int) -> bytes:
+        """Return at most a mebibyte from `position` on. Raises ConflictError."""
+        if not self._file:
+            self._file = self._opened()
+        data = os.pread(self._file[0], min(size, MEBIBYTE), self._start + position)  # forked children share a position
+        is_last = position + len(data) == self.size
+        if not data or ((is_last or self.stays_open) and self._token_of(self._file) != self._token):
+            raise self._conflict
         return data
 
-    def token(self) -> Token:
-        return Token.of(os.fstat(self._file[0]))
-
-    def close(self) -> None:
+    def release(self) -> None:
+        """Close the file."""
         self._file.close()
 
+    def _opened(self) -> Descriptors:
+        try:
+            file = self._opener()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise self._conflict from error
+        if self._token_of(file) != self._token:
+            file.close()
+            raise self._conflict
+        return file
 
-def _read(file: _OpenFile, token: Token, size: int, conflict: ConflictError) -> Generator[bytes, None, None]:
-    with contextlib.closing(file):
-        for chunk in buffer_iterator(file, MEBIBYTE, max_bytes=size):
-            size -= len(chunk)
-            if not size and file.token() != token:
-                raise conflict
-            yield chunk
-        if size:
-            raise conflict
+    def _token_of(self, file: Descriptors) -> Token:
+        return Token.of(os.fstat(file[0]))

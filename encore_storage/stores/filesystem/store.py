@@ -28,7 +28,7 @@ from encore_storage.stores.fingerprints import Fingerprint, file_fingerprint, se
 from encore_storage.stores.local_files import AnyPath
 from encore_storage.stores.open_databases import check_not_open, is_any_open
 from encore_storage.transactions.writing import Change, Write
-from encore_storage.value import Entry
+from encore_storage.value import Entry, ListedKey
 
 
 class FileSystemStore(AbstractStore):
@@ -147,16 +147,12 @@ class FileSystemStore(AbstractStore):
             token = Token.of(found)
             metadata = self._metadata.load(key, token)
             if Token.of(self._status(key)) == token:  # else the metadata may belong to another file
-                created = min(getattr(found, "st_birthtime", found.st_ctime), found.st_mtime)
-                return Entry(found.st_size, metadata, created, found.st_mtime, token)
+                return Entry(found.st_size, metadata, _created(found), found.st_mtime, token)
 
     def _open(self, key: str, entry: Entry, start: int, end: int) -> Iterator[bytes]:
+        tree = self._tree
         conflict = ConflictError(key, self.name)
-        try:
-            file = self._tree.open(key, os.O_RDONLY)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise conflict from error
-        return FileChunks(file, entry.token, start, end - start, conflict)
+        return FileChunks(lambda: tree.open(key, os.O_RDONLY), entry.token, start, end - start, conflict)
 
     def _put(self, key: str, chunks: Iterable[bytes] | None, metadata: Metadata | None) -> Change:
         if chunks is not None:
@@ -204,6 +200,12 @@ class FileSystemStore(AbstractStore):
 
     def _keys(self) -> Iterator[str]:
         return self._tree.files()
+
+    def _listing(self, prefix: str) -> Iterator[ListedKey]:
+        for key in list(self._tree.files(prefix)):
+            with contextlib.suppress(KeyNotFoundError):  # deleted since
+                found = self._status(key)
+                yield ListedKey(key, found.st_size, _created(found), found.st_mtime)
 
     def _put_bytes(
         self,
@@ -322,6 +324,11 @@ class FileSystemStore(AbstractStore):
 
 
 _KINDS = {stat.S_IFDIR: "a directory", stat.S_IFLNK: "a symbolic link"}
+
+
+def _created(found: os.stat_result) -> float:
+    created: float = min(getattr(found, "st_birthtime", found.st_ctime), found.st_mtime)
+    return created
 
 
 def _lock_of(write: Write) -> DirectoryLock:

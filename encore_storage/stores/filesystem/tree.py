@@ -143,14 +143,18 @@ class Tree:
         except FileNotFoundError:
             return None
 
-    def files(self) -> Iterator[str]:
-        """Yield the paths of all ordinary files but the store's own, in order. Read directories as they are reached."""
+    def files(self, prefix: str = "") -> Iterator[str]:
+        """Yield the paths of all ordinary files that begin with `prefix`, but the store's own, in order.
+
+        Read directories as they are reached.
+        """
         waiting = [("", True)]
         while waiting:
             path, is_directory = waiting.pop()
             if is_directory:
-                waiting += self._listed(path)
-            else:
+                if not path or f"{path}/".startswith(prefix) or prefix.startswith(f"{path}/"):
+                    waiting += self._listed(path)
+            elif path.startswith(prefix):
                 yield path
 
     def unlink(self, path: str) -> None:

@@ -61,6 +61,12 @@ class Database(ABC):
         if self._writer.in_transaction:
             self._writer.run("ROLLBACK")
 
+    def compact(self) -> None:
+        """Rewrite the database without the space of deleted values."""
+        self.begin()  # waits for other processes, and reopens a connection that cannot write
+        self.rollback()
+        self._writer.run("VACUUM")
+
     def new_savepoint(self) -> str:
         """Return an unused name for a savepoint."""
         return f"encore_{next(self._savepoints)}"

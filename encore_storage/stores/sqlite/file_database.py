@@ -70,6 +70,11 @@ class FileDatabase(Database):
         self._check_in_place()
         super().commit()
 
+    def compact(self) -> None:
+        """Rewrite the database without the space of deleted values, and copy it from the log, unless that is read."""
+        super().compact()
+        self._writer.run("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close_idle(self, *, writer: bool) -> None:
         """Close the idle connections, which are reopened on demand; with the turn, the `writer` too."""
         if writer:

@@ -41,6 +41,11 @@ class MemoryDatabase(Database):
             self._end_reading()
             super().rollback()
 
+    def compact(self) -> None:
+        """Rewrite the database without the space of deleted values."""
+        with self._turn.taken():
+            super().compact()
+
     def close(self) -> None:
         """Close both connections, which destroys the database."""
         self._reader.close()

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from encore_events import forks
 from encore_events.abstract import BaseEventManager
 from encore_events.owner import here
-from encore_storage.errors import InvalidKeyError, KeyNotFoundError, StoreConnectionError
+from encore_storage.errors import InvalidKeyError, KeyNotFoundError, StoreConnectionError, TransactionError
 from encore_storage.metadata import Metadata
 from encore_storage.stores.abstract import AbstractStore
 from encore_storage.stores.fingerprints import Fingerprint, put_copy
@@ -26,9 +26,10 @@ from encore_storage.stores.sqlite.database import Database
 from encore_storage.stores.sqlite.file_database import FileDatabase, SnapshotReader, may_write
 from encore_storage.stores.sqlite.memory_database import MEMORY, MemoryDatabase
 from encore_storage.stores.sqlite.stream import ROW_SIZE, ChunkStream, LiveReader, RowReader, regrouped
+from encore_storage.streams import DataChunks
 from encore_storage.transactions.turn import Lease
 from encore_storage.transactions.writing import Change, Write
-from encore_storage.value import Entry
+from encore_storage.value import Entry, ListedKey
 
 _PAGE = 256
 
@@ -87,6 +88,25 @@ class SqliteStore(AbstractStore):
         readonly = self._location != MEMORY and not may_write(self._location)
         return {**super().info(), "readonly": readonly}
 
+    def compact(self) -> None:
+        """Shrink the database to the space that its values need, as the operation 'execute'.
+
+        Other writers wait meanwhile, and readers don't. It needs free space of twice the size of the values. If a
+        stream, query or other program is reading the file, it shrinks later: at the next call without readers, when
+        the log is full (16 MiB), or when the last user closes the database.
+
+        Raises:
+            TransactionError: the caller is in a transaction or a write of the store.
+            TransactionTimeoutError: another thread or process did not stop writing within the timeout.
+            StoreFullError: there is too little space.
+        """
+        with self._operation("execute", None):
+            self._check_connected()
+            if self._turn.mine is not None:
+                raise TransactionError(f"cannot compact store {self.name!r} inside its transaction: leave that first")
+            with self._turn.taken():
+                self._database.compact()
+
     def _lookup(self, key: str) -> Entry:
         entry = self._find(key)
         if entry is None:
@@ -95,10 +115,9 @@ class SqliteStore(AbstractStore):
 
     def _open(self, key: str, entry: Entry, start: int, end: int) -> Iterator[bytes]:
         if start >= end:
-            return iter(())
+            return DataChunks(b"")
         is_one_row = start // ROW_SIZE == (end - 1) // ROW_SIZE
-        reader = LiveReader(self._select) if is_one_row else self._reader()
-        return ChunkStream(reader, key, self.name, entry, start, end)
+        return ChunkStream(self._live_reader if is_one_row else self._reader, key, self.name, entry, start, end)
 
     def _put(self, key: str, chunks: Iterable[bytes] | None, metadata: Metadata | None) -> Change:
         rows = regrouped(chunks or ())
@@ -130,16 +149,18 @@ class SqliteStore(AbstractStore):
             return old.metadata
 
     def _keys(self) -> Iterator[str]:
-        return (key for (key,) in self._scan("SELECT key FROM entry"))
+        return (key for (key,) in self._select("SELECT key FROM entry ORDER BY key"))
 
     def _items(self) -> Iterator[tuple[str, Metadata]]:
-        return ((key, json.loads(metadata)) for key, metadata in self._scan("SELECT key, metadata FROM entry"))
+        return ((key, json.loads(metadata)) for key, metadata in self._scan("key, metadata"))
+
+    def _listing(self, prefix: str) -> Iterator[ListedKey]:
+        rows = self._scan("key, size, created, modified", prefix) if _is_encodable(prefix) else ()
+        return itertools.starmap(ListedKey, rows)
 
     def _check_key(self, key: str) -> None:
-        try:
-            key.encode()
-        except UnicodeEncodeError as error:
-            raise InvalidKeyError(key, "UTF-8 cannot encode half of a surrogate pair") from error
+        if not _is_encodable(key):
+            raise InvalidKeyError(key, "UTF-8 cannot encode half of a surrogate pair")
 
     def _begin_writing(self, write: Write) -> None:
         """Begin a transaction, or set a savepoint in the one that the caller is in."""
@@ -228,6 +249,9 @@ class SqliteStore(AbstractStore):
         database = self._database
         if isinstance(database, FileDatabase) and not self._is_writing():
             return SnapshotReader(database)
+        return self._live_reader()
+
+    def _live_reader(self) -> LiveReader:
         return LiveReader(self._select)
 
     def _find(self, key: str) -> Entry | None:
@@ -244,12 +268,20 @@ class SqliteStore(AbstractStore):
             size += len(row)
         return blob, size
 
-    def _scan(self, select: str) -> Iterator[Row]:
-        """Yield the entries' rows in the order of their keys, in pages, so that no statement stays open."""
+    def _scan(self, columns: str, prefix: str = "") -> Iterator[Row]:
+        """Yield the rows of the keys that exist at the first one and begin with `prefix`, in the order of the keys.
+
+        The first column is the key. They are read in pages, so that no statement stays open.
+        """
         with contextlib.closing(self._reader()) as reader:
-            start = ""
-            while page := reader.read(f"{select} WHERE key >= ? ORDER BY key LIMIT {_PAGE}", start):
-                yield from page
+            known = frozenset(self._keys()) if isinstance(reader, LiveReader) else None
+            select, start = f"SELECT {columns} FROM entry WHERE key >= ? ORDER BY key LIMIT {_PAGE}", prefix  # noqa: S608 (our own columns)
+            while page := reader.read(select, start):
+                for row in page:
+                    if not row[0].startswith(prefix):
+                        return
+                    if known is None or row[0] in known:
+                        yield row
                 start = page[-1][0] + "\0"  # the next possible key
 
     def _fingerprint(self, key: str) -> Fingerprint | None:
@@ -269,6 +301,14 @@ class SqliteStore(AbstractStore):
 
     def _kept_fingerprint(self, key: str) -> Fingerprint | None:
         return fingerprints.load(self._select, self._lookup(key).token)
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _absolute(location: str) -> str:

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from encore_storage.errors import ConflictError, IntegrityError
 from encore_storage.stores.sqlite.connection import Row
-from encore_storage.streams import MEBIBYTE
+from encore_storage.streams import MEBIBYTE, SeekableChunks
 from encore_storage.value import Entry
 
 ROW_SIZE: Final = MEBIBYTE  # bytes of a value in each row but the last; part of the layout
@@ -50,54 +50,53 @@ class LiveReader:
         """Do nothing."""
 
 
-class ChunkStream(Iterator[bytes]):
+class ChunkStream(SeekableChunks):
     """An iterator over the bytes `[start, end)` of a value, at least one byte, by rows.
 
     The first row is read at once: from then on, a snapshot preserves the others. The reader is closed after the last
-    row or an error.
+    row, an error, or `close()`. A seek after that opens another, which finds the same bytes or none.
+
+    Args:
+        opener: opens a reader.
+        key: the key.
+        store: the name of the store.
+        entry: the entry of the value.
+        start: the first byte.
+        end: the byte after the last.
 
     Raises:
         ConflictError: here or while iterating, the value was replaced or deleted.
         IntegrityError: here or while iterating, a row has lost bytes.
     """
 
-    def __init__(self, reader: RowReader, key: str, store: str, entry: Entry, start: int, end: int) -> None:
-        self._reader = reader
+    def __init__(
+        self, opener: Callable[[], RowReader], key: str, store: str, entry: Entry, start: int, end: int
+    ) -> None:
+        super().__init__(end - start)
+        self._opener = opener
         self._key = key
         self._store = store
         self._blob: int = entry.token
-        self._position = start
-        self._end = end
-        self._first: bytes | None = self._next_row()
-
-    def __next__(self) -> bytes:
-        first, self._first = self._first, None
-        if first is not None:
-            return first
-        if self._position == self._end:
-            raise StopIteration
-        return self._next_row()
-
-    def close(self) -> None:
-        """End the iteration and close the reader."""
-        self._position = self._end
-        self._first = None
-        self._reader.close()
-
-    def _next_row(self) -> bytes:
+        self._start = start
+        self._reader: RowReader | None = None
+        self._first: bytes | None = None
         try:
-            data = self._read_row()
+            self._first = self.read_at(0, self.size)
         except BaseException:
-            self._reader.close()
+            self.release()
             raise
-        self._position += len(data)
-        if self._position == self._end:
-            self._reader.close()
-        return data
+        if len(self._first) == self.size:
+            self.release()
 
-    def _read_row(self) -> bytes:
-        number, offset = divmod(self._position, ROW_SIZE)
-        size = min(ROW_SIZE - offset, self._end - self._position)
+    def read_at(self, position: int, size: int) -> bytes:
+        """Return at most `size` bytes of one row. Raises ConflictError and IntegrityError."""
+        first, self._first = self._first, None
+        if first is not None and position == 0:
+            return first[:size]
+        if self._reader is None:
+            self._reader = self._opener()
+        number, offset = divmod(self._start + position, ROW_SIZE)
+        size = min(ROW_SIZE - offset, size)
         rows = self._reader.read("SELECT data FROM chunk WHERE blob = ? AND number = ?", self._blob, number)
         if not rows:
             raise ConflictError(self._key, self._store)
@@ -107,3 +106,9 @@ class ChunkStream(Iterator[bytes]):
                 f"bytes are missing from the value under key {self._key!r} in store {self._store!r}: set it again"
             )
         return data
+
+    def release(self) -> None:
+        """Close the reader."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()

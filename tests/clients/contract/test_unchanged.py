@@ -133,6 +133,8 @@ def test_failing_subscriber_never_reaches_the_client(case: Case, manager: EventM
 @point("nothing kept alive")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:Unclosed:ResourceWarning")
 def test_nothing_keeps_a_client_a_result_or_an_error_alive(case: Case, recorder: EventRecorder) -> None:
+    gc.collect()
+    gc.freeze()  # the many collections below consider the objects of this test alone
     plain, observed = case.make(), observe(case.make(), event_manager=case.manager)
     assert references(case, observed) == references(case, plain)
     alive: list[weakref.ref[Any]] = []

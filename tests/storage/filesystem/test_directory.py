@@ -137,6 +137,23 @@ def test_keys_are_sorted_without_the_own_directory(root: Path, store: FileSystem
     assert list(store.query_keys()) == ["a/b/c", "a/b.txt", "a/z", "a.txt", "b"]
 
 
+def test_list_opens_only_directories_that_can_contain_the_prefix(
+    root: Path, store: FileSystemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in ("a/b/1", "a/bc/2", "a/c/3", "ab/4", "a-5"):
+        store.from_bytes(key, b"1")
+    opened, listed = [], store._tree._listed
+
+    def recorded(path: str) -> list[tuple[str, bool]]:
+        opened.append(path)
+        return listed(path)
+
+    monkeypatch.setattr(store._tree, "_listed", recorded)
+
+    assert [each.key for each in store.list("a/b")] == ["a/b/1", "a/bc/2"]
+    assert opened == ["", "a", "a/b", "a/bc"]
+
+
 def test_files_that_vanish_during_a_query_are_skipped(root: Path, store: FileSystemStore) -> None:
     for key in ("a", "b/1", "c/1", "d"):
         put(store, key, b"", kind="k")
@@ -148,7 +165,7 @@ def test_files_that_vanish_during_a_query_are_skipped(root: Path, store: FileSys
     (root / "c").write_bytes(b"no directory any more")
     (root / "d").unlink()
 
-    assert (list(keys), list(items)) == (["d"], [])
+    assert (list(keys), list(items)) == (["b/1", "c/1", "d"], [])  # the keys are those of the first `next`
 
 
 def test_unreadable_directory_raises_permission_error(unprivileged: Path) -> None:

@@ -171,7 +171,7 @@ def work():
 """,
     "a query": """
 def work():
-    for key in store.query_keys():
+    for key, metadata in store.query():
         wait()
 """,
     "a stream": """
@@ -444,7 +444,7 @@ ENDINGS = {
 def test_exiting_child_leaves_the_log_to_its_parent(path: Path, ending: str, is_inside: bool) -> None:
     printed = run(
         f"""
-stream, holder = store.query_keys(), sqlite3.connect(path)
+stream, holder = store.query(), sqlite3.connect(path)
 next(stream)
 holder.execute("SELECT 1 FROM entry").fetchall()
 before = os.stat(path + "-wal").st_ino

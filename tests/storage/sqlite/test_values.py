@@ -297,8 +297,10 @@ def test_query_begun_in_a_transaction_continues_after_its_rollback(either: Sqlit
     with pytest.raises(OSError, match="stop"), either.transaction():
         for number in range(600):
             either.from_bytes(f"{number:04}+", b"1")
-        keys = either.query_keys()
+        keys, items = either.query_keys(), either.query()
         next(keys)
+        next(items)
         raise OSError("stop")
 
-    assert list(keys)[-1] == "0599"
+    assert list(keys)[-1] == "0599+"  # as of the first
+    assert list(items)[-1] == ("0599", {})
