@@ -128,7 +128,7 @@ def test_failures_that_a_handler_causes_are_shown_and_do_not_recurse(
 
     manager.emit(Opened(number=1))
 
-    assert [line.partition(" failed for ")[2] for line in lines] == ["Opened(number=1)"]
+    assert [line.partition(" failed for ")[2] for line in lines] == ["Opened"]
     assert [one.exc_type for one in shown] == [ZeroDivisionError]
     assert [vars(event)["number"] for event in received] == [2, 1]
 
