@@ -15,6 +15,10 @@ MAX_CONNECTIONS = 1100  # for all streams, and some more for other requests
 REQUEST_SECONDS = 10.0  # the longest time that a connection may be open without a request
 MAX_HEADER_BYTES = 32 * 1024  # of a request's line and headers together
 _PIECE = 8 * 1024  # bytes that are parsed at once: h11 limits incomplete requests only
+_BAD_REQUEST = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: %d\r\nConnection: close\r\n\r\n%b"
+)
 _SHARE = 0.75  # of the process's limit of open files: the stores need some, too
 
 
@@ -63,17 +67,15 @@ class HttpConnection(H11Protocol):
             super().data_received(data[start : start + _PIECE])
 
     def send_400_response(self, msg: str) -> None:
-        """Answer a malformed request, or close the connection if a response of the same request was started."""
-        cycle = self.cycle
-        if cycle is None or (cycle.response_complete and not cycle.more_body):
-            super().send_400_response(msg)
-            return
-        cycle.disconnected = True  # the application sends nothing more
-        cycle.message_event.set()
-        if cycle.response_started:
-            self.transport.close()
-            return
-        super().send_400_response(msg)
+        """Answer a malformed request, and close the connection; only close it after a response to the same request."""
+        cycle, is_answered = self.cycle, False
+        if cycle is not None and (cycle.more_body or not cycle.response_complete):
+            is_answered = cycle.response_started
+            cycle.disconnected = True  # the application sends nothing more
+            cycle.message_event.set()
+        if not is_answered:  # not through h11, which refuses the body if the method was HEAD
+            self.transport.write(_BAD_REQUEST % (len(msg), msg.encode()))
+        self.transport.close()
 
     def _drop_if_idle(self) -> None:
         cycle = self.cycle

@@ -195,13 +195,15 @@ def test_malformed_request_is_refused_and_not_logged(
     assert caplog.records == []  # a client must not be able to fill the log
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/events", "/metrics", "/page/app.js", "/nothing"])
+@pytest.mark.parametrize(
+    "start", ["GET /healthz", "GET /events", "GET /metrics", "GET /page/app.js", "GET /nothing", "HEAD /", "POST /"]
+)
 @pytest.mark.parametrize("body", [b"ZZ\r\n", b"3\r\nabcdef\r\n", b"0\r\nno header\r\n\r\n"])
 def test_malformed_body_ends_the_connection_and_is_not_logged(
-    page: str, path: str, body: bytes, caplog: pytest.LogCaptureFixture
+    page: str, start: str, body: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     place = urlsplit(page)
-    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    request = f"{start} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     with socket.create_connection((place.hostname, place.port), 30) as client:
         client.sendall(request)
         client.recv(65536)  # the response has begun
