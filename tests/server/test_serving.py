@@ -67,6 +67,26 @@ print(os.waitpid(child, 0)[1])
 """
 
 
+PATCHED = """
+from gevent import monkey
+monkey.patch_all()
+import sys, types, urllib.request
+from encore_events import EventManager
+from encore_storage import monitor
+
+for name in ("httptools", "uvloop"):
+    sys.modules[name] = types.ModuleType(name)  # as if installed, but of no use
+with monitor(EventManager(), logs=False, port=0) as monitored:
+    print(urllib.request.urlopen(monitored.page + "healthz").status)
+"""
+
+
+def test_server_works_in_a_patched_program_without_httptools_and_uvloop() -> None:
+    done = subprocess.run([sys.executable, "-c", PATCHED], capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.stdout, done.stderr) == ("200\n", "")
+
+
 def test_forked_child_keeps_neither_port_nor_clients() -> None:
     done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60, check=False)
 
