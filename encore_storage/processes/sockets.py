@@ -33,7 +33,8 @@ class OwnSocket(socket.socket):
     __slots__ = ("_descriptor",)
 
     def __init__(self, opened: socket.socket, own: Callable[[int], OwnDescriptor]) -> None:
-        super().__init__(fileno=opened.detach())
+        kind = opened.family, opened.type, opened.proto  # eventlet's sockets do not find these out by themselves
+        super().__init__(*kind, fileno=opened.detach())
         self._descriptor = own(self.fileno())
 
     def accept(self) -> tuple[socket.socket, Any]:

@@ -19,6 +19,7 @@ POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src '
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")  # names of a server that listens on this machine only
 OPEN_PATHS = ("/login", "/healthz")  # need no token: they reveal nothing
+MAX_HEADERS = 100  # of a request; browsers send 20, and proxies add some
 _HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -62,7 +63,7 @@ class Guard:
                 _add_headers(MutableHeaders(scope=message))
             await send(message)
 
-        await (self._refusal(scope) or self._app)(scope, receive, send_guarded)
+        await (_refusal_of_headers(scope) or self._refusal(scope) or self._app)(scope, receive, send_guarded)
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
@@ -131,6 +132,13 @@ def _add_headers(headers: MutableHeaders) -> None:
     for name, value in _HEADERS.items():
         headers[name] = value
     headers.setdefault("Cache-Control", "no-store")
+
+
+def _refusal_of_headers(scope: Scope) -> Response | None:
+    number = len(scope["headers"])
+    if number <= MAX_HEADERS:
+        return None
+    return refusal(431, f"too many headers {number}: send at most {MAX_HEADERS}")
 
 
 def _is_local(scope: Scope) -> bool:

@@ -5,29 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import functools
 import importlib
 import os
 import socket
 from typing import Any
 
-from encore_events import forks
 from encore_events.owned_thread import OwnedThread
-from encore_storage.processes.descriptors import put_on_null
 from encore_storage.processes.sockets import OwnSocket, own_socket
 from encore_storage.subscribers.errors import ANOTHER_HOST, ANOTHER_PORT, AddressError, MissingExtraError
 
 try:
     import uvicorn
 
-    from encore_storage.server.connection import HttpConnection
+    from encore_storage.server.connection import MAX_HEADER_BYTES, HttpConnection
 except ModuleNotFoundError as error:
     raise MissingExtraError("serving on a port", (error.name or "uvicorn").partition(".")[0], "server") from error
 
 _LAZY_IMPORTS = (
-    "uvloop",
-    "uvicorn.loops.auto",
-    "uvicorn.loops.asyncio",
     "uvicorn.lifespan.off",
     "anyio._backends._asyncio",
     "anyio._core._fileio",
@@ -39,8 +33,24 @@ _BACKLOG = 1024
 _GRACE = 2  # seconds that open connections get at shutdown
 
 
+class _Server(uvicorn.Server):
+    """uvicorn's server, which aborts connections that are still open after the time of grace.
+
+    uvicorn itself would cancel their requests, and log a traceback of each.
+    """
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Shut down, whether clients read or not."""
+        asyncio.get_running_loop().call_later(_GRACE, self._abort_connections)
+        await super().shutdown(sockets)
+
+    def _abort_connections(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
+
 class Server:
-    """A server of an ASGI application, in a daemon thread until `close()`. Forked children release its sockets.
+    """A server of an ASGI application, in a daemon thread until `close()`. Forked children close its sockets.
 
     Args:
         app: the ASGI application.
@@ -62,19 +72,18 @@ class Server:
         config = uvicorn.Config(
             app,
             http=HttpConnection,
+            h11_max_incomplete_event_size=MAX_HEADER_BYTES,
             log_config=None,  # logging is the program's to configure
             access_log=False,
             lifespan="off",
             ws="none",
             proxy_headers=False,
             server_header=False,
-            timeout_graceful_shutdown=_GRACE,
+            timeout_graceful_shutdown=_GRACE + 1,
         )
         _warm_up()
-        self._server = uvicorn.Server(config)
-        run = functools.partial(self._server.run, sockets=[self._socket])
-        self._thread = OwnedThread(run, self._socket.close, name="encore-server")
-        forks.renew_in_child(self, Server._release_connections)
+        self._server = _Server(config)
+        self._thread = OwnedThread(self._run, self._socket.close, name="encore-server")
         try:
             self._thread.start()
         except BaseException:
@@ -100,21 +109,10 @@ class Server:
             self._server.should_exit = True
             self._thread.join()
 
-    def _release_connections(self) -> None:
-        """Release the connections in a forked child, which would keep them open as long as it lives.
-
-        The file descriptors stay open on /dev/null: code that closes one of them later must not close another file.
-        """
-        for connection in list(self._server.server_state.connections):  # uvloop has accepted them by itself
-            each = connection.transport.get_extra_info("socket")
-            if self._is_own(each):
-                put_on_null(each.fileno())
-
-    def _is_own(self, socket_: Any) -> bool:
-        """Return whether the file descriptor is still that of a socket of the server."""
-        with contextlib.suppress(OSError):  # the child may have closed or reused it before it noticed the fork
-            return bool(socket_.getsockname()[1] == self.port)
-        return False
+    def _run(self) -> None:
+        # Always asyncio's own loop: uvloop's would block a program that is patched by gevent or eventlet.
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            runner.run(self._server.serve(sockets=[self._socket]))
 
 
 def address_of(host: str, port: int) -> str:
@@ -132,7 +130,7 @@ def _warm_up() -> None:
     for name in _LAZY_IMPORTS:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    asyncio.new_event_loop().close()
+    asyncio.SelectorEventLoop().close()
 
 
 def _listening(host: str, port: int) -> OwnSocket:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import os
 import threading
@@ -103,11 +104,12 @@ class LogSubscriber(Subscriber):
     def _prepare(self, event_manager: BaseEventManager, connection: ExitStack) -> None:
         import structlog  # noqa: PLC0415 (see above)
 
-        from encore_storage.subscribers.outputs import non_blocking  # noqa: PLC0415
+        from encore_storage.subscribers.outputs import bound, non_blocking  # noqa: PLC0415
 
         if self._keys is not True:
             connection.enter_context(event_manager.reporting_types_only())
         self._logger = structlog.get_logger("encore_storage") if self._given is None else self._given
+        self._bound = bound
         self._non_blocking = non_blocking
 
     def _listeners(self) -> Listeners:
@@ -198,12 +200,12 @@ class LogSubscriber(Subscriber):
 
     def _log_at(self, level: Level) -> Callable[..., object] | None:
         """Return the logger's method for `level`, or None if the level is disabled."""
-        logger = self._non_blocking(self._logger.bind())  # bind() resolves structlog's lazy proxy as configured by now
-        kind = type(logger)
-        is_enabled = getattr(kind, "is_enabled_for", None) or getattr(kind, "isEnabledFor", None)
-        if is_enabled is not None and not is_enabled(logger, _NUMBERS[level]):
+        logger = self._non_blocking(self._bound(self._logger))
+        if not _is_enabled(logger, _NUMBERS[level]):
             return None
         log: Callable[..., object] = getattr(logger, level)
+        if inspect.iscoroutinefunction(log):
+            raise TypeError(f"logger {logger!r} is asynchronous: pass one whose methods log without being awaited")
         return log
 
     def _operation_fields(self, event: StoreProgressEvent) -> dict[str, Any]:
@@ -278,6 +280,13 @@ def _logger_to(output: FileOutput | StreamOutput, format: Format, level: Level) 
         context_class=dict,
         cache_logger_on_first_use=True,
     )
+
+
+def _is_enabled(logger: Any, level: int) -> bool:
+    kind = type(logger)
+    if hasattr(kind, "isEnabledFor"):  # it asks the wrapped logger, which needn't be one of the standard library
+        return not hasattr(getattr(logger, "_logger", None), "isEnabledFor") or bool(logger.isEnabledFor(level))
+    return not hasattr(kind, "is_enabled_for") or bool(logger.is_enabled_for(level))
 
 
 def _checked_slow(slow: object) -> float:

@@ -7,6 +7,7 @@ that logs while its thread writes a line. In these cases lines are written to th
 
 from __future__ import annotations
 
+import copy
 import errno
 import io
 import os
@@ -27,6 +28,8 @@ _WRITING = frozenset(kind.msg.__code__ for kind in _OF_STRUCTLOG)
 _BUFFERED = (io.BufferedWriter, io.BufferedRandom)
 _PLAIN_LOCK = type(threading.Lock())
 _STDOUT = getattr(structlog._output, "stdout", None)  # noqa: SLF001 (PrintLogger looks up sys.stdout if its file is this)
+
+_LAZY = type(structlog.wrap_logger(None))  # what `structlog.get_logger` returns
 
 _home = forks.current  # the process whose threads hold the locks; in any other, the locks are copies
 
@@ -144,6 +147,20 @@ class _Unlocked:
 
     log = debug = info = warn = warning = msg
     fatal = failure = err = error = critical = exception = msg
+
+
+def bound(logger: Any) -> Any:
+    """Return the bound logger of a structlog logger, as configured by now, or an AsyncBoundLogger's synchronous one.
+
+    An AsyncBoundLogger can only be made where an event loop runs, and its methods only log when they are awaited.
+    """
+    if type(logger) is _LAZY and "bind" not in vars(logger):  # else it is cached
+        kind = logger._wrapper_class or structlog.get_config()["wrapper_class"]  # noqa: SLF001 (there is no other way)
+        if isinstance(kind, type) and issubclass(kind, structlog.stdlib.AsyncBoundLogger):
+            logger = copy.copy(logger)
+            logger._wrapper_class = kind._bound_logger_factory  # noqa: SLF001 (it is what AsyncBoundLogger itself wraps)
+    found = logger.bind()
+    return found.sync_bl if isinstance(found, structlog.stdlib.AsyncBoundLogger) else found
 
 
 def non_blocking(logger: Any) -> Any:

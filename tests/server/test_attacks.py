@@ -195,6 +195,48 @@ def test_malformed_request_is_refused_and_not_logged(
     assert caplog.records == []  # a client must not be able to fill the log
 
 
+@pytest.mark.parametrize(
+    "start", ["GET /healthz", "GET /events", "GET /metrics", "GET /page/app.js", "GET /nothing", "HEAD /", "POST /"]
+)
+@pytest.mark.parametrize("body", [b"ZZ\r\n", b"3\r\nabcdef\r\n", b"0\r\nno header\r\n\r\n"])
+def test_malformed_body_ends_the_connection_and_is_not_logged(
+    page: str, start: str, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = urlsplit(page)
+    request = f"{start} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    with socket.create_connection((place.hostname, place.port), 30) as client:
+        client.sendall(request)
+        client.recv(65536)  # the response has begun
+        client.sendall(body)
+        with contextlib.suppress(ConnectionError):
+            while client.recv(65536):
+                pass
+
+    assert raw(page, request + body).startswith(b"HTTP/1.1 400")
+    assert fetch(page, "/healthz").status == 200
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/metrics", "/nothing"])
+def test_malformed_second_request_is_refused_and_not_logged(
+    page: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    response = raw(page, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n\x00\x01\r\n\r\n".encode())
+
+    assert response.count(b"HTTP/1.1 ") == 2
+    assert b"HTTP/1.1 400" in response
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"), [(90, b"200"), (101, b"431"), (60_000, b"400")], ids=["some", "many", "bytes"]
+)
+def test_number_and_size_of_headers_are_limited(page: str, headers: int, status: bytes) -> None:
+    request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + b"a:b\r\n" * headers + b"\r\n"
+
+    assert raw(page, request).startswith(b"HTTP/1.1 " + status)
+
+
 def test_idle_connection_is_closed(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "REQUEST_SECONDS", 0.05)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import re
 import socket
@@ -66,10 +67,58 @@ print(os.waitpid(child, 0)[1])
 """
 
 
+PATCHED = """
+from gevent import monkey
+monkey.patch_all()
+import sys, types, urllib.request
+from encore_events import EventManager
+from encore_storage import monitor
+
+for name in ("httptools", "uvloop"):
+    sys.modules[name] = types.ModuleType(name)  # as if installed, but of no use
+with monitor(EventManager(), logs=False, port=0) as monitored:
+    print(urllib.request.urlopen(monitored.page + "healthz").status)
+"""
+
+
+def test_server_works_in_a_patched_program_without_httptools_and_uvloop() -> None:
+    done = subprocess.run([sys.executable, "-c", PATCHED], capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.stdout, done.stderr) == ("200\n", "")
+
+
 def test_forked_child_keeps_neither_port_nor_clients() -> None:
     done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60, check=False)
 
     assert (done.stdout, done.stderr) == ("refused\n0\n", "")
+
+
+def test_server_ignores_the_kind_of_loop_of_the_program(feed: EventFeed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def new_event_loop() -> asyncio.AbstractEventLoop:
+        raise AssertionError("as with `uvloop.install()`, it would be a loop of another kind")
+
+    for module in (asyncio, asyncio.events, asyncio.runners):
+        monkeypatch.setattr(module, "new_event_loop", new_event_loop, raising=False)
+
+    with serving(create_app(feed=feed)) as server:
+        assert fetch(server.address, "/healthz").status == 200
+
+
+def test_client_that_stops_reading_is_not_logged_at_close(
+    manager: EventManager, feed: EventFeed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("encore_storage.server.serving._GRACE", 0)
+    with serving(create_app(feed=feed)) as server, socket.create_connection((server.host, server.port)) as client:
+        client.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        client.recv(1)
+        connections: Any = server._server.server_state.connections
+        store = DictMemoryStore(event_manager=manager)
+        while not all(each.flow.write_paused for each in connections):
+            store.from_bytes("a" * 1000, b"1")
+        server.close()
+        assert not connections
+
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("package", ["starlette", "uvicorn"])
