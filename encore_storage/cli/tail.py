@@ -15,6 +15,7 @@ from rich.text import Text
 from encore_events.printing import printable, printable_json
 from encore_storage.cli.address import EventsAddress, Query
 from encore_storage.cli.errors import NobodyReadsError
+from encore_storage.cli.event_types import check_types
 from encore_storage.cli.interrupts import end_process, handled
 from encore_storage.cli.lines import EventLines, is_quiet
 from encore_storage.cli.output import discard_output
@@ -30,17 +31,20 @@ def run_tail(address: EventsAddress, query: Query, *, token: str | None, as_json
 
     Raises:
         EventsAddressError: the address cannot be used.
+        UnknownTypeError: a pattern matches no type of events.
         RefusedError: the server refuses to send events.
         UnreachableError: the server does not answer.
         MissingExtraError: httpx is not installed.
         OSError: standard output cannot be written.
     """
+    asked = (*address.query, *query)
+    check_types(asked)
     with handled(signal.SIGINT, end_process):
         try:
             from encore_storage.cli.following import Follower  # noqa: PLC0415 (an extra, and slow to load)
         except ModuleNotFoundError as error:
             raise MissingExtraError("encore tail", error.name or "httpx", "cli") from error
-        tail = Tail(show_all=any(name == "type" for name, _ in (*address.query, *query)), as_json=as_json)
+        tail = Tail(show_all=any(name == "type" for name, _ in asked), as_json=as_json)
         try:
             for message in Follower(address, query, token=token, notify=tail.print_note):
                 tail.print_message(message)
