@@ -86,9 +86,10 @@ class ObservedReader(ChunkFile):
             self._operation.finish_unless_forked()  # an interrupt kept the first close from ending it
 
     def _observed(self, read: Callable[[int | None], bytes], size: int | None) -> bytes:
-        self._check_process()
         operation = self._operation
-        if operation.is_over and self._has_sought:
+        if operation.process is not forks.current:
+            raise operation.forked_error("the stream or query")
+        if self._has_sought and operation.is_over:
             operation = self._operation = self._another()
         try:
             data = read(size)

@@ -7,6 +7,7 @@ import fcntl
 import json
 import logging
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,8 @@ def test_failing_log_handler_does_not_affect_the_store(root: Path, monkeypatch: 
         def emit(self, record: logging.LogRecord) -> None:
             raise ConnectionError("the log server is gone")
 
+    shown = list[threading.ExceptHookArgs]()
+    monkeypatch.setattr(threading, "excepthook", shown.append)
     handler = Broken()
     logging.getLogger("encore_storage").addHandler(handler)
     scene = Scene(root)
@@ -217,6 +220,7 @@ def test_failing_log_handler_does_not_affect_the_store(root: Path, monkeypatch: 
         logging.getLogger("encore_storage").removeHandler(handler)
 
     scene.check((b"new", {"v": 2}))
+    assert {one.exc_type for one in shown} == {ConnectionError}
 
 
 def test_value_can_be_deleted_on_a_full_disk(
