@@ -20,12 +20,14 @@ from encore_storage.subscribers.base import Subscriber
 from encore_storage.subscribers.capping import capped_metrics
 from encore_storage.subscribers.logs import LogSubscriber
 from encore_storage.subscribers.metrics import MetricsSubscriber
+from encore_storage.subscribers.volume import Level, checked_level, checked_sample, checked_slow
 
 if TYPE_CHECKING:  # it brings an extra
     from encore_storage.server.publishing import SharedPage
 
 logger = get_logger("encore_storage")
 
+STANDARD = "logging"  # as `logs`, for the logger of the standard library
 HOST = "127.0.0.1"  # the default address, reachable from this machine only
 
 
@@ -83,6 +85,9 @@ def monitor(  # noqa: C901, PLR0913 (all of these are options of one call)
     logs: Any = True,
     metrics: bool | MetricsSubscriber = True,
     progress: bool | ProgressBars = False,
+    log_level: Level = "info",
+    log_slow: float | None = None,
+    log_sample: float | None = None,
     port: int | None = None,
     registry: CollectorRegistry | None = None,
     keys: bool | Redaction = True,
@@ -102,9 +107,13 @@ def monitor(  # noqa: C901, PLR0913 (all of these are options of one call)
 
     Args:
         event_manager: by default, `get_event_manager()`.
-        logs: whether to log, or a LogSubscriber, or a structlog logger.
+        logs: whether to log through structlog, or a LogSubscriber, or a structlog logger, or "logging" for the logger
+            `encore_storage` of the standard library.
         metrics: whether to count, or a MetricsSubscriber.
         progress: whether to draw bars on a terminal, or ProgressBars.
+        log_level: the lowest level that is logged.
+        log_slow: the seconds from which on operations without a failure are logged; by default, all are.
+        log_sample: the share of the other operations without a failure to log, as in LogSubscriber.
         port: the port for the page, the events and the metrics; 0 takes a free one, None serves nothing.
         registry: the registry of the metrics; by default, prometheus_client's own.
         keys: True to show keys in logs and on the port, False to omit them, or a function that returns the
@@ -123,17 +132,19 @@ def monitor(  # noqa: C901, PLR0913 (all of these are options of one call)
         UnsupportedClientError: a target cannot be observed (a TypeError).
         TypeError: an argument has the wrong type, or a page is required without a port.
         AddressError: the address can't be used, or the port is taken and the page is required (an OSError).
-        ValueError: the name of the group is empty, too long or not printable.
+        ValueError: the name of the group is empty, too long or not printable, or there is no such level, `log_slow` is
+            negative, or `log_sample` is not a share from 0 to 1.
         TokenError: the token is missing or too short (a ValueError).
         MissingExtraError: rich (for bars) or Starlette or uvicorn (for a port) isn't installed (an ImportError).
     """
     manager = get_event_manager() if event_manager is None else checked_event_manager(event_manager)
     _check_types(logs, registry)
+    checked_keys(keys)
+    log = _log_subscriber(logs, log_level, log_slow, log_sample, keys=keys)
     targets = _targets(observe)
     _check_port(port, required=required)
     if port is None and (host != HOST or token is not None or allowed_hosts):
         logger.warning("nothing is served: host, token or allowed_hosts was given, and no port")
-    checked_keys(keys)
     if not isinstance(metrics, bool | MetricsSubscriber):
         raise TypeError(f"metrics must be True, False or a MetricsSubscriber, not {metrics!r}")
     if not isinstance(progress, bool | ProgressBars):
@@ -143,9 +154,8 @@ def monitor(  # noqa: C901, PLR0913 (all of these are options of one call)
     subscribers = list[Subscriber]()
     if metrics is not False:
         subscribers.append(MetricsSubscriber(registry=exposed, group=members) if metrics is True else metrics)
-    if logs is not False:
-        logger_given = None if logs is True else logs
-        subscribers.append(logs if isinstance(logs, LogSubscriber) else LogSubscriber(logger=logger_given, keys=keys))
+    if log is not None:
+        subscribers.append(log)
     if progress is not False:
         subscribers.append(ProgressBars() if progress is True else progress)
     page = None
@@ -184,13 +194,38 @@ def _check_port(port: object, *, required: bool) -> None:
 
 
 def _check_types(logs: object, registry: object) -> None:
-    if not isinstance(logs, bool | LogSubscriber) and not hasattr(logs, "bind"):
+    is_standard = isinstance(logs, str) and logs == STANDARD
+    if not is_standard and not isinstance(logs, bool | LogSubscriber) and not hasattr(logs, "bind"):
         raise TypeError(
-            f"logs must be True, False or a structlog logger or LogSubscriber, not {logs!r}: "
+            f"logs must be True, False or a structlog logger, a LogSubscriber or {STANDARD!r}, not {logs!r}: "
             "pass structlog.wrap_logger(...) of another logger"
         )
     if registry is not None and not isinstance(registry, CollectorRegistry):
         raise TypeError(f"registry must be a CollectorRegistry of prometheus_client, not {registry!r}")
+
+
+def _log_subscriber(
+    logs: Any, level: Level, slow: float | None, sample: float | None, *, keys: bool | Redaction
+) -> LogSubscriber | None:
+    """Return the subscriber for the argument `logs`, or None if nothing is logged. The other arguments are checked."""
+    checked_level(level, "log_level")
+    checked_slow(slow, "log_slow")
+    checked_sample(sample, "log_sample")
+    if isinstance(logs, LogSubscriber):
+        if (level, slow, sample) != ("info", None, None):
+            raise TypeError(
+                f"log_level, log_slow and log_sample have no effect on {logs!r}: "
+                "pass level, slow and sample to LogSubscriber"
+            )
+        return logs
+    if logs is False:
+        return None
+    given = None if logs is True else logs
+    if isinstance(logs, str):
+        from encore_storage.subscribers.plain_logging import standard_logger  # noqa: PLC0415 (it imports structlog)
+
+        given = standard_logger()
+    return LogSubscriber(logger=given, level=level, keys=keys, slow=slow, sample=sample)
 
 
 def _targets(observe: object) -> tuple[object, ...]:

@@ -14,7 +14,14 @@ from encore_storage.cli.address import EventsAddress
 from encore_storage.cli.copy_command import run_copy
 from encore_storage.cli.dashboards import RUNBOOK, write_dashboards
 from encore_storage.cli.demo import run_demo
-from encore_storage.cli.errors import EXAMPLE, EventsAddressError, RefusedError, RunbookUrlError, StoreNameError
+from encore_storage.cli.errors import (
+    EXAMPLE,
+    EventsAddressError,
+    RefusedError,
+    RunbookUrlError,
+    StoreNameError,
+    UnknownTypeError,
+)
 from encore_storage.cli.names import SCHEMES, StoreName
 from encore_storage.cli.output import print_error
 from encore_storage.cli.replay import run_replay
@@ -37,6 +44,15 @@ KeepServing = Annotated[bool, typer.Option("--keep-serving", help="Keep serving 
 
 _CommandLineError: type[Any] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 """The error that typer raises for invalid arguments; it is from click, or from typer's own copy of click."""
+_UNUSABLE_ARGUMENTS = (
+    StoreNameError,
+    SloError,
+    RunbookUrlError,
+    EventsAddressError,
+    UnknownTypeError,
+    RefusedError,
+    MissingExtraError,
+)
 
 
 def run_command(arguments: list[str]) -> int:
@@ -47,7 +63,7 @@ def run_command(arguments: list[str]) -> int:
         context = getattr(error, "ctx", None)
         command = "encore" if context is None else context.command_path
         return _fail(f"{error.format_message().rstrip('.')}; see {command} --help", UNUSABLE)
-    except (StoreNameError, SloError, RunbookUrlError, EventsAddressError, RefusedError, MissingExtraError) as error:
+    except _UNUSABLE_ARGUMENTS as error:
         return _fail(error, UNUSABLE)
     except SystemExit:  # from rich or typer, when standard output is closed
         return CLOSED

@@ -7,12 +7,15 @@ EncoreError
 ├── RunbookUrlError           the alerts cannot link to the runbook (ValueError)
 ├── LogFileError              the log file cannot be opened (OSError)
 ├── EventsAddressError        an argument is not the address of a page (ValueError)
+├── UnknownTypeError          a pattern matches no type of events (ValueError)
 ├── RefusedError              a server refuses to send events
 └── UnreachableError          a server does not answer (OSError)
 ```
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from encore_events import EncoreError
 from encore_events.copying import CopyableError
@@ -46,6 +49,19 @@ class EventsAddressError(EncoreError, ValueError):
     def __init__(self, text: str) -> None:
         super().__init__(f"cannot read events from {text!r}: give the address of a page, such as {EXAMPLE}")
         self.text = text
+
+
+class UnknownTypeError(EncoreError, ValueError):
+    """A pattern that matches no type of events."""
+
+    def __init__(self, pattern: str, types: Iterable[str]) -> None:
+        known = tuple(types)
+        super().__init__(
+            f"unknown type {pattern!r}: use * for anything, python.* for the program's own events, or one of "
+            f"{', '.join(known)}"
+        )
+        self.pattern = pattern
+        self.types = known
 
 
 class RefusedError(EncoreError):

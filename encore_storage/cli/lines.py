@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
 from rich.text import Text
 
 from encore_events.printing import printable
@@ -15,9 +16,12 @@ from encore_storage.formatting import format_bytes, format_duration
 
 STORAGE = "encore.storage."
 QUIET = (".started", ".progress")  # suffixes of those Encore types that are shown only on request
-_MIN_WIDTHS = {"store": 8, "action": 12, "key": 24}  # in columns
+_MIN_WIDTHS = {"store": 8, "action": 9, "key": 12}  # in columns; with them, most lines fit 80 columns
 _MAX_WIDTHS = {"store": 20, "action": 16, "key": 48}
-_NUMBERS = 8
+_BYTES_WIDTH, _DURATION_WIDTH, _OUTCOME_WIDTH = 8, 7, 9  # longer outcomes shorten the key
+_NARROW = 100  # columns of a terminal, below which times have no milliseconds, nor dates a year
+_MIN_KEY = 4
+_INDENT = "    "  # of what continues a line
 _PID_WIDTH = 7  # the largest id on Linux
 _MAX_PID = 2**31
 _LARGEST = 1e24  # bytes or seconds; larger numbers cannot be measurements
@@ -39,64 +43,104 @@ class EventLines:
 
     Args:
         now: returns the local time; lines of other days include the date.
+        console: the terminal whose width the lines fit. Stores and keys are shortened for it, and what does not fit
+            after the outcome continues on indented lines. None shortens nothing.
     """
 
-    def __init__(self, now: Callable[[], datetime] = datetime.now) -> None:
+    def __init__(self, now: Callable[[], datetime] = datetime.now, *, console: Console | None = None) -> None:
         self._now = now
+        self._console = console
         self._widths = dict(_MIN_WIDTHS)
         self._processes: set[int] = set()
 
     def line(self, event: Message) -> Text:
         """Format one CloudEvent."""
+        width = None if self._console is None else self._console.width
+        start = f"{self._time(event.get('time'), width)}  {self._process(event.get('process'))}"
+        room = None if width is None else width - len(start)
         type_, data = printable(str(event.get("type"))), event.get("data")
         known = data if isinstance(data, dict) else {}
         if type_.startswith(f"{STORAGE}operation."):
-            line = self._operation(type_, known)
+            line, rest = self._operation(type_, known, room)
         elif type_.startswith(f"{STORAGE}transaction."):
-            line = self._transaction(type_, known)
+            line, rest = self._transaction(type_, known, room)
         elif type_.startswith(f"{STORAGE}key."):
-            line = self._line(known, type_.removeprefix(STORAGE).replace(".", " "), _text(known, "key"))
+            line, rest = self._line(known, type_.removeprefix(STORAGE).replace(".", " "), _text(known, "key"), room)
         else:
-            line = Text.assemble(type_, "  ", (_as_json(data), "dim"))
-        process = self._process(event.get("process"))
-        line = Text.assemble((self._time(event.get("time")), "dim"), "  ", (process, "dim"), line)
+            line, rest = Text(type_ if room is None else _shortened(type_, max(room, 1))), Text(_as_json(data), "dim")
+        line = Text.assemble((start, "dim"), line)
         line.rstrip()
+        if width is not None:
+            line.truncate(width, overflow="ellipsis")  # a terminal too narrow for the columns
+        line = self._joined(line, rest, width)
         if is_quiet(type_):
             line.stylize("dim")
         return line
 
-    def _operation(self, type_: str, data: Message) -> Text:
+    def _joined(self, line: Text, rest: Text, width: int | None) -> Text:
+        """Return the line with the rest after it, or below it if it is too long for the terminal."""
+        if not rest:
+            return line
+        if self._console is None or width is None or line.cell_len + 2 + rest.cell_len <= width:
+            return Text.assemble(line, "  ", rest)
+        below = rest.wrap(self._console, max(width - len(_INDENT), 1), overflow="fold")
+        return Text("\n").join([line, *(Text.assemble(_INDENT, part) for part in below)])
+
+    def _operation(self, type_: str, data: Message, room: int | None) -> tuple[Text, Text]:
         has_bytes = data.get("direction") is not None
         count = data.get("bytes", data.get("step")) if has_bytes else None
         outcome = _text(data, "outcome") or type_.rpartition(".")[2]
         attempts = data.get("attempts")
         more = f"{attempts:,} attempts" if isinstance(attempts, int) and attempts > 1 else ""
-        return self._line(data, _text(data, "operation"), _text(data, "key"), _bytes(count), outcome, more)
+        return self._line(data, _text(data, "operation"), _text(data, "key"), room, _bytes(count), outcome, more)
 
-    def _transaction(self, type_: str, data: Message) -> Text:
+    def _transaction(self, type_: str, data: Message, room: int | None) -> tuple[Text, Text]:
         outcome = _text(data, "outcome")
         if not outcome:
-            return self._line(data, "begin", _text(data, "notes"), "", type_.rpartition(".")[2])
+            return self._line(data, "begin", _text(data, "notes"), room, "", type_.rpartition(".")[2])
         count = data.get("operations")
-        operations = f"{count:,} operation{'s' * (count != 1)}" if isinstance(count, int) else ""
-        return self._line(data, _ENDINGS.get(outcome, "rollback"), _text(data, "notes"), "", outcome, operations)
+        operations = f"{count:,} op{'s' * (count != 1)}" if isinstance(count, int) else ""
+        return self._line(data, _ENDINGS.get(outcome, "rollback"), _text(data, "notes"), room, operations, outcome)
 
-    def _line(self, data: Message, action: str, key: str, count: str = "", outcome: str = "", more: str = "") -> Text:
-        error = _error(data)
-        return Text.assemble(
-            self._column("store", _text(data, "store")),
-            (self._column("action", action), "bold"),
-            self._column("key", key),
-            f"{count:>{_NUMBERS}}  {_duration(data.get('duration')):>{_NUMBERS}}  ",
-            (outcome, _STYLES.get(outcome, "")),
-            f"  {more}" * bool(more),
-            (f"  {error}" * bool(error), "red"),
-        )
+    def _line(
+        self,
+        data: Message,
+        action: str,
+        key: str,
+        room: int | None,
+        count: str = "",
+        outcome: str = "",
+        more: str = "",
+    ) -> tuple[Text, Text]:
+        """Return the columns of a line, and what follows them."""
+        numbers = f"{count:>{_BYTES_WIDTH}}  {_duration(data.get('duration')):>{_DURATION_WIDTH}}  "
+        store = _text(data, "store")
+        if room is None:
+            columns = [self._column("store", store), self._column("action", action), self._column("key", key)]
+        else:
+            right = len(numbers) + max(len(outcome), _OUTCOME_WIDTH) if outcome or numbers.strip() else -2
+            columns = self._fitted(store, action, key, room - right)
+        line = Text.assemble(columns[0], (columns[1], "bold"), columns[2], numbers, (outcome, _STYLES.get(outcome, "")))
+        return line, Text("  ").join(part for part in (Text(more), Text(_error(data), "red")) if part)
 
-    def _column(self, name: str, text: str) -> str:
+    def _column(self, name: str, text: str, most: int | None = None) -> str:
+        """Return the text in a column that grows up to a limit; with `most`, no text is longer than that."""
+        text = text if most is None else _shortened(text, most)
         width = cell_len(text)
         self._widths[name] = max(self._widths[name], min(width, _MAX_WIDTHS[name]))
-        return text + " " * (max(self._widths[name] - width, 0) + 2)
+        column = self._widths[name] if most is None else min(self._widths[name], most)
+        return text + " " * (max(column - width, 0) + 2)
+
+    def _fitted(self, store: str, action: str, key: str, room: int) -> list[str]:
+        """Return the columns of these texts in the room of a terminal. A longer action takes room from its key."""
+        most = min(max(room // 6, _MIN_WIDTHS["store"]), _MAX_WIDTHS["store"])
+        store = self._column("store", store, most)
+        action = f"{_shortened(action, _MAX_WIDTHS['action']):<{_MIN_WIDTHS['action']}}  "
+        taken = cell_len(action) - 2
+        most = max(room - cell_len(store) - taken - 4, _MIN_KEY)
+        key = _shortened(key, most)
+        column = min(most, _MAX_WIDTHS["key"] + _MIN_WIDTHS["action"] - taken)
+        return [store, action, key + " " * (max(column - cell_len(key), 0) + 2)]
 
     def _process(self, pid: Any) -> str:
         """Return the column of the process, or nothing as long as all events are of one process."""
@@ -107,13 +151,16 @@ class EventLines:
             return ""
         return f"{pid if is_known else '':>{_PID_WIDTH}}  "
 
-    def _time(self, text: Any) -> str:
+    def _time(self, text: Any, width: int | None) -> str:
+        is_narrow = width is not None and width < _NARROW
         try:
             moment = datetime.fromisoformat(text).astimezone()
         except (TypeError, ValueError, OverflowError, OSError):  # the platform may not support the year
-            return "--:--:--.---"
-        is_today = moment.date() == self._now().date()
-        return moment.isoformat(" ", "milliseconds")[11 * is_today : 23]
+            return "--:--:--" if is_narrow else "--:--:--.---"
+        shown = moment.isoformat(" ", "milliseconds")[: 19 if is_narrow else 23]
+        if moment.date() == self._now().date():
+            return shown[11:]
+        return shown[5:] if is_narrow else shown
 
 
 def is_quiet(type: str) -> bool:  # noqa: A002 (the name in CloudEvents)
@@ -123,6 +170,18 @@ def is_quiet(type: str) -> bool:  # noqa: A002 (the name in CloudEvents)
     (True, False)
     """
     return type.startswith("encore.") and type.endswith(QUIET)
+
+
+def _shortened(text: str, width: int) -> str:
+    """Return a text that takes at most `width` columns, with an ellipsis in the middle if it is longer.
+
+    >>> _shortened("reports/2026/q3.parquet", 12), _shortened("q3", 12)
+    ('repor…arquet', 'q3')
+    """
+    if cell_len(text) <= width:
+        return text
+    start, end = (width - 1) // 2, width // 2
+    return f"{set_cell_size(text, start)}…{set_cell_size(text[::-1], end)[::-1]}"
 
 
 def _text(data: Message, name: str) -> str:

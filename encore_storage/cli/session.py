@@ -19,8 +19,9 @@ from encore_storage.cli.interrupts import remembered_interrupts
 from encore_storage.cli.report import PlainProgress, summary_line, summary_table
 from encore_storage.monitoring import monitor
 from encore_storage.subscribers import LogSubscriber, ProgressBars
-from encore_storage.subscribers.logs import Level, open_logger
+from encore_storage.subscribers.logs import open_logger
 from encore_storage.subscribers.summary import SummarySubscriber
+from encore_storage.subscribers.volume import Level
 
 LogFormat = Literal["json", "console"]
 
@@ -85,7 +86,7 @@ def session(
         stack.enter_context(run.summary.connect(run.manager))
         if log_file is not None:
             logger = stack.enter_context(_logger(run, log_file, log_format, log_level))
-            run.log = stack.enter_context(LogSubscriber(logger=logger).connect(run.manager))
+            run.log = stack.enter_context(LogSubscriber(logger=logger, level=log_level).connect(run.manager))
         if port is not None:
             served = stack.enter_context(monitor(run.manager, logs=False, port=port, required=True))
             run.page, run.metrics_address = served.page, served.address

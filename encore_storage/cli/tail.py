@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import select
 import signal
 import sys
@@ -15,6 +16,7 @@ from rich.text import Text
 from encore_events.printing import printable, printable_json
 from encore_storage.cli.address import EventsAddress, Query
 from encore_storage.cli.errors import NobodyReadsError
+from encore_storage.cli.event_types import check_types
 from encore_storage.cli.interrupts import end_process, handled
 from encore_storage.cli.lines import EventLines, is_quiet
 from encore_storage.cli.output import discard_output
@@ -30,17 +32,20 @@ def run_tail(address: EventsAddress, query: Query, *, token: str | None, as_json
 
     Raises:
         EventsAddressError: the address cannot be used.
+        UnknownTypeError: a pattern matches no type of events.
         RefusedError: the server refuses to send events.
         UnreachableError: the server does not answer.
         MissingExtraError: httpx is not installed.
         OSError: standard output cannot be written.
     """
+    asked = (*address.query, *query)
+    check_types(asked)
     with handled(signal.SIGINT, end_process):
         try:
             from encore_storage.cli.following import Follower  # noqa: PLC0415 (an extra, and slow to load)
         except ModuleNotFoundError as error:
             raise MissingExtraError("encore tail", error.name or "httpx", "cli") from error
-        tail = Tail(show_all=any(name == "type" for name, _ in (*address.query, *query)), as_json=as_json)
+        tail = Tail(show_all=any(name == "type" for name, _ in asked), as_json=as_json)
         try:
             for message in Follower(address, query, token=token, notify=tail.print_note):
                 tail.print_message(message)
@@ -60,8 +65,9 @@ class Tail:
     def __init__(self, *, show_all: bool, as_json: bool) -> None:
         self._show_all = show_all
         self._as_json = as_json
-        self._lines = EventLines()
         self._console = Console(highlight=False)
+        is_terminal = sys.stdout is not None and sys.stdout.isatty()  # FORCE_COLOR makes rich believe it anywhere
+        self._lines = EventLines(console=self._console if is_terminal else None)
         self._notes = Console(stderr=True, highlight=False)
         self._has_complained = False
 
@@ -71,7 +77,8 @@ class Tail:
     def print_note(self, sentence: str) -> None:
         """Print a note if possible."""
         with contextlib.suppress(OSError, AttributeError):  # closed, or nobody reads it
-            sys.stderr.write(_rendered(self._notes, Text(f"-- {printable(sentence)}", "yellow")))
+            note = Text(f"-- {printable(sentence)}", "yellow")
+            sys.stderr.write(_rendered(self._notes, note, wraps=sys.stderr.isatty()))
             sys.stderr.flush()
 
     def print_message(self, message: ServerSentEvent) -> None:
@@ -90,6 +97,7 @@ class Tail:
             text = printable_json(message.data.replace("\n", " "))  # newlines can only be between tokens
             _write(text.encode() + b"\n")
         elif self._show_all or not is_quiet(event["type"]):
+            _fit(self._console)
             line = _rendered(self._console, self._lines.line(event))
             _write(line.encode(getattr(sys.stdout, "encoding", None) or "utf-8", "backslashreplace"))
 
@@ -117,10 +125,18 @@ def _gap(data: str) -> str:
     return f"{missed:,} event{' was' if missed == 1 else 's were'} missed"
 
 
-def _rendered(console: Console, text: Text) -> str:
+def _rendered(console: Console, text: Text, *, wraps: bool = False) -> str:
     with console.capture() as capture:
-        console.print(text, soft_wrap=True)
+        console.print(text, soft_wrap=not wraps)
     return capture.get()
+
+
+def _fit(console: Console) -> None:
+    """Set the width of the console to that of the terminal, which may have changed; COLUMNS may be of another one."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or not a terminal
+        columns = os.get_terminal_size(sys.stdout.fileno()).columns
+        if columns > 0:
+            console.width = columns
 
 
 def _write(line: bytes) -> None:

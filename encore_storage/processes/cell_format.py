@@ -83,7 +83,7 @@ def record_of(key: Key) -> bytes:
 
 def read_header(data: bytes | memoryview, size: int) -> Header:
     """Return the header of a file of `size` bytes. Raises ValueError if it is none."""
-    if size < START:
+    if size < START or len(data) < START:
         raise ValueError("it is too short")
     magic, version, pid, started, namespace, closed, used = _HEADER.unpack_from(data)
     if magic != MAGIC:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from encore_events.loggers import get_logger
-from encore_storage.processes.cell_format import CHUNK, Header, Layout, read_header, read_layout
+from encore_storage.processes.cell_format import CHUNK, START, Header, Layout, read_header, read_layout
 from encore_storage.processes.cells import Key
 from encore_storage.processes.liveness import is_running
 from encore_storage.processes.merging import Blocks
@@ -112,24 +112,27 @@ class CellReader:
     def _read_file(self, name: str) -> tuple[Found, Layout]:
         descriptor = os.open(self._path / name, _FLAGS)
         try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ValueError("it is no regular file")
-            size = status.st_size - status.st_size % CHUNK
-            if not size:
-                raise ValueError("it is too short")
+            header, _ = _read_header(descriptor)
+            # First of all: what a process does between its reading and this question would be lost with its file.
+            is_living = not header.is_closed and is_running(descriptor, header.pid, header.started, header.namespace)
+            header, size = _read_header(descriptor)
             with closing(mmap(descriptor, size, access=ACCESS_READ)) as memory, memoryview(memory) as data:
-                header = read_header(data, size)
                 layout = read_layout(data, header.used, self._layouts.get(name, Layout()), self._keys)
-                # A process that ends after this has made no more changes that this reading must contain.
-                is_living = not header.is_closed and is_running(
-                    descriptor, header.pid, header.started, header.namespace
-                )
                 with data.cast("d") as cells:
                     blocks = {key: _read_block(cells, index, len(key[0])) for key, index in layout.places}
         finally:
             os.close(descriptor)
         return Found(name, header, is_living, blocks), layout
+
+
+def _read_header(descriptor: int) -> tuple[Header, int]:
+    """Return the header of a file and the size of its chunks, which may only have grown since."""
+    data = os.pread(descriptor, START, 0)
+    size = os.fstat(descriptor).st_size
+    size -= size % CHUNK
+    return read_header(data, size), size
 
 
 def _read_block(cells: memoryview[float], index: int, size: int) -> Sequence[float]:

@@ -69,7 +69,7 @@ def _log(options: Options, manager: EventManager) -> object:
 
     opened = open_logger(sys.stderr, format="console") if options.log_file is None else open_logger(options.log_file)
     logger = opened.__enter__()
-    return opened, LogSubscriber(logger=logger, slow=options.log_slow or 0).connect(manager)
+    return opened, LogSubscriber(logger=logger, slow=options.log_slow).connect(manager)
 
 
 def _record(manager: EventManager, path: str) -> object:

@@ -68,11 +68,16 @@ class Query:
             and (not self.operations or event.operation in self.operations)
             and (not self.outcomes or event.outcome in self.outcomes)
             and (not self.processes or event.process in self.processes)
-            and (not self.types or any(_matches(pattern, event.type) for pattern in self.types))
+            and (not self.types or any(matches(pattern, event.type) for pattern in self.types))
         )
 
 
-def _matches(pattern: str, type: str) -> bool:  # noqa: A002 (the name in CloudEvents)
+def is_pattern(text: str) -> bool:
+    """Return whether a text has only the characters of a pattern for types."""
+    return _PATTERN.fullmatch(text) is not None
+
+
+def matches(pattern: str, type: str) -> bool:  # noqa: A002 (the name in CloudEvents)
     """Match a pattern in linear time: find the pieces between its asterisks in order."""
     first, *others = pattern.split("*")
     if not others:
@@ -103,7 +108,7 @@ def parse_query(pairs: Pairs) -> Query:
     for pattern in types:
         if pattern.count("*") > _MAX_ASTERISKS:
             raise QueryError(f"invalid type {short_repr(pattern)}: use at most {_MAX_ASTERISKS} asterisks")
-        if not _PATTERN.fullmatch(pattern):
+        if not is_pattern(pattern):
             raise QueryError(f"invalid type {short_repr(pattern)}: use letters, digits, '.', '_', '-' and '*'")
     return Query(
         types=tuple(types),

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TextIO, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
 from encore_events.abstract import BaseEventManager
 from encore_events.events import BaseEvent
@@ -32,16 +31,15 @@ from encore_storage.events import (
 from encore_storage.redaction import Redaction, checked_keys, system_message
 from encore_storage.subscribers.base import Listeners, Subscriber
 from encore_storage.subscribers.odd_values import number_of, shown
+from encore_storage.subscribers.volume import NUMBERS, Level, Volume, checked_level
 
 # structlog imports rich, a fifth of the time that Encore took to import, and many programs log nothing.
 if TYPE_CHECKING:
     from encore_storage.subscribers.outputs import FileOutput, StreamOutput
 
-Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
 Listener = Callable[[Any], None]
 
-_NUMBERS: dict[Level, int] = {level: getattr(logging, level.upper()) for level in get_args(Level)}
 _OUTCOME_LEVELS: dict[Outcome, Level] = {"miss": "debug", "cancelled": "warning", "error": "error"}
 _TRANSACTION_LEVELS: dict[TransactionOutcome, Level] = {
     "committed": "info",
@@ -51,7 +49,6 @@ _TRANSACTION_LEVELS: dict[TransactionOutcome, Level] = {
     "rollback_failed": "error",
 }
 _OF_UNKNOWN_OUTCOME: Level = "warning"
-_SUCCESSES = frozenset({"ok", "miss", "committed", "closed"})
 _ACTION_NAMES: dict[Action, str] = {
     "set": "store.key.set",
     "update": "store.key.updated",
@@ -68,6 +65,9 @@ class _Writing(threading.local):
 class LogSubscriber(Subscriber):
     """Logs a line for each operation and transaction that ended; at debug, also starts, progress and changed keys.
 
+    `slow` and `sample` reduce the lines of operations and transactions without a failure: those with the outcome ok,
+    miss, committed or closed. Errors, cancellations and rollbacks are always logged, as far as `level` allows.
+
     Values and metadata are never logged. Text of events and errors is escaped: it is one line without terminal codes,
     and a line of a traceback never looks like a line of the log. The field `error` has the message of an error. A line
     at level error also has `exception`, the traceback as text, without local variables; never `exc_info`. If keys are
@@ -78,27 +78,39 @@ class LogSubscriber(Subscriber):
 
     Args:
         logger: a structlog logger; by default, `structlog.get_logger()` at the time of `connect`.
+        level: the lowest level that is logged. The logger may have a higher one.
         ok_level: the level of operations with the outcome ok.
         keys: True to log keys, False to omit them, or a function that returns the replacement of a key.
-        slow: the seconds below which an operation or transaction without a failure is not logged.
+        slow: the seconds from which on an operation without a failure is always logged. Without `sample`, shorter ones
+            are not logged.
+        sample: the share of the other operations without a failure that is logged: 0.01 logs the 1st, the 101st, the
+            201st of each operation and outcome. None stands for all of them without `slow`, and for none with it.
 
     Raises:
-        TypeError: `logger` is not a structlog logger, or `keys` or `slow` is none of these.
-        ValueError: there is no such level, or `slow` is negative.
+        TypeError: `logger` is not a structlog logger, or `keys`, `slow` or `sample` is none of these.
+        ValueError: there is no such level, `slow` is negative, or `sample` is not a share from 0 to 1.
     """
 
     def __init__(
-        self, *, logger: Any = None, ok_level: Level = "info", keys: bool | Redaction = True, slow: float = 0
+        self,
+        *,
+        logger: Any = None,
+        level: Level = "info",
+        ok_level: Level = "info",
+        keys: bool | Redaction = True,
+        slow: float | None = None,
+        sample: float | None = None,
     ) -> None:
         super().__init__()
         if logger is not None and not hasattr(logger, "bind"):
             raise TypeError(f"logger {logger!r} is not a structlog logger: pass structlog.wrap_logger(...) of it")
-        _check_level(ok_level)
+        self._lowest = checked_level(level)
+        checked_level(ok_level, "ok_level")
         self._given = logger
         self._logger = logger
         self._levels: dict[Outcome, Level] = {**_OUTCOME_LEVELS, "ok": ok_level}
         self._keys = checked_keys(keys)
-        self._slow = _checked_slow(slow)
+        self._volume = Volume(slow, sample)
         self._writing = _Writing()
 
     def _prepare(self, event_manager: BaseEventManager, connection: ExitStack) -> None:
@@ -114,12 +126,13 @@ class LogSubscriber(Subscriber):
 
     def _listeners(self) -> Listeners:
         listeners: dict[type[BaseEvent], Listener] = {
-            StoreProgressStartEvent: self._operation_started,
-            StoreProgressStepEvent: self._operation_moved,
             StoreProgressEndEvent: self._operation_ended,
             StoreTransactionEndEvent: self._transaction_ended,
-            StoreModificationEvent: self._key_changed,
         }
+        if self._lowest <= NUMBERS["debug"]:
+            listeners[StoreProgressStartEvent] = self._operation_started
+            listeners[StoreProgressStepEvent] = self._operation_moved
+            listeners[StoreModificationEvent] = self._key_changed
         return {cls: self._unless_writing(listener) for cls, listener in listeners.items()}
 
     def _unless_writing(self, listener: Listener) -> Listener:
@@ -152,7 +165,7 @@ class LogSubscriber(Subscriber):
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
         outcome, moved, duration = shown(event.outcome), number_of(event.bytes), number_of(event.duration)
-        if (duration or 0) < self._slow and outcome in _SUCCESSES:
+        if not self._volume.has(event.operation, outcome, duration):
             return
         log = self._log_at(self._levels.get(cast("Outcome", outcome), _OF_UNKNOWN_OUTCOME))
         if log is None:
@@ -172,7 +185,7 @@ class LogSubscriber(Subscriber):
 
     def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
         outcome, duration = shown(event.outcome), number_of(event.duration)
-        if (duration or 0) < self._slow and outcome in _SUCCESSES:
+        if not self._volume.has(None, outcome, duration):
             return
         level = _TRANSACTION_LEVELS.get(cast("TransactionOutcome", outcome), _OF_UNKNOWN_OUTCOME)
         log = self._log_at(level)
@@ -200,8 +213,10 @@ class LogSubscriber(Subscriber):
 
     def _log_at(self, level: Level) -> Callable[..., object] | None:
         """Return the logger's method for `level`, or None if the level is disabled."""
+        if NUMBERS[level] < self._lowest:
+            return None
         logger = self._non_blocking(self._bound(self._logger))
-        if not _is_enabled(logger, _NUMBERS[level]):
+        if not _is_enabled(logger, NUMBERS[level]):
             return None
         log: Callable[..., object] = getattr(logger, level)
         if inspect.iscoroutinefunction(log):
@@ -257,7 +272,7 @@ def open_logger(
     """
     from encore_storage.subscribers.outputs import FileOutput, StreamOutput  # noqa: PLC0415 (see above)
 
-    _check_level(level)
+    checked_level(level)
     if not isinstance(target, (str, os.PathLike)):
         yield _logger_to(StreamOutput(target), format, level)
         return
@@ -276,7 +291,7 @@ def _logger_to(output: FileOutput | StreamOutput, format: Format, level: Level) 
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *_renderers(format, colors=output.isatty()),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(_NUMBERS[level]),
+        wrapper_class=structlog.make_filtering_bound_logger(NUMBERS[level]),
         context_class=dict,
         cache_logger_on_first_use=True,
     )
@@ -287,19 +302,6 @@ def _is_enabled(logger: Any, level: int) -> bool:
     if hasattr(kind, "isEnabledFor"):  # it asks the wrapped logger, which needn't be one of the standard library
         return not hasattr(getattr(logger, "_logger", None), "isEnabledFor") or bool(logger.isEnabledFor(level))
     return not hasattr(kind, "is_enabled_for") or bool(logger.is_enabled_for(level))
-
-
-def _checked_slow(slow: object) -> float:
-    if isinstance(slow, bool) or not isinstance(slow, int | float):
-        raise TypeError(f"slow must be a number of seconds, such as 0.5, not {slow!r}")
-    if not slow >= 0:
-        raise ValueError(f"slow must be at least 0 seconds, not {slow!r}")
-    return slow
-
-
-def _check_level(level: Level) -> None:
-    if level not in _NUMBERS:
-        raise ValueError(f"level must be one of {', '.join(_NUMBERS)}, not {level!r}")
 
 
 def _renderers(format: Format, *, colors: bool) -> list[Any]:  # noqa: A002 (as in open_logger)

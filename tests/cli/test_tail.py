@@ -119,9 +119,9 @@ def test_ended_and_changed_events_are_one_line_each(page: str, store: DictMemory
 
     assert [" ".join(line[1:]) for line in lines] == [
         "archive set reports/q3 11 B ok",
-        "archive commit import committed 1 operation",
+        "archive commit import 1 op committed",
         "archive key set reports/q3",
-        "archive rollback import rolled_back 0 operations OSError: disk full",
+        "archive rollback import 0 ops rolled_back OSError: disk full",
         "archive get_metadata missing miss KeyNotFoundError: no value under key 'missing' in store 'archive'",
     ]
 

@@ -46,7 +46,7 @@ def ended(lines: EventLines, /, **data: Any) -> str:
 
 def test_ended_operation_is_shown_in_columns(lines: EventLines) -> None:
     assert ended(lines, bytes=11, duration=0.00042) == (
-        "17:30:00.123  archive   get           reports/q3                    11 B    420 µs  ok"
+        "17:30:00.123  archive   get        reports/q3        11 B   420 µs  ok"
     )
 
 
@@ -65,7 +65,7 @@ def test_error_is_shown_last(lines: EventLines) -> None:
     error = {"type": "OSError", "message": "disk full", "error_type": "other"}
 
     assert ended(lines, bytes=1_500_000, duration=75, outcome="error", error=error) == (
-        "17:30:00.123  archive   get           reports/q3                  1.5 MB    75.0 s  error  OSError: disk full"
+        "17:30:00.123  archive   get        reports/q3      1.5 MB   75.0 s  error  OSError: disk full"
     )
 
 
@@ -81,11 +81,11 @@ def test_error_without_message_is_shown_by_type(lines: EventLines) -> None:
 @pytest.mark.parametrize(
     ("outcome", "operations", "expected"),
     [
-        ("committed", 1, "commit import 2 ms committed 1 operation"),
-        ("rolled_back", 0, "rollback import 2 ms rolled_back 0 operations"),
-        ("closed", 3, "close import 2 ms closed 3 operations"),
-        ("commit_failed", 2000, "commit import 2 ms commit_failed 2,000 operations"),
-        ("rollback_failed", 2, "rollback import 2 ms rollback_failed 2 operations"),
+        ("committed", 1, "commit import 1 op 2 ms committed"),
+        ("rolled_back", 0, "rollback import 0 ops 2 ms rolled_back"),
+        ("closed", 3, "close import 3 ops 2 ms closed"),
+        ("commit_failed", 2000, "commit import 2,000 ops 2 ms commit_failed"),
+        ("rollback_failed", 2, "rollback import 2 ops 2 ms rollback_failed"),
     ],
 )
 def test_ended_transaction_is_shown_with_its_notes(

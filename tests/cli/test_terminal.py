@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import pty
+import re
 import signal
+import struct
 import subprocess
+import termios
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,6 +40,15 @@ class Terminal:
         process = start(*arguments, env={"TERM": "xterm-256color"}, interrupted=True, **streams)
         os.close(self._line)
         return process
+
+    @property
+    def shown(self) -> str:
+        """The text so far without the codes for colours."""
+        return re.sub(r"\x1b\[[\d;]*m", "", self.seen)
+
+    def resize(self, columns: int) -> None:
+        """Set the width of the terminal."""
+        fcntl.ioctl(self._screen, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
     def read_until(self, text: str) -> None:
         """Read until the text was shown."""

@@ -119,7 +119,7 @@ def test_error_without_text_reaches_the_program_and_ends_the_operation(
     registry = CollectorRegistry()
     with (
         EventRecorder(manager) as recorder,
-        LogSubscriber(logger=logger).connect(manager),
+        LogSubscriber(logger=logger, level="debug").connect(manager),
         MetricsSubscriber(registry=registry).connect(manager),
     ):
         with pytest.raises(cls) as caught:

@@ -26,6 +26,14 @@ cells.set(("~<", "in progress"), 1, 123.5)
 print("ready", flush=True)
 sys.stdin.read()
 """
+COUNT_MORE_AND_EXIT = """
+cells.add(("++", "pair"), 1, 2)
+print("ready", flush=True)
+sys.stdin.readline()
+cells.add(("++", "pair"), 1, 2)
+cells.add(("+", "another"), 1)
+os._exit(0)
+"""
 COUNT_FOR_EVER = """
 print("ready", flush=True)
 while True:
@@ -52,6 +60,22 @@ def test_killed_process_keeps_its_counts_and_loses_its_gauges(directory: CellDir
     reading = directory.read()
 
     assert (reading.processes, reading.ended) == (0, {PAIR: [1, 2]})
+
+
+def test_process_that_ends_while_its_file_is_read_loses_nothing(
+    directory: CellDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with child(directory, COUNT_MORE_AND_EXIT) as process:
+
+        def ends_before(*arguments: int) -> bool:
+            process.communicate("\n")
+            return liveness.is_running(*arguments)
+
+        monkeypatch.setattr(cell_reader, "is_running", ends_before)
+        directory.fold()
+
+    assert files(directory) == []
+    assert directory.read().ended == {PAIR: [2, 4], ("+", "another"): [1]}
 
 
 def test_fold_removes_the_files_of_ended_processes(directory: CellDirectory, cells: Cells) -> None:

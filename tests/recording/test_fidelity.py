@@ -44,7 +44,7 @@ class Observer:
         self._summary = SummarySubscriber().connect(self.manager)
         self._written = io.StringIO()
         with open_logger(self._written, level="debug") as logger:
-            self._logs = LogSubscriber(logger=logger, keys=keys).connect(self.manager)
+            self._logs = LogSubscriber(logger=logger, level="debug", keys=keys).connect(self.manager)
 
     def output(self) -> Output:
         families = [family for family in self._registry.collect() if family.name not in RELATIVE_TO_NOW]

@@ -354,7 +354,7 @@ def test_child_forked_during_a_line_completes_it(tmp_path: Path, method: str) ->
 children = []
 signal.signal(signal.SIGUSR1, lambda *_: children.append(fork()))
 logger = structlog.wrap_logger(structlog.{method}(file), processors=JSON)
-LogSubscriber(logger=logger).connect(manager)
+LogSubscriber(logger=logger, level="debug").connect(manager)
 with contextlib.suppress(ForkedStoreError):  # in the child: the operation is the parent's
     store().from_bytes("a", b"1")
 if children == [0]:

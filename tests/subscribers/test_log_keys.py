@@ -32,7 +32,10 @@ def stream() -> io.StringIO:
 
 def log_everything(manager: EventManager, stream: io.StringIO, keys: bool | Redaction) -> str:
     """Return the log of operations on `KEY` that succeed, miss and fail."""
-    with open_logger(stream, level="debug") as logger, LogSubscriber(logger=logger, keys=keys).connect(manager):
+    with (
+        open_logger(stream, level="debug") as logger,
+        LogSubscriber(logger=logger, level="debug", keys=keys).connect(manager),
+    ):
         store = DictMemoryStore(name="archive", event_manager=manager)
         store.from_bytes(KEY, b"1")
         store.from_bytes(KEY, b"2")

@@ -36,7 +36,8 @@ class CallingLogger:
 def subscriber(call: Call, **options: Any) -> tuple[CallingLogger, LogSubscriber]:
     target = CallingLogger(call)
     bound = structlog.make_filtering_bound_logger(logging.NOTSET)
-    return target, LogSubscriber(logger=structlog.wrap_logger(target, wrapper_class=bound, processors=[]), **options)
+    logger = structlog.wrap_logger(target, wrapper_class=bound, processors=[])
+    return target, LogSubscriber(logger=logger, level="debug", **options)
 
 
 @pytest.fixture

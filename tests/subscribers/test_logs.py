@@ -72,7 +72,7 @@ def logger(lines: list[Line]) -> Any:
 
 @pytest.fixture
 def logs(manager: EventManager, logger: Any) -> Iterator[LogSubscriber]:
-    with LogSubscriber(logger=logger).connect(manager) as logs:
+    with LogSubscriber(logger=logger, level="debug").connect(manager) as logs:
         yield logs
 
 
@@ -131,7 +131,7 @@ def test_level_depends_on_the_outcome(
 
 
 def test_ok_level_is_configurable(manager: EventManager, logger: Any, lines: list[Line]) -> None:
-    with LogSubscriber(logger=logger, ok_level="debug").connect(manager):
+    with LogSubscriber(logger=logger, level="debug", ok_level="debug").connect(manager):
         manager.emit(end())
 
     assert only(lines, "store.operation.ended")["level"] == "debug"
@@ -345,7 +345,7 @@ def test_logger_without_a_level_gets_every_line(manager: EventManager, lines: li
     target.lines = lines
     logger = structlog.wrap_logger(target, processors=[], wrapper_class=structlog.BoundLogger)
 
-    with LogSubscriber(logger=logger).connect(manager):
+    with LogSubscriber(logger=logger, level="debug").connect(manager):
         manager.emit(start())
 
     assert only(lines, "store.operation.started")
@@ -354,7 +354,7 @@ def test_logger_without_a_level_gets_every_line(manager: EventManager, lines: li
 def test_default_logger_comes_from_structlog_at_connect(
     manager: EventManager, store: DictMemoryStore, restored_structlog: None
 ) -> None:
-    logs = LogSubscriber()
+    logs = LogSubscriber(level="debug")
     with structlog.testing.capture_logs() as captured, logs.connect(manager):
         store.exists("a")
 

@@ -132,7 +132,7 @@ class Outputs:
         with ExitStack() as stack:
             for format_, log in self.logs.items():
                 logger = stack.enter_context(open_logger(log, format=format_, level="debug"))
-                stack.enter_context(LogSubscriber(logger=logger).connect(self.manager))
+                stack.enter_context(LogSubscriber(logger=logger, level="debug").connect(self.manager))
             bars = ProgressBars(console=Console(file=self.screen, force_terminal=True, width=80), delay=0)
             lines = Console(file=self.lines, width=80)
             for subscriber in (

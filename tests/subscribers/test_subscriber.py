@@ -18,7 +18,7 @@ from encore_storage.subscribers.base import Subscriber
 from encore_storage.subscribers.errors import AlreadyConnectedError
 
 MAKERS: dict[str, Callable[[], Subscriber]] = {
-    "logs": lambda: LogSubscriber(logger=structlog.wrap_logger(structlog.WriteLogger(io.StringIO()))),
+    "logs": lambda: LogSubscriber(logger=structlog.wrap_logger(structlog.WriteLogger(io.StringIO())), level="debug"),
     "metrics": lambda: MetricsSubscriber(registry=CollectorRegistry()),
     "bars": lambda: ProgressBars(
         console=Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "xterm-256color"})
