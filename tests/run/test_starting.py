@@ -125,7 +125,7 @@ def without_encore(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_program_whose_python_lacks_encore_runs_and_is_explained(without_encore: Path) -> None:
-    result = run(without_encore, "-c", "import sys; print(sys.version_info[0])")
+    result = run(without_encore, "-c", "import sys; print(sys.version_info[0])", env={"PYTHONPATH": ""})
 
     assert (result.returncode, result.stdout) == (0, "3\n")
     assert result.stderr.startswith(
