@@ -113,6 +113,10 @@ class CellDirectory:
                 found = self._reader.read(sums.folded | own_files)
                 if sums.is_latest():  # or processes may have been folded between its reading and that of their files
                     break
+        own_now = {
+            cells.file.path.name for cells in own if cells.file is not None
+        }  # another thread may have moved them
+        found = [one for one in found if one.name not in own_now]
         ended_now = [one for one in found if not one.is_running]
         gone = merge([sums.blocks, *map(_kept, ended_now)])
         if len(ended_now) >= _MANY:
@@ -141,7 +145,7 @@ class CellDirectory:
         """Add the processes that have ended to their sums if they are many, for groups that are seldom read."""
         with suppress(OSError):  # as above
             if len(self._reader.names()) >= _MANY and self._reader.ended() >= _MANY:
-                self.fold()
+                self._fold_alone()
 
     @contextmanager
     def _sums(self) -> Iterator[ended.Ended]:
@@ -161,7 +165,7 @@ class CellDirectory:
     def _fold(self) -> list[Member]:
         with ended.opened(self.path, self._reported) as sums:
             found = [one for one in self._reader.read(sums.folded) if not one.is_running]
-            left = sums.folded.intersection(self._reader.names())
+            left = {name for name in sums.folded if (self.path / name).exists()}
         if found:
             blocks = merge([sums.blocks, *map(_kept, found)])
             blocks = blocks if self._reduce is None else self._reduce(blocks)

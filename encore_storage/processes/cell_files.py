@@ -108,7 +108,10 @@ class CellFile:
             known = _descriptors_of(self._file)
             with opening() as own:
                 memory = mmap(number, length, offset=self._size)
-                copies = [own(one) for one in _descriptors_of(self._file) - known]
+                copies = list[OwnDescriptor]()
+                for one in _descriptors_of(self._file) - known:
+                    with suppress(OSError):  # another thread has read the file, and closed it
+                        copies.append(own(one))
         mapping = _Mapping(memory, self._size, copies)
         self._mappings.append(mapping)
         self._size += length

@@ -88,8 +88,13 @@ def opening() -> Iterator[Callable[[int], OwnDescriptor]]:
         made.append(OwnDescriptor(number))
         return made[-1]
 
-    with _openings.lock:
+    lock = _openings.lock  # a fork in the block replaces it
+    is_held = lock.acquire(timeout=_FORK_SECONDS)  # its holder may wait for the caller, in a finalizer that counts
+    try:
         yield own
+    finally:
+        if is_held:
+            lock.release()
     if process is not this_process():
         for each in made:
             each.release()

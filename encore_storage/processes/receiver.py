@@ -99,9 +99,14 @@ class Receiver:
             SocketPathError: the path is taken by something else than a socket of this user (an OSError).
             OSError: the socket cannot be made.
         """
-        self._listening = sockets.listen(self.path)
-        self._file = self.path.lstat()
-        self._awaken, self._awakes = sockets.own_pair()
+        self._selector = selectors.DefaultSelector()
+        with contextlib.ExitStack() as undo:
+            self._selector = selectors.DefaultSelector()  # here, where a lack of descriptors is an error of the caller
+            undo.callback(self._selector.close)
+            self._listening = sockets.listen(self.path)
+            self._file = self.path.lstat()
+            self._awaken, self._awakes = sockets.own_pair()
+            undo.pop_all()
         thread = self._thread = OwnedThread(self._run, self._end, name="encore-receiver")
         thread.start()
 
@@ -115,8 +120,7 @@ class Receiver:
             thread.join()
 
     def _run(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            self._selector = selector
+        with self._selector as selector:
             selector.register(self._listening, selectors.EVENT_READ)
             selector.register(self._awakes, selectors.EVENT_READ)
             assert self._thread is not None  # noqa: S101 (it runs this)

@@ -130,7 +130,7 @@ class Sender:
         try:
             with self._connecting:
                 self._connect()
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # nobody listens, or there can be no thread any more
             logger.debug("cannot connect to %r: %s", str(self.path), error)  # not under the lock
             return False
         return True

@@ -227,18 +227,20 @@ class Participant:
 
     def _end_serving(self) -> None:
         """Log the processes that have vanished, and be none of them."""
-        self._vanished.log(self._fold(), is_last=True)
-        path = self._page.group.path
-        if path is not None:
-            Serving(None, (*self.feed.former_runs, self.feed.run)).write(path / SERVING)
+        try:
+            self._vanished.log(self._fold(), is_last=True)
+        finally:
+            path = self._page.group.path
+            if path is not None:
+                Serving(None, (*self.feed.former_runs, self.feed.run)).write(path / SERVING)
 
     def _succeed(self, path: Path) -> None:
         """Take over from the process that served before; the file still names it if it has vanished."""
         before = Serving.read(path)
-        self.feed.former_runs = before.runs
+        self.feed.former_runs = tuple(run for run in before.runs if run != self.feed.run)
         if before.process is not None:
             self._vanished.add_predecessor(before.process)
-        Serving(self.feed.own.process, (*before.runs, self.feed.run)).write(path)
+        Serving(self.feed.own.process, (*self.feed.former_runs, self.feed.run)).write(path)
 
     def _fold(self) -> list[Member]:
         """Add up the metrics of ended processes, and return those that did not close theirs."""

@@ -152,6 +152,42 @@ def test_reader_of_a_folded_directory_reads_again(
     assert total(directory.read()) == [1, 2]
 
 
+def test_folded_file_that_could_not_be_removed_is_not_counted_again(
+    directory: CellDirectory, cells: Cells, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells.add(PAIR, 1, 2)
+    cells.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_, **__: None)  # as if it was killed before
+        directory.fold()
+    another = counting(directory)
+    another.add(PAIR, 10, 20)
+    another.close()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_, **__: None)
+        listings = iter([directory._reader.names(), []])  # the second one fails
+        patch.setattr(directory._reader, "names", lambda: next(listings, []))
+        directory.fold()
+
+    assert total(directory.read()) == [11, 22]
+
+
+def test_cells_that_move_while_they_are_read_are_counted_once(
+    directory: CellDirectory, cells: Cells, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells.add(PAIR, 1, 2)
+    plain = directory._reader.read
+
+    def move_before(names: frozenset[str]) -> list[cell_reader.Found]:
+        cells.move_to(directory.create())
+        return plain(names)
+
+    monkeypatch.setattr(directory._reader, "read", move_before)
+
+    assert total(directory.read(cells)) == [1, 2]
+
+
 def test_readers_see_all_counts_while_processes_are_folded(directory: CellDirectory) -> None:
     """A folder in another process, and one reading after the other: none misses a count or has it twice."""
     for _ in range(300):

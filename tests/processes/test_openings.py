@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
+from encore_storage.processes import descriptors
 from tests.forking import run_forking
 
 # One thread opens something, and pauses before it is registered. The main thread forks then, or waits for it.
@@ -166,3 +168,23 @@ print(work())
     )
 
     assert printed == ["True", "True"]
+
+
+def test_finalizer_in_an_opening_may_wait_for_a_thread_that_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(descriptors, "_FORK_SECONDS", 0.05)
+    counting = threading.Lock()
+    holds = threading.Event()
+
+    def open_while_counting() -> None:
+        with counting:
+            holds.set()
+            with descriptors.opening():
+                pass
+
+    with descriptors.opening():
+        thread = threading.Thread(target=open_while_counting)
+        thread.start()
+        holds.wait()
+        assert counting.acquire(timeout=20)  # as a finalizer does that a garbage collection calls here
+        counting.release()
+    thread.join()
