@@ -7,6 +7,9 @@ import weakref
 from collections.abc import Callable
 
 from encore_events.abstract import BaseEventManager
+from encore_events.loggers import get_logger
+
+logger = get_logger("encore_events")
 
 __all__ = ["announce", "follow_managers"]
 
@@ -34,4 +37,7 @@ def announce(manager: BaseEventManager) -> None:
     number = next(_numbers)
     _managers[number] = weakref.ref(manager, lambda _: _managers.pop(number, None))
     for follow in list(_followers):
-        follow(manager)
+        try:
+            follow(manager)
+        except Exception:
+            logger.exception("%r could not follow a new event manager", follow)

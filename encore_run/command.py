@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from encore_run.directory import RunDirectory
 from encore_run.options import OPTIONS, OptionError, Options
 from encore_run.process import Process, StartError
-from encore_run.program import DIRECTORY, PROCESS, command_of, name_of, variables_of
+from encore_run.program import DIRECTORY, PROCESS, SITE, command_of, name_of, variables_of
 
 _UNUSABLE = 2  # exit status for invalid arguments
 _INTERRUPTED = 130
@@ -45,6 +45,8 @@ def _run(arguments: Sequence[str]) -> int:
     parser = _parser()
     given = vars(parser.parse_args(words))
     variables = {option.variable: os.environ.get(option.variable, "") for option in OPTIONS}
+    if os.environ.get(DIRECTORY):  # in another run, whose port and file these are
+        variables |= {"ENCORE_PORT": "", "ENCORE_JSON": ""}
     variables |= {option.variable: given[option.field] for option in OPTIONS if given.get(option.field) is not None}
     try:
         options = Options.of(variables)
@@ -70,23 +72,30 @@ def _observe(options: Options, texts: Mapping[str, str], program: list[str]) -> 
     except OSError as error:
         _say(f"no summary: cannot make a directory: {error}")
         directory = None
-    environment = {**os.environ, **variables_of(texts, os.environ)}
+    environment = {**_inherited(), **variables_of(texts, os.environ)}
     environment[DIRECTORY] = "" if directory is None else directory.path
     if options.port is not None:
         host = f"[{options.host}]" if ":" in options.host else options.host
         _say(f"page: http://{host}:{options.port}/ (as soon as the program uses storage)")
-    started = time.monotonic()
+    started, process = time.monotonic(), None
     try:
-        status = Process.start(command_of(program), environment, PROCESS).wait()
+        process = Process.start(command_of(program), environment, PROCESS)
+        status = process.wait()
     except StartError as error:
         hint = f": pass ./{program[0]}" if error.status == 127 and os.path.isfile(program[0]) else ""  # noqa: PLR2004 (not found)
         _say(f"cannot run {program[0]!r}: {error.strerror}{hint}")
         status, options = error.status, Options(summary=False)
     seconds = time.monotonic() - started
     if directory is not None:
-        if options.summary or options.json is not None:
-            _report(directory, seconds, options)
-        directory.remove()
+        try:
+            if options.summary or options.json is not None:
+                _report(directory, seconds, options)
+        except OSError as error:
+            _say(f"no summary: {error}")
+        finally:
+            directory.remove()
+    if process is not None:
+        process.end_by_key()
     return status
 
 
@@ -102,7 +111,7 @@ def _report(directory: RunDirectory, seconds: float, options: Options) -> None:
         command.append("--no-text")
     elif os.isatty(2) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
         command.append("--color")
-    pid = os.posix_spawn(sys.executable, command, os.environ, setsigmask=())
+    pid = os.posix_spawn(sys.executable, command, _of_the_report(), setsigmask=())
     os.waitpid(pid, 0)
 
 
@@ -175,6 +184,26 @@ def _field_of(variable: str) -> str:
     return next(option.field for option in OPTIONS if option.variable == variable)
 
 
+def _inherited() -> dict[str, str]:
+    """Return the environment of this command: without options, and without what Python added at its start."""
+    environment = {name: text for name, text in os.environ.items() if not any(name == one.variable for one in OPTIONS)}
+    with contextlib.suppress(OSError), open("/proc/self/environ", "rb") as file:
+        if not any(entry.startswith(b"LC_CTYPE=") for entry in file.read().split(b"\0")):
+            environment.pop("LC_CTYPE", None)
+    return environment
+
+
+def _of_the_report() -> dict[str, str]:
+    """Return the environment of the report, in which nothing is observed."""
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("ENCORE_")}
+    if "PYTHONPATH" in environment:
+        environment["PYTHONPATH"] = os.pathsep.join(
+            entry for entry in environment["PYTHONPATH"].split(os.pathsep) if entry != SITE
+        )
+    return environment
+
+
 def _say(line: str) -> None:
     if sys.stderr is not None:  # it is closed; print would write to stdout
-        print(f"encore run: {line}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # nobody reads it, or the disk is full
+            print(f"encore run: {line}", file=sys.stderr, flush=True)

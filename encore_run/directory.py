@@ -29,17 +29,16 @@ class RunDirectory:
         base = _base()
         _sweep(base)
         path = f"{base}/{_PREFIX}{name}-{os.urandom(6).hex()}"
-        os.mkdir(path, 0o700)
-        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        unlocked = f"{base}/.{os.path.basename(path)}"  # by a name that no other runner sweeps
+        os.mkdir(unlocked, 0o700)
+        lock = os.open(unlocked, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(lock, fcntl.LOCK_EX)
+        os.rename(unlocked, path)
         return cls(path, lock)
 
     def has_counts(self) -> bool:
-        """Return whether a process of the program has begun to count."""
-        try:
-            return bool(os.listdir(self.path))
-        except OSError:
-            return False
+        """Return whether a process of the program has begun to count. Raises OSError if the directory is gone."""
+        return bool(os.listdir(self.path))
 
     def remove(self) -> None:
         """Remove the directory. Processes that still run go on, and what they count is lost."""

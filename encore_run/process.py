@@ -19,6 +19,7 @@ from encore_run.terminal import Terminal, is_piped
 
 _PASSED_ON = {Signals.SIGHUP, Signals.SIGINT, Signals.SIGQUIT, Signals.SIGTERM, Signals.SIGUSR1, Signals.SIGUSR2}
 _OF_KEYS = {Signals.SIGINT, Signals.SIGQUIT}
+_OF_TERMINAL = {*_OF_KEYS, Signals.SIGHUP}
 _STOPS = {Signals.SIGTSTP, Signals.SIGTTIN, Signals.SIGTTOU}
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 
@@ -41,7 +42,10 @@ class Process:
 
     Attributes:
         pid: its process id.
+        key: SIGINT or SIGQUIT if the terminal sent it to the program alone, which ended by it; None otherwise.
     """
+
+    key: Signals | None = None
 
     def __init__(self, pid: int, terminal: Terminal | None, *, has_own_group: bool) -> None:
         self.pid = pid
@@ -63,8 +67,11 @@ class Process:
         has_own_group = not (is_foreground and is_piped())
         children = signal.signal(Signals.SIGCHLD, signal.SIG_DFL)  # ignored, children would leave no exit status
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, _awaited(has_own_group=has_own_group))
-        reader, writer = os.pipe()
-        pid = os.fork()
+        try:
+            reader, writer = os.pipe()
+            pid = os.fork()
+        except OSError as error:  # there are too many files or processes
+            raise StartError(error.errno, error.strerror, command[0]) from error
         if pid == 0:
             try:
                 if has_own_group:
@@ -103,25 +110,30 @@ class Process:
                 self._stop(Signals(os.WSTOPSIG(status)))
             else:
                 break
+        code = os.waitstatus_to_exitcode(status)
         if self._terminal is not None and self._terminal.is_given_to(self.pid):
             self._terminal.give_to(os.getpgrp())
-        code = os.waitstatus_to_exitcode(status)
+            if -code in _OF_KEYS:
+                self.key = Signals(-code)
         return 128 - code if code < 0 else code
 
     def _pass_on(self, number: Signals) -> None:
         """Send a signal to the program, unless it has got it from the terminal."""
         if number == Signals.SIGCONT:
             self._continue()
-        elif number in {*_PASSED_ON, *_STOPS} and (self._has_own_group or number not in _OF_KEYS):
-            os.kill(self.pid, number)
+        elif number in {*_PASSED_ON, *_STOPS} and (self._has_own_group or number not in _OF_TERMINAL):
+            with contextlib.suppress(PermissionError):  # the program runs as another user now
+                os.kill(self.pid, number)
 
     def _stop(self, number: Signals) -> None:
         """Stop as the program was stopped, so that the shell sees its job stop, and go on with it."""
+        if self._terminal is None:  # there is no job, and nobody might continue this process
+            return
         if not self._has_own_group:
             if number not in _STOPS:  # else this process was stopped, too
                 os.kill(os.getpid(), number)
             return
-        if self._terminal is not None and self._terminal.is_given_to(self.pid):
+        if self._terminal.is_given_to(self.pid):
             self._terminal.give_to(os.getpgrp())
         if number in _STOPS:
             os.kill(0, number)  # all that a shell takes for one job
@@ -129,8 +141,18 @@ class Process:
             signal.pthread_sigmask(signal.SIG_BLOCK, {number})
         else:
             os.kill(os.getpid(), number)
-        if Signals.SIGCONT not in signal.sigpending():
+        if Signals.SIGCONT not in signal.sigpending():  # nothing has stopped: no shell could continue it
+            if number in {Signals.SIGTTIN, Signals.SIGTTOU}:  # and it would try again for ever
+                with contextlib.suppress(OSError):
+                    os.killpg(self.pid, Signals.SIGHUP)
             self._continue()
+
+    def end_by_key(self) -> None:
+        """End this process, and the others of its job, by the key that has ended the program, as without a runner."""
+        if self.key is not None:
+            signal.signal(self.key, signal.SIG_DFL)
+            os.kill(0, self.key)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {self.key})
 
     def _continue(self) -> None:
         if not self._has_own_group:

@@ -30,8 +30,9 @@ class _Finder:
         self._libraries = libraries
         self._finding: int | None = None
 
-    def find_spec(self, name: str, path: Sequence[str] | None = None, target: Any = None, /) -> Any:  # noqa: ARG002 (the protocol)
+    def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: Any = None) -> Any:  # noqa: ARG002 (the protocol)
         """Return what the other finders find, once Encore observes the library; None for all other modules."""
+        name = fullname
         if name not in self._libraries or self._finding == _thread.get_ident():
             return None
         import importlib.util  # noqa: PLC0415 (not every program needs it)

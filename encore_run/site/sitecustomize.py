@@ -13,7 +13,10 @@ except ImportError as _error:
     _directory = os.environ.get("ENCORE_RUN_DIRECTORY")
     if _directory and os.environ.get("ENCORE_RUN_PROCESS") == str(os.getpid()):
         _line = "encore run: %s is not observed (%s): run %s -m pip install encore-observability\n"
-        os.write(2, (_line % (sys.executable, _error, sys.executable)).encode())
+        try:
+            os.write(2, (_line % (sys.executable, _error, sys.executable)).encode("utf-8", "replace"))
+        except OSError:  # it is closed
+            pass
 else:
     await_libraries()
 

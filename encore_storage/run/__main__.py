@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import sys
 from pathlib import Path
 
 from encore_storage.run.document import document, write_document
-from encore_storage.run.report import read_report
+from encore_storage.run.report import RunReport, read_report
 from encore_storage.run.text import render
 
 
@@ -29,16 +30,24 @@ def main() -> int:
         sys.stderr.write(f"cannot read the summary in {str(options.directory)!r}: it is no directory\n")
         return 1
     report = read_report(options.directory)
-    if not options.no_text and sys.stderr is not None:  # None if it is closed
-        sys.stderr.write(render(report, seconds=options.seconds, is_colored=options.color))
-    if options.json is not None:
-        try:
-            write_document(options.json, document(report, options.seconds))
-        except OSError as error:
-            reason = error.strerror or error
-            sys.stderr.write(f"cannot write the summary to {str(options.json)!r}: {reason}; choose another path\n")
-            return 1
-    return 0
+    problem = "" if options.json is None else _write(options.json, report, options.seconds)
+    text = "" if options.no_text else render(report, seconds=options.seconds, is_colored=options.color)
+    if sys.stderr is not None:  # None if it is closed
+        with contextlib.suppress(OSError):  # nobody reads it, or the disk is full
+            sys.stderr.write(text + problem)
+            sys.stderr.flush()
+    return bool(problem)
+
+
+def _write(path: Path, report: RunReport, seconds: float | None) -> str:
+    """Write the summary as JSON, and return a line that says why if it cannot be written."""
+    try:
+        write_document(path, document(report, seconds))
+    except OSError as error:
+        return (
+            f"encore run: cannot write the summary to {str(path)!r}: {error.strerror or error}; choose another path\n"
+        )
+    return ""
 
 
 if __name__ == "__main__":

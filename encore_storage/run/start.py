@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from encore_events import BaseEvent, EventManager
@@ -107,9 +110,20 @@ class _Bridge:
 
     def __init__(self, manager: EventManager) -> None:
         self._manager = manager
+        self._passed = threading.local()
 
     def connect(self, other: BaseEventManager) -> None:
         """Pass on the events of a manager, before any of its listeners can veto them."""
         if other is not self._manager:
+            # Of a subclass, not its own method: the object is not complete yet.
+            connect = partial(EventManager.connect, other) if isinstance(other, EventManager) else other.connect
             with suppress(ManagerClosedError):
-                other.connect(BaseEvent, self._manager.emit, priority=FIRST, weak=False)
+                connect(BaseEvent, self._pass_on, priority=FIRST, weak=False)
+
+    def _pass_on(self, event: BaseEvent) -> None:
+        """Pass on an event, but once, if the program emits it with a second manager as well."""
+        passed = self._passed
+        latest = getattr(passed, "latest", None)
+        if latest is None or latest() is not event:
+            passed.latest = weakref.ref(event)
+            self._manager.emit(event)

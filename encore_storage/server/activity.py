@@ -42,10 +42,12 @@ class _InFlight:
     Attributes:
         event: the event.
         since: when it started, in monotonic seconds. The age does not change with the system's clock.
+        started: when it started, in seconds since the epoch.
     """
 
     event: Any
     since: float
+    started: float
 
 
 class Activity:
@@ -140,14 +142,13 @@ class Activity:
         data = self._data_of(event)
         item = {name: data.get(name) for name in names}
         item["process"] = self.process
-        age = max(now - in_flight.since, 0.0)
-        item |= {"started": number_of(getattr(event, "timestamp", None)) or self._clock() - age, "age": age}
+        item |= {"started": in_flight.started, "age": max(now - in_flight.since, 0.0)}
         if isinstance(event, StoreProgressEvent):
             item |= {"bytes": number_of(getattr(event, "step", 0)) or 0, "expected": number_of(event.steps)}
         return item
 
     def _operation_started(self, event: StoreProgressStartEvent) -> None:
-        self._operations.start(hashable(event.operation_id), _InFlight(event, self._monotonic()))
+        self._operations.start(hashable(event.operation_id), self._new(event))
 
     def _operation_progressed(self, event: StoreProgressStepEvent) -> None:
         known = self._operations.get(hashable(event.operation_id))
@@ -155,7 +156,7 @@ class Activity:
             known.event = event
             return
         # Either the operation started before we listened, or it has ended and this step is late.
-        self._operations.start(hashable(event.operation_id), self._joined(event))
+        self._operations.start(hashable(event.operation_id), self._new(event))
         if hashable(event.operation_id) in self._ended.copy():  # checked last: another thread may end it meanwhile
             self._operations.pop(hashable(event.operation_id), None)
 
@@ -164,16 +165,17 @@ class Activity:
         self._operations.pop(hashable(event.operation_id), None)
 
     def _transaction_started(self, event: StoreTransactionStartEvent) -> None:
-        self._transactions.start(hashable(event.transaction_id), _InFlight(event, self._monotonic()))
+        self._transactions.start(hashable(event.transaction_id), self._new(event))
 
     def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
         self._transactions.pop(hashable(event.transaction_id), None)
 
-    def _joined(self, event: StoreProgressStepEvent) -> _InFlight:
-        """Return what was in flight before we listened, since the time that the event has. A replayed event is new."""
+    def _new(self, event: Any) -> _InFlight:
+        """Return what is in flight from now on, or since the time that the event has. A replayed event is new."""
         now = self._clock()
         started = number_of(getattr(event, "timestamp", None)) or now
-        return _InFlight(event, self._monotonic() - (0.0 if hasattr(event, "recorded_at") else max(now - started, 0.0)))
+        age = 0.0 if hasattr(event, "recorded_at") else max(now - started, 0.0)
+        return _InFlight(event, self._monotonic() - age, started)
 
 
 def _of(stores: Collection[str], in_flight: InProgress[_InFlight]) -> list[_InFlight]:

@@ -124,7 +124,7 @@ def test_path_that_cannot_be_written_is_an_error(directory: Path, path: str) -> 
     done = command(directory, "--json", path, "--no-text")
 
     assert done.returncode == 1
-    assert done.stderr.startswith(f"cannot write the summary to {path!r}: ")
+    assert done.stderr.startswith(f"encore run: cannot write the summary to {path!r}: ")
     assert done.stderr.endswith("; choose another path\n")
     assert done.stderr.count("\n") == 1
 

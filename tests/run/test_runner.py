@@ -243,3 +243,75 @@ def test_pager_in_a_pipeline_reads_from_the_terminal(tmp_path: Path) -> None:
 
         shell.expect("TYPED")
         shell.expect("END=2")
+
+
+def test_ctrl_c_ends_the_script_around_the_program(tmp_path: Path) -> None:
+    (tmp_path / "script").write_text('"$ENCORE" run --no-summary sh -c "echo ready; exec sleep 60"\necho AFTER\n')
+    with Shell(tmp_path) as shell:
+        shell.type("bash script\n")
+        shell.expect("ready")
+
+        shell.type("\x03")
+        shell.type("echo STATUS=$?\n")
+
+        assert "AFTER" not in shell.expect(f"[^=]*STATUS={128 + signal.SIGINT}").group()
+
+
+@pytest.mark.parametrize("options", [(), ("--port", "0")])
+def test_standard_error_that_cannot_be_written_changes_nothing(options: tuple[str, ...], tmp_path: Path) -> None:
+    program = "import fsspec; fsspec.filesystem('memory').ls('/'); print('ran')"
+    command = [str(ENCORE), "run", *options, "--json", "summary.json", "-c", program]
+
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=full, text=True, check=False
+        )
+
+    assert (result.stdout, result.returncode) == ("ran\n", 0)
+    assert (tmp_path / "summary.json").exists()
+
+
+def test_program_that_is_stopped_without_a_terminal_stops_nobody_else() -> None:
+    program = """
+import os, signal, time
+parent = os.getpid()
+if os.fork() == 0:
+    while "T (stopped)" not in open(f"/proc/{parent}/status").read():
+        time.sleep(0.01)
+    os.kill(parent, signal.SIGCONT)
+    os._exit(0)
+os.kill(parent, signal.SIGSTOP)
+print("went on")
+"""
+
+    with started("--no-summary", "-c", program, start_new_session=True) as runner:
+        assert runner.communicate(timeout=20)[0] == "went on\n"
+
+
+def test_run_in_a_run_has_its_own_page_and_summary(tmp_path: Path) -> None:
+    inner = (
+        "import fsspec, subprocess; fsspec.filesystem('memory').ls('/')\n"
+        f"subprocess.run([{str(ENCORE)!r}, 'run', '-c', 'print(1)'])"
+    )
+
+    result = run("--port", "0", "--json", "outer.json", "-c", inner, cwd=tmp_path)
+
+    assert (result.stdout, result.returncode) == ("1\n", 0), result.stderr
+    assert '"count": 1,' in (tmp_path / "outer.json").read_text()
+
+
+def test_directory_that_is_gone_is_said() -> None:
+    program = "import os, shutil; shutil.rmtree(os.environ['ENCORE_RUN_DIRECTORY'])"
+
+    assert "encore run: no summary: [Errno 2] No such file or directory" in run("-c", program).stderr
+
+
+def test_variables_of_other_programs_are_as_alone() -> None:
+    own = environment()
+    for name in ("LANG", "LC_ALL", "LC_CTYPE"):
+        own.pop(name, None)
+    command = [str(ENCORE), "run", "--no-summary", "sh", "-c", "echo [$LC_CTYPE]"]
+
+    result = subprocess.run(command, env=own, capture_output=True, text=True, check=True)
+
+    assert result.stdout == "[]\n"

@@ -87,6 +87,33 @@ print(get_event_manager() is late)
     assert all(name in result.stderr for name in ("early", "late", "default"))
 
 
+def test_event_that_a_program_relays_is_counted_once() -> None:
+    program = """
+import fsspec
+from encore_events import BaseEvent, EventManager
+from encore_storage import observe
+
+class Own(EventManager):
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def connect(self, *arguments, **options):
+        self.names.append(arguments[1])
+        return super().connect(*arguments, **options)
+
+first, second = EventManager(), Own()
+first.connect(BaseEvent, second.emit, weak=False)
+observe(fsspec, event_manager=first)
+fsspec.filesystem("memory").ls("/")
+print(second.names)
+"""
+    result = run("-c", program)
+
+    assert result.stdout == "[]\n", result.stderr
+    assert result.stderr.startswith("1 storage operation took ")
+
+
 def test_shadowed_sitecustomize_runs_first_class(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import builtins\nbuiltins.customized = __file__\n")
     program = "import sys; print(customized, sys.modules['sitecustomize'].__file__)"
