@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from encore_storage.processes import ended
 from encore_storage.processes.cell_files import CellFile
-from encore_storage.processes.cell_reader import CellReader, Found
+from encore_storage.processes.cell_reader import NAME, CellReader, Found
 from encore_storage.processes.cells import Cells
 from encore_storage.processes.descriptors import OwnDescriptor
 from encore_storage.processes.liveness import start_time
@@ -165,7 +165,7 @@ class CellDirectory:
     def _fold(self) -> list[Member]:
         with ended.opened(self.path, self._reported) as sums:
             found = [one for one in self._reader.read(sums.folded) if not one.is_running]
-            left = {name for name in sums.folded if (self.path / name).exists()}
+            left = {name for name in sums.folded if NAME.fullmatch(name) and os.path.lexists(self.path / name)}
         if found:
             blocks = merge([sums.blocks, *map(_kept, found)])
             blocks = blocks if self._reduce is None else self._reduce(blocks)
