@@ -276,6 +276,9 @@ class _Connection:
     def _run(self) -> None:
         try:
             self._serve()
+        except OSError as error:  # no more file descriptors
+            logger.debug("a connection of %r has ended: %s", self._sender, error)
+            self._closing.wait(_FAILED_SECONDS)
         except Exception:
             logger.exception("a connection of %r failed", self._sender)
             self._closing.wait(_FAILED_SECONDS)
