@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from encore_run.directory import RunDirectory
 from encore_run.options import OPTIONS, OptionError, Options
 from encore_run.process import Process, StartError
-from encore_run.program import DIRECTORY, PROCESS, SITE, command_of, name_of, variables_of
+from encore_run.program import DIRECTORY, PROCESS, command_of, name_of, other_paths, variables_of
 
-_UNUSABLE = 2  # exit status for invalid arguments
 _INTERRUPTED = 130
 _WIDTH = 80  # columns of the help; argparse would import shutil, also without --help, to ask the terminal
 
@@ -186,7 +185,8 @@ def _field_of(variable: str) -> str:
 
 def _inherited() -> dict[str, str]:
     """Return the environment of this command: without options, and without what Python added at its start."""
-    environment = {name: text for name, text in os.environ.items() if not any(name == one.variable for one in OPTIONS)}
+    options = {option.variable for option in OPTIONS}
+    environment = {name: text for name, text in os.environ.items() if name not in options}
     with contextlib.suppress(OSError), open("/proc/self/environ", "rb") as file:
         if not any(entry.startswith(b"LC_CTYPE=") for entry in file.read().split(b"\0")):
             environment.pop("LC_CTYPE", None)
@@ -196,11 +196,7 @@ def _inherited() -> dict[str, str]:
 def _of_the_report() -> dict[str, str]:
     """Return the environment of the report, in which nothing is observed."""
     environment = {name: text for name, text in os.environ.items() if not name.startswith("ENCORE_")}
-    if "PYTHONPATH" in environment:
-        environment["PYTHONPATH"] = os.pathsep.join(
-            entry for entry in environment["PYTHONPATH"].split(os.pathsep) if entry != SITE
-        )
-    return environment
+    return environment | {"PYTHONPATH": os.pathsep.join(other_paths(environment))}
 
 
 def _say(line: str) -> None:

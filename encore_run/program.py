@@ -40,6 +40,10 @@ def name_of(program: Sequence[str]) -> str:
 
 def variables_of(options: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
     """Return what a program needs in its environment so that Encore observes it, beside the options."""
+    return {**options, "PYTHONPATH": os.pathsep.join([SITE, *other_paths(environment)])}
+
+
+def other_paths(environment: Mapping[str, str]) -> list[str]:
+    """Return the entries of PYTHONPATH beside that of Encore. An empty one is none."""
     path = environment.get("PYTHONPATH", "")
-    others = [entry for entry in path.split(os.pathsep) if entry != SITE] if path else []
-    return {**options, "PYTHONPATH": os.pathsep.join([SITE, *others])}
+    return [entry for entry in path.split(os.pathsep) if entry != SITE] if path else []

@@ -32,23 +32,22 @@ class _Finder:
 
     def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: Any = None) -> Any:  # noqa: ARG002 (the protocol)
         """Return what the other finders find, once Encore observes the library; None for all other modules."""
-        name = fullname
-        if name not in self._libraries or self._finding == _thread.get_ident():
+        if fullname not in self._libraries or self._finding == _thread.get_ident():
             return None
         import importlib.util  # noqa: PLC0415 (not every program needs it)
 
         self._finding = _thread.get_ident()
         try:
-            spec = importlib.util.find_spec(name)
+            spec = importlib.util.find_spec(fullname)
         finally:
             self._finding = None
         if spec is None or spec.loader is None:
             return spec
-        if name == _OWN:  # nothing of it may be imported before it is complete
+        if fullname == _OWN:  # nothing of it may be imported before it is complete
             spec.loader = _Loader(spec.loader, self)  # type: ignore[assignment]  # it has the methods of any loader
             return spec
         self.begin()
-        return importlib.util.find_spec(name)  # by the hook that observes it
+        return importlib.util.find_spec(fullname)  # by the hook that observes it
 
     def begin(self) -> None:
         """Start Encore, once. The program goes on whatever happens."""

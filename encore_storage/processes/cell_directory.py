@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -107,16 +107,14 @@ class CellDirectory:
         Args:
             own: the cells of this process. They are read from memory instead of their files.
         """
-        own_files = {cells.file.path.name for cells in own if cells.file is not None}
+        own_files = _files_of(own)
         for _ in range(_RETRIES):
             with self._sums() as sums:
                 found = self._reader.read(sums.folded | own_files)
                 if sums.is_latest():  # or processes may have been folded between its reading and that of their files
                     break
-        own_now = {
-            cells.file.path.name for cells in own if cells.file is not None
-        }  # another thread may have moved them
-        found = [one for one in found if one.name not in own_now]
+        own_files = _files_of(own)  # another thread may have moved the cells
+        found = [one for one in found if one.name not in own_files]
         ended_now = [one for one in found if not one.is_running]
         gone = merge([sums.blocks, *map(_kept, ended_now)])
         if len(ended_now) >= _MANY:
@@ -186,6 +184,11 @@ class CellDirectory:
                 yield False
             else:
                 yield True
+
+
+def _files_of(own: Iterable[Cells]) -> set[str]:
+    """Return the names of the files of cells."""
+    return {cells.file.path.name for cells in own if cells.file is not None}
 
 
 def own_members(*own: Cells) -> tuple[Member, ...]:

@@ -24,7 +24,7 @@ from encore_storage.clients.observe import observe_libraries
 
 _once = Once()
 _kept = list[object]()
-"""What runs until the end of the process."""
+"""The parts that run until the end of the process."""
 
 
 def start() -> None:

@@ -30,7 +30,7 @@ class Base(DeclarativeBase):
 
 
 class Product(Base):
-    """What the shop sells."""
+    """A product of the shop, and its stock."""
 
     __tablename__ = "products"
 
@@ -39,7 +39,7 @@ class Product(Base):
 
 
 class Order(Base):
-    """What a customer bought."""
+    """An order of one product."""
 
     __tablename__ = "orders"
 

@@ -30,7 +30,7 @@ def work(number=1):
 
 
 class Counted(NamedTuple):
-    """What a summary says of a program that calls `work`."""
+    """The summary of a program that calls `work`."""
 
     processes: int
     sets: int
@@ -94,7 +94,7 @@ class Program:
 
     @property
     def counted(self) -> Counted:
-        """What the summary says."""
+        """The counts in the summary."""
         return counted(self.json)
 
 
