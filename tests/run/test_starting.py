@@ -157,7 +157,7 @@ def test_program_whose_python_lacks_encore_runs_and_is_explained(without_encore:
     assert (result.returncode, result.stdout) == (0, "3\n")
     assert result.stderr.startswith(
         f"encore run: {without_encore} is not observed (No module named 'encore_run'): "
-        f"run {without_encore} -m pip install encore-observability\n"
+        f"run {without_encore} -m pip install . in a clone of Encore\n"
     )
 
 

@@ -275,7 +275,7 @@ def test_bars_of_many_threads_all_disappear(manager: EventManager, bars: Progres
 def test_bars_without_rich_raise_missing_extra_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rich.console", None)
 
-    with pytest.raises(MissingExtraError, match=r"pip install 'encore-observability\[cli\]'") as caught:
+    with pytest.raises(MissingExtraError, match=r"run pip install '\.\[cli\]' in a clone of Encore") as caught:
         ProgressBars()
     assert isinstance(caught.value, ImportError)
 
