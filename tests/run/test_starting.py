@@ -70,6 +70,51 @@ def test_chosen_libraries_are_observed_alone() -> None:
     assert "no storage operations" in result.stderr
 
 
+STARTING = """
+import sys, threading
+from importlib.machinery import SourceFileLoader
+
+class Awaiting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "blinker":  # Encore is starting
+            starts.set()
+            imports.wait(20)
+
+def load(loader, argument):
+    if argument.NAME == "sqlalchemy" and not imports.is_set():
+        imports.set()
+        assert started.wait(20)
+    return plain(loader, argument)
+
+def import_meanwhile():
+    starts.wait(20)
+    import sqlalchemy
+
+plain, starts, imports, started = SourceFileLoader.STAGE, *(threading.Event() for _ in range(3))
+SourceFileLoader.STAGE = load
+sys.meta_path.insert(0, Awaiting())
+thread = threading.Thread(target=import_meanwhile)
+thread.start()
+import fsspec
+started.set()
+thread.join()
+import sqlalchemy
+SourceFileLoader.STAGE = plain
+fsspec.filesystem("memory").pipe_file("/x", b"12345")
+sqlalchemy.create_engine("sqlite://").connect().execute(sqlalchemy.text("SELECT 1"))
+print(type(sqlalchemy.__loader__).__name__, sqlalchemy.__spec__.loader is sqlalchemy.__loader__)
+"""
+
+
+@pytest.mark.parametrize(("stage", "name"), [("create_module", "name"), ("exec_module", "__name__")])
+def test_library_that_another_thread_imports_while_encore_starts_is_observed(stage: str, name: str) -> None:
+    result = run("-c", STARTING.replace("STAGE", stage).replace("NAME", name))
+
+    assert (result.returncode, result.stdout) == (0, "SourceFileLoader True\n"), result.stderr
+    assert "not observed" not in result.stderr
+    assert all(name in result.stderr for name in ("memory", "5 B", "sqlite:memory", "query"))
+
+
 def test_managers_of_the_program_are_seen() -> None:
     program = """
 from encore_events import EventManager, get_event_manager, set_event_manager
