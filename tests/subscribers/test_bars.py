@@ -137,7 +137,7 @@ def test_bar_of_failed_operation_stays_in_red_with_its_error(
 
 @pytest.mark.parametrize(
     ("error", "text"),
-    [(None, "failed"), (OSError(), "OSError"), (OSError("disk\nfull\x1b[2J"), "disk full [2J")],
+    [(None, "failed"), (OSError(), "OSError"), (OSError("disk\nfull\x1b[2J"), r"disk\nfull\x1b[2J")],
     ids=["none", "without a message", "control characters in the message"],
 )
 def test_failure_is_one_line(
