@@ -1,4 +1,4 @@
-"""Dependencies and their lower bounds, which are what is installed if ENCORE_LOWEST=1, as `make test-lowest` sets it."""
+"""Dependencies and their lower bounds. With ENCORE_LOWEST=1, as in `make test-lowest`, these are what is installed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def requirements() -> Iterator[Requirement]:
             yield requirement
 
 
-@pytest.mark.parametrize("requirement", requirements(), ids=str)
+@pytest.mark.parametrize("requirement", list(requirements()), ids=str)
 def test_dependency_is_installed_as_its_lower_bound_says(requirement: Requirement) -> None:
     (bound,) = requirement.specifier
     installed = version(requirement.name)
