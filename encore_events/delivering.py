@@ -54,7 +54,7 @@ class DeliveringEventManager(BaseEventManager):
     def connect_unheard(self, cls: type[E], func: Callable[[E], object]) -> Callable[[], object]:
         """Call `func` with events whose class is disabled, as the base class says."""
         place = object()
-        self._unheard[place] = Listener(cls, func, Condition(None, None), weak=False, collected=_ignore)
+        self._unheard[place] = Listener(cls, func, Condition(None, None), weak=False)
         self._plans = {}
         return functools.partial(self._disconnect_unheard, place)
 
@@ -114,7 +114,3 @@ class DeliveringEventManager(BaseEventManager):
 
     def _plan(self, cls: type[BaseEvent]) -> DispatchPlan:
         return self._plans.get(cls) or self._compile(cls)
-
-
-def _ignore(_: Listener) -> None:
-    """Do nothing about a collected listener: it was held strongly."""

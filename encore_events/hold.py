@@ -142,20 +142,22 @@ def queue_in_hold(
     holds: Mapping[int, Hold], event: BaseEvent, handle: EmitHandle | None, *, once: bool = False
 ) -> bool:
     """Queue the event in the innermost matching hold, and return whether there is one."""
-    return any(hold.take(event, handle, once=once) for hold in reversed(_holds_of_caller(holds, type(event))))
+    cls, owner = type(event), None
+    for hold in reversed(list(holds.values())):
+        if issubclass(cls, hold.cls):  # tested first: most events within a transaction are of other classes
+            owner = owner or current_owner()
+            if hold.is_of(owner) and hold.take(event, handle, once=once):
+                return True
+    return False
 
 
 def is_held(holds: Mapping[int, Hold], cls: type[BaseEvent]) -> bool:
     """Return whether one of the holds may queue an event of `cls` that the caller emits."""
-    return bool(_holds_of_caller(holds, cls))
-
-
-def _holds_of_caller(holds: Mapping[int, Hold], cls: type) -> list[Hold]:
-    of_class = [hold for hold in list(holds.values()) if issubclass(cls, hold.cls)]
-    if not of_class:  # tested first, since most events inside a transaction are of other classes
-        return of_class
+    covering = [hold for hold in list(holds.values()) if issubclass(cls, hold.cls)]
+    if not covering:
+        return False
     owner = current_owner()
-    return [hold for hold in of_class if hold.is_of(owner)]
+    return any(hold.is_of(owner) for hold in covering)
 
 
 def _hold(_: BaseEvent) -> None:

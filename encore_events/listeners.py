@@ -70,7 +70,7 @@ class Listener:
         *,
         priority: float = 0,
         weak: bool | None = None,
-        collected: Callable[[Listener], object],
+        collected: Callable[[Listener], object] | None = None,
     ) -> None:
         """Make the record; `collected` is called with it when a weakly held function is collected."""
         self.cls = cls
@@ -168,9 +168,11 @@ def _weak_call(weak: _Weak) -> Callable[[BaseEvent], object]:
     return call_function if function is None else call_method
 
 
-def _notify_collected(listener: weakref.ref[Listener], collected: Callable[[Listener], object], _: object) -> None:
+def _notify_collected(
+    listener: weakref.ref[Listener], collected: Callable[[Listener], object] | None, _: object
+) -> None:
     record = listener()
-    if record is not None:
+    if record is not None and collected is not None:
         collected(record)
 
 

@@ -27,6 +27,20 @@ class Receivers(dict[Hashable, Listener]):
 
     next: Receivers | None = None
 
+    def with_(self, listener: Listener) -> Receivers:
+        """Return the receivers after adding a listener, in place of the one with the same key."""
+        added = Receivers(self)
+        added[listener.key] = listener
+        return added
+
+    def without(self, listener: Listener) -> Receivers | None:
+        """Return the receivers after removing this very listener; None if it isn't there."""
+        if self.get(listener.key) is not listener:
+            return None
+        others = Receivers(self)
+        del others[listener.key]
+        return others
+
 
 class EventSignal(blinker.Signal):
     """The blinker signal of one event class, made by `EventManager.signal`. Emitting an event sends it.
@@ -74,11 +88,11 @@ class EventSignal(blinker.Signal):
 
     def add(self, listener: Listener) -> None:
         """Add a listener, in place of the one with the same key."""
-        self._replace(lambda receivers: Receivers(receivers | {listener.key: listener}))
+        self._replace(lambda receivers: receivers.with_(listener))
 
     def remove(self, listener: Listener) -> None:
         """Remove this very listener, but not one that has replaced it."""
-        self._replace(lambda receivers: _without(receivers, listener))
+        self._replace(lambda receivers: receivers.without(listener))
 
     def has(self, listener: Listener) -> bool:
         """Return whether this very listener is connected."""
@@ -197,11 +211,3 @@ def _sender_identity(sender: object) -> Hashable:
 
 def _key(receiver: Callable[..., object], sender: object) -> Hashable:
     return identity_of(receiver), _sender_identity(sender)
-
-
-def _without(receivers: Receivers, listener: Listener) -> Receivers | None:
-    if receivers.get(listener.key) is not listener:
-        return None
-    others = Receivers(receivers)
-    del others[listener.key]
-    return others
