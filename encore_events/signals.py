@@ -206,7 +206,8 @@ class _From:
 
 
 def _sender_identity(sender: object) -> Hashable:
-    return type(sender), sender if isinstance(sender, (str, int)) else identity_of(sender)  # type: ignore[arg-type]
+    is_value = isinstance(sender, (str, int))
+    return is_value, sender if is_value else identity_of(sender)  # type: ignore[arg-type]  # works for any object
 
 
 def _key(receiver: Callable[..., object], sender: object) -> Hashable:
