@@ -5,10 +5,11 @@ from __future__ import annotations
 TYPE_CHECKING = False  # as in `encore_run.starting`
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
     from typing import Any
 
-loading = set[str]()
-"""The names of the modules that are being loaded by a `CallingLoader`, so that a function will be called for them."""
+loaded = set["ModuleType"]()
+"""The modules that a `CallingLoader` has loaded. Python marks a module as imported only after the call."""
 
 
 class CallingLoader:
@@ -27,13 +28,9 @@ class CallingLoader:
 
     def exec_module(self, module: Any) -> None:
         """Run the module as the original loader does, and then the call."""
-        name = module.__name__
         if module.__spec__ is not None:
             module.__spec__.loader = self._original
         module.__loader__ = self._original
-        try:
-            loading.add(name)
-            self._original.exec_module(module)
-        finally:
-            loading.discard(name)  # before the call, which a thread that finds the name here relies on
-        self._call(name)
+        self._original.exec_module(module)
+        loaded.add(module)  # before the call, for threads that ask for one meanwhile
+        self._call(module.__name__)

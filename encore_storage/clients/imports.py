@@ -12,7 +12,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 from encore_events.loggers import get_logger
-from encore_run.loading import CallingLoader, loading
+from encore_run.loading import CallingLoader, loaded
 
 logger = get_logger("encore_storage")
 
@@ -24,15 +24,22 @@ class ImportHook(importlib.abc.MetaPathFinder):
         self._calls: dict[str, Callable[[], object]] = {}
         self._finding = threading.local()
 
-    def call_after_import(self, module: str, call: Callable[[], object]) -> None:
-        """Call `call()` once `module` has been imported; it replaces an earlier one."""
+    def call_after_import(self, module: str, call: Callable[[], object], *, waits: bool = True) -> None:
+        """Call `call()` once `module` has been imported; it replaces an earlier one.
+
+        Args:
+            module: the module.
+            call: a function.
+            waits: whether to wait for another thread that is importing the module. Otherwise, the call is only made if
+                that import began with a `CallingLoader`.
+        """
         self._calls[module] = call
         self._await()
-        if module in sys.modules and module not in loading:  # another thread imports it, and calls nothing afterwards
+        if waits and module in sys.modules:
             # Nothing public waits for an import without importing the module itself, if that fails.
             _bootstrap._lock_unlock_module(module)  # type: ignore[attr-defined]  # noqa: SLF001
-            if is_imported(module):
-                self.imported(module)
+        if is_imported(module):  # meanwhile
+            self.imported(module)
 
     def remove(self, module: str) -> None:
         """Do nothing after the import of `module`."""
@@ -86,6 +93,8 @@ class ImportHook(importlib.abc.MetaPathFinder):
 
 
 def is_imported(module: str) -> bool:
-    """Return whether a module has been imported completely."""
+    """Return whether the code of a module has run to its end."""
     found = sys.modules.get(module)
-    return found is not None and not getattr(getattr(found, "__spec__", None), "_initializing", False)
+    if found is None:
+        return False
+    return found in loaded or not getattr(getattr(found, "__spec__", None), "_initializing", False)

@@ -145,16 +145,17 @@ def observe_libraries(libraries: Iterable[str] | None, event_manager: BaseEventM
     """
     options = _options.of(None, event_manager, error_text=False)
     _always.update(dict.fromkeys(_clients.libraries if libraries is None else libraries, options))
-    _observe_always(_always)
+    # Python holds a lock of all imports while it looks for a module, when a run may start.
+    _observe_always(_always, waits=False)
 
 
-def _observe_always(libraries: Iterable[str]) -> None:
+def _observe_always(libraries: Iterable[str], *, waits: bool = True) -> None:
     for library in libraries:
         if library in _always:
-            _observe_library(library, _always[library])
+            _observe_library(library, _always[library], waits=waits)
 
 
-def _observe_library(library: str, options: Options) -> None:
+def _observe_library(library: str, options: Options, *, waits: bool = True) -> None:
     def observe_now() -> None:
         client = _clients.of_library(library)
         if client is not None:
@@ -163,7 +164,7 @@ def _observe_library(library: str, options: Options) -> None:
     if is_imported(library):
         observe_now()
     else:
-        import_hook.call_after_import(library, observe_now)
+        import_hook.call_after_import(library, observe_now, waits=waits)
 
 
 def _client_of(target: object) -> Client:

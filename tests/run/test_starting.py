@@ -70,45 +70,48 @@ def test_chosen_libraries_are_observed_alone() -> None:
     assert "no storage operations" in result.stderr
 
 
-STARTING = """
+MEANWHILE = """
 import sys, threading
 from importlib.machinery import SourceFileLoader
-
-class Awaiting:
-    def find_spec(self, name, path=None, target=None):
-        if name == "blinker":  # Encore is starting
-            starts.set()
-            imports.wait(20)
-
-def load(loader, argument):
-    if argument.NAME == "sqlalchemy" and not imports.is_set():
-        imports.set()
-        assert started.wait(20)
-    return plain(loader, argument)
 
 def import_meanwhile():
     starts.wait(20)
     import sqlalchemy
 
-plain, starts, imports, started = SourceFileLoader.STAGE, *(threading.Event() for _ in range(3))
-SourceFileLoader.STAGE = load
-sys.meta_path.insert(0, Awaiting())
+def create(loader, spec):
+    load("create", spec.name)
+    return plain_create(loader, spec)
+
+def execute(loader, module):
+    load("execute", module.__name__)
+    return plain_execute(loader, module)
+
+def load(step, name):
+    if (step, name) == ("execute", "blinker"):  # Encore is starting
+        starts.set()
+        assert imports.wait(20)
+    if (step, name) == ("STEP", "sqlalchemy"):
+        imports.set()
+        assert started.wait(20)
+
+starts, imports, started = (threading.Event() for _ in range(3))
 thread = threading.Thread(target=import_meanwhile)
+plain_create, plain_execute = SourceFileLoader.create_module, SourceFileLoader.exec_module
+SourceFileLoader.create_module, SourceFileLoader.exec_module = create, execute
 thread.start()
-import fsspec
+import encore_storage
 started.set()
 thread.join()
-import sqlalchemy
-SourceFileLoader.STAGE = plain
+import fsspec, sqlalchemy
 fsspec.filesystem("memory").pipe_file("/x", b"12345")
 sqlalchemy.create_engine("sqlite://").connect().execute(sqlalchemy.text("SELECT 1"))
 print(type(sqlalchemy.__loader__).__name__, sqlalchemy.__spec__.loader is sqlalchemy.__loader__)
 """
 
 
-@pytest.mark.parametrize(("stage", "name"), [("create_module", "name"), ("exec_module", "__name__")])
-def test_library_that_another_thread_imports_while_encore_starts_is_observed(stage: str, name: str) -> None:
-    result = run("-c", STARTING.replace("STAGE", stage).replace("NAME", name))
+@pytest.mark.parametrize("step", ["create", "execute"])
+def test_library_that_another_thread_imports_while_encore_starts_is_observed(step: str) -> None:
+    result = run("-c", MEANWHILE.replace("STEP", step))
 
     assert (result.returncode, result.stdout) == (0, "SourceFileLoader True\n"), result.stderr
     assert "not observed" not in result.stderr
