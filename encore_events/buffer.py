@@ -148,7 +148,7 @@ class Buffer(Generic[E]):
         if paced and (now < self._due or self.drops.is_reporting()):
             return
         with self._lock:
-            if self._is_busy or (paced and now < self._due):  # another thread has reported meanwhile
+            if self._is_busy or (paced and now < self._due):  # another call has reported meanwhile
                 return
             self._is_busy = True
             try:
@@ -196,15 +196,14 @@ class Buffer(Generic[E]):
         with self._lock:
             if self._is_busy:
                 return False
-            if self._removed != removed:
-                return True
             self._is_busy = True
             try:
-                index = -1 if self._drops_newest else 0
-                _victim = self._items[index]  # freed without the lock: it may have a finalizer
-                self.dropped += 1
-                self._removed += 1
-                del self._items[index]
+                if self._removed == removed:
+                    index = -1 if self._drops_newest else 0
+                    _victim = self._items[index]  # freed without the lock: it may have a finalizer
+                    self.dropped += 1
+                    self._removed += 1
+                    del self._items[index]
             finally:
                 self._is_busy = False
         return True
