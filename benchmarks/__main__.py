@@ -5,7 +5,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import bus, clients, codec, metrics, processes, progress, scrape, server, starting, streams
+from benchmarks import (
+    bus,
+    clients,
+    codec,
+    event_streams,
+    metrics,
+    processes,
+    progress,
+    scrape,
+    server,
+    starting,
+    streams,
+)
 from benchmarks.harness import measure
 from benchmarks.report import heading, row, save
 
@@ -15,6 +27,7 @@ def main() -> None:
     options = _parser().parse_args()
     benches = [
         *bus.benches(),
+        *event_streams.benches(),
         *progress.benches(),
         *streams.benches(quick=options.quick),
         *metrics.benches(),

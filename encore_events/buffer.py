@@ -1,10 +1,10 @@
 """The buffer of a stream, between threads that emit and threads and event loops that read.
 
-An event is added by `deque.append`, which is safe in any thread. Whatever else changes the queue or its counts holds one
-reentrant lock. Nothing is called and no container is made while it is held: that is where the interpreter switches
-threads, handles signals and collects garbage. So nobody waits for a holder whose finalizer waits for another lock.
-Should a holder be entered again nevertheless (by a debugger, say), the inner call finds the buffer busy: it drops and
-reads nothing.
+An event is added by `deque.append`, which is safe in any thread. All other changes of the queue and its counts are made
+under one reentrant lock. Nothing is called and no container is made while it is held: that is where the interpreter
+switches threads, handles signals and collects garbage. So nobody waits for a holder whose finalizer waits for another
+lock. Should a holder be entered again nevertheless (by a debugger, say), the inner call finds the buffer busy, and
+neither drops nor reads anything.
 
 A forked child has no part in the buffer: the events are the parent's.
 """

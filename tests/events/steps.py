@@ -77,11 +77,11 @@ def stepped() -> Iterator[None]:
         for function in functions_of(module):
             function.__code__ = codes[function.__qualname__]
         vars(module).update(_step=step, _called=called)
-    buffer.threading = types.SimpleNamespace(RLock=SteppedLock)  # type: ignore[assignment]
+    vars(buffer)["threading"] = types.SimpleNamespace(RLock=SteppedLock)
     try:
         yield
     finally:
-        buffer.threading = threading  # type: ignore[assignment]
+        vars(buffer)["threading"] = threading
         for function, code in before.items():
             function.__code__ = code
 
@@ -153,7 +153,7 @@ class Stepping(ast.NodeTransformer):
         node.body = [statement("_called"), *itertools.chain.from_iterable(map(with_step, block))]
         return cast("ast.AST", node)
 
-    visit_AsyncFunctionDef = visit_FunctionDef
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815 (the name that the base class looks up)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         """Leave the annotation alone."""
@@ -163,7 +163,7 @@ class Stepping(ast.NodeTransformer):
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         """Add steps between reading and writing."""
         target = ast.parse(ast.unparse(node.target), mode="eval").body
-        return self.visit(ast.Assign([node.target], ast.BinOp(target, node.op, node.value)))
+        return cast("ast.AST", self.visit(ast.Assign([node.target], ast.BinOp(target, node.op, node.value))))
 
     def visit_Continue(self, node: ast.Continue) -> Any:
         """Add the step at which the loop begins again."""
