@@ -30,7 +30,14 @@ def untraced_child() -> Callable[[str], str]:
 @pytest.fixture(scope="module")
 def stepped() -> Iterator[None]:
     """Let tests interrupt streams at each step."""
-    with steps.stepped():
+    with steps.stepped(steps.STREAMS):
+        yield
+
+
+@pytest.fixture(scope="module")
+def stepped_registry() -> Iterator[None]:
+    """Let tests interrupt event managers and signals at each step."""
+    with steps.stepped(steps.REGISTRY):
         yield
 
 

@@ -1,4 +1,4 @@
-"""Helpers that interrupt a call at any step within a stream, or switch threads at random steps."""
+"""Helpers that interrupt a call at any step within modules of the bus, or switch threads at random steps."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Steps within the source of streams, the same on every version of Python.
+"""Steps within the source of the bus, the same on every version of Python.
 
-The functions of a stream's modules are compiled anew with a call after each expression and statement. So the steps
+The functions of modules are compiled anew with a call after each expression and statement. So the steps
 depend neither on the layout of bytecode nor on tracing, which some versions of Python do not do for every step.
 """
 
@@ -9,18 +9,20 @@ from __future__ import annotations
 import ast
 import contextlib
 import functools
+import inspect
 import itertools
 import threading
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from encore_events import buffer, drops, gates, stream
+from encore_events import buffer, drops, gates, manager, signals, stream
 
 T = TypeVar("T")
 
-MODULES = (stream, buffer, drops, gates)
+STREAMS = (stream, buffer, drops, gates)
+REGISTRY = (manager, signals)
 EXPRESSIONS = (
     ast.Attribute,
     ast.Await,
@@ -69,13 +71,13 @@ class SteppedLock:
 
 
 @contextlib.contextmanager
-def stepped() -> Iterator[None]:
-    """Let each step of streams call the hook of its thread, during the block."""
-    before = {function: function.__code__ for module in MODULES for function in functions_of(module)}
-    for module in MODULES:
+def stepped(modules: Sequence[types.ModuleType]) -> Iterator[None]:
+    """Let each step in the modules call the hook of its thread, during the block."""
+    before = {function: function.__code__ for module in modules for function in functions_of(module)}
+    for module in modules:
         codes = stepped_codes(module)
         for function in functions_of(module):
-            function.__code__ = codes[function.__qualname__]
+            function.__code__ = codes[key_of(function.__code__)]
         vars(module).update(_step=step, _called=called)
     vars(buffer)["threading"] = types.SimpleNamespace(RLock=SteppedLock)
     try:
@@ -102,27 +104,32 @@ def called(value: T = None) -> T:  # type: ignore[assignment]
 
 def functions_of(module: types.ModuleType) -> Iterator[types.FunctionType]:
     """Yield the functions and methods that the module defines."""
-    for value in vars(module).values():
-        if getattr(value, "__module__", None) == module.__name__:
-            for each in vars(value).values() if isinstance(value, type) else (value,):
-                function = each.fget if isinstance(each, property) else each
-                if isinstance(function, types.FunctionType) and function.__code__.co_filename == module.__file__:
-                    yield function
+    values = list(vars(module).values())
+    members = [member for value in values if isinstance(value, type) for member in vars(value).values()]
+    accessors = [each for member in members if isinstance(member, property) for each in (member.fget, member.fset)]
+    for function in map(inspect.unwrap, [*values, *members, *accessors]):
+        if isinstance(function, types.FunctionType) and function.__code__.co_filename == module.__file__:
+            yield function
 
 
 @functools.cache
-def stepped_codes(module: types.ModuleType) -> dict[str, types.CodeType]:
-    """Return the code of each function of the module, with steps, by its qualified name."""
+def stepped_codes(module: types.ModuleType) -> dict[tuple[str, int], types.CodeType]:
+    """Return the code of each function of the module, with steps."""
     path = Path(cast("str", module.__file__))
     tree = ast.fix_missing_locations(Stepping().visit(ast.parse(path.read_text())))
-    codes: dict[str, types.CodeType] = {}
+    codes: dict[tuple[str, int], types.CodeType] = {}
     waiting = [compile(tree, path, "exec")]
     while waiting:
         for constant in waiting.pop().co_consts:
             if isinstance(constant, types.CodeType):
-                codes[constant.co_qualname] = constant
+                codes[key_of(constant)] = constant
                 waiting.append(constant)
     return codes
+
+
+def key_of(code: types.CodeType) -> tuple[str, int]:
+    """Return the name and the line of a function; the functions of a property differ only in their lines."""
+    return code.co_qualname, code.co_firstlineno
 
 
 class Stepping(ast.NodeTransformer):
