@@ -64,7 +64,7 @@ def bare() -> tuple[Snippet, Snippet]:
     """Compare counting the end of a get in a mapped file with writing the same samples in multiprocess mode."""
     cells = Cells()
     cells.move_to(CellDirectory(Path(mkdtemp())).create())
-    gauge = InProgressGauge(cells.block(blocks.in_progress("bench", "get", "read", 1)))
+    gauge = InProgressGauge(cells, cells.block(blocks.in_progress("bench", "get", "read", 1)))
     ends = Ends(cells, gauge, "bench", "get", "read", "ok")
     event = StoreProgressEndEvent(
         operation_id="1", outcome="ok", bytes=SIZE, steps=SIZE, delta=SIZE, duration=0.00005, store="bench"
