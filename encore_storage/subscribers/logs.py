@@ -223,7 +223,7 @@ class LogSubscriber(Subscriber):
         if not _is_enabled(logger, NUMBERS[level]):
             return None
         log: Callable[..., object] = getattr(logger, level)
-        if not _is_synchronous(type(logger), level) and inspect.iscoroutinefunction(log):
+        if not _is_synchronous(logger.__class__, level) and inspect.iscoroutinefunction(log):
             raise TypeError(f"logger {logger!r} is asynchronous: pass one whose methods log without being awaited")
         return log
 
