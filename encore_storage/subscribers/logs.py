@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -327,7 +328,17 @@ def _renderers(format: Format, *, colors: bool) -> list[Any]:  # noqa: A002 (as 
             )
         ]
     without_locals = ExceptionDictTransformer(show_locals=False)
-    return [structlog.processors.ExceptionRenderer(without_locals), structlog.processors.JSONRenderer()]
+    return [structlog.processors.ExceptionRenderer(without_locals), structlog.processors.JSONRenderer(_to_json)]
+
+
+def _to_json(line: object, *, default: Callable[[Any], Any]) -> str:
+    return _encoder_of(default).encode(line)
+
+
+@functools.lru_cache(maxsize=10)
+def _encoder_of(default: Callable[[Any], Any]) -> json.JSONEncoder:
+    """Return the encoder that `json.dumps` would make for each line."""
+    return json.JSONEncoder(default=default)
 
 
 def _known(**fields: Any) -> dict[str, Any]:
