@@ -237,6 +237,7 @@ class EventFeed(Sink):
         if isinstance(event, StoreProgressEndEvent):
             own.operations.count_end(at, event)  # first: it raises before it counts anything
             own.history.count_operation(at, event)
+            own.history.count_bytes(at, event.store, event.direction, event.delta)
         elif isinstance(event, StoreProgressStepEvent):
             own.operations.count_bytes(at, event.store, event.operation, event.delta)
             own.history.count_bytes(at, event.store, event.direction, event.delta)

@@ -36,13 +36,6 @@ class SecondCounts(Counts):
     commits: int = 0
     rollbacks: int = 0
 
-    def add_bytes(self, direction: str | None, count: int) -> None:
-        """Add bytes that were read or written."""
-        if direction == "read":
-            self.read += count
-        elif direction == "write":
-            self.written += count
-
 
 class HistoryCursor(NamedTuple):
     """The part of some histories that a client has.
@@ -96,12 +89,10 @@ class History:
             return sorted(self._totals)
 
     def count_operation(self, time: float, event: StoreProgressEndEvent) -> None:
-        """Count an operation that ended at `time`, with the bytes that no step has reported."""
+        """Count an operation that ended at `time`."""
         outcome, bucket = event.outcome, bucket_of(countable(event.duration))
-        direction, moved = event.direction, int(countable(event.delta))
         with self._lock:
             counts = self._counts_at(time, event.store)
-            counts.add_bytes(direction, moved)
             counts.operations += 1
             counts.errors += outcome == "error"
             counts.cancelled += outcome == "cancelled"
@@ -111,7 +102,11 @@ class History:
         """Count bytes that moved at `time`."""
         count = int(countable(count))
         with self._lock:
-            self._counts_at(time, store).add_bytes(direction, count)
+            counts = self._counts_at(time, store)
+            if direction == "read":
+                counts.read += count
+            elif direction == "write":
+                counts.written += count
 
     def count_transaction(self, time: float, event: StoreTransactionEndEvent) -> None:
         """Count a commit, or a failure as a rollback; a transaction that was closed is neither."""

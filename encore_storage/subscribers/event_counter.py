@@ -182,8 +182,9 @@ class EventCounter:
     def _end_anywhere(self, gauges: Iterable[InProgressGauge], id: object) -> None:  # noqa: A002 (the name that events use)
         """End the item in the gauge that has it, if any."""
         for gauge in list(gauges):
-            if gauge.end(id):
-                return
+            with self._lock:
+                if gauge.end(id):
+                    return
 
     def _store(self, event: StoreEvent) -> str:
         """Return the label of the event's store, and expose `store_info` with its first event."""

@@ -13,8 +13,7 @@ from encore_storage.subscribers.odd_values import hashable
 class InProgressGauge:
     """Items that have started and not ended.
 
-    A start or end is one call on a dict, without the lock of the cells. In private memory, the cells are only worked
-    out for a reader.
+    A start or end is one call on a dict. In private memory, the cells are only worked out for a reader.
 
     Args:
         cells: the cells to count in.
@@ -37,33 +36,38 @@ class InProgressGauge:
         starts = self._starts
         starts.setdefault(id if type(id) is str else hashable(id), now)
         if self._block.memory is not None:  # asked last: a block is placed before it is measured
-            self._publish()
+            with self._lock:
+                self._publish()
         if len(starts) > in_progress.MOST:
-            for each in list(islice(starts.copy(), in_progress.MOST // 100 + 1)):
-                self.end(each)
+            with self._lock:
+                for each in list(islice(starts.copy(), in_progress.MOST // 100 + 1)):
+                    self.end(each)
 
     def end(self, id: object) -> bool:  # noqa: A002 (as above)
-        """Remove an item, and return whether there was one."""
+        """Remove an item, and return whether there was one. The caller holds the lock of the cells."""
         if self._starts.pop(id if type(id) is str else hashable(id), None) is None:
             return False
-        if self._block.memory is not None:
-            self._publish()
+        self._publish()
         return True
 
     def clear(self) -> None:
         """Remove all items."""
         self._starts.clear()
-        self._publish()
+        with self._lock:
+            self._publish()
 
     def _publish(self) -> None:
-        """Write the cells to the file, if there is one."""
-        block, published = self._block, None
-        with self._lock:
-            # A signal handler or finalizer may start and end items in the middle of this.
-            while (measured := self._measure()) != published and block.memory is not None:
-                published = number, oldest = measured
-                block.version = version = block.version + 1
-                block.pack_into(block.memory, block.offsets[version & 1], number, oldest, version)
+        """Write the cells to the file, if there is one. The caller holds the lock of the cells."""
+        block, version = self._block, -1
+        if block.memory is None:
+            return
+        while version != block.version:  # a signal handler or finalizer may publish while this measures
+            version = block.version
+            number, oldest = self._measure()
+        # From the last comparison on, nothing is called.
+        if block.memory is not None:  # else a signal handler has forked, and this is the child
+            block.version = version = version + 1
+            block.pack_into(block.memory, block.offsets[version & 1], number, oldest, version)
 
     def _measure(self) -> tuple[int, float]:
         """Return the number of items and the start of the oldest."""
