@@ -160,7 +160,10 @@ class Activity:
     # Stores pay for these lines, so they only keep the event and the time.
 
     def _operation_started(self, event: StoreProgressStartEvent) -> None:
-        self._operations.start(hashable(event.operation_id), [event, self._monotonic(), self._clock()])
+        id_ = event.operation_id
+        if type(id_) is not str:
+            id_ = hashable(id_)
+        self._operations.start(id_, [event, self._monotonic(), self._clock()])
 
     def _operation_progressed(self, event: StoreProgressStepEvent) -> None:
         id_ = hashable(event.operation_id)
@@ -174,7 +177,9 @@ class Activity:
             self._operations.pop(id_, None)
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
-        id_ = hashable(event.operation_id)
+        id_ = event.operation_id
+        if type(id_) is not str:
+            id_ = hashable(id_)
         self._ended.append(id_)  # first: another thread may be handling a late step
         self._operations.pop(id_, None)
 

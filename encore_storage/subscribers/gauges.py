@@ -47,7 +47,8 @@ class InProgressGauge:
         """Remove an item, and return whether there was one. The caller holds the lock of the cells."""
         if self._starts.pop(id if type(id) is str else hashable(id), None) is None:
             return False
-        self._publish()
+        if self._block.memory is not None:
+            self._publish()
         return True
 
     def clear(self) -> None:
@@ -59,8 +60,6 @@ class InProgressGauge:
     def _publish(self) -> None:
         """Write the cells to the file, if there is one. The caller holds the lock of the cells."""
         block, version = self._block, -1
-        if block.memory is None:
-            return
         while version != block.version:  # a signal handler or finalizer may publish while this measures
             version = block.version
             number, oldest = self._measure()
