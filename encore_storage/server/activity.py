@@ -160,7 +160,7 @@ class Activity:
     # Stores pay for these lines, so they only keep the event and the time.
 
     def _operation_started(self, event: StoreProgressStartEvent) -> None:
-        id_ = event.operation_id
+        id_: object = event.operation_id
         if type(id_) is not str:
             id_ = hashable(id_)
         self._operations.start(id_, [event, self._monotonic(), self._clock()])
@@ -177,7 +177,7 @@ class Activity:
             self._operations.pop(id_, None)
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
-        id_ = event.operation_id
+        id_: object = event.operation_id
         if type(id_) is not str:
             id_ = hashable(id_)
         self._ended.append(id_)  # first: another thread may be handling a late step
