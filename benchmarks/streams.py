@@ -29,7 +29,8 @@ def benches(*, quick: bool) -> Iterator[Bench]:
         partial(wide_reads, size),
         None if quick else 0.005,  # the predecessor is quadratic, so the target applies only to 64 MiB
     )
-    yield Bench("BufferIteratorIO, 4 KiB reads of 1 MiB chunks, against io.BytesIO", partial(small, "read(4096)"), 3.5)
+    small_reads = "BufferIteratorIO, {} 1 MiB chunks, against io.BytesIO"
+    yield Bench(small_reads.format("4 KiB reads of"), partial(small, "read(4096)"), 3.5)
     yield Bench(
         "BufferIteratorIO, lines of 4 KiB in 1 MiB chunks, against io.BytesIO", partial(small, "readline()"), 3.5
     )
