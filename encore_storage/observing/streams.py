@@ -130,7 +130,7 @@ class ObservedReader(ChunkFile):
 
     def _end(self) -> None:
         """End the operation after the last byte, unless the stream has been moved and may be again."""
-        if not self._has_sought:
+        if not (self._has_sought or self._operation.is_over):
             self._operation.finish_unless_forked()
 
 

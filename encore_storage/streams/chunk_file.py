@@ -78,7 +78,7 @@ class ChunkFile(BufferIteratorIO):
         if -self._chunk.tell() <= distance <= self._buffered:
             self._chunk.seek(distance, io.SEEK_CUR)
             return
-        self._discard()
+        self._begin_chunk(b"")
         chunks.seek(position)
 
 

@@ -76,14 +76,12 @@ class BufferIteratorIO(io.BufferedIOBase):
     def read1(self, size: int | None = -1, /) -> bytes:
         """Return at most `size` buffered bytes; if none are buffered, request one chunk from the iterator first."""
         data = self._chunk.read1(size)
-        while not data and size != 0 and self._load(()):
-            data = self._chunk.read1(size)
-        return data
+        return data if data or size == 0 else self._read_on(data, _limit(size), is_last=len)
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """Return the bytes up to and including the next newline, at most `size` unless it is None or negative."""
         line = self._chunk.readline(size)
-        return line if line.endswith(b"\n") else self._read_on(line, _limit(size), io.BytesIO.readline, b"\n")
+        return line if line.endswith(b"\n") else self._read_on(line, _limit(size), io.BytesIO.readline, _ends_line)
 
     def close(self) -> None:
         """Discard buffered bytes and close the iterator. Later reads raise ValueError."""
@@ -107,42 +105,40 @@ class BufferIteratorIO(io.BufferedIOBase):
         data: bytes,
         size: int,
         read: Callable[[io.BytesIO, int], bytes] = io.BytesIO.read,
-        end: bytes | None = None,
+        is_last: Callable[[bytes], object] | None = None,
     ) -> bytes:
-        """Return `data`, which ended its chunk, with the bytes that follow: `size` in all, or up to `end`."""
-        parts = [data] if data else []
-        missing = size - len(data)
-        while missing > 0 and self._load(parts):
-            part = read(self._chunk, missing)
-            parts.append(part)
-            if end is not None and part.endswith(end):
-                break
-            missing -= len(part)
-        return b"".join(parts)
+        """Return `data`, the end of its chunk, with the bytes that follow: `size` in all, or up to a part that is last.
 
-    def _load(self, parts: Collection[bytes]) -> bool:
-        """Request the next chunk, and return whether there is one; an error leaves `parts` in the buffer."""
-        if self._failure is not None:
-            if parts:
-                return False
+        An error or interrupt leaves them all in the buffer.
+        """
+        parts, missing = [data] if data else [], size - len(data)
+        if self._failure is not None and missing > 0 and not parts:
             raise OSError(self._failure)
-        self._discard()
         try:
-            data = as_bytes(next(self._iterator), self._iterator)
-            self._size = len(data)
-            self._chunk = _CLOSED if self.closed else io.BytesIO(data)
+            while missing > 0 and self._failure is None:
+                self._size, self._chunk = 0, _NONE  # frees the one before, while the next one is made
+                chunk = next(self._iterator)
+                self._begin_chunk(chunk if type(chunk) is bytes else as_bytes(chunk, self._iterator))
+                part = read(self._chunk, missing)
+                parts.append(part)
+                missing -= len(part)
+                if is_last is not None and is_last(part):
+                    break
         except StopIteration:
-            return False
+            pass
         except BaseException as error:
             self._failure = f"the stream failed earlier with {repr_of(error)}: read the source anew"
-            unread = b"".join(parts)
-            self._size, self._chunk = len(unread), io.BytesIO(unread)
+            self._begin_chunk(b"".join(parts))
             raise
-        return True
+        return b"".join(parts)
 
-    def _discard(self) -> None:
-        """Discard the chunk, so that it can be freed before the next one comes."""
-        self._size, self._chunk = 0, _NONE
+    def _begin_chunk(self, chunk: bytes) -> None:
+        self._size = len(chunk)
+        self._chunk = _CLOSED if self.closed else io.BytesIO(chunk)
+
+
+def _ends_line(part: bytes) -> bool:
+    return part.endswith(b"\n")
 
 
 def _limit(size: int | None) -> int:
