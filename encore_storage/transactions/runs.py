@@ -56,24 +56,24 @@ class Run(Lease):
         phase: its phase.
         doomed_by: the error of an inner block, which prevents the commit.
         hold: the held key changes.
-        over: a gate that is open once the end was emitted.
     """
+
+    phase = WAITING
+    doomed_by: BaseException | None = None
+    hold: Hold | None = None
+    _outcome: TransactionOutcome = "rolled_back"
+    _error: BaseException | None = None
+    _has_begun = False
+    _is_tried = False
+    _commit_started_at: float | None = None
+    _commit_duration: float | None = None
+    _over: ThreadGate | None = None
 
     def __init__(self, holder: object, context: Context, turn: Turn) -> None:
         super().__init__(holder)
         self.context = context
-        self.phase = WAITING
-        self.doomed_by: BaseException | None = None
-        self.over = ThreadGate()
         self._turn = turn
         self.observed = ObservedTransaction(observer_of(context.store), context.notes)
-        self.hold: Hold | None = None
-        self._outcome: TransactionOutcome = "rolled_back"
-        self._error: BaseException | None = None
-        self._has_begun = False
-        self._is_tried = False
-        self._commit_started_at: float | None = None
-        self._commit_duration: float | None = None
 
     @property
     def is_kept_by_traceback(self) -> bool:
@@ -126,9 +126,16 @@ class Run(Lease):
             self._emit_end()
             failure, self._error, self.doomed_by = self._error, None, None  # their frames refer to this run
             self.phase = OVER
-            self.over.open()
+            if self._over is not None:
+                self._over.open()
             if error is None and failure is not None:
                 raise failure
+
+    def wait_until_over(self, timeout: float) -> None:
+        """Wait until the end was emitted, or for `timeout` seconds."""
+        gate = self.__dict__.setdefault("_over", ThreadGate())
+        if self.phase != OVER:  # checked after the gate is set: either this or `finish` sees the other's step
+            gate.wait(timeout)
 
     def reclaim(self, turn: Turn) -> None:
         """Roll back an abandoned run. Called in a background thread."""
