@@ -78,8 +78,8 @@ class Run(Lease):
     @property
     def is_kept_by_traceback(self) -> bool:
         """True if its block was interrupted, and only exists because the traceback of the interrupt is kept."""
-        errors = [error for error in (sys.exc_info()[1], getattr(sys, "last_value", None)) if error is not None]
-        return bool(errors) and self._was_interrupted_by(errors)
+        error, last = sys.exc_info()[1], sys.__dict__.get("last_value")  # getattr takes four times as long to find none
+        return not (error is None and last is None) and self._was_interrupted_by((error, last))
 
     def begin(self) -> None:
         """Wait for the turn, begin, and emit the start."""
@@ -150,7 +150,7 @@ class Run(Lease):
         finally:
             turn.free(self)  # even if its backend or a listener raised
 
-    def _was_interrupted_by(self, errors: Iterable[BaseException]) -> bool:
+    def _was_interrupted_by(self, errors: Iterable[BaseException | None]) -> bool:
         chains = (one for error in errors for one in islice(chain_of(error), _ERRORS_SEARCHED))
         return any(block is self.holder for one in chains for block in blocks_in(one.__traceback__))
 

@@ -115,7 +115,9 @@ class Turn:
         if not self.queue:
             return None
         first = self.first
-        if first is None or not first.is_open or not first.is_mine or first.is_abandoned:
+        if first is None or not first.is_open or not first.is_mine:
+            return None
+        if first.holder is None and first.is_abandoned:  # its thread and task live: they are the caller
             return None
         if first.is_kept_by_traceback:
             first.reclaim(self)
