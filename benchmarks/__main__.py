@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import bus, clients, codec, metrics, processes, progress, scrape, server, starting, streams
+from benchmarks import bus, clients, codec, metrics, operations, processes, progress, scrape, server, starting, streams
 from benchmarks.harness import measure
 from benchmarks.report import heading, row, save
 
@@ -17,6 +17,7 @@ def main() -> None:
         *bus.benches(),
         *progress.benches(),
         *streams.benches(quick=options.quick),
+        *operations.benches(),
         *metrics.benches(),
         *scrape.benches(),
         *clients.benches(),
