@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeVar
 
@@ -53,8 +54,9 @@ class ObservedReader(ChunkFile):
 
     def read(self, buffer_size: int | None = -1) -> bytes:
         """Return the next `buffer_size` bytes, fewer only at the end; by default all that are left."""
+        wanted = sys.maxsize if buffer_size is None or buffer_size < 0 else buffer_size
         data = self._observed(BufferIteratorIO.read, buffer_size)
-        if buffer_size is None or buffer_size < 0 or len(data) < buffer_size:
+        if len(data) < wanted:
             self._end()
         return data
 
