@@ -304,7 +304,7 @@ class AbstractStore(StoreCore):
                 entry = self._found(key)
             else:
                 self._check(key)
-            first = first and min(first, entry.size)
+            first = min(first, entry.size)
             last = entry.size if last is None else max(first, min(last, entry.size))
             operation.steps = last - first
             return ObservedReader(self._open(key, entry, first, last), operation, start_operation)

@@ -50,9 +50,9 @@ class SeekableChunks(Iterator[bytes], ABC):
 
     def __next__(self) -> bytes:
         left = self.size - self.position
-        size = min(self._most, left)
-        if size <= 0:
+        if left <= 0 or not self._most:
             raise StopIteration
+        size = min(self._most, left)
         try:
             chunk = self.read_at(self.position, size)
         except BaseException:
