@@ -109,7 +109,7 @@ class BufferIteratorIO(io.BufferedIOBase):
     ) -> bytes:
         """Return `data`, the end of its chunk, with the bytes that follow: `size` in all, or up to a part that is last.
 
-        An error or interrupt leaves them all in the buffer.
+        If the next chunk cannot be had, the bytes of those before it stay in the buffer.
         """
         parts, missing = [data] if data else [], size - len(data)
         if self._failure is not None and missing > 0 and not parts:
