@@ -5,7 +5,21 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import bus, clients, codec, metrics, operations, processes, progress, scrape, server, starting, streams
+from benchmarks import (
+    bus,
+    clients,
+    codec,
+    load,
+    logs,
+    metrics,
+    operations,
+    processes,
+    progress,
+    scrape,
+    server,
+    starting,
+    streams,
+)
 from benchmarks.harness import measure
 from benchmarks.report import heading, row, save
 
@@ -20,6 +34,8 @@ def main() -> None:
         *operations.benches(),
         *metrics.benches(),
         *scrape.benches(),
+        *logs.benches(),
+        *load.benches(),
         *clients.benches(),
         *codec.benches(),
         *server.benches(),
