@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from encore_events.loggers import get_logger
 
-__all__ = ["Process", "around_forks", "current", "renew_in_child", "this_process"]
+__all__ = ["Process", "around_forks", "current", "first", "renew_in_child", "this_process"]
 
 T = TypeVar("T")
 
@@ -73,6 +73,9 @@ class _Hooks:
 
 current = Process()
 """The calling process, cheap to compare. It misses forks that ran no hooks until `this_process()` is called."""
+
+first = current
+"""The process that imported this module. In any other one, locks may be copies that no thread will release."""
 
 _before, _in_parent, _in_child = _Hooks(), _Hooks(), _Hooks()
 
