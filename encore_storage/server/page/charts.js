@@ -62,7 +62,7 @@ function processesText(marks) {
 function drawStems(plot, values, name, sign) {
   const { ctx, bbox } = plot;
   const most = peak(values);
-  const size = 9 * devicePixelRatio;
+  const size = 12 * devicePixelRatio;
   ctx.save();
   ctx.strokeStyle = ctx.fillStyle = colour(name);
   ctx.lineWidth = 1.5 * devicePixelRatio;
@@ -74,9 +74,9 @@ function drawStems(plot, values, name, sign) {
     const y = bbox.top + bbox.height * (0.1 + (0.2 * value) / most);
     ctx.beginPath();
     ctx.moveTo(x, bbox.top);
-    ctx.lineTo(x, y);
+    ctx.lineTo(x, y - size);
     ctx.stroke();
-    ctx.fillText(sign, x, y + size);
+    ctx.fillText(sign, x, y);
   });
   ctx.restore();
 }

@@ -3,6 +3,7 @@
 import { duration, joined } from "./format.js";
 
 const LOW = 0.05; // of the height: lower values cannot be read
+const SPACE = 0.16; // of the height between two marks
 const SHARE = 0.1; // of the values, from which on too many are low
 
 /** The scale of values of either sign, linear or logarithmic. From 0 to `unit`, it is linear in both cases. */
@@ -41,13 +42,15 @@ export class QuantityScale {
     return this.isLogarithmic ? Math.sinh(value) * this._unit : value;
   }
 
-  /** Returns zero and the powers of ten on both sides, at most five on each. */
+  /** Returns zero and as many powers of ten on both sides as have room. */
   _decades(min, max) {
-    const until = Math.floor(Math.log10(Math.max(max, -min) / this._unit) + 1e-9);
-    const step = Math.ceil((until + 1) / (min < 0 ? 3 : 5));
-    const marks = [0];
-    for (let power = until; power >= 0; power -= step) marks.push(10 ** power * this._unit, -(10 ** power) * this._unit);
-    return marks.filter((mark) => mark >= min && mark <= max).sort((one, other) => one - other);
+    const [low, high] = [this._forward(min), this._forward(max)];
+    const until = Math.floor(Math.log10(Math.max(max, -min) / this._unit));
+    const step = Math.ceil((SPACE * (high - low)) / Math.LN10);
+    const powers = [];
+    for (let power = until; this._forward(10 ** power * this._unit) > SPACE * (high - low); power -= step) powers.push(power);
+    const marks = powers.map((power) => 10 ** power * this._unit);
+    return [...marks.map((mark) => -mark), 0, ...marks.reverse()].filter((mark) => mark >= min && mark <= max);
   }
 }
 
