@@ -31,7 +31,8 @@ function idleSince(s) {
 
 function operationsText(s) {
   const since = idleSince(s);
-  return `${since === null ? "" : `for ${age(s.span.end + 1 - since)} · `}peak ${joined(rate(peak(s.operations)))}`;
+  const idle = since === null ? "" : `idle for ${age(s.span.end + 1 - since)} · `;
+  return `${idle}peak ${joined(rate(peak(s.operations)))}`;
 }
 
 /** Returns the operations that were not cancelled, by row: the denominator of the error ratio, as in the dashboards. */
@@ -106,10 +107,7 @@ const CHARTS = {
     series: [line("ink", { fill: "ink-fill" })],
     scale: new QuantityScale(1, [0, 5], { incrs: INTEGERS, format: (mark) => joined(rate(mark, "")) }),
     figures: {
-      operations: {
-        now: (s) => (idleSince(s) === null ? rate(last(s.operations)) : ["idle", ""]),
-        at: (s, row) => rate(s.operations[row]),
-      },
+      operations: { now: (s) => rate(last(s.operations)), at: (s, row) => rate(s.operations[row]) },
     },
     aside: operationsText,
     text: (s) =>

@@ -44,7 +44,7 @@ export class Processes {
     const started = all.map((one) => ({ time: one.started, kind: "started", pid: one.pid }));
     const over = all.filter((one) => one.ended_at !== null);
     const ended = over.map((one) => ({ time: one.ended_at, kind: one.state, pid: one.pid }));
-    return [...started, ...ended].filter(({ time }) => time > since).sort((one, other) => one.time - other.time);
+    return [...started, ...ended].filter(({ time }) => time >= since).sort((one, other) => one.time - other.time);
   }
 }
 
