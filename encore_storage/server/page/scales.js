@@ -4,7 +4,7 @@ import { duration, joined } from "./format.js";
 
 const LOW = 0.05; // of the height: lower values cannot be read
 const SPACE = 0.16; // of the height between two marks
-const SHARE = 0.1; // of the values, from which on too many are low
+const SHARE = 0.05; // of the values, from which on too many are low
 
 /** The scale of values of either sign, linear or logarithmic. From 0 to `unit`, it is linear in both cases. */
 export class QuantityScale {
