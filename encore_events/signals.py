@@ -79,7 +79,6 @@ class EventSignal(blinker.Signal):
         latest = self._receivers
         while latest.next is not None:
             latest = latest.next
-        self._receivers = latest
         return latest
 
     @receivers.setter
@@ -172,6 +171,7 @@ class EventSignal(blinker.Signal):
         """
         while (changed := change(latest := self.receivers)) is not None:
             if vars(latest).setdefault("next", changed) is changed:
+                self._receivers = self.receivers  # without what was removed, which is freed now
                 self._changed()
                 return
 

@@ -195,6 +195,17 @@ def test_receiver_is_held_weakly_by_default(manager: EventManager, signal: Event
     assert not signal.receivers
 
 
+def test_disconnected_receiver_is_freed_at_once(signal: EventSignal) -> None:
+    receiver = Receiver()
+    gone = weakref.ref(receiver)
+    signal.connect(receiver, weak=False)
+    signal.disconnect(receiver)
+
+    del receiver
+
+    assert gone() is None
+
+
 def test_receiver_can_be_held_strongly(manager: EventManager, signal: EventSignal) -> None:
     receiver = Receiver()
     calls = receiver.calls
