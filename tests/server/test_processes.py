@@ -213,7 +213,7 @@ def test_recorded_time_of_a_replay_is_shown_whichever_process_replays(feed: Even
         process.send()
     assert feed.view().current((), 0)["replayed"] is None
 
-    event = StoreProgressEndEvent(store="archive", operation="get", outcome="ok", duration=0.01)
+    event = StoreProgressEndEvent(store="archive", operation="get", outcome="ok", duration=0.01, delta=0)
     event.__dict__["recorded_at"] = NOW - 500
     replaying.feed._consume(NOW, event)
     for process in (replaying, other):
