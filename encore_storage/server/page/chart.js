@@ -7,8 +7,9 @@ import { MARKS } from "./processes.js";
 
 const STEPS = { ArrowLeft: -1, ArrowRight: 1, PageUp: -30, PageDown: 30, Home: -Infinity, End: Infinity };
 
-const INTERVALS = [20, 30, 60, 120, 300]; // seconds between two time labels
 const MINUTE = 60;
+const SHORT = 4 * MINUTE; // the longest time axis whose labels may have seconds
+const INTERVALS = [20, 30, 60, 120, 300]; // seconds between two time labels
 
 const styles = getComputedStyle(document.documentElement);
 export const colour = (name) => styles.getPropertyValue(`--${name}`).trim();
@@ -109,8 +110,8 @@ export class Chart {
           grid: { show: false },
           size: fontSize * 2,
           gap: fontSize * 0.4,
-          space: fontSize * 6,
-          incrs: INTERVALS,
+          space: (_, __, start, end) => fontSize * (end - start < SHORT ? 6 : 4.5),
+          incrs: (_, __, start, end) => INTERVALS.filter((one) => one >= MINUTE || end - start < SHORT),
           values: (_, times, __, ___, interval) => this._timesOfDay(times, interval),
         },
         { ...common, size: fontSize * 4.6, gap: fontSize * 0.5, space: fontSize * 2.6, ...axis },

@@ -31,7 +31,8 @@ function idleSince(s) {
 
 function operationsText(s) {
   const since = idleSince(s);
-  const idle = since === null ? "" : `idle for ${age(s.span.end + 1 - since)} · `;
+  const seconds = s.span.end + 1 - since;
+  const idle = since === null ? "" : `idle for ${seconds < SECONDS ? "" : "over "}${age(seconds)} · `;
   return `${idle}peak ${joined(rate(peak(s.operations)))}`;
 }
 
