@@ -5,7 +5,21 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import bus, clients, codec, load, logs, metrics, processes, progress, scrape, server, starting, streams
+from benchmarks import (
+    bus,
+    clients,
+    codec,
+    event_streams,
+    load,
+    logs,
+    metrics,
+    processes,
+    progress,
+    scrape,
+    server,
+    starting,
+    streams,
+)
 from benchmarks.harness import measure
 from benchmarks.report import heading, row, save
 
@@ -15,6 +29,7 @@ def main() -> None:
     options = _parser().parse_args()
     benches = [
         *bus.benches(),
+        *event_streams.benches(),
         *progress.benches(),
         *streams.benches(quick=options.quick),
         *metrics.benches(),
