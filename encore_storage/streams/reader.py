@@ -50,11 +50,11 @@ class BufferIteratorIO(io.BufferedIOBase):
     def __init__(self, iterator: Iterable[ReadableBuffer]) -> None:
         self._iterator = iter(iterator)
         self._chunk = _NONE  # being read: its own reads are those of C
-        self._size = 0  # of the chunk
+        self._left = 0  # unread bytes of the chunk
         self._failure: str | None = None
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else f"{self._buffered} bytes buffered"
+        state = "closed" if self.closed else f"{self._left} bytes buffered"
         return f"<{type(self).__name__}: {state}>"
 
     def __reduce__(self) -> NoReturn:
@@ -71,17 +71,26 @@ class BufferIteratorIO(io.BufferedIOBase):
         Return all that remain for None or a negative number.
         """
         data = self._chunk.read(buffer_size)
-        return data if len(data) == buffer_size else self._read_on(data, _limit(buffer_size))
+        if len(data) != buffer_size:
+            return self._read_on(data, _limit(buffer_size))
+        self._left -= buffer_size
+        return data if self._left else self._last_of_chunk(data)
 
     def read1(self, size: int | None = -1, /) -> bytes:
         """Return at most `size` buffered bytes; if none are buffered, request one chunk from the iterator first."""
         data = self._chunk.read1(size)
-        return data if data or size == 0 else self._read_on(data, _limit(size), is_last=len)
+        if not data and size != 0:
+            return self._read_on(data, _limit(size), is_last=len)
+        self._left -= len(data)
+        return data if self._left else self._last_of_chunk(data)
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """Return the bytes up to and including the next newline, at most `size` unless it is None or negative."""
         line = self._chunk.readline(size)
-        return line if line.endswith(b"\n") else self._read_on(line, _limit(size), io.BytesIO.readline, _ends_line)
+        if not line.endswith(b"\n"):
+            return self._read_on(line, _limit(size), io.BytesIO.readline, _ends_line)
+        self._left -= len(line)
+        return line if self._left else self._last_of_chunk(line)
 
     def close(self) -> None:
         """Discard buffered bytes and close the iterator. Later reads raise ValueError."""
@@ -91,14 +100,14 @@ class BufferIteratorIO(io.BufferedIOBase):
         if hasattr(iterator, "close"):
             iterator.close()
 
-    @property
-    def _buffered(self) -> int:
-        """The number of unread bytes of the chunk."""
-        return self._size - self._chunk.tell()
-
     def _check_open(self) -> None:
         if self.closed:
             raise ValueError("I/O operation on closed file")
+
+    def _last_of_chunk(self, data: bytes) -> bytes:
+        """Return `data`, and free the chunk: other streams may share it."""
+        self._left, self._chunk = 0, _CLOSED if self.closed else _NONE
+        return data
 
     def _read_on(
         self,
@@ -111,15 +120,17 @@ class BufferIteratorIO(io.BufferedIOBase):
 
         If the next chunk cannot be had, the bytes of those before it stay in the buffer.
         """
+        self._left -= len(data)
         parts, missing = [data] if data else [], size - len(data)
         if self._failure is not None and missing > 0 and not parts:
             raise OSError(self._failure)
         try:
             while missing > 0 and self._failure is None:
-                self._size, self._chunk = 0, _NONE  # frees the one before, while the next one is made
+                self._left, self._chunk = 0, _NONE  # frees the one before, while the next one is made
                 chunk = next(self._iterator)
                 self._begin_chunk(chunk if type(chunk) is bytes else as_bytes(chunk, self._iterator))
                 part = read(self._chunk, missing)
+                self._left -= len(part)
                 parts.append(part)
                 missing -= len(part)
                 if is_last is not None and is_last(part):
@@ -130,10 +141,11 @@ class BufferIteratorIO(io.BufferedIOBase):
             self._failure = f"the stream failed earlier with {repr_of(error)}: read the source anew"
             self._begin_chunk(b"".join(parts))
             raise
-        return b"".join(parts)
+        data = b"".join(parts)
+        return data if self._left else self._last_of_chunk(data)
 
     def _begin_chunk(self, chunk: bytes) -> None:
-        self._size = len(chunk)
+        self._left = len(chunk)
         self._chunk = _CLOSED if self.closed else io.BytesIO(chunk)
 
 
