@@ -71,7 +71,8 @@ def _observe(options: Options, texts: Mapping[str, str], program: list[str]) -> 
     environment[DIRECTORY] = "" if directory is None else directory.path
     if options.port is not None:
         host = f"[{options.host}]" if ":" in options.host else options.host
-        _say(f"page: http://{host}:{options.port}/ (as soon as the program uses storage)")
+        login = "" if options.token is None else ", with a link to log in"
+        _say(f"page: http://{host}:{options.port}/ (as soon as the program uses storage{login})")
     started, process = time.monotonic(), None
     try:
         process = Process.start(command_of(program), environment, PROCESS)
