@@ -9,8 +9,8 @@ import threading
 from pathlib import Path
 from typing import Protocol
 
-from encore_events.owned_thread import OwnedThread
 from encore_storage.processes.descriptors import OwnDescriptor
+from encore_storage.processes.owned_thread import OwnedThread
 
 LEADER = "leader"
 """The file that the leader holds an exclusive lock on. The kernel drops it with its holder."""

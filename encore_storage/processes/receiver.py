@@ -14,11 +14,11 @@ from typing import Protocol
 
 from encore_events import forks
 from encore_events.loggers import get_logger
-from encore_events.owned_thread import OwnedThread
 from encore_storage.processes import sockets
 from encore_storage.processes.errors import FrameError
 from encore_storage.processes.frames import BYE, EVENTS, HELLO, MAX_FRAME, TAKEN, FrameReader, read_hello
 from encore_storage.processes.info import ProcessInfo
+from encore_storage.processes.owned_thread import OwnedThread
 
 logger = get_logger("encore_storage")
 

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple, Protocol
 
 from encore_events import forks
 from encore_events.loggers import get_logger
-from encore_events.owned_thread import OwnedThread
 from encore_storage.processes import sockets
 from encore_storage.processes.frames import BYE, STATE, TAKEN, Batch, events_frame, frame, hello_frame, payload_of
 from encore_storage.processes.info import ProcessInfo
+from encore_storage.processes.owned_thread import OwnedThread
 
 logger = get_logger("encore_storage")
 

@@ -10,7 +10,7 @@ import os
 import socket
 from typing import Any
 
-from encore_events.owned_thread import OwnedThread
+from encore_storage.processes.owned_thread import OwnedThread
 from encore_storage.processes.sockets import OwnSocket, own_socket
 from encore_storage.subscribers.errors import ANOTHER_HOST, ANOTHER_PORT, AddressError, MissingExtraError
 

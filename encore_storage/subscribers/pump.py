@@ -8,9 +8,9 @@ from collections.abc import Callable
 from encore_events import forks
 from encore_events.errors import ForkedError
 from encore_events.events import BaseEvent
-from encore_events.owned_thread import OwnedThread
 from encore_events.stream import EventStream
 from encore_storage.processes.group import call_at_exit
+from encore_storage.processes.owned_thread import OwnedThread
 
 Batch = list[tuple[float, BaseEvent]]
 

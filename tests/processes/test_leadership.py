@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from encore_events import owned_thread
 from encore_storage.processes import leadership as module
+from encore_storage.processes import owned_thread
 from encore_storage.processes.leadership import LEADER, Leadership
 from tests.forking import run_forking
 

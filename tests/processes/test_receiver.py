@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from encore_events import owned_thread
+from encore_storage.processes import owned_thread
 from encore_storage.processes import receiver as module
 from encore_storage.processes.errors import SocketPathError
 from encore_storage.processes.frames import BYE, HELLO, STATE, events_frame, frame, hello_frame

@@ -10,7 +10,8 @@ import warnings
 
 import pytest
 
-from encore_events import BaseEvent, EventManager, owned_thread
+from encore_events import BaseEvent, EventManager
+from encore_storage.processes import owned_thread
 from encore_storage.subscribers.pump import Batch, Pump
 
 AT_EXIT = """

@@ -10,8 +10,6 @@ from encore_events import forks
 from encore_events.loggers import get_logger
 from encore_events.once import Once
 
-__all__ = ["OwnedThread"]
-
 FAILED_SECONDS = 1.0  # from a failed round to the next: what fails again must not keep a processor busy
 
 logger = get_logger("encore_events")

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from encore_events.owned_thread import FAILED_SECONDS, OwnedThread
+from encore_storage.processes.owned_thread import FAILED_SECONDS, OwnedThread
 from tests.forking import run_forking
 
 
@@ -73,7 +73,7 @@ def test_failing_filter_of_the_logger_ends_no_thread(error: Exception, monkeypat
 def test_forked_child_ends_the_rounds() -> None:
     printed = run_forking("""
 import threading
-from encore_events.owned_thread import OwnedThread
+from encore_storage.processes.owned_thread import OwnedThread
 from tests.forking import *
 def one_round():
     if own.is_own:
