@@ -104,7 +104,7 @@ class ScratchFile:
         folder, _, name = path.rpartition("/")
         with tree.directory(folder, create=True) as parent, tree.path_errors(path):
             try:
-                os.replace(self._name, name, src_dir_fd=self._directory[0], dst_dir_fd=parent)
+                os.replace(self._name, name, src_dir_fd=self._directory[-1], dst_dir_fd=parent)
             except OSError:
                 if not self._is_at(name, parent):
                     raise
@@ -134,7 +134,7 @@ class ScratchFile:
 
     def _remove(self) -> None:
         try:
-            os.unlink(self._name, dir_fd=self._directory[0])
+            os.unlink(self._name, dir_fd=self._directory[-1])
         except FileNotFoundError:
             return
         except OSError as error:

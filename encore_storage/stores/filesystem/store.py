@@ -10,7 +10,7 @@ from typing import Any, ClassVar, cast
 
 from encore_events import forks
 from encore_events.abstract import BaseEventManager
-from encore_storage.errors import ConflictError, InvalidKeyError, KeyNotFoundError, StoreError, StoreFullError
+from encore_storage.errors import InvalidKeyError, KeyNotFoundError, StoreError, StoreFullError
 from encore_storage.metadata import Metadata
 from encore_storage.stores.abstract import AbstractStore
 from encore_storage.stores.filesystem.cleanup import Cleanup, resolve_interrupted
@@ -23,7 +23,7 @@ from encore_storage.stores.filesystem.metadata_files import MetadataFiles, is_sa
 from encore_storage.stores.filesystem.ownership import Original
 from encore_storage.stores.filesystem.scratch import Scratch, ScratchFile
 from encore_storage.stores.filesystem.system import warn
-from encore_storage.stores.filesystem.tree import Token, Tree
+from encore_storage.stores.filesystem.tree import OpenTree, Token, Tree
 from encore_storage.stores.fingerprints import Fingerprint, file_fingerprint, settled_file
 from encore_storage.stores.local_files import AnyPath
 from encore_storage.stores.open_databases import check_not_open, is_any_open
@@ -139,20 +139,29 @@ class FileSystemStore(AbstractStore):
             lock.unmark(name)
         except (OSError, StoreError) as error:
             warn("a change of %r was interrupted, and not resolved in its metadata: %s", self._tree.path_of(key), error)
-        lock.tree.prune(key.rpartition("/")[0])
+        lock.tree.prune(_folder_of(key))
 
     def _lookup(self, key: str) -> Entry:
-        while True:
-            found = self._status(key)
-            token = Token.of(found)
-            metadata = self._metadata.load(key, token)
-            if Token.of(self._status(key)) == token:  # else the metadata may belong to another file
-                return Entry(found.st_size, metadata, _created(found), found.st_mtime, token)
+        with self._tree.opened() as tree:
+            entry = self._entry_in(tree, key)
+        if entry is None:
+            raise KeyNotFoundError(key, self.name)
+        return entry
+
+    def _entry_in(self, tree: OpenTree, key: str) -> Entry | None:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), tree.directory(_folder_of(key)) as parent:
+            found = tree.status_in(parent, key)
+            while found is not None and stat.S_ISREG(found.st_mode):
+                token = Token.of(found)
+                metadata = self._metadata.load(key, token, tree)
+                again = tree.status_in(parent, key)
+                if again is not None and Token.of(again) == token:  # else the metadata may belong to another file
+                    return Entry(found.st_size, metadata, _created(found), found.st_mtime, token)
+                found = again
+        return None
 
     def _open(self, key: str, entry: Entry, start: int, end: int) -> Iterator[bytes]:
-        tree = self._tree
-        conflict = ConflictError(key, self.name)
-        return FileChunks(lambda: tree.open(key, os.O_RDONLY), entry.token, start, end - start, conflict)
+        return FileChunks(self._tree, key, self.name, entry.token, start, end - start)
 
     def _put(self, key: str, chunks: Iterable[bytes] | None, metadata: Metadata | None) -> Change:
         if chunks is not None:
@@ -165,7 +174,7 @@ class FileSystemStore(AbstractStore):
             files, token = MetadataFiles.of(tree), Token.of(original.found)
             kept = files.load_resolved(key, original) if metadata is None else metadata
             change = Change(is_new=False, metadata=kept)
-            write.expect(change, lambda: _holds(lambda: is_same(self._metadata.load(key, token), kept)))
+            write.expect(change, lambda: _holds(lambda: self._has_metadata(key, token, kept)))
             files.save(key, kept, original)
             return change
 
@@ -194,7 +203,7 @@ class FileSystemStore(AbstractStore):
                 if entry.metadata:
                     lock.unmark(digest_of(key))
             self._fingerprints.remove(key)
-            lock.tree.prune(key.rpartition("/")[0])
+            lock.tree.prune(_folder_of(key))
             lock.unresolved.remove(key)
             return entry.metadata
 
@@ -264,6 +273,10 @@ class FileSystemStore(AbstractStore):
         found = self._tree.status(key)
         return found is not None and Token.of(found) == token
 
+    def _has_metadata(self, key: str, token: Token, metadata: Metadata) -> bool:
+        with self._tree.opened() as tree:
+            return is_same(self._metadata.load(key, token, tree), metadata)
+
     def _is_gone(self, key: str, entry: Entry) -> bool:
         try:
             return not self._has_token(key, entry.token)
@@ -324,6 +337,10 @@ class FileSystemStore(AbstractStore):
 
 
 _KINDS = {stat.S_IFDIR: "a directory", stat.S_IFLNK: "a symbolic link"}
+
+
+def _folder_of(key: str) -> str:
+    return key.rpartition("/")[0]
 
 
 def _created(found: os.stat_result) -> float:

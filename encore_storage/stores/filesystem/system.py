@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+from typing import TypeGuard
 
 from encore_events.loggers import get_logger
 from encore_storage.errors import StoreError, StoreFullError
@@ -27,15 +28,22 @@ class PathErrors:
         """Do nothing."""
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if error is None:
-            return
-        if not isinstance(error, OSError) or isinstance(error, StoreError):
-            return
-        path = join(self._root, self._path)
-        code = errno.ENOTDIR if error.errno in _CANNOT_OPEN else error.errno
-        if error.errno in _NO_SPACE:
-            raise StoreFullError(f"no space left for {path!r} ({error.strerror}): free some space") from error
-        raise OSError(code, error.strerror, path) from error
+        if is_of_system(error):
+            raise path_error(error, self._root, self._path) from error
+
+
+def is_of_system(error: BaseException | None) -> TypeGuard[OSError]:
+    """Return whether an error is one of a system call, and not one of a store."""
+    return isinstance(error, OSError) and not isinstance(error, StoreError)
+
+
+def path_error(error: OSError, root: str, path: str) -> OSError:
+    """Return an error of a system call with the full path below `root`; StoreFullError if there is no space."""
+    path = join(root, path)
+    code = errno.ENOTDIR if error.errno in _CANNOT_OPEN else error.errno
+    if error.errno in _NO_SPACE:
+        return StoreFullError(f"no space left for {path!r} ({error.strerror}): free some space")
+    return OSError(code, error.strerror, path)
 
 
 def join(root: str, path: str) -> str:
