@@ -179,7 +179,7 @@ class AbstractStore(StoreCore):
         With `select`, the metadata has only the items with these names.
         """
         names = checked_names(select)
-        return self._query(lambda: _matching(self._items(), metadata, names))
+        return self._query(lambda: _matching(self._candidates(metadata), metadata, names))
 
     def query_keys(self, /, **metadata: Any) -> ObservedIterator[str]:
         """Return the keys whose metadata has all of the given items; by default, all keys.
@@ -188,7 +188,9 @@ class AbstractStore(StoreCore):
         """
         if not metadata:
             return self._query(lambda: _once(self._keys))
-        return self._query(lambda: _once(lambda: (key for key, _ in _matching(self._items(), metadata, ()))))
+        return self._query(
+            lambda: _once(lambda: (key for key, _ in _matching(self._candidates(metadata), metadata, ())))
+        )
 
     def glob(self, pattern: str) -> ObservedIterator[str]:
         """Return the keys that match a case-sensitive shell pattern; `*` matches `/` as well.
@@ -366,5 +368,5 @@ def _matching(
     items: Iterable[tuple[str, Metadata]], wanted: Mapping[str, Any], select: Iterable[str] | None
 ) -> Iterator[tuple[str, Metadata]]:
     for key, metadata in items:
-        if all(name in metadata and metadata[name] == value for name, value in wanted.items()):
+        if wanted.items() <= metadata.items():
             yield key, copied_metadata(selected(metadata, select))

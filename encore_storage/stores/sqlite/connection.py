@@ -7,6 +7,7 @@ import math
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ from encore_storage.stores.sqlite.inherited_files import inherited_files
 from encore_storage.transactions.turn import carried_leases
 
 Row = tuple[Any, ...]
+Run = Callable[..., list[Row]]
+"""A function that runs a statement with parameters and returns all rows."""
 
 APPLICATION_ID: Final = 0x656E6372  # "encr": distinguishes our databases from those of other applications
 LAYOUT: Final = 1
