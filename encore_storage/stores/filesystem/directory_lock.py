@@ -42,7 +42,7 @@ class DirectoryLock:
     def acquire(self) -> None:
         """Acquire the lock, waiting for other writers. Raises TransactionTimeoutError if this thread holds it."""
         self.tree = self._opened.__enter__()
-        own = self._opened.open_own(create=True)
+        own = self._opened.keep(OWN, create=True)
         with self.tree.path_errors(LOCK):
             try:
                 self._file.open("lock", os.O_RDWR | NO_LINK, 0, parent=own)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import stat
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 from encore_storage.errors import IntegrityError
@@ -14,6 +15,7 @@ from encore_storage.stores.filesystem.ownership import Original
 from encore_storage.stores.filesystem.scratch import Scratch
 from encore_storage.stores.filesystem.tree import OpenTree, Token, Tree
 
+DIRECTORY = f"{OWN}/metadata"
 _MISSING = (FileNotFoundError, NotADirectoryError)
 _DAMAGED = (AttributeError, LookupError, TypeError, ValueError)
 
@@ -40,6 +42,11 @@ class MetadataFiles:
         """Return the metadata of the file with that token, read in an open tree. Raises IntegrityError."""
         path = _path_of(key)
         return {} if tree.is_missing(path) else self._load(key, token, tree)[0]
+
+    def keys_with(self, wanted: Mapping[str, Any], keys: Iterator[str]) -> Iterator[str]:
+        """Yield the keys whose metadata may have all the wanted items. Nothing stays open between two."""
+        while (key := self._next_with(wanted, keys)) is not None:
+            yield key
 
     def load_resolved(self, key: str, original: Original) -> Metadata:
         """Return the metadata of a file before it, or its metadata, changes; resolve an unfinished change."""
@@ -85,7 +92,7 @@ class MetadataFiles:
 
     def resolve(self, name: str) -> None:
         """Resolve the unfinished change in the metadata file of that name."""
-        path = f"{OWN}/metadata/{name}.json"
+        path = f"{DIRECTORY}/{name}.json"
         text = _read(self._tree, path)
         if text is None:
             return
@@ -100,6 +107,15 @@ class MetadataFiles:
                 original = self._tree.examine(path)
             if original is not None:
                 self.save(key, metadata, original)
+
+    def _next_with(self, wanted: Mapping[str, Any], keys: Iterator[str]) -> str | None:
+        with contextlib.suppress(*_MISSING), self._tree.opened() as tree:
+            tree.keep(DIRECTORY)
+            for key in keys:
+                text = _read(tree, _path_of(key))
+                if text is not None and _may_have(wanted, text):
+                    return key
+        return None
 
     def _current_file(self, key: str) -> Original | None:
         try:
@@ -137,7 +153,17 @@ def _read(tree: Tree, path: str) -> bytes | None:
 
 
 def _path_of(key: str) -> str:
-    return f"{OWN}/metadata/{digest_of(key)}.json"
+    return f"{DIRECTORY}/{digest_of(key)}.json"
+
+
+def _may_have(wanted: Mapping[str, Any], text: bytes) -> bool:
+    """Return whether metadata has the items, or will have after a change; also if that is unknown."""
+    try:
+        record = json.loads(text)
+        upcoming = record.get("next") or record
+        return any(wanted.items() <= each["metadata"].items() for each in (record, upcoming))
+    except _DAMAGED:  # readers raise an IntegrityError
+        return True
 
 
 def _parse(record: Any, key: str, token: Token) -> tuple[Metadata, bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, cast
 
 from encore_events import forks
@@ -209,6 +209,12 @@ class FileSystemStore(AbstractStore):
 
     def _keys(self) -> Iterator[str]:
         return self._tree.files()
+
+    def _candidates(self, wanted: Mapping[str, Any]) -> Iterator[tuple[str, Metadata]]:
+        keys = iter(dict.fromkeys(self._keys()))
+        for key in self._metadata.keys_with(wanted, keys) if wanted else keys:
+            with contextlib.suppress(KeyNotFoundError):  # deleted since
+                yield key, self._entry(key).metadata
 
     def _listing(self, prefix: str) -> Iterator[ListedKey]:
         for key in list(self._tree.files(prefix)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from typing import TypeGuard
 
 from encore_events.loggers import get_logger
 from encore_storage.errors import StoreError, StoreFullError
@@ -28,13 +27,8 @@ class PathErrors:
         """Do nothing."""
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if is_of_system(error):
+        if isinstance(error, OSError) and not isinstance(error, StoreError):
             raise path_error(error, self._root, self._path) from error
-
-
-def is_of_system(error: BaseException | None) -> TypeGuard[OSError]:
-    """Return whether an error is one of a system call, and not one of a store."""
-    return isinstance(error, OSError) and not isinstance(error, StoreError)
 
 
 def path_error(error: OSError, root: str, path: str) -> OSError:

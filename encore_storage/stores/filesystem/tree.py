@@ -14,13 +14,13 @@ from encore_storage.errors import StoreConnectionError
 from encore_storage.stores.filesystem.descriptors import Descriptors
 from encore_storage.stores.filesystem.keys import OWN, is_own
 from encore_storage.stores.filesystem.ownership import Original, copy_owner
-from encore_storage.stores.filesystem.system import PathErrors, is_of_system, join, path_error, warn
+from encore_storage.stores.filesystem.system import PathErrors, join, path_error, warn
 from encore_storage.stores.open_databases import check_not_open, is_any_open
-from encore_storage.streams import MEBIBYTE
 
 DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
+_PART = 65536  # bytes per read; larger buffers cost system calls of their own
 _MOST_HELD = 8  # directories that are open on the way to a deep one
 
 _AS_EFFECTIVE_USER = os.access in os.supports_effective_ids
@@ -108,8 +108,9 @@ class Tree:
 
     def open(self, path: str, flags: int, mode: int = 0o666) -> Descriptors:
         """Open a file, without blocking on a pipe. Raises OpenDatabaseError."""
+        folder, _, name = path.rpartition("/")
         file = Descriptors()
-        with self._place_of(path) as (name, parent):
+        with self.directory(folder) as parent, self.path_errors(path):
             if is_any_open():
                 check_not_open(os.stat(name, dir_fd=parent, follow_symlinks=False), self.path_of(path))
             file.open(name, flags | NO_LINK, mode, parent=parent)
@@ -118,9 +119,9 @@ class Tree:
     def read(self, path: str) -> bytes:
         """Return the content of a file."""
         with self.open(path, os.O_RDONLY) as file:
-            parts = []
-            while part := os.read(file[0], MEBIBYTE):
-                parts.append(part)
+            parts = [os.read(file[0], _PART)]
+            while len(parts[-1]) == _PART:
+                parts.append(os.read(file[0], _PART))
         return b"".join(parts)
 
     def status(self, path: str) -> os.stat_result | None:
@@ -145,8 +146,9 @@ class Tree:
 
         Return `known` itself if that is unchanged.
         """
+        folder, _, name = path.rpartition("/")
         try:
-            with self._place_of(path) as (name, parent):
+            with self.directory(folder) as parent, self.path_errors(path):
                 return Original.of(name, parent, known)
         except FileNotFoundError:
             return None
@@ -167,7 +169,8 @@ class Tree:
 
     def unlink(self, path: str) -> None:
         """Remove a file. Raise an error only if it did not exist, or still does."""
-        with self._place_of(path) as (name, parent):
+        folder, _, name = path.rpartition("/")
+        with self.directory(folder) as parent, self.path_errors(path):
             try:
                 os.unlink(name, dir_fd=parent)
             except FileNotFoundError:
@@ -210,10 +213,6 @@ class Tree:
     def path_of(self, path: str) -> str:
         """Return the full path, for errors."""
         return join(self.root, path)
-
-    def _place_of(self, path: str) -> Place:
-        """Return a block with the name of what is at the path, and its open directory; errors name the full path."""
-        return Place(self, path)
 
     def _make(self, path: Path) -> None:
         if path.is_dir():
@@ -270,7 +269,7 @@ class Tree:
 
 
 class OpenTree(Tree):
-    """A tree whose directory stays open until the end of a block, and the store's own one once it was opened.
+    """A tree whose directory stays open until the end of a block, and the store's own one once it was used.
 
     So each step of an operation opens fewer directories. Kept for longer, they would block an unmount.
     """
@@ -279,7 +278,7 @@ class OpenTree(Tree):
         self.root = tree.root
         self.durable = tree.durable
         self._held = Descriptors()
-        self._own: int | None = None
+        self._kept: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         try:
@@ -295,7 +294,7 @@ class OpenTree(Tree):
     def close(self) -> None:
         """Close the directories. A second call does nothing."""
         self._held.close()
-        self._own = None
+        self._kept.clear()
 
     def is_missing(self, path: str) -> bool:
         """Return True only if nothing exists at the path, even if links were followed: the quickest answer."""
@@ -307,11 +306,14 @@ class OpenTree(Tree):
             return False
         return False
 
-    def open_own(self, *, create: bool) -> int:
-        """Return the descriptor of the store's own directory."""
-        if self._own is None:
-            self._own = self.walk(OWN, [OWN], self._held[0], self._held, create=create)
-        return self._own
+    def keep(self, path: str, *, create: bool = False) -> int:
+        """Return the descriptor of a directory of the store's own, which stays open until the end of the block."""
+        fd = self._kept.get(path)
+        if fd is None:
+            above, _, name = path.rpartition("/")
+            parent = self.keep(above, create=create) if above else self._held[0]
+            fd = self._kept[path] = self.walk(path, [name], parent, self._held, create=create)
+        return fd
 
     def descend(self, path: str, held: Descriptors, *, create: bool) -> int:
         """Return the descriptor of a directory, the last that `held` keeps unless the tree keeps it itself."""
@@ -320,8 +322,9 @@ class OpenTree(Tree):
         own, _, rest = path.partition("/")
         if own != OWN:
             return self.walk(path, path.split("/"), self._held[0], held, create=create)
-        fd = self.open_own(create=create)
-        return self.walk(path, rest.split("/"), fd, held, create=create) if rest else fd
+        if not rest or path in self._kept:
+            return self.keep(path, create=create)
+        return self.walk(path, rest.split("/"), self.keep(OWN, create=create), held, create=create)
 
 
 class Directory:
@@ -344,32 +347,6 @@ class Directory:
 
     def __exit__(self, *_: object) -> None:
         self._held.close()
-
-
-class Place:
-    """A block of system calls on a path. Its value is the name in an open directory, and the directory."""
-
-    __slots__ = ("_held", "_path", "_tree")
-
-    def __init__(self, tree: Tree, path: str) -> None:
-        self._tree = tree
-        self._path = path
-        self._held = Descriptors()
-
-    def __enter__(self) -> tuple[str, int]:
-        folder, _, name = self._path.rpartition("/")
-        try:
-            return name, self._tree.descend(folder, self._held, create=False)
-        except BaseException:
-            self._held.close()
-            raise
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        """Close the directory. Errors name the full path."""
-        if self._held:
-            self._held.close()
-        if is_of_system(error):
-            raise path_error(error, self._tree.root, self._path) from error
 
 
 def _exists(name: str, parent: int) -> bool:

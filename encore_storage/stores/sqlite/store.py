@@ -124,8 +124,8 @@ class SqliteStore(AbstractStore):
         rows = regrouped(chunks or ())
         first = next(rows, b"")  # a small value is read in full before others have to wait
         with self._writing() as write:
-            run = self._database.write
-            blob, size = _insert(run, itertools.chain([first], rows))
+            blob, size = self._insert(itertools.chain([first], rows))
+            run = self._database.write  # looked up after the source, which may have disconnected the store
             now = time.time()
             found = _find(run, key)
             old = found or Entry(0, {}, now, now, blob)
@@ -263,6 +263,14 @@ class SqliteStore(AbstractStore):
     def _live_reader(self) -> LiveReader:
         return LiveReader(self._select)
 
+    def _insert(self, rows: Iterable[bytes | bytearray]) -> tuple[int, int]:
+        """Insert the bytes of a value; return the blob's number, which is never reused, and its size."""
+        blob, size = secrets.randbits(63), 0
+        for number, row in enumerate(filter(None, rows)):
+            self._database.write("INSERT INTO chunk (blob, number, data) VALUES (?, ?, ?)", blob, number, row)
+            size += len(row)
+        return blob, size
+
     def _scan(self, columns: str, prefix: str = "", where: Condition = EVERY_ROW) -> Iterator[Row]:
         """Yield the rows of the keys that exist at the first one and begin with `prefix`, in the order of the keys.
 
@@ -313,15 +321,6 @@ def _find(run: Run, key: str) -> Entry | None:
     for size, metadata, created, modified, blob in rows:
         return Entry(size, json.loads(metadata), created, modified, blob)
     return None
-
-
-def _insert(run: Run, rows: Iterable[bytes | bytearray]) -> tuple[int, int]:
-    """Insert the bytes of a value; return the blob's number, which is never reused, and its size."""
-    blob, size = secrets.randbits(63), 0
-    for number, row in enumerate(filter(None, rows)):
-        run("INSERT INTO chunk (blob, number, data) VALUES (?, ?, ?)", blob, number, row)
-        size += len(row)
-    return blob, size
 
 
 def _is_encodable(text: str) -> bool:
