@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Self
 
 from encore_storage.errors import IntegrityError
@@ -43,10 +43,17 @@ class MetadataFiles:
         path = _path_of(key)
         return {} if tree.is_missing(path) else self._load(key, token, tree)[0]
 
-    def keys_with(self, wanted: Mapping[str, Any], keys: Iterator[str]) -> Iterator[str]:
-        """Yield the keys whose metadata may have all the wanted items. Nothing stays open between two."""
-        while (key := self._next_with(wanted, keys)) is not None:
-            yield key
+    def may_have(self, wanted: Mapping[str, Any], key: str, tree: OpenTree) -> bool:
+        """Return whether the metadata of a key has the items, or will have after a change; also if it is damaged."""
+        text = _read(tree, _path_of(key))
+        if text is None:
+            return False
+        try:
+            record = json.loads(text)
+            upcoming = record.get("next") or record
+            return any(wanted.items() <= each["metadata"].items() for each in (record, upcoming))
+        except _DAMAGED:
+            return True
 
     def load_resolved(self, key: str, original: Original) -> Metadata:
         """Return the metadata of a file before it, or its metadata, changes; resolve an unfinished change."""
@@ -108,15 +115,6 @@ class MetadataFiles:
             if original is not None:
                 self.save(key, metadata, original)
 
-    def _next_with(self, wanted: Mapping[str, Any], keys: Iterator[str]) -> str | None:
-        with contextlib.suppress(*_MISSING), self._tree.opened() as tree:
-            tree.keep(DIRECTORY)
-            for key in keys:
-                text = _read(tree, _path_of(key))
-                if text is not None and _may_have(wanted, text):
-                    return key
-        return None
-
     def _current_file(self, key: str) -> Original | None:
         try:
             original = self._tree.examine(key)
@@ -154,16 +152,6 @@ def _read(tree: Tree, path: str) -> bytes | None:
 
 def _path_of(key: str) -> str:
     return f"{DIRECTORY}/{digest_of(key)}.json"
-
-
-def _may_have(wanted: Mapping[str, Any], text: bytes) -> bool:
-    """Return whether metadata has the items, or will have after a change; also if that is unknown."""
-    try:
-        record = json.loads(text)
-        upcoming = record.get("next") or record
-        return any(wanted.items() <= each["metadata"].items() for each in (record, upcoming))
-    except _DAMAGED:  # readers raise an IntegrityError
-        return True
 
 
 def _parse(record: Any, key: str, token: Token) -> tuple[Metadata, bool]:

@@ -19,7 +19,7 @@ from encore_storage.stores.filesystem.file_chunks import FileChunks
 from encore_storage.stores.filesystem.fingerprint_files import FingerprintFiles
 from encore_storage.stores.filesystem.keys import check_key, digest_of
 from encore_storage.stores.filesystem.locked_files import close_inherited
-from encore_storage.stores.filesystem.metadata_files import MetadataFiles, is_same
+from encore_storage.stores.filesystem.metadata_files import DIRECTORY, MetadataFiles, is_same
 from encore_storage.stores.filesystem.ownership import Original
 from encore_storage.stores.filesystem.scratch import Scratch, ScratchFile
 from encore_storage.stores.filesystem.system import warn
@@ -212,9 +212,20 @@ class FileSystemStore(AbstractStore):
 
     def _candidates(self, wanted: Mapping[str, Any]) -> Iterator[tuple[str, Metadata]]:
         keys = iter(dict.fromkeys(self._keys()))
-        for key in self._metadata.keys_with(wanted, keys) if wanted else keys:
-            with contextlib.suppress(KeyNotFoundError):  # deleted since
-                yield key, self._entry(key).metadata
+        while (found := self._next_candidate(wanted, keys)) is not None:
+            yield found
+
+    def _next_candidate(self, wanted: Mapping[str, Any], keys: Iterator[str]) -> tuple[str, Metadata] | None:
+        """Return the next item that may have what is wanted; of keys that don't, only the metadata is read."""
+        with self._tree.opened() as tree:
+            if wanted and tree.is_missing(DIRECTORY):
+                return None
+            for key in keys:
+                if not wanted or self._metadata.may_have(wanted, key, tree):
+                    entry = self._entry_in(tree, key)
+                    if entry is not None:  # else deleted since
+                        return key, entry.metadata
+        return None
 
     def _listing(self, prefix: str) -> Iterator[ListedKey]:
         for key in list(self._tree.files(prefix)):

@@ -269,7 +269,7 @@ class Tree:
 
 
 class OpenTree(Tree):
-    """A tree whose directory stays open until the end of a block, and the store's own one once it was used.
+    """A tree whose directory stays open until the end of a block, and so do those of the store's own that it reads.
 
     So each step of an operation opens fewer directories. Kept for longer, they would block an unmount.
     """
@@ -322,7 +322,7 @@ class OpenTree(Tree):
         own, _, rest = path.partition("/")
         if own != OWN:
             return self.walk(path, path.split("/"), self._held[0], held, create=create)
-        if not rest or path in self._kept:
+        if not (create and rest):
             return self.keep(path, create=create)
         return self.walk(path, rest.split("/"), self.keep(OWN, create=create), held, create=create)
 
