@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import bus, clients, codec, metrics, processes, progress, scrape, server, starting, streams
+from benchmarks import bus, clients, codec, metrics, processes, progress, scrape, server, starting, stores, streams
 from benchmarks.harness import measure
 from benchmarks.report import heading, row, save
 
@@ -24,6 +24,7 @@ def main() -> None:
         *server.benches(),
         *processes.benches(),
         *starting.benches(),
+        *stores.benches(),
     ]
     print(heading(), flush=True)  # noqa: T201 (the table is the product)
     figures = []

@@ -156,9 +156,9 @@ class Scratch:
         self._tree = tree
         self._warning = Once()
 
-    def for_value(self, original: Original | None) -> ScratchFile:
+    def for_value(self, original: Original | None, tree: Tree) -> ScratchFile:
         """Return a block with a new file for a value; `copy_access` gives it the rights of the original."""
-        return ScratchFile(self._tree, 0o666 if original is None else original.found.st_mode & 0o777)
+        return ScratchFile(tree, 0o666 if original is None else original.found.st_mode & 0o777)
 
     def copy_access(self, file: ScratchFile, path: str, original: Original) -> None:
         """Copy the access rights of the file that `file` will replace. Log once if they cannot be copied in full."""

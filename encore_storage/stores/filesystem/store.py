@@ -93,7 +93,7 @@ class FileSystemStore(AbstractStore):
         self._tree = Tree(os.fspath(path), durable=durable)
         self._scratch = Scratch(self._tree)
         self._metadata = MetadataFiles(self._tree, self._scratch)
-        self._fingerprints = FingerprintFiles(self._tree, self._scratch)
+        self._fingerprints = FingerprintFiles(self._tree)
         self._create = create
         self.path = self._tree.root
         forks.renew_in_child(self, close_inherited)
@@ -240,21 +240,23 @@ class FileSystemStore(AbstractStore):
         metadata: Metadata | None,
         fingerprint: Callable[[], Fingerprint | None] = lambda: None,
     ) -> Change:
-        original = self._replaceable(self._tree, key)
-        with self._scratch.for_value(original) as file:
-            if original is not None:
-                self._scratch.copy_access(file, key, original)
-            for chunk in chunks:
-                file.write(chunk)
-            made = file.finish()
-            with self._writing() as write:
-                now = self._replaceable(_lock_of(write).tree, key, original)
-                if now is not None and now is not original:  # changed meanwhile
-                    self._scratch.copy_access(file, key, now)
-                    made = file.found()
-                change = self._replace(write, key, file, made, now, metadata)
-                self._keep_copied(key, Token.of(made), fingerprint())
-                return change
+        with self._tree.opened() as opened:
+            original = self._replaceable(opened, key)
+            with self._scratch.for_value(original, opened) as file:
+                if original is not None:
+                    self._scratch.copy_access(file, key, original)
+                for chunk in chunks:
+                    file.write(chunk)
+                made = file.finish()
+                with self._writing() as write:
+                    tree = _lock_of(write).tree
+                    now = self._replaceable(tree, key, original)
+                    if now is not None and now is not original:  # changed meanwhile
+                        self._scratch.copy_access(file, key, now)
+                        made = file.found()
+                    change = self._replace(write, key, file, made, now, metadata)
+                    _keep_copied(tree, key, Token.of(made), fingerprint())
+                    return change
 
     def _replace(
         self,
@@ -327,23 +329,16 @@ class FileSystemStore(AbstractStore):
     _put_copy = _put_bytes
 
     def _keep_fingerprint(self, key: str, own: Fingerprint, fingerprint: Fingerprint | None) -> None:
-        with self._writing():
-            if fingerprint is None:
+        with self._writing() as write, contextlib.suppress(OSError):  # without it, the next copy compares bytes
+            tree = _lock_of(write).tree
+            original = None if fingerprint is None else tree.examine(key)
+            if fingerprint is None or original is None:
                 self._fingerprints.remove(key)
             else:
-                self._fingerprints.save(key, own, fingerprint)
+                FingerprintFiles(tree).save(key, own, fingerprint, original)
 
     def _kept_fingerprint(self, key: str) -> Fingerprint | None:
         return self._fingerprints.load(key, file_fingerprint(self._status(key)))
-
-    def _keep_copied(self, key: str, token: Token, fingerprint: Fingerprint | None) -> None:
-        """Keep a fingerprint with the file that was just placed, unless it has been replaced since."""
-        if fingerprint is None:
-            return
-        with contextlib.suppress(OSError):  # without it, the next copy compares bytes
-            found = self._tree.status(key)
-            if found is not None and Token.of(found) == token:
-                self._fingerprints.save(key, file_fingerprint(found), fingerprint)
 
     def _replaceable(self, tree: Tree, key: str, known: Original | None = None) -> Original | None:
         """Return the file under the key, as `_file` does. Raises OpenDatabaseError if it is an open database."""
@@ -367,6 +362,16 @@ def _created(found: os.stat_result) -> float:
 
 def _lock_of(write: Write) -> DirectoryLock:
     return cast("DirectoryLock", write.mark)
+
+
+def _keep_copied(tree: Tree, key: str, token: Token, fingerprint: Fingerprint | None) -> None:
+    """Keep a fingerprint with the file that was just placed, unless it has been replaced since."""
+    if fingerprint is None:
+        return
+    with contextlib.suppress(OSError):  # without it, the next copy compares bytes
+        original = tree.examine(key)
+        if original is not None and Token.of(original.found) == token:
+            FingerprintFiles(tree).save(key, file_fingerprint(original.found), fingerprint, original)
 
 
 def _holds(condition: Callable[[], bool]) -> bool:

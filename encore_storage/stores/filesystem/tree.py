@@ -116,6 +116,14 @@ class Tree:
             file.open(name, flags | NO_LINK, mode, parent=parent)
         return file
 
+    def create(self, path: str, mode: int) -> Descriptors:
+        """Create a file for writing, which must not exist. Missing directories are created."""
+        folder, _, name = path.rpartition("/")
+        file = Descriptors()
+        with self.directory(folder, create=True) as parent, self.path_errors(path):
+            file.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_LINK, mode, parent=parent)
+        return file
+
     def read(self, path: str) -> bytes:
         """Return the content of a file."""
         with self.open(path, os.O_RDONLY) as file:
