@@ -5,7 +5,21 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import bus, clients, codec, metrics, processes, progress, scrape, server, starting, stores, streams
+from benchmarks import (
+    bus,
+    clients,
+    codec,
+    load,
+    logs,
+    metrics,
+    processes,
+    progress,
+    scrape,
+    server,
+    starting,
+    stores,
+    streams,
+)
 from benchmarks.harness import measure
 from benchmarks.report import heading, row, save
 
@@ -19,6 +33,8 @@ def main() -> None:
         *streams.benches(quick=options.quick),
         *metrics.benches(),
         *scrape.benches(),
+        *logs.benches(),
+        *load.benches(),
         *clients.benches(),
         *codec.benches(),
         *server.benches(),

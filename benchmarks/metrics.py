@@ -1,4 +1,4 @@
-"""The cost of metrics in a get and a set, compared with writing the same samples directly, or to files."""
+"""The cost of metrics in an operation, compared with writing the same samples directly, or to files."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 
 from benchmarks.harness import Bench, Snippet
-from encore_events import EventManager
-from encore_storage.events import StoreProgressEndEvent
+from encore_events import BaseEvent, EventManager
+from encore_events.testing import EventRecorder
+from encore_storage.events import StoreProgressEndEvent, StoreProgressStartEvent
 from encore_storage.processes.cell_directory import CellDirectory
 from encore_storage.processes.cells import Cells
 from encore_storage.stores import DictMemoryStore
@@ -43,16 +44,66 @@ class Group(NamedTuple):
 
 def benches() -> Iterator[Bench]:
     """Yield the rows of metrics in a get or set."""
-    yield Bench("metrics added to a get of 4 KiB, against its samples by labels(...)", added_to_a_get, 0.65)
+    yield Bench("metrics added to a get of 4 KiB, against its samples by labels(...)", added_to_a_get, 0.25)
+    yield Bench("metrics added to exists, against the samples of a get by labels(...)", added_to_exists, 0.2)
+    yield Bench("the events of a get counted, once they exist, against its samples by labels(...)", counted)
     yield Bench("a set and a get with metrics in a file, against the same in private memory", in_a_file, 1.1)
     yield Bench("an end counted in a file, against its samples in prometheus_client's multiprocess mode", bare, 0.3)
 
 
 def added_to_a_get() -> tuple[Snippet, Snippet]:
     """Compare a get with metrics, less a get without listeners, with six direct writes of the same samples."""
-    watched = EventManager()
-    MetricsSubscriber(registry=CollectorRegistry()).connect(watched)
-    return _get(watched, less=_get(EventManager())), _write_by_hand()
+    return get(with_metrics(), less=get(EventManager())), write_by_hand()
+
+
+def added_to_exists() -> tuple[Snippet, Snippet]:
+    """Compare the same of an operation without bytes."""
+    return _exists(with_metrics(), less=_exists(EventManager())), write_by_hand()
+
+
+def counted() -> tuple[Snippet, Snippet]:
+    """Compare the listeners of the metrics with six direct writes of the same samples."""
+    manager = with_metrics()
+    return Snippet("emit(start); emit(end)", emit=manager.emit, **events_of_a_get(), less=_emits()), write_by_hand()
+
+
+def with_metrics() -> EventManager:
+    """Return an event manager with metrics."""
+    manager = EventManager()
+    MetricsSubscriber(registry=CollectorRegistry()).connect(manager)
+    return manager
+
+
+def events_of_a_get() -> dict[str, Any]:
+    """Return the start and the end of a get of 4 KiB."""
+    manager = EventManager()
+    store = store_on(manager)
+    with EventRecorder(manager) as recorder:
+        store.get_data("key").read()
+    return {"start": recorder.one(StoreProgressStartEvent), "end": recorder.one(StoreProgressEndEvent)}
+
+
+def store_on(manager: EventManager) -> DictMemoryStore:
+    """Return a store with a value of 4 KiB."""
+    store = DictMemoryStore(name="bench", event_manager=manager)
+    store.from_bytes("key", bytes(SIZE))
+    return store
+
+
+def get(manager: EventManager, less: Snippet | None = None) -> Snippet:
+    """Return a get of 4 KiB."""
+    return Snippet("store.get_data('key').read()", less=less, store=store_on(manager))
+
+
+def _exists(manager: EventManager, less: Snippet | None = None) -> Snippet:
+    return Snippet("store.exists('key')", less=less, store=store_on(manager))
+
+
+def _emits() -> Snippet:
+    """Return the emits of the events of a get to listeners that do nothing."""
+    manager = EventManager()
+    manager.connect(BaseEvent, lambda _: None)
+    return Snippet("emit(start); emit(end)", emit=manager.emit, **events_of_a_get())
 
 
 def in_a_file() -> tuple[Snippet, Snippet]:
@@ -64,7 +115,7 @@ def bare() -> tuple[Snippet, Snippet]:
     """Compare counting the end of a get in a mapped file with writing the same samples in multiprocess mode."""
     cells = Cells()
     cells.move_to(CellDirectory(Path(mkdtemp())).create())
-    gauge = InProgressGauge(cells.block(blocks.in_progress("bench", "get", "read", 1)))
+    gauge = InProgressGauge(cells, cells.block(blocks.in_progress("bench", "get", "read", 1)))
     ends = Ends(cells, gauge, "bench", "get", "read", "ok")
     event = StoreProgressEndEvent(
         operation_id="1", outcome="ok", bytes=SIZE, steps=SIZE, delta=SIZE, duration=0.00005, store="bench"
@@ -75,17 +126,12 @@ def bare() -> tuple[Snippet, Snippet]:
 def _set_and_get(group: Group) -> Snippet:
     manager = EventManager()
     MetricsSubscriber(registry=CollectorRegistry(), group=group).connect(manager)
-    store = DictMemoryStore(name="bench", event_manager=manager)
+    store = store_on(manager)
     return Snippet("store.from_bytes('key', data); store.get_data('key').read()", store=store, data=bytes(SIZE))
 
 
-def _get(manager: EventManager, less: Snippet | None = None) -> Snippet:
-    store = DictMemoryStore(name="bench", event_manager=manager)
-    store.from_bytes("key", bytes(SIZE))
-    return Snippet("store.get_data('key').read()", less=less, store=store)
-
-
-def _write_by_hand() -> Snippet:
+def write_by_hand() -> Snippet:
+    """Return six direct writes of the samples of a get."""
     registry = CollectorRegistry()
     return Snippet(
         WRITE_BY_HAND,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         NoRunningLoopError,
         NotConnectedError,
         ProgressError,
+        SignalError,
         StreamError,
     )
     from encore_events.events import BaseEvent, EventsDroppedEvent, ListenerErrorEvent
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         ProgressStartEvent,
         ProgressStepEvent,
     )
+    from encore_events.signals import EventSignal
     from encore_events.stream import EventStream
     from encore_events.subscription import EventInfo, Subscription
     from encore_events.worker import EmitHandle
@@ -52,6 +54,7 @@ else:
                 "NoRunningLoopError",
                 "NotConnectedError",
                 "ProgressError",
+                "SignalError",
                 "StreamError",
             ),
             "events": (
@@ -69,6 +72,7 @@ else:
                 "ProgressStartEvent",
                 "ProgressStepEvent",
             ),
+            "signals": ("EventSignal",),
             "stream": ("EventStream",),
             "subscription": (
                 "EventInfo",
@@ -88,6 +92,7 @@ __all__ = [
     "EventError",
     "EventInfo",
     "EventManager",
+    "EventSignal",
     "EventStream",
     "EventsDroppedEvent",
     "ForkedError",
@@ -103,6 +108,7 @@ __all__ = [
     "ProgressManager",
     "ProgressStartEvent",
     "ProgressStepEvent",
+    "SignalError",
     "StreamError",
     "Subscription",
     "get_event_manager",

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from encore_events.buffer import Policy
+from encore_events.conditions import Filter, Where
 from encore_events.delivery import has_begun, skip
 from encore_events.events import BaseEvent, check_event_class
 from encore_events.hold import Hold
-from encore_events.listeners import Filter, Where
 from encore_events.stream import EventStream
 from encore_events.subscription import Subscription
 from encore_events.worker import EmitHandle

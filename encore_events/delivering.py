@@ -11,12 +11,13 @@ from operator import call as _call
 from typing import TypeVar
 
 from encore_events.abstract import BaseEventManager
+from encore_events.conditions import Condition
 from encore_events.delivery import resume, skip
 from encore_events.events import BaseEvent
 from encore_events.hold import Hold, queue_in_hold
 from encore_events.listeners import Listener
 from encore_events.pending import Call
-from encore_events.plan import DispatchPlan, Report
+from encore_events.plan import DispatchPlan
 from encore_events.recursion import dispatches
 from encore_events.reporting import OnError, report_listener_error
 
@@ -29,7 +30,6 @@ class DeliveringEventManager(BaseEventManager):
     _plans: dict[type, DispatchPlan]
     _holds: dict[int, Hold]
     _on_error: OnError | None
-    _report_error: Report
     _unheard: dict[object, Listener]
     _hiding: dict[object, None]
 
@@ -54,9 +54,7 @@ class DeliveringEventManager(BaseEventManager):
     def connect_unheard(self, cls: type[E], func: Callable[[E], object]) -> Callable[[], object]:
         """Call `func` with events whose class is disabled, as the base class says."""
         place = object()
-        self._unheard[place] = Listener(
-            cls, func, filter=None, where=None, priority=0, weak=False, sequence=0, collected=lambda _: None
-        )
+        self._unheard[place] = Listener(cls, func, Condition(None, None), weak=False)
         self._plans = {}
         return functools.partial(self._disconnect_unheard, place)
 
@@ -98,7 +96,9 @@ class DeliveringEventManager(BaseEventManager):
             resume(event, self._report_call)
 
     def _report_call(self, event: BaseEvent, call: Call, error: Exception) -> None:
-        func = self._plan(type(event)).func_of(call)
+        self._report_error(event, self._plan(type(event)).func_of(call), error)
+
+    def _report_error(self, event: BaseEvent, func: object, error: Exception) -> None:
         report_listener_error(self, self._on_error, event, func, error)
 
     def _disconnect_unheard(self, place: object) -> None:

@@ -26,7 +26,7 @@ class Dispatcher:
     """Calls listeners one after the other, isolated from each other's exceptions.
 
     Args:
-        report: called with (event, listener, error) for each error.
+        report: called with (event, function, error) for each error.
         strict: raise an ExceptionGroup of the errors after all listeners have run.
     """
 
@@ -83,7 +83,7 @@ class Dispatcher:
                 except Exception as error:
                     if recurses(error):
                         raise
-                    self._failed(errors, event, listener, error)
+                    self._failed(errors, event, listener.func, error)
         finally:
             event.post_emit()
         self._raise_if_strict(event, errors)
@@ -106,7 +106,7 @@ class Dispatcher:
             except Exception as error:
                 if recurses(error):
                     raise
-                self._failed(errors, event, listener, error)
+                self._failed(errors, event, listener.func, error)
 
     def _turns(self, event: BaseEvent, plan: DispatchPlan, errors: list[Exception]) -> Iterator[tuple[Listener, Call]]:
         for position in plan.matching(event, functools.partial(self._failed, errors)):
@@ -123,7 +123,7 @@ class Dispatcher:
         if func is None:
             return
         if loop is None:
-            self._report(event, listener, NoRunningLoopError(func))
+            self._report(event, func, NoRunningLoopError(func))
             return
         task = loop.create_task(self._run_scheduled(listener, func, event, as_reporting=is_reporting()))
         self._tasks.add(task)  # the loop itself holds its tasks weakly
@@ -136,15 +136,15 @@ class Dispatcher:
         if as_reporting:
             mark_task_as_reporting()
         try:
-            await func(event)
+            await _called(listener, event)
         except Exception as error:
             if recurses(error):
                 raise
-            self._report(event, listener, error)
+            self._report(event, func, error)
 
-    def _failed(self, errors: list[Exception], event: BaseEvent, listener: Listener, error: Exception) -> None:
+    def _failed(self, errors: list[Exception], event: BaseEvent, func: object, error: Exception) -> None:
         errors.append(error)
-        self._report(event, listener, error)
+        self._report(event, func, error)
 
     def _raise_if_strict(self, event: BaseEvent, errors: list[Exception]) -> None:
         if self.strict and errors:

@@ -7,6 +7,7 @@ EncoreError
 ├── NotConnectedError          disconnect() of a function that isn't connected (KeyError)
 ├── NoRunningLoopError         emit() to a coroutine listener without a running loop (RuntimeError)
 ├── ManagerClosedError         connect() after close() (RuntimeError)
+├── SignalError                send() or muted() of the signal of an event class (RuntimeError)
 ├── DefaultManagerError        a second default event manager (ValueError)
 ├── StreamError                stream() with an unknown policy or an impossible capacity (ValueError)
 ├── ProgressError              start(), step() or end() out of order (RuntimeError)
@@ -30,6 +31,7 @@ __all__ = [
     "NoRunningLoopError",
     "NotConnectedError",
     "ProgressError",
+    "SignalError",
     "StreamError",
 ]
 
@@ -81,6 +83,16 @@ class ManagerClosedError(EncoreError, RuntimeError):
     def __init__(self, manager: object) -> None:
         super().__init__(f"{manager!r} is closed: connect to a new EventManager")
         self.manager = manager
+
+
+class SignalError(EncoreError, RuntimeError):
+    """A `method` of blinker that the signal of an event class, `cls`, does not have."""
+
+    def __init__(self, method: str, cls: type, advice: str) -> None:
+        super().__init__(f"cannot call {method}() of the signal of {cls.__name__}: {advice}")
+        self.method = method
+        self.cls = cls
+        self.advice = advice
 
 
 class DefaultManagerError(EncoreError, ValueError):

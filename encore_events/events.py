@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 from encore_events.copying import State, deep, portable, portable_items, set_state, state_of
@@ -9,6 +10,8 @@ from encore_events.errors import EventError
 from encore_events.text import repr_of
 
 __all__ = ["BaseEvent", "EventsDroppedEvent", "ListenerErrorEvent", "check_event_class"]
+
+_markings: list[Callable[[], object]] = []
 
 _PLAIN = (str, int, float, type(None))
 _OF_THE_DISPATCH = "_pending"  # a copy has yet to be emitted
@@ -32,8 +35,8 @@ class BaseEvent:
         EventError: an attribute has the name of a method or property.
     """
 
-    source: Any
-    _handled: bool
+    source: Any = None
+    _handled = False
     _reserved: frozenset[str] = frozenset(
         ("_handled", "_id", "_pending", "handled", "mark_as_handled", "pre_emit", "post_emit", "check_names", "made_of")
     )
@@ -50,7 +53,6 @@ class BaseEvent:
         self.check_names(attributes)
         self.__dict__.update(attributes)
         self.source = source
-        self._handled = False
 
     @classmethod
     def check_names(cls, attributes: dict[str, Any]) -> None:
@@ -70,7 +72,6 @@ class BaseEvent:
             return cls(**attributes)
         event = cls.__new__(cls)
         event.__dict__ = attributes
-        event._handled = False  # noqa: SLF001 (its own)
         return event
 
     @property
@@ -80,6 +81,8 @@ class BaseEvent:
 
     def mark_as_handled(self) -> None:
         """Keep the event from all later listeners."""
+        for begins in _markings:
+            begins()
         self._handled = True
 
     def pre_emit(self) -> None:
@@ -97,6 +100,8 @@ class BaseEvent:
 
     def __setstate__(self, state: State) -> None:
         set_state(self, state)
+        if self._handled:
+            BaseEvent.mark_as_handled(self)
 
     def __copy__(self) -> Self:
         copied = set_state(type(self).__new__(type(self)), state_of(self))
@@ -128,6 +133,11 @@ def name_of(source: object) -> Any:
     return name if isinstance(name, str) else portable(source if isinstance(source, _PLAIN) else repr_of(source))
 
 
+def before_marking(call: Callable[[], object]) -> None:
+    """Have `call` called before any event is marked as handled. Until then, nobody has to look at an event for that."""
+    _markings.append(call)
+
+
 def check_event_class(cls: object) -> None:
     """Raise EventError unless `cls` is an event class."""
     if not (isinstance(cls, type) and issubclass(cls, BaseEvent)):
@@ -135,12 +145,9 @@ def check_event_class(cls: object) -> None:
 
 
 def check_event(event: object) -> None:
-    """Raise EventError unless `event` is an event whose `__init__` called BaseEvent's."""
+    """Raise EventError unless `event` is an event."""
     if not isinstance(event, BaseEvent):
         raise EventError(f"only events can be emitted, not {event!r}: derive its class from BaseEvent")
-    if "_handled" not in vars(event):
-        name = type(event).__name__
-        raise EventError(f"{name}.__init__() did not call super().__init__(): have it do so")
 
 
 def has_hooks(cls: type[BaseEvent]) -> bool:

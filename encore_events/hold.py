@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Self
 
 from encore_events import forks
+from encore_events.conditions import Condition, Filter, check_filter
 from encore_events.delivery import forget
 from encore_events.errors import ForkedError
 from encore_events.events import BaseEvent
-from encore_events.listeners import Filter, Listener
 from encore_events.owner import Owner, current_owner
 from encore_events.plan import Report
 from encore_events.worker import EmitHandle
@@ -108,18 +108,18 @@ class Hold:
             if held.handle is not None:
                 held.handle.finish()
 
-    def covers(self, cls: type[BaseEvent], owner: Owner) -> bool:
-        """Return whether events of `cls` that `owner` emits may be held here."""
-        return issubclass(cls, self.cls) and owner == self._owner
+    def is_of(self, owner: Owner) -> bool:
+        """Return whether `owner` holds the events."""
+        return owner == self._owner
 
     def add(self, event: BaseEvent) -> None:
         """Queue a matching event that another thread emits. Adding it twice queues it once."""
         if isinstance(event, self.cls) and self._accepts(event):
             self._queue[id(event)] = _HeldEvent(event, None)
 
-    def take(self, event: BaseEvent, owner: Owner, handle: EmitHandle | None, *, once: bool = False) -> bool:
-        """Queue the event if it matches, and return whether it does. With `once`, taking it twice queues it once."""
-        if not self.covers(type(event), owner) or not self._accepts(event):
+    def take(self, event: BaseEvent, handle: EmitHandle | None, *, once: bool) -> bool:
+        """Queue an event of `cls` if it is accepted; return whether it is. With `once`, queue it at most once."""
+        if not self._accepts(event):
             return False
         self._queue[id(event) if once else object()] = _HeldEvent(event, handle)
         return True
@@ -142,35 +142,40 @@ def queue_in_hold(
     holds: Mapping[int, Hold], event: BaseEvent, handle: EmitHandle | None, *, once: bool = False
 ) -> bool:
     """Queue the event in the innermost matching hold, and return whether there is one."""
-    if not holds:
-        return False
-    owner = current_owner()
-    return any(hold.take(event, owner, handle, once=once) for hold in reversed(list(holds.values())))
+    cls, owner = type(event), None
+    for hold in reversed(list(holds.values())):
+        if issubclass(cls, hold.cls):  # tested first: most events within a transaction are of other classes
+            owner = owner or current_owner()
+            if hold.is_of(owner) and hold.take(event, handle, once=once):
+                return True
+    return False
 
 
 def is_held(holds: Mapping[int, Hold], cls: type[BaseEvent]) -> bool:
     """Return whether one of the holds may queue an event of `cls` that the caller emits."""
+    covering = [hold for hold in list(holds.values()) if issubclass(cls, hold.cls)]
+    if not covering:
+        return False
     owner = current_owner()
-    return any(hold.covers(cls, owner) for hold in list(holds.values()))
+    return any(hold.is_of(owner) for hold in covering)
 
 
 def _hold(_: BaseEvent) -> None:
     """Never called: the listener that reports name when the filter of a hold fails."""
 
 
-def hold_filter(cls: type[BaseEvent], filter: Filter | None, report: Report) -> Callable[[BaseEvent], bool]:  # noqa: A002
+def hold_filter(filter: Filter | None, report: Report) -> Callable[[BaseEvent], bool]:  # noqa: A002
     """Return a predicate that applies `filter` as for a listener, and isolates it in the same way."""
-    listener = Listener(
-        cls, _hold, filter=filter, where=None, priority=0, weak=False, sequence=0, collected=lambda _: None
-    )
+    check_filter(_hold, filter)
+    condition = Condition(filter, None)
 
     def accepts(event: BaseEvent) -> bool:
         try:
-            return listener.accepts(event)
+            return condition.accepts(event)
         except (MemoryError, RecursionError):
             raise  # no failure of the filter; and an event that may turn out untrue must not be emitted
         except Exception as error:  # noqa: BLE001 (filters are isolated as listeners are)
-            report(event, listener, error)
+            report(event, _hold, error)
             return False
 
     return accepts

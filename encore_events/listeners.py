@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import math
-import operator
 import types
 import weakref
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from typing import Any
 
+from encore_events.conditions import Condition, check_filter
 from encore_events.errors import InvalidListenerError
 from encore_events.events import BaseEvent
 
 __all__ = ["FIRST", "qualified_name"]
 
-Filter = Mapping[str, Any]
-Where = Callable[[Any], object]
-
 FIRST = math.inf
 """The priority of listeners that only observe: they see an event before another can veto it."""
 
+_sequence = itertools.count()
 _BUILTIN_METHODS = (types.BuiltinMethodType, types.MethodWrapperType)
 _NOT_WEAKLY = "it does not support weak references; pass weak=False to hold it strongly"
 
@@ -57,6 +56,8 @@ class Listener:
     """An immutable record of one connection.
 
     Attributes:
+        key: of the connections with equal keys in one signal, only the latest exists.
+        identity: the identity of the function.
         call: calls the function with an event; does nothing if the function was held weakly and collected.
         sequence: the position in the order of all connects.
     """
@@ -65,61 +66,65 @@ class Listener:
         self,
         cls: type[BaseEvent],
         func: Callable[..., object],
+        condition: Condition,
         *,
-        filter: Filter | None,  # noqa: A002 (the name that connect() has)
-        where: Where | None,
-        priority: float,
-        weak: bool | None,
-        sequence: int,
-        collected: Callable[[Listener], None],
+        priority: float = 0,
+        weak: bool | None = None,
+        collected: Callable[[Listener], object] | None = None,
     ) -> None:
         """Make the record; `collected` is called with it when a weakly held function is collected."""
-        _check(func, filter, where, priority)
         self.cls = cls
-        self.key = (cls, identity_of(func))
-        self.filter = dict(filter or {})
+        self.key = self.identity = identity_of(func)
+        self.condition = condition
         self.priority = priority
-        self.sequence = sequence
+        self.sequence = next(_sequence)
         self.is_coroutine = is_coroutine_listener(func)
-        self._filter = [(operator.attrgetter(name), value) for name, value in self.filter.items()]
-        self._where = where
         is_weak = isinstance(func, types.MethodType) if weak is None else weak
         died = functools.partial(_notify_collected, weakref.ref(self), collected)
         self._held = _held_weakly(func, died) if is_weak else func
-        self.call = _weak_call(self._held) if isinstance(self._held, _Weak) else func
+        self.call = self._call_of(self._held)
 
     @property
     def func(self) -> Callable[..., object] | None:
         """The connected function, or None once it was collected."""
         return self._held.get() if isinstance(self._held, _Weak) else self._held
 
-    @property
-    def has_predicate(self) -> bool:
-        """True if there is a `where` predicate."""
-        return self._where is not None
-
-    @property
-    def is_conditional(self) -> bool:
-        """True if it may refuse some events of its class."""
-        return bool(self._filter) or self.has_predicate
-
-    def accepts(self, event: BaseEvent) -> bool:
-        """Return whether the event passes filter and predicate. Lets through what they raise."""
-        for get, wanted in self._filter:
-            try:
-                value = get(event)
-            except AttributeError:
-                return False
-            if value is not wanted and not value == wanted:  # noqa: SIM201 (the definition is `is` or `==`)
-                return False
-        return self._where is None or bool(self._where(event))
-
-    def __call__(self, event: BaseEvent) -> object:
-        """Call the function; blinker requires receivers to be callable."""
-        return self.call(event)
-
     def __repr__(self) -> str:
-        return f"<Listener: {self.func!r} to {self.cls.__name__}, priority {self.priority}>"
+        return f"<{type(self).__name__}: {self.func!r} to {self.cls.__name__}, priority {self.priority}>"
+
+    @staticmethod
+    def _call_of(held: Callable[..., object] | _Weak) -> Callable[[BaseEvent], object]:
+        return _weak_call(held) if isinstance(held, _Weak) else held
+
+
+class Receiver(Listener):
+    """A connection made by a signal: the function is called with the source of an event and `event=`."""
+
+    def __init__(
+        self,
+        cls: type[BaseEvent],
+        func: Callable[..., object],
+        condition: Condition,
+        *,
+        key: Hashable,
+        weak: bool,
+        collected: Callable[[Listener], object],
+    ) -> None:
+        super().__init__(cls, func, condition, weak=weak, collected=collected)
+        self.key = key
+
+    @staticmethod
+    def _call_of(held: Callable[..., object] | _Weak) -> Callable[[BaseEvent], object]:
+        def call_receiver(event: BaseEvent) -> object:
+            func = held.get() if isinstance(held, _Weak) else held
+            return None if func is None else func(event.source, event=event)
+
+        return call_receiver
+
+
+def order(listener: Listener) -> tuple[float, int]:
+    """Return the key that sorts listeners in the order of their calls."""
+    return -listener.priority, listener.sequence
 
 
 class _Weak:
@@ -163,38 +168,35 @@ def _weak_call(weak: _Weak) -> Callable[[BaseEvent], object]:
     return call_function if function is None else call_method
 
 
-def _notify_collected(listener: weakref.ref[Listener], collected: Callable[[Listener], None], _: object) -> None:
+def _notify_collected(
+    listener: weakref.ref[Listener], collected: Callable[[Listener], object] | None, _: object
+) -> None:
     record = listener()
-    if record is not None:
+    if record is not None and collected is not None:
         collected(record)
 
 
-def _check(func: object, filter: object, where: object, priority: object) -> None:  # noqa: A002 (as above)
-    if not callable(func):
-        raise InvalidListenerError(func, "it is not callable")
-    if inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func):
-        raise InvalidListenerError(func, "it is a generator function, and calling it runs nothing")
-    if not _takes_one_argument(func):
-        raise InvalidListenerError(func, "it cannot be called with one argument, the event")
-    if filter is not None and not (isinstance(filter, Mapping) and all(_is_path(name) for name in filter)):
-        raise InvalidListenerError(func, f"filter must map names of attributes to values, not {filter!r}")
+def check_listener(func: object, filter: object, where: object, priority: object) -> None:  # noqa: A002 (as above)
+    """Raise InvalidListenerError unless an event manager can connect `func` in this way."""
+    check_callable(func, "one argument, the event", None)
+    check_filter(func, filter)
     if where is not None and (not callable(where) or is_coroutine_listener(where)):
         raise InvalidListenerError(func, f"where must be a plain function of the event, not {where!r}")
     if not isinstance(priority, (int, float)) or priority != priority:  # noqa: PLR0124 (not a number)
         raise InvalidListenerError(func, f"priority must be a number, not {priority!r}")
 
 
-def _is_path(name: object) -> bool:
-    return isinstance(name, str) and all(part.isidentifier() for part in name.split("."))
-
-
-def _takes_one_argument(func: Callable[..., object]) -> bool:
+def check_callable(func: object, arguments: str, *args: object, **kwargs: object) -> None:
+    """Raise InvalidListenerError unless `func` can be called with such arguments; `arguments` names them."""
+    if not callable(func):
+        raise InvalidListenerError(func, "it is not callable")
+    if inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func):
+        raise InvalidListenerError(func, "it is a generator function, and calling it runs nothing")
     try:
         signature = inspect.signature(func)
     except ValueError:  # a builtin without a signature
-        return True
+        return
     try:
-        signature.bind(None)
+        signature.bind(*args, **kwargs)
     except TypeError:
-        return False
-    return True
+        raise InvalidListenerError(func, f"it cannot be called with {arguments}") from None

@@ -1,8 +1,8 @@
 """The event manager, which connects listeners and emits events to them.
 
-The registry of listeners is one blinker Signal (any sender) for each event class. Each event class that is emitted has
-a `DispatchPlan` on top. Nothing here acquires a lock. Each step is one atomic operation of a dict, and the state is
-valid after each. So a garbage collection, a fork or another thread may come between any two steps.
+The registry of listeners is the `EventSignal` of each event class. Each event class that is emitted has a
+`DispatchPlan` on top. Nothing here acquires a lock. Each step is one atomic operation of a dict, and the state is valid
+after each. So a garbage collection, a fork or another thread may come between any two steps.
 """
 
 from __future__ import annotations
@@ -10,27 +10,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import itertools
-import operator
 import weakref
 from collections.abc import Callable, Iterator
-from typing import TypeVar, cast
-
-import blinker
+from typing import Any, TypeVar
 
 from encore_events import forks
+from encore_events.conditions import Condition, Filter, Where
 from encore_events.delivering import DeliveringEventManager
 from encore_events.dispatch import Dispatcher, Trace
 from encore_events.errors import ManagerClosedError, NotConnectedError
-from encore_events.events import BaseEvent, ListenerErrorEvent, check_event, check_event_class, has_hooks
+from encore_events.events import (
+    BaseEvent,
+    ListenerErrorEvent,
+    before_marking,
+    check_event,
+    check_event_class,
+    has_hooks,
+)
 from encore_events.forks import Process, this_process
 from encore_events.hold import Hold, hold_filter, is_held, queue_in_hold
-from encore_events.listeners import Filter, Listener, Where, identity_of
+from encore_events.listeners import Listener, check_listener, identity_of, order
 from encore_events.managers import announce
 from encore_events.owner import current_loop
 from encore_events.plan import DispatchPlan
 from encore_events.recursion import dispatches, recurses
-from encore_events.reporting import OnError, report_dropped, report_listener_error
+from encore_events.reporting import OnError, report_dropped
+from encore_events.signals import EventSignal
 from encore_events.stream import close_stream
 from encore_events.subscription import EventInfo, Subscription
 from encore_events.worker import EmitHandle, Worker
@@ -38,6 +43,8 @@ from encore_events.worker import EmitHandle, Worker
 __all__ = ["EventManager"]
 
 E = TypeVar("E", bound=BaseEvent)
+
+_looks_at_events = False  # at whether they are handled: True from the first `mark_as_handled()` of the process on
 
 
 class EventManager(DeliveringEventManager):
@@ -58,9 +65,7 @@ class EventManager(DeliveringEventManager):
     def __init__(self, *, on_error: OnError | None = None, strict: bool = False) -> None:
         self._on_error = on_error
         self._dispatcher = Dispatcher(self._report_error, strict=strict)
-        self._signals: dict[type[BaseEvent], blinker.Signal] = {}
-        self._connected: dict[object, Listener] = {}
-        self._sequence = itertools.count()
+        self._signals: dict[type[BaseEvent], EventSignal] = {}
         self._silenced: dict[object, type[BaseEvent]] = {}
         self._plans: dict[type, DispatchPlan] = {}
         self._holds: dict[int, Hold] = {}
@@ -72,7 +77,7 @@ class EventManager(DeliveringEventManager):
         announce(self)
 
     def __repr__(self) -> str:
-        count = len(self._connected)
+        count = len(self._listeners())
         return f"<EventManager: {count} listener{'' if count == 1 else 's'}{', closed' * self._closed}>"
 
     def connect(
@@ -101,38 +106,24 @@ class EventManager(DeliveringEventManager):
             InvalidListenerError: func, filter, where or priority is unusable (a TypeError).
             ManagerClosedError: the manager is closed.
         """
-        if self._closed:
-            raise ManagerClosedError(self)
-        signal = self._signal(cls)
-        listener = Listener(
-            cls,
-            func,
-            filter=filter,
-            where=where,
-            priority=priority,
-            weak=weak,
-            sequence=next(self._sequence),
-            collected=self._remove,
-        )
-        if self._dispatcher.vetoed("connect", self.connect, (cls, func, filter, priority)):
+        signal = self.signal(cls)
+        check_listener(func, filter, where, priority)
+        condition = Condition(filter, where)
+        listener = Listener(cls, func, condition, priority=priority, weak=weak, collected=signal.remove)
+        if not self._admits("connect", self.connect, (cls, func, filter, priority)):
             return Subscription(listener, None)
-        signal.connect(listener, weak=False)
-        while self._connected.setdefault(listener.key, listener) is not listener:
-            replaced = self._connected.pop(listener.key, None)
-            if replaced is not None:
-                signal.disconnect(replaced)
-        self._plans = {}
+        signal.add(listener)
         return Subscription(listener, self._end)
 
     def disconnect(self, cls: type[BaseEvent], func: Callable[..., object]) -> None:
         """Stop calling `func` with events of `cls`. Raises NotConnectedError, a KeyError, if it isn't connected."""
-        if self._dispatcher.vetoed("disconnect", self.disconnect, (cls, func)):
+        if not self._admits("disconnect", self.disconnect, (cls, func)):
             return
-        listener = self._connected.pop((cls, identity_of(func)), None)
-        if listener is None:
+        signal = self._signals.get(cls)
+        listener = None if signal is None else signal.receivers.get(identity_of(func))
+        if signal is None or listener is None:
             raise NotConnectedError(cls, func)
-        self._signals[cls].disconnect(listener)
-        self._plans = {}
+        signal.remove(listener)
 
     @dispatches
     def emit(self, event: BaseEvent, block: bool = True) -> EmitHandle | None:  # noqa: FBT001, FBT002 (the API)
@@ -146,32 +137,28 @@ class EventManager(DeliveringEventManager):
             None; with `block=False` a handle with `join(timeout=None)` and `done()`.
 
         Raises:
-            EventError: not an event, or its `__init__` did not call `super().__init__`.
+            EventError: not an event.
             ExceptionGroup: the manager is strict and listeners failed.
         """
-        if self._holds or not block:
+        if not block:
             check_event(event)
-            handle = None if block else EmitHandle()
-            self._emit_unless_held(event, handle)
-            return handle
+            return self._emit_later(event, EmitHandle())
+        if self._holds and queue_in_hold(self._holds, event, None):
+            return None
         try:
             plan = self._plans[type(event)]
         except KeyError:
             check_event(event)
             plan = self._compile(type(event))
-        try:
-            for call in plan.plain or plan.choose(event, plan):
-                if event._handled:  # noqa: SLF001 (the property would cost as much as a listener)
-                    break
-                try:
-                    call(event)
-                except Exception as error:
-                    if recurses(error):
-                        raise
-                    report_listener_error(self, self._on_error, event, plan.func_of(call), error)
-        except AttributeError:
-            check_event(event)
-            raise
+        for call in plan.plain or plan.choose(event, plan):
+            if _looks_at_events and event._handled:  # noqa: SLF001 (the property would cost as much as a listener)
+                break
+            try:
+                call(event)
+            except Exception as error:
+                if recurses(error):
+                    raise
+                self._report_error(event, plan.func_of(call), error)
         return None
 
     async def emit_async(self, event: BaseEvent) -> None:
@@ -195,19 +182,19 @@ class EventManager(DeliveringEventManager):
         `release()` emits them in order. `discard()` or leaving the block discards them.
         """
         check_event_class(cls)
-        accepts = hold_filter(cls, filter, self._report_error)
-        return Hold(self._holds, cls, accepts, deliver=self.deliver, emit=self._emit_unless_held)
+        accepts = hold_filter(filter, self._report_error)
+        return Hold(self._holds, cls, accepts, deliver=self.deliver, emit=self._emit_later)
 
     def enable(self, cls: type[BaseEvent]) -> None:
         """Undo any number of `disable(cls)`, but not the effect of a `disabled(cls)` block."""
         self._silenced.pop(cls, None)
-        self._plans = {}
+        self._discard_plans()
 
     def disable(self, cls: type[BaseEvent]) -> None:
         """Dispatch no events of `cls` and its subclasses, until `enable(cls)`."""
         check_event_class(cls)
         self._silenced[cls] = cls
-        self._plans = {}
+        self._discard_plans()
 
     def is_enabled(self, cls: type[BaseEvent]) -> bool:
         """Return whether events of `cls` are dispatched: neither `cls` nor a base class of it is disabled."""
@@ -219,12 +206,12 @@ class EventManager(DeliveringEventManager):
         check_event_class(cls)
         block = object()
         self._silenced[block] = cls
-        self._plans = {}
+        self._discard_plans()
         try:
             yield
         finally:
             del self._silenced[block]
-            self._plans = {}
+            self._discard_plans()
 
     def get_listeners(self, event_or_cls: BaseEvent | type[BaseEvent]) -> list[Callable[..., object]]:
         """Return the functions that an event would reach, in order. For a class, filters are ignored."""
@@ -241,9 +228,17 @@ class EventManager(DeliveringEventManager):
         check_event_class(cls)
         return tuple(base for base in cls.__mro__ if issubclass(base, BaseEvent))
 
+    def signal(self, cls: type[BaseEvent]) -> EventSignal:
+        """Return the signal of `cls`, a blinker Signal that connects receivers in blinker's way."""
+        signal = self._signals.get(cls)
+        if signal is None:
+            check_event_class(cls)
+            signal = self._signals.setdefault(cls, EventSignal(cls, self._admits, self._discard_plans))
+        return signal
+
     def register(self, cls: type[BaseEvent]) -> None:
         """Make `cls` known to `get_event`. Connecting does so, too."""
-        self._signal(cls)
+        self.signal(cls)
 
     def get_event(self, cls: type[BaseEvent] | None = None) -> EventInfo | dict[type[BaseEvent], EventInfo]:
         """Return the information about `cls`, or about all known event classes, by class.
@@ -263,34 +258,33 @@ class EventManager(DeliveringEventManager):
         value vetoes the call.
         """
         self._dispatcher.trace = func
-        self._plans = {}
+        self._discard_plans()
 
     def close(self, timeout: float | None = None) -> None:
         """Wait up to `timeout` seconds for queued events, then disconnect all listeners. Later emits do nothing."""
         worker = self._workers.get(this_process())
         if worker is not None:
             worker.close(timeout)
-        for listener in list(self._connected.values()):
+        for listener in self._listeners():
             close_stream(listener.func)  # while the listeners that count dropped events are still connected
         self._closed = True
         self._workers = {}
         self._unheard.clear()
-        for listener in list(self._connected.values()):
+        for listener in self._listeners():
             close_stream(listener.func)
-            self._remove(listener)
-        self._plans = {}
+            self._signals[listener.cls].remove(listener)
+        self._discard_plans()
 
-    def _emit_unless_held(self, event: BaseEvent, handle: EmitHandle | None) -> None:
-        """Emit an event, on the worker if it has a handle, unless a hold takes it."""
+    def _emit_later(self, event: BaseEvent, handle: EmitHandle) -> EmitHandle:
+        """Emit an event in the worker, unless a hold takes it."""
         if queue_in_hold(self._holds, event, handle):
-            return
-        if handle is None:
-            self._dispatcher.run(event, self._plan(type(event)), self.emit)
-        elif self._closed:
+            return handle
+        if self._closed:
             handle.finish()
-        else:
-            while not self._worker(handle.adopt()).run(functools.partial(self._emit_on_worker, event, handle)):
-                continue  # a signal handler has forked meanwhile: this is the child, with a worker of its own
+            return handle
+        while not self._worker(handle.adopt()).run(functools.partial(self._emit_on_worker, event, handle)):
+            continue  # a signal handler has forked meanwhile: this is the child, with a worker of its own
+        return handle
 
     def _emit_on_worker(self, event: BaseEvent, handle: EmitHandle) -> None:
         plan = self._plan(type(event))
@@ -315,45 +309,26 @@ class EventManager(DeliveringEventManager):
             made.stop()
         return worker
 
-    def _report_error(self, event: BaseEvent, listener: Listener, error: Exception) -> None:
-        report_listener_error(self, self._on_error, event, listener.func, error)
-
-    def _signal(self, cls: type[BaseEvent]) -> blinker.Signal:
-        check_event_class(cls)
-        signal = self._signals.get(cls)
-        if signal is None:
-            signal = blinker.Signal()
-            # A signal's first connect makes a set over which a disconnect in another thread may be iterating.
-            signal.connect(_ignore, weak=False)
-            signal.disconnect(_ignore)
-            signal = self._signals.setdefault(cls, signal)
-        return signal
+    def _admits(self, name: str, method: Callable[..., object], args: tuple[Any, ...]) -> bool:
+        """Return whether no tracer vetoes the call. Raises ManagerClosedError for a connect to a closed manager."""
+        if self._closed and name == "connect":
+            raise ManagerClosedError(self)
+        return not self._dispatcher.vetoed(name, method, args)
 
     def _end(self, listener: Listener) -> None:
-        if self._connected.get(listener.key) is not listener:
-            return
-        if not self._dispatcher.vetoed("disconnect", self.disconnect, (listener.cls, listener.func)):
-            self._remove(listener)
-
-    def _remove(self, listener: Listener) -> None:
-        """End this very connection, but not one that has replaced it."""
-        if self._connected.get(listener.key) is not listener:
-            return
-        found = self._connected.pop(listener.key, None)
         signal = self._signals[listener.cls]
-        if found is not listener and found is not None and self._connected.setdefault(found.key, found) is not found:
-            signal.disconnect(found)  # replaced twice, meanwhile, by other threads
-        signal.disconnect(listener)
+        if signal.has(listener) and self._admits("disconnect", self.disconnect, (listener.cls, listener.func)):
+            signal.remove(listener)
+
+    def _discard_plans(self) -> None:
         self._plans = {}
 
+    def _listeners(self) -> list[Listener]:
+        return [listener for signal in list(self._signals.values()) for listener in signal.receivers.values()]
+
     def _ordered(self, cls: type[BaseEvent]) -> list[Listener]:
-        newest: dict[object, Listener] = {}
-        for base in self.get_event_hierarchy(cls):
-            signal = self._signals.get(base)
-            for listener in () if signal is None else cast("list[Listener]", list(signal.receivers.values())):
-                other = newest.get(listener.key)  # a second one only while connect() replaces it
-                newest[listener.key] = max(listener, other or listener, key=operator.attrgetter("sequence"))
-        return sorted(newest.values(), key=lambda listener: (-listener.priority, listener.sequence))
+        signals = [self._signals[base] for base in self.get_event_hierarchy(cls) if base in self._signals]
+        return sorted((listener for signal in signals for listener in signal.receivers.values()), key=order)
 
     def _run(self, event: BaseEvent, plan: DispatchPlan) -> tuple[()]:
         check_event(event)
@@ -383,5 +358,9 @@ class EventManager(DeliveringEventManager):
         return EventInfo(cls, tuple(func for func in listeners if func is not None), self.is_enabled(cls))
 
 
-def _ignore(_: object) -> None:
-    """Never called."""
+def _look_at_events() -> None:
+    global _looks_at_events  # noqa: PLW0603 (in an object, it would be slower to read)
+    _looks_at_events = True
+
+
+before_marking(_look_at_events)

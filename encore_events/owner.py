@@ -36,10 +36,7 @@ class Owner(NamedTuple):
 
 def current_loop() -> asyncio.AbstractEventLoop | None:
     """Return the event loop that runs in the calling thread, if any."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+    return asyncio._get_running_loop()  # noqa: SLF001 (without one, get_running_loop() raises, which takes five times as long)
 
 
 def current_owner() -> Owner:

@@ -20,7 +20,8 @@ from encore_events.pending import Call
 from encore_events.recursion import dispatches, recurses
 
 Choose = Callable[[BaseEvent, "DispatchPlan"], Sequence[Call]]
-Report = Callable[[BaseEvent, Listener, Exception], None]
+Report = Callable[[BaseEvent, object, Exception], None]
+"""Takes an event, the function of a listener, and the error that it, its filter or its predicate raised."""
 
 _ANYTHING = object()  # the wanted value of a listener without a filter
 
@@ -60,7 +61,7 @@ class DispatchPlan:
         self.has_hooks = has_hooks
         self.has_coroutines = any(listener.is_coroutine for listener in listeners)
         self._indexes, self._scanned = _indexed(self.listeners)
-        is_plain = not has_hooks and not any(listener.is_conditional for listener in listeners)
+        is_plain = not has_hooks and all(listener.condition.is_none for listener in listeners)
         self.plain = self.calls if is_plain else ()
         self.choose = run if has_hooks else _chooser(self.listeners, self.calls, run)
 
@@ -73,7 +74,7 @@ class DispatchPlan:
             positions.sort()
         if self.has_hooks and isinstance(event, ListenerErrorEvent):
             failed = identity_of(event.listener)  # type: ignore[arg-type]  # it was connected
-            positions = [position for position in positions if self.listeners[position].key[1] != failed]
+            positions = [position for position in positions if self.listeners[position].identity != failed]
         return [position for position in positions if is_accepted(self.listeners[position], event, report)]
 
     def func_of(self, call: Call) -> object:
@@ -91,11 +92,11 @@ def _chooser(listeners: Sequence[Listener], calls: Sequence[Call], run: Choose) 
     """Return a look-up if all filters want one value of the same attribute and no more, otherwise `run`."""
     if not calls:
         return _choose_none
-    paths = {path for listener in listeners for path in listener.filter}
-    if len(paths) != 1 or any(listener.has_predicate for listener in listeners):
+    paths = {path for listener in listeners for path in listener.condition.filter}
+    if len(paths) != 1 or any(listener.condition.where is not None for listener in listeners):
         return run
     (path,) = paths
-    wanted = [listener.filter.get(path, _ANYTHING) for listener in listeners]
+    wanted = [listener.condition.filter.get(path, _ANYTHING) for listener in listeners]
     return _look_up(path, wanted, calls, run) if all(map(_is_indexable, wanted)) else run
 
 
@@ -158,14 +159,14 @@ class _Index:
 @dispatches
 def is_accepted(listener: Listener, event: BaseEvent, report: Report) -> bool:
     """Return whether the listener accepts the event; `report` gets the errors of its filter and predicate."""
-    if not listener.is_conditional:
+    if listener.condition.is_none:
         return True
     try:
-        return listener.accepts(event)
+        return listener.condition.accepts(event)
     except Exception as error:
         if recurses(error):
             raise
-        report(event, listener, error)
+        report(event, listener.func, error)
         return False
 
 
@@ -179,16 +180,16 @@ def _indexed(listeners: Sequence[Listener]) -> tuple[list[_Index], list[int]]:
     """Return the indexes, and the positions of the listeners that none of them covers."""
     values = defaultdict(set)
     for listener in listeners:
-        for path, value in listener.filter.items():
+        for path, value in listener.condition.filter.items():
             if _is_indexable(value):
                 values[path].add(value)
     wanted: defaultdict[str, list[tuple[int, Any]]] = defaultdict(list)
     scanned = []
     for position, listener in enumerate(listeners):
-        paths = [path for path, value in listener.filter.items() if _is_indexable(value)]
+        paths = [path for path, value in listener.condition.filter.items() if _is_indexable(value)]
         if not paths:
             scanned.append(position)
             continue
         most_selective = max(paths, key=lambda path: len(values[path]))
-        wanted[most_selective].append((position, listener.filter[most_selective]))
+        wanted[most_selective].append((position, listener.condition.filter[most_selective]))
     return [_Index(path, items) for path, items in wanted.items()], scanned

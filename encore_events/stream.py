@@ -12,10 +12,11 @@ from typing import Generic, Protocol, Self, TypeVar, cast, get_args
 
 from encore_events import forks
 from encore_events.buffer import BUFFERS, Buffer, Policy
+from encore_events.conditions import Filter, Where
 from encore_events.drops import Drops
 from encore_events.errors import InvalidListenerError, StreamError
 from encore_events.events import BaseEvent, EventsDroppedEvent, check_event_class
-from encore_events.listeners import FIRST, Filter, Where
+from encore_events.listeners import FIRST
 from encore_events.reporting import Emitter
 from encore_events.subscription import Subscription
 

@@ -85,6 +85,10 @@ class ObservedReader(ChunkFile):
         elif not self._operation.is_over:
             self._operation.finish_unless_forked()  # an interrupt kept the first close from ending it
 
+    def fail(self, error: BaseException) -> None:
+        """End the operation with an error of what the bytes are for, unless it has ended."""
+        self._operation.finish_unless_forked(error)
+
     def _observed(self, read: Callable[[int | None], bytes], size: int | None) -> bytes:
         operation = self._operation
         if operation.process is not forks.current:

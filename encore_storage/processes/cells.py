@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from mmap import mmap
 from operator import add
@@ -45,9 +45,10 @@ class Block:
         memory: the mapped file, or None while nobody else reads the block.
         offsets: the offsets of the two copies, by the parity of the version.
         pack_into: packs values and version into a memory, at an offset.
+        measure: returns the values, if they are worked out when somebody reads them.
     """
 
-    __slots__ = ("key", "memory", "offsets", "pack_into", "values", "version")
+    __slots__ = ("key", "measure", "memory", "offsets", "pack_into", "values", "version")
 
     def __init__(self, key: Key) -> None:
         size = len(key[0])
@@ -57,6 +58,7 @@ class Block:
         self.memory: mmap | None = None
         self.offsets = 0, 0
         self.pack_into = _packer(size)
+        self.measure: Callable[[], Sequence[float]] | None = None
 
     def __repr__(self) -> str:
         return f"<Block {self.key}: {self.values}>"
@@ -80,7 +82,14 @@ class Block:
     def place(self, memory: mmap, offset: int) -> None:
         """Copy all changes to `memory`, from `offset` on. The caller holds the lock."""
         self.memory, self.offsets = memory, (offset, offset + length_of(self.key) // 2)
+        self.current()
         self.publish()
+
+    def current(self) -> list[float]:
+        """Return the values as of now. The caller holds the lock."""
+        if self.measure is not None:
+            self.values[:] = self.measure()
+        return self.values
 
 
 class Cells:
@@ -140,7 +149,7 @@ class Cells:
         copied = {}
         for key, block in list(self._blocks.items()):
             with self.lock:  # for each block, so that the program never waits for all of them
-                copied[key] = block.values.copy()
+                copied[key] = block.current().copy()
         self._report()
         return copied
 

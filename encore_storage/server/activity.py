@@ -6,8 +6,7 @@ import contextlib
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from encore_events.ids import id_of
 from encore_events.text import text_of
@@ -35,12 +34,15 @@ _TRANSACTION_IN_FLIGHT = ("transaction_id", "store", "notes")
 _TRANSACTION = (*_TRANSACTION_IN_FLIGHT, "outcome", "duration", "operations", "held", "error_type", "error")
 
 
-@dataclass(slots=True)
-class _InFlight:
-    """The latest event of an operation or transaction.
+_Heard = list[Any]
+"""The latest event of what is in flight; when it was first heard of, in monotonic seconds, and since the epoch."""
+
+
+class _InFlight(NamedTuple):
+    """An operation or transaction in flight.
 
     Attributes:
-        event: the event.
+        event: its latest event.
         since: when it started, in monotonic seconds. The age does not change with the system's clock.
         started: when it started, in seconds since the epoch.
     """
@@ -48,6 +50,14 @@ class _InFlight:
     event: Any
     since: float
     started: float
+
+    @classmethod
+    def of(cls, heard: _Heard) -> _InFlight:
+        """Return what is in flight since the time that its event has; a replayed event is new."""
+        event, since, now = heard
+        started = number_of(getattr(event, "timestamp", None)) or now
+        age = 0.0 if hasattr(event, "recorded_at") else max(now - started, 0.0)
+        return cls(event, since - age, started)
 
 
 class Activity:
@@ -77,8 +87,8 @@ class Activity:
         self._clock = clock
         self._monotonic = monotonic
         self._ended: deque[object] = deque(maxlen=KEPT)  # ids
-        self._operations = InProgress[_InFlight]()
-        self._transactions = InProgress[_InFlight]()
+        self._operations = InProgress[_Heard]()
+        self._transactions = InProgress[_Heard]()
 
     def __repr__(self) -> str:
         return f"<Activity: {len(self._operations)} operations, {len(self._transactions)} transactions in flight>"
@@ -127,9 +137,9 @@ class Activity:
     def in_flight_counts(self) -> Counter[tuple[str, str]]:
         """Return the number of operations in flight by store and operation."""
         counts = Counter[tuple[str, str]]()
-        for each in list(self._operations.values()):
+        for event, *_ in list(self._operations.values()):
             with contextlib.suppress(Exception):  # a program's own event
-                counts[text_of(each.event.store), text_of(each.event.operation)] += 1
+                counts[text_of(event.store), text_of(event.operation)] += 1
         return counts
 
     def _items(self, shown: list[_InFlight], now: float, names: tuple[str, ...]) -> Iterator[Item]:
@@ -147,39 +157,42 @@ class Activity:
             item |= {"bytes": number_of(getattr(event, "step", 0)) or 0, "expected": number_of(event.steps)}
         return item
 
+    # Stores pay for these lines, so they only keep the event and the time.
+
     def _operation_started(self, event: StoreProgressStartEvent) -> None:
-        self._operations.start(hashable(event.operation_id), self._new(event))
+        id_: object = event.operation_id
+        if type(id_) is not str:
+            id_ = hashable(id_)
+        self._operations.start(id_, [event, self._monotonic(), self._clock()])
 
     def _operation_progressed(self, event: StoreProgressStepEvent) -> None:
-        known = self._operations.get(hashable(event.operation_id))
+        id_ = hashable(event.operation_id)
+        known = self._operations.get(id_)
         if known is not None:
-            known.event = event
+            known[0] = event
             return
         # Either the operation started before we listened, or it has ended and this step is late.
-        self._operations.start(hashable(event.operation_id), self._new(event))
-        if hashable(event.operation_id) in self._ended.copy():  # checked last: another thread may end it meanwhile
-            self._operations.pop(hashable(event.operation_id), None)
+        self._operations.start(id_, [event, self._monotonic(), self._clock()])
+        if id_ in self._ended.copy():  # checked last: another thread may end it meanwhile
+            self._operations.pop(id_, None)
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
-        self._ended.append(hashable(event.operation_id))  # first: another thread may be handling a late step
-        self._operations.pop(hashable(event.operation_id), None)
+        id_: object = event.operation_id
+        if type(id_) is not str:
+            id_ = hashable(id_)
+        self._ended.append(id_)  # first: another thread may be handling a late step
+        self._operations.pop(id_, None)
 
     def _transaction_started(self, event: StoreTransactionStartEvent) -> None:
-        self._transactions.start(hashable(event.transaction_id), self._new(event))
+        self._transactions.start(hashable(event.transaction_id), [event, self._monotonic(), self._clock()])
 
     def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
         self._transactions.pop(hashable(event.transaction_id), None)
 
-    def _new(self, event: Any) -> _InFlight:
-        """Return what is in flight from now on, or since the time that the event has. A replayed event is new."""
-        now = self._clock()
-        started = number_of(getattr(event, "timestamp", None)) or now
-        age = 0.0 if hasattr(event, "recorded_at") else max(now - started, 0.0)
-        return _InFlight(event, self._monotonic() - age, started)
 
-
-def _of(stores: Collection[str], in_flight: InProgress[_InFlight]) -> list[_InFlight]:
-    found = [each for each in list(in_flight.values()) if not stores or _store_of(each.event) in stores]
+def _of(stores: Collection[str], in_flight: InProgress[_Heard]) -> list[_InFlight]:
+    heard = list(in_flight.values())
+    found = [_InFlight.of(each) for each in heard if not stores or _store_of(each[0]) in stores]
     return sorted(found, key=lambda each: each.since)
 
 

@@ -74,6 +74,7 @@ class EventFeed(Sink):
         if type(capacity) is not int or capacity < 1:
             raise ValueError(f"capacity must be an int of at least 1, not {capacity!r}")
         self.run = new_id()[:8]
+        self._run = self.run.encode()
         self.former_runs: tuple[str, ...] = ()
         self.ring = Ring(capacity)
         self.codec = EventCodec(keys=_failsafe(checked_keys(keys)))
@@ -216,7 +217,7 @@ class EventFeed(Sink):
 
     def _append(self, events: Iterable[tuple[float, Label, str, bytes]]) -> None:
         """Append events to the ring. The caller has the lock, since the ring has one writer at a time."""
-        run, append, new = self.run.encode(), self.ring.append, tuple.__new__
+        run, append, new = self._run, self.ring.append, tuple.__new__
         for number, (at, label, id_, text) in enumerate(events, self.ring.last + 1):
             frame = b"id: %b-%d\ndata: %b\n\n" % (run, number, text)
             append(new(BufferedEvent, (number, at, *label, frame, id_)))  # half the time of BufferedEvent()
@@ -232,16 +233,16 @@ class EventFeed(Sink):
         self._writing = threading.Lock()  # another thread may have held the old one at the fork
 
     def _count(self, at: float, event: BaseEvent) -> None:
+        own = self.own
         if isinstance(event, StoreProgressEndEvent):
-            self.own.operations.count_end(at, event)  # first: it raises before it counts anything
+            own.operations.count_end(at, event)  # first: it raises before it counts anything
+            own.history.count_operation(at, event)
+            own.history.count_bytes(at, event.store, event.direction, event.delta)
         elif isinstance(event, StoreProgressStepEvent):
-            self.own.operations.count_bytes(at, event.store, event.operation, event.delta)
-        if isinstance(event, StoreProgressStepEvent | StoreProgressEndEvent):
-            self.own.history.count_bytes(at, event.store, event.direction, event.delta)
-        if isinstance(event, StoreProgressEndEvent):
-            self.own.history.count_operation(at, event)
+            own.operations.count_bytes(at, event.store, event.operation, event.delta)
+            own.history.count_bytes(at, event.store, event.direction, event.delta)
         elif isinstance(event, StoreTransactionEndEvent):
-            self.own.history.count_transaction(at, event)
+            own.history.count_transaction(at, event)
 
 
 def _name(value: object) -> str | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from encore_events.forks import renew_in_child
 from encore_events.text import text_of
 from encore_storage.events import StoreProgressEndEvent, StoreTransactionEndEvent
+from encore_storage.latencies import bucket_of
 from encore_storage.server.counts import Counts
 from encore_storage.subscribers.catalogue import OVERFLOW
 from encore_storage.subscribers.labels import MAX_VALUES
@@ -54,11 +56,16 @@ class History:
     """Counts by second and store. Thread-safe.
 
     Stores beyond the first `MAX_VALUES` share the name `OVERFLOW`, as in the metrics.
+
+    An event is counted once, by store in the latest second. Its counts are added to all sums when that second is over
+    or somebody reads.
     """
 
     def __init__(self, seconds: int = SECONDS) -> None:
-        self.version = 0
+        self._version = 0
         self.kept = seconds
+        self._latest = 0
+        self._waiting: dict[str, SecondCounts] = {}  # of the latest second, to be added to the sums
         self._seconds: dict[int, dict[str, SecondCounts]] = {}
         self._totals: dict[str, SecondCounts] = {}
         self._all_seconds: dict[int, SecondCounts] = {}
@@ -70,38 +77,48 @@ class History:
         return f"<History: {len(self._seconds)} seconds of {len(self._totals)} stores>"
 
     @property
+    def version(self) -> int:
+        """The number of changes so far."""
+        with self._reading():
+            return self._version
+
+    @property
     def stores(self) -> list[str]:
         """The sorted names of all stores that were counted."""
-        with self._lock:
+        with self._reading():
             return sorted(self._totals)
 
     def count_operation(self, time: float, event: StoreProgressEndEvent) -> None:
         """Count an operation that ended at `time`."""
+        outcome, bucket = event.outcome, bucket_of(countable(event.duration))
         with self._lock:
-            for counts in self._counts_at(time, event.store):
-                counts.operations += 1
-                counts.errors += event.outcome == "error"
-                counts.cancelled += event.outcome == "cancelled"
-                counts.latencies.observe(countable(event.duration))
+            counts = self._counts_at(time, event.store)
+            counts.operations += 1
+            counts.errors += outcome == "error"
+            counts.cancelled += outcome == "cancelled"
+            counts.latencies[bucket] += 1
 
     def count_bytes(self, time: float, store: str | None, direction: str | None, count: int) -> None:
         """Count bytes that moved at `time`."""
         count = int(countable(count))
         with self._lock:
-            for counts in self._counts_at(time, store):
-                counts.read += count if direction == "read" else 0
-                counts.written += count if direction == "write" else 0
+            counts = self._counts_at(time, store)
+            if direction == "read":
+                counts.read += count
+            elif direction == "write":
+                counts.written += count
 
     def count_transaction(self, time: float, event: StoreTransactionEndEvent) -> None:
         """Count a commit, or a failure as a rollback; a transaction that was closed is neither."""
+        outcome = event.outcome
         with self._lock:
-            for counts in self._counts_at(time, event.store):
-                counts.commits += event.outcome == "committed"
-                counts.rollbacks += event.outcome not in ("committed", "closed")
+            counts = self._counts_at(time, event.store)
+            counts.commits += outcome == "committed"
+            counts.rollbacks += outcome not in ("committed", "closed")
 
     def totals(self, stores: Collection[str] = ()) -> dict[str, int]:
         """Return all counts since the start, of these stores or (by default) all."""
-        with self._lock:
+        with self._reading():
             total = _sum(self._totals, stores) if stores else self._all_totals
             return {name: getattr(total, name) for name in SecondCounts.NAMES}
 
@@ -110,19 +127,19 @@ class History:
 
         A client has the seconds that were over at `time`, in the state of `version`.
         """
-        with self._lock:
+        with self._reading():
             over = [second for second in self._all_seconds if second + 1 <= until]
             new = [one for one in over if one + 1 > time or self._all_seconds[one].version > version]
         return new, max(over, default=None)
 
     def sums(self, seconds: Iterable[int], stores: Collection[str]) -> list[SecondCounts]:
         """Return the counts of these seconds, as copies."""
-        with self._lock:
+        with self._reading():
             return [self._sum_of(second, stores) for second in seconds]
 
     def changes(self, version: int) -> tuple[list[Any], list[Any]]:
         """Return the seconds and the totals, both by store, that have changed since `version`, as JSON."""
-        with self._lock:
+        with self._reading():
             seconds = [
                 [second, store, *counts.message()]
                 for second, all_stores in self._all_seconds.items()
@@ -151,7 +168,7 @@ class History:
             place = self._totals if second is None else self._seconds[second]
             if (known := place.get(name)) is not None:
                 difference.subtract(known)
-            counts.version = self.version
+            counts.version = self._version
             place[name] = counts
             self._sum_at(second).add(difference)
         into.add(second, store, difference)
@@ -161,25 +178,46 @@ class History:
         with self._lock:
             name = self._admit(store, second)
             place = self._totals if second is None else self._seconds[second]
-            difference.version = self.version
+            difference.version = self._version
             place.setdefault(name, SecondCounts()).add(difference)
             self._sum_at(second).add(difference)
 
     def _renew(self) -> None:
         self._lock = threading.Lock()  # another thread may have held the old one at the fork
 
-    def _counts_at(self, time: float, store: str | None) -> Iterable[SecondCounts]:
-        """Return the counts of the second and the totals, of the store and of all. The caller has the lock."""
-        second = int(time)
-        name = self._admit(text_of(store), second)
-        current = (self._seconds[second].setdefault(name, SecondCounts()), self._all_seconds[second])
-        for counts in current:
-            counts.version = self.version
-        return *current, self._totals.setdefault(name, SecondCounts()), self._all_totals
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Acquire the lock, with everything added to the sums."""
+        with self._lock:
+            self._add_waiting()
+            yield
+
+    def _counts_at(self, time: float, store: object) -> SecondCounts:
+        """Return the waiting counts of a store in a second. The caller has the lock."""
+        second, name = int(time), store if type(store) is str else text_of(store)
+        if second != self._latest:
+            self._add_waiting()
+            self._latest = second
+        counts = self._waiting.get(name)
+        if counts is None:
+            counts = self._waiting[name] = SecondCounts()
+        return counts
+
+    def _add_waiting(self) -> None:
+        """Add what waits to the second and the totals, of the store and of all. The caller has the lock."""
+        while self._waiting:
+            store = next(iter(self._waiting))  # in the order in which they were counted: the last ones may overflow
+            counts = self._waiting.pop(store)
+            name = self._admit(store, self._latest)
+            counts.version = self._version
+            self._seconds[self._latest].setdefault(name, SecondCounts()).add(counts)
+            self._all_seconds[self._latest].add(counts)
+            self._totals.setdefault(name, SecondCounts()).add(counts)
+            self._all_totals.add(counts)
 
     def _admit(self, store: str, second: int | None) -> str:
         """Make room for a store in a second, and return the name under which it is counted. The caller has the lock."""
-        self.version += 1
+        self._version += 1
         if second is not None and second not in self._all_seconds:
             self._evict(second)
             self._all_seconds[second], self._seconds[second] = SecondCounts(), {}
@@ -193,7 +231,7 @@ class History:
 
     def _sum_at(self, second: int | None) -> SecondCounts:
         total = self._all_totals if second is None else self._all_seconds[second]
-        total.version = self.version
+        total.version = self._version
         return total
 
     def _sum_of(self, second: int, stores: Collection[str]) -> SecondCounts:

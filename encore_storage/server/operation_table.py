@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from encore_events.forks import renew_in_child
 from encore_events.text import text_of
 from encore_storage.events import StoreProgressEndEvent
+from encore_storage.latencies import bucket_of
 from encore_storage.server.counts import Counts
 from encore_storage.subscribers.catalogue import OPERATIONS, OVERFLOW
 from encore_storage.subscribers.labels import MAX_VALUES, closed
@@ -68,19 +69,23 @@ class OperationTable:
 
     def count_end(self, time: float, event: StoreProgressEndEvent) -> None:
         """Count an operation that ended at `time`, with the bytes that no step has reported."""
-        retries = max(int(countable(event.attempts)) - 1, 0)
-        duration, delta = countable(event.duration), int(countable(event.delta))
+        attempts, outcome = event.attempts, event.outcome
+        retries = 0 if attempts == 1 else max(int(countable(attempts)) - 1, 0)
+        bucket, delta = bucket_of(countable(event.duration)), int(countable(event.delta))
         with self._lock:
             row = self._row(event.store, event.operation)
             counts = self._counts_at(time, row)
             counts.operations += 1
-            counts.errors += event.outcome == "error"
-            counts.hits += event.outcome == "ok"
-            counts.misses += event.outcome == "miss"
             counts.retries += retries
             counts.bytes += delta
-            counts.latencies.observe(duration)
-            row.has_hits |= event.outcome == "miss"
+            counts.latencies[bucket] += 1
+            if outcome == "ok":
+                counts.hits += 1
+            elif outcome == "error":
+                counts.errors += 1
+            elif outcome == "miss":
+                counts.misses += 1
+                row.has_hits = True
 
     def count_bytes(self, time: float, store: str | None, operation: str | None, count: int) -> None:
         """Count bytes that moved at `time`."""
@@ -149,6 +154,10 @@ class OperationTable:
         return name, closed(operation, OPERATIONS)
 
     def _row(self, store: object, operation: object) -> _Row:
+        if type(store) is str and type(operation) is str:
+            row = self._rows.get((store, operation))  # the attributes of most events are the key of their row
+            if row is not None:
+                return row
         key = self._key(store, operation)
         row = self._rows.get(key)
         if row is None:
@@ -163,7 +172,9 @@ class OperationTable:
             self._latest = period
             self._evict(period)
         self.version += 1
-        counts = row.periods.setdefault(period, PeriodCounts())
+        counts = row.periods.get(period)
+        if counts is None:
+            counts = row.periods[period] = PeriodCounts()
         counts.version = self.version
         return counts
 

@@ -78,13 +78,14 @@ class Ring:
 
     def append(self, event: BufferedEvent) -> None:
         """Append event `last + 1`, evicting the oldest."""
-        if len(event.frame) > self._max_bytes:
+        size, number = len(event.frame), event.number
+        if size > self._max_bytes:
             self.skip(1)
             return
-        self._evict(event.number - self.capacity + 1, self._max_bytes - len(event.frame))
-        self._bytes += len(event.frame)
-        self._slots[event.number % self.capacity] = event
-        self.last = event.number  # last, since readers see the event from here on
+        self._evict(number - self.capacity + 1, self._max_bytes - size)
+        self._bytes += size
+        self._slots[number % self.capacity] = event
+        self.last = number  # last, since readers see the event from here on
 
     def skip(self, count: int) -> None:
         """Skip the numbers of `count` dropped events."""

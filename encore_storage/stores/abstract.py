@@ -146,40 +146,42 @@ class AbstractStore(StoreCore):
 
     def multiget(self, keys: Iterable[str]) -> Iterator[StoredValue]:
         """Yield the values of several keys. Raises KeyNotFoundError at the first missing one."""
-        return (self.get(key) for key in keys)
+        with self._failing_as("get_metadata"):
+            return (self.get(key) for key in keys)
 
     def multiget_data(self, keys: Iterable[str]) -> Iterator[ObservedReader]:
         """Yield the bytes of several keys, as files. Raises KeyNotFoundError at the first missing one."""
-        return (self.get_data(key) for key in keys)
+        with self._failing_as("get"):
+            return (self.get_data(key) for key in keys)
 
     def multiget_metadata(self, keys: Iterable[str], select: Iterable[str] | None = None) -> Iterator[Metadata]:
         """Yield the metadata of several keys. Raises KeyNotFoundError at the first missing one."""
-        names = checked_names(select)
-        return (self.get_metadata(key, names) for key in keys)
+        with self._failing_as("get_metadata"):
+            names = checked_names(select)
+            return (self.get_metadata(key, names) for key in keys)
 
     def multiset(self, keys: Iterable[str], values: Iterable[AnyValue], buffer_size: int = MEBIBYTE) -> None:
         """Store several values, in one transaction if the store is transactional."""
-        self._put_each("multiset", lambda key, value: self.set(key, value, buffer_size), keys, values)
+        self._put_each("multiset", "set", lambda key, value: self.set(key, value, buffer_size), keys, values)
 
     def multiset_data(self, keys: Iterable[str], datas: Iterable[Readable], buffer_size: int = MEBIBYTE) -> None:
         """Replace the bytes of several keys, in one transaction if the store is transactional."""
-        self._put_each("multiset_data", lambda key, data: self.set_data(key, data, buffer_size), keys, datas)
+        self._put_each("multiset_data", "set", lambda key, data: self.set_data(key, data, buffer_size), keys, datas)
 
     def multiset_metadata(self, keys: Iterable[str], metadatas: Iterable[Metadata]) -> None:
         """Replace the metadata of several keys, in one transaction if the store is transactional."""
-        self._put_each("multiset_metadata", self.set_metadata, keys, metadatas)
+        self._put_each("multiset_metadata", "set_metadata", self.set_metadata, keys, metadatas)
 
     def multiupdate_metadata(self, keys: Iterable[str], metadatas: Iterable[Metadata]) -> None:
         """Update the metadata of several keys, in one transaction if the store is transactional."""
-        self._put_each("multiupdate_metadata", self.update_metadata, keys, metadatas)
+        self._put_each("multiupdate_metadata", "update_metadata", self.update_metadata, keys, metadatas)
 
     def query(self, /, select: Iterable[str] | None = None, **metadata: Any) -> ObservedIterator[tuple[str, Metadata]]:
         """Return the keys with their metadata where it has all of the given items; by default, all keys.
 
         With `select`, the metadata has only the items with these names.
         """
-        names = checked_names(select)
-        return self._query(lambda: _matching(self._candidates(metadata), metadata, names))
+        return self._query(lambda: _matching(self._candidates(metadata), metadata, checked_names(select)))
 
     def query_keys(self, /, **metadata: Any) -> ObservedIterator[str]:
         """Return the keys whose metadata has all of the given items; by default, all keys.
@@ -197,9 +199,13 @@ class AbstractStore(StoreCore):
 
         They are the keys as of the first `next`, each once.
         """
-        if not isinstance(pattern, str):
-            raise TypeError(f"the pattern of glob() must be a str, not {pattern!r}")
-        return self._query(lambda: _once(lambda: (key for key in self._keys() if fnmatch.fnmatchcase(key, pattern))))
+
+        def scan() -> Iterator[str]:
+            if not isinstance(pattern, str):
+                raise TypeError(f"the pattern of glob() must be a str, not {pattern!r}")
+            return _once(lambda: (key for key in self._keys() if fnmatch.fnmatchcase(key, pattern)))
+
+        return self._query(scan)
 
     def list(self, prefix: str = "") -> ObservedIterator[ListedKey]:
         """Return the keys that begin with `prefix`, each with its size and times: `(key, size, created, modified)`."""
@@ -225,9 +231,14 @@ class AbstractStore(StoreCore):
             KeyNotFoundError: there is no value; the file stays as it was.
             OpenDatabaseError: the file is a database that a SqliteStore of this process has open.
         """
-        with self.get_data(key) as data, replacing(path) as write:
-            for chunk in buffer_iterator(data, buffer_size):
-                write(chunk)
+        with self.get_data(key) as data:
+            try:
+                with replacing(path) as write:
+                    for chunk in buffer_iterator(data, buffer_size):
+                        write(chunk)
+            except BaseException as error:
+                data.fail(error)
+                raise
 
     def from_bytes(self, key: str, data: bytes, metadata: Metadata | None = None, buffer_size: int = MEBIBYTE) -> None:
         """Replace the bytes of a value by `data`, and the metadata by `metadata`; without it, keep the metadata."""
@@ -241,11 +252,27 @@ class AbstractStore(StoreCore):
         with self._setting(key, size_of(path), None) as setting, opened(path) as file:
             self._write(setting, key, file, None, buffer_size)
 
-    def _put_each(self, notes: str, put: Callable[[str, T], object], keys: Iterable[str], items: Iterable[T]) -> None:
-        if isinstance(keys, Sized) and isinstance(items, Sized) and len(keys) != len(items):
-            raise ValueError(f"{notes}() takes one item per key, but got {len(keys)} keys and {len(items)} items")
-        with self.transaction(notes):
-            for key, item in itertools.zip_longest(keys, items, fillvalue=_NOTHING):
+    @contextlib.contextmanager
+    def _failing_as(self, name: Operation) -> Iterator[None]:
+        """Observe an error of the block, raised before the first of several keys, as that of an operation."""
+        try:
+            yield
+        except Exception as error:
+            operation = self._operation(name, None)
+            operation.start()
+            operation.finish_unless_forked(error)
+            raise
+
+    def _put_each(
+        self, notes: str, name: Operation, put: Callable[[str, T], object], keys: Iterable[str], items: Iterable[T]
+    ) -> None:
+        with self._failing_as(name):
+            if isinstance(keys, Sized) and isinstance(items, Sized) and len(keys) != len(items):
+                raise ValueError(f"{notes}() takes one item per key, but got {len(keys)} keys and {len(items)} items")
+            pairs = itertools.zip_longest(keys, items, fillvalue=_NOTHING)
+            transaction = self.transaction(notes)
+        with transaction:
+            for key, item in pairs:
                 if key is _NOTHING or item is _NOTHING:
                     raise ValueError(
                         f"{notes}() takes one item per key, but got fewer {'keys' if key is _NOTHING else 'items'}"

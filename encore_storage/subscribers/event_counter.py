@@ -81,7 +81,7 @@ class EventCounter:
         self._ends: dict[tuple[str | None, ...], Ends] = {}
         self._transactions: dict[tuple[str | int | None, ...], Block] = {}
         renew_in_child(self, EventCounter._renew)
-        weakref.finalize(self, _clear, cells, self._gauges, self._transaction_gauges).atexit = False
+        weakref.finalize(self, _clear, self._gauges, self._transaction_gauges).atexit = False
 
     def connect(self) -> None:
         """Connect the listeners. Several threads may do so at once, since each connect replaces the last."""
@@ -105,14 +105,11 @@ class EventCounter:
         self.is_connected = True
 
     def _operation_started(self, event: StoreProgressStartEvent) -> None:
-        attributes = event.store, event.operation, event.direction
         try:
-            gauge = self._gauges[attributes]
+            gauge = self._gauges[event.store, event.operation, event.direction]
         except (KeyError, TypeError):
             gauge = self._gauge(self._new_labels(event))
-        now = self._clock()
-        with self._lock:
-            gauge.start(event.operation_id, now)
+        gauge.start(event.operation_id, self._clock())
 
     def _operation_moved(self, event: StoreProgressStepEvent) -> None:
         if event.direction is None:
@@ -149,10 +146,9 @@ class EventCounter:
         gauge = self._transaction_gauges.get(store)
         if gauge is None:
             block = self._cells.block(blocks.transaction_in_progress(store, self._number))
-            gauge = self._transaction_gauges.setdefault(store, InProgressGauge(block))
-        now = self._clock()
-        with self._lock:
-            gauge.start(event.transaction_id, now)
+            gauge = self._transaction_gauges.setdefault(store, InProgressGauge(self._cells, block))
+            gauge.fill()
+        gauge.start(event.transaction_id, self._clock())
 
     def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
         gauges = self._transaction_gauges.values()
@@ -223,7 +219,8 @@ class EventCounter:
         gauge = self._gauges.get(labels)
         if gauge is None:
             block = self._cells.block(blocks.in_progress(*labels, self._number))
-            gauge = self._gauges.setdefault(labels, InProgressGauge(block))
+            gauge = self._gauges.setdefault(labels, InProgressGauge(self._cells, block))
+            gauge.fill()
         return gauge
 
     def _new_ends(self, event: StoreProgressEndEvent) -> Ends:
@@ -261,8 +258,7 @@ def _are_labels(attributes: tuple[object, ...], labels: tuple[str, ...]) -> bool
     )
 
 
-def _clear(cells: Cells, *gauges: Mapping[Any, InProgressGauge]) -> None:
+def _clear(*gauges: Mapping[Any, InProgressGauge]) -> None:
     """Remove what was in progress in an event manager that has been collected."""
-    with cells.lock:
-        for gauge in (gauge for each in gauges for gauge in each.values()):
-            gauge.clear()
+    for gauge in (gauge for each in gauges for gauge in each.values()):
+        gauge.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -164,10 +165,14 @@ class LogSubscriber(Subscriber):
             log("store.operation.progress", **fields)
 
     def _operation_ended(self, event: StoreProgressEndEvent) -> None:
-        outcome, moved, duration = shown(event.outcome), number_of(event.bytes), number_of(event.duration)
+        outcome = shown(event.outcome)
+        level = self._levels.get(cast("Outcome", outcome), _OF_UNKNOWN_OUTCOME)
+        if NUMBERS[level] < self._lowest:
+            return
+        moved, duration = number_of(event.bytes), number_of(event.duration)
         if not self._volume.has(event.operation, outcome, duration):
             return
-        log = self._log_at(self._levels.get(cast("Outcome", outcome), _OF_UNKNOWN_OUTCOME))
+        log = self._log_at(level)
         if log is None:
             return
         fields = {
@@ -219,7 +224,7 @@ class LogSubscriber(Subscriber):
         if not _is_enabled(logger, NUMBERS[level]):
             return None
         log: Callable[..., object] = getattr(logger, level)
-        if inspect.iscoroutinefunction(log):
+        if not _is_synchronous(logger.__class__, level) and inspect.iscoroutinefunction(log):
             raise TypeError(f"logger {logger!r} is asynchronous: pass one whose methods log without being awaited")
         return log
 
@@ -297,6 +302,13 @@ def _logger_to(output: FileOutput | StreamOutput, format: Format, level: Level) 
     )
 
 
+@functools.lru_cache(maxsize=100)
+def _is_synchronous(kind: type, level: Level) -> bool:
+    """Return whether the class of a logger has a method for `level` that need not be awaited."""
+    method = getattr(kind, level, None)
+    return method is not None and not inspect.iscoroutinefunction(method)
+
+
 def _is_enabled(logger: Any, level: int) -> bool:
     kind = type(logger)
     if hasattr(kind, "isEnabledFor"):  # it asks the wrapped logger, which needn't be one of the standard library
@@ -316,7 +328,17 @@ def _renderers(format: Format, *, colors: bool) -> list[Any]:  # noqa: A002 (as 
             )
         ]
     without_locals = ExceptionDictTransformer(show_locals=False)
-    return [structlog.processors.ExceptionRenderer(without_locals), structlog.processors.JSONRenderer()]
+    return [structlog.processors.ExceptionRenderer(without_locals), structlog.processors.JSONRenderer(_to_json)]
+
+
+def _to_json(line: object, *, default: Callable[[Any], Any]) -> str:
+    return _encoder_of(default).encode(line)
+
+
+@functools.lru_cache(maxsize=10)
+def _encoder_of(default: Callable[[Any], Any]) -> json.JSONEncoder:
+    """Return the encoder that `json.dumps` would make for each line."""
+    return json.JSONEncoder(default=default)
 
 
 def _known(**fields: Any) -> dict[str, Any]:
@@ -324,12 +346,14 @@ def _known(**fields: Any) -> dict[str, Any]:
 
 
 def _measures(event: StoreProgressEndEvent) -> dict[str, Any]:
-    attempts = number_of(event.attempts)
+    attempts, first_byte, items, fetched = number_of(event.attempts), event.first_byte, event.items, event.fetched
+    if attempts == 1 and first_byte is items is fetched is None:  # as in most events
+        return {}
     return _known(
         attempts=attempts if attempts is not None and attempts > 1 else None,
-        first_byte=number_of(event.first_byte),
-        items=number_of(event.items),
-        fetched=number_of(event.fetched),
+        first_byte=number_of(first_byte),
+        items=number_of(items),
+        fetched=number_of(fetched),
     )
 
 

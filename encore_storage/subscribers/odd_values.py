@@ -8,6 +8,8 @@ from encore_events.text import text_of
 MOST = 2**63
 """The limit of a number that is counted. The sum of many such numbers is still a finite float."""
 
+_NUMBERS = (int, float)  # made once: a union takes longer than the check
+_SHOWN_AS_THEY_ARE = (bool, float)
 _LONGEST_ID = 200  # characters of an id that stands for a value without a hash
 
 
@@ -22,12 +24,14 @@ def countable(value: float) -> float:
 
 def number_of(value: object) -> float | None:
     """Return a number from 0 up to `MOST`, or None for anything else."""
-    return value if isinstance(value, int | float) and 0 <= value < MOST else None
+    return value if isinstance(value, _NUMBERS) and 0 <= value < MOST else None
 
 
 def shown(value: object) -> object:
     """Return an attribute as a log has it: a number or None, or text that is one line without terminal codes."""
-    if value is None or isinstance(value, bool | float):
+    if type(value) is str:  # first, since most are
+        return printable(value)
+    if value is None or isinstance(value, _SHOWN_AS_THEY_ARE):
         return value
     if isinstance(value, int):
         return value if abs(value) < MOST else None

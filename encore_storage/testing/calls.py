@@ -87,6 +87,22 @@ REFUSED: dict[str, tuple[Call, str]] = {
     "update_metadata": (lambda store: store.update_metadata("a", {"a": object()}), "update_metadata"),
     "delete": (lambda store: store.delete(1), "delete"),  # type: ignore[arg-type]
     "list": (lambda store: store.list(1), "list"),  # type: ignore[arg-type]
+    "glob": (lambda store: store.glob(1), "query"),  # type: ignore[arg-type]
+    "query": (lambda store: store.query(1), "query"),  # type: ignore[arg-type]
+    "query, str": (lambda store: store.query("n"), "query"),
+    "get_metadata, str": (lambda store: store.get_metadata("a", "n"), "get_metadata"),
+    "multiget": (lambda store: store.multiget(1), "get_metadata"),  # type: ignore[arg-type]
+    "multiget_data": (lambda store: store.multiget_data(1), "get"),  # type: ignore[arg-type]
+    "multiget_metadata": (lambda store: store.multiget_metadata(["a"], "n"), "get_metadata"),
+    "multiset": (lambda store: store.multiset(["a"], []), "set"),
+    "multiset_data": (lambda store: store.multiset_data(1, []), "set"),  # type: ignore[arg-type]
+    "multiset_metadata": (lambda store: store.multiset_metadata(["a"], []), "set_metadata"),
+    "multiupdate_metadata": (lambda store: store.multiupdate_metadata([], [{}]), "update_metadata"),
+    "from_file, NUL": (lambda store: store.from_file("a", "a\0b"), "set"),
+    "from_file, surrogate": (lambda store: store.from_file("a", "\ud800"), "set"),
+    "from_file, None": (lambda store: store.from_file("a", None), "set"),  # type: ignore[arg-type]
+    "to_file, NUL": (lambda store: store.to_file("a", "a\0b"), "get"),
+    "to_file, None": (lambda store: store.to_file("a", None), "get"),  # type: ignore[arg-type]
 }
 READS: dict[str, tuple[Call, str]] = {
     "get": (lambda store: store.get("a").data, "get"),

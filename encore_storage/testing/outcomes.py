@@ -107,6 +107,14 @@ class OutcomeContract(CallContract):
         end = checked_end(recorder.events)
         assert (end.operation, end.outcome, end.error_type) == ("set", "error", "not_found")
 
+    def test_missing_directory_is_an_error_of_get(self, two_keys: AbstractStore, recorder: EventRecorder) -> None:
+        """`to_file` into a missing directory is an error of type 'not_found', and not ok."""
+        with pytest.raises(FileNotFoundError):
+            two_keys.to_file("a", "no such directory/file")
+
+        end = checked_end(recorder.events)
+        assert (end.operation, end.outcome, end.error_type) == ("get", "error", "not_found")
+
     def test_call_on_a_disconnected_store_is_an_error(self, store: AbstractStore, recorder: EventRecorder) -> None:
         """A call on a disconnected store ends with an error of type 'connection'."""
         store.disconnect()

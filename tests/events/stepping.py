@@ -19,9 +19,17 @@ T = TypeVar("T")
 When = Literal["anywhere", "at signals"]
 
 MODULES = ("stream.py", "buffer.py", "drops.py", "gates.py")
-STEPPED = {str(Path(encore_events.__file__).with_name(name)) for name in MODULES}
+REGISTRY_MODULES = ("manager.py", "signals.py")
 SIGNAL_CHECKS = {code for name, code in dis.opmap.items() if name.startswith(("CALL", "JUMP_BACKWARD", "RESUME"))}
 SECONDS = 20
+
+
+def files_of(modules: Iterable[str]) -> frozenset[str]:
+    """Return the paths of modules of the bus."""
+    return frozenset(str(Path(encore_events.__file__).with_name(name)) for name in modules)
+
+
+STEPPED = files_of(MODULES)
 
 
 class Step(Generic[T]):
@@ -31,8 +39,12 @@ class Step(Generic[T]):
         came: whether the call had this many steps.
     """
 
-    def __init__(self, number: int, interrupt: Callable[[T], object], when: When) -> None:
+    def __init__(
+        self, number: int, interrupt: Callable[[T], object], when: When, files: frozenset[str] = STEPPED
+    ) -> None:
+        """Make the step; only steps in `files` count."""
         self.came = False
+        self._files = files
         self._when = when
         self._left = number
         self._interrupt = interrupt
@@ -53,7 +65,7 @@ class Step(Generic[T]):
             gc.enable()
 
     def _enter(self, frame: FrameType, event: str, argument: object) -> Any:
-        if frame.f_code.co_filename not in STEPPED:
+        if frame.f_code.co_filename not in self._files:
             return None
         self._before.pop(id(frame), None)
         frame.f_trace_opcodes = True
@@ -71,13 +83,19 @@ class Step(Generic[T]):
         return self._step
 
 
-def steps_of(interrupt: Callable[[T], object], *, at_least: int, when: When = "anywhere") -> Iterator[Step[T]]:
+def steps_of(
+    interrupt: Callable[[T], object],
+    *,
+    at_least: int,
+    when: When = "anywhere",
+    modules: Iterable[str] = MODULES,
+) -> Iterator[Step[T]]:
     """Yield a step for each repetition of the call, from the first on, until the call has no more steps.
 
     An `interrupt` that raises needs 'at signals': the steps at which the interpreter handles them.
     """
     for number in itertools.count(1):
-        step = Step(number, interrupt, when)
+        step = Step(number, interrupt, when, files_of(modules))
         yield step
         if not step.came:
             break

@@ -1,120 +1,120 @@
-"""Calls between the steps of a connect or a disconnect.
-
-Each of these steps hashes the event class, so a class with its own hash can make another call between
-two steps, as a thread, a garbage collection or a signal does.
-"""
+"""Calls between any two steps of a connect or disconnect, as a thread, a garbage collection or a signal makes them."""
 
 import contextlib
-import itertools
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
 from encore_events import BaseEvent, EventManager
-
-STEPS = range(1, 9)
-
-
-class Interrupted(type):
-    """A metaclass whose n-th hash calls `interrupts[n]`."""
-
-    interrupts: dict[int, Callable[[], object]]
-    hashes: int
-
-    def __hash__(cls) -> int:
-        cls.hashes += 1
-        interrupt = cls.interrupts.pop(cls.hashes, None)
-        if interrupt is not None:
-            with contextlib.suppress(KeyError):
-                interrupt()
-        return 7
+from tests.events.stepping import REGISTRY_MODULES, steps_of
 
 
-class Opened(BaseEvent, metaclass=Interrupted):
-    interrupts: dict[int, Callable[[], object]] = {}  # noqa: RUF012 (it is the metaclass's)
-    hashes = 0
+class Opened(BaseEvent):
+    """An event."""
 
 
-@pytest.fixture(autouse=True)
-def _no_interrupts() -> Iterator[None]:
-    Opened.interrupts = {}
-    yield
-    Opened.interrupts = {}
+class Registry:
+    """An event manager with a listener, and the events that it has received."""
+
+    def __init__(self) -> None:
+        self.manager = EventManager()
+        self.received: list[BaseEvent] = []
+        self.listener = self.received.append
+        self.subscription = self.manager.connect(Opened, self.listener)
+
+    def connect(self) -> None:
+        self.subscription = self.manager.connect(Opened, self.listener)
+
+    def connect_another(self) -> None:
+        self.manager.connect(Opened, lambda _: None)
+
+    def disconnect(self) -> None:
+        with contextlib.suppress(KeyError):
+            self.manager.disconnect(Opened, self.listener)
+
+    def end(self) -> None:
+        self.subscription.disconnect()
+
+    def emit(self) -> None:
+        self.manager.emit(Opened())
+
+    def calls(self) -> int:
+        """Return how often an event is received; check that the manager's listings agree."""
+        self.received.clear()
+        self.emit()
+        connected = [func for func in self.manager.get_listeners(Opened) if func == self.listener]
+        assert len(connected) == len(self.received)
+        assert len(self.manager.signal(Opened).receivers) == len(self.manager.get_listeners(Opened))
+        return len(self.received)
 
 
-def interrupted(interrupts: dict[int, Callable[[], object]], call: Callable[[], Any]) -> Any:
-    """Return the result of `call`, after each interrupt came at its step."""
-    Opened.hashes, Opened.interrupts = 0, interrupts
-    result = call()
-    Opened.interrupts = {}
-    return result
+def test_connect_during_connect_leaves_one_connection() -> None:
+    for step in steps_of(Registry.connect, at_least=20, modules=REGISTRY_MODULES):
+        registry = Registry()
+
+        step.within(Registry.connect, registry)
+
+        assert registry.calls() == 1
+        registry.disconnect()
+        assert registry.calls() == 0
 
 
-def calls_of(manager: EventManager, received: list[BaseEvent]) -> int:
-    """Return how often an event is received; check that the manager's listing agrees."""
-    received.clear()
-    manager.emit(Opened())
-    assert repr(manager).startswith(f"<EventManager: {len(received)} listener")
-    assert manager.get_listeners(Opened) == [received.append] * len(received)
-    return len(received)
+def test_disconnect_during_connect_leaves_one_connection_or_none() -> None:
+    for step in steps_of(Registry.disconnect, at_least=20, modules=REGISTRY_MODULES):
+        registry = Registry()
+
+        step.within(Registry.connect, registry)
+
+        assert registry.calls() in (0, 1)
+        registry.connect()
+        assert registry.calls() == 1
 
 
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("is_connected", [True, False])
-def test_nested_connect_leaves_one_connection(manager: EventManager, step: int, *, is_connected: bool) -> None:
-    received: list[BaseEvent] = []
-    if is_connected:
-        manager.connect(Opened, received.append)
+def test_connect_during_unsubscribe_of_the_replaced_connection_stays() -> None:
+    for step in steps_of(Registry.connect, at_least=20, modules=REGISTRY_MODULES):
+        registry = Registry()
+        first = registry.subscription
 
-    interrupted(
-        {step: lambda: manager.connect(Opened, received.append)}, lambda: manager.connect(Opened, received.append)
-    )
+        step.within(lambda _, first=first: first.disconnect(), registry)  # type: ignore[misc]  # a default of its own
 
-    assert calls_of(manager, received) == 1
-    manager.disconnect(Opened, received.append)
-    assert calls_of(manager, received) == 0
+        assert registry.calls() == step.came
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_disconnect_during_connect_leaves_one_connection_or_none(manager: EventManager, step: int) -> None:
-    received: list[BaseEvent] = []
-    manager.connect(Opened, received.append)
+@pytest.mark.parametrize("change", [Registry.connect, Registry.disconnect, Registry.end])
+@pytest.mark.parametrize("other", [Registry.connect_another, Registry.connect])
+def test_connect_of_another_listener_between_two_steps_is_not_lost(
+    change: Callable[[Registry], None], other: Callable[[Registry], None]
+) -> None:
+    for step in steps_of(Registry.connect_another, at_least=20, modules=REGISTRY_MODULES):
+        registry = Registry()
+        other(registry)
+        before = len(registry.manager.get_listeners(Opened))
 
-    interrupted(
-        {step: lambda: manager.disconnect(Opened, received.append)}, lambda: manager.connect(Opened, received.append)
-    )
+        step.within(change, registry)
 
-    assert calls_of(manager, received) in (0, 1)
-    manager.connect(Opened, received.append)
-    assert calls_of(manager, received) == 1
-
-
-@pytest.mark.parametrize(("first", "second"), list(itertools.combinations(STEPS, 2)))
-def test_connects_during_unsubscribe_leave_one_connection(manager: EventManager, first: int, second: int) -> None:
-    received: list[BaseEvent] = []
-    subscription = manager.connect(Opened, received.append)
-
-    def connect() -> None:
-        manager.connect(Opened, received.append)
-
-    interrupts: dict[int, Callable[[], object]] = {first: connect}
-    interrupted(interrupts, subscription.disconnect)
-    came = not interrupts
-
-    assert calls_of(manager, received) == came
-    subscription = manager.connect(Opened, received.append)
-    interrupted({first: connect, second: connect}, subscription.disconnect)
-    assert calls_of(manager, received) == came
+        lost = change is not Registry.connect
+        assert len(registry.manager.get_listeners(Opened)) == before + step.came - lost
+        assert registry.calls() == 1 - lost
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_emit_during_reconnect_is_received_once(manager: EventManager, step: int) -> None:
-    received: list[BaseEvent] = []
-    manager.connect(Opened, received.append)
-    interrupts: dict[int, Callable[[], object]] = {step: lambda: manager.emit(Opened())}
+def test_emit_during_reconnect_is_received_once() -> None:
+    for step in steps_of(Registry.emit, at_least=20, modules=REGISTRY_MODULES):
+        registry = Registry()
 
-    interrupted(interrupts, lambda: manager.connect(Opened, received.append))
+        step.within(Registry.connect, registry)
 
-    assert len(received) == (not interrupts)
-    assert calls_of(manager, received) == 1
+        assert len(registry.received) == step.came
+        assert registry.calls() == 1
+
+
+def test_emit_between_two_steps_of_an_unsubscribe_is_received_by_a_new_connection() -> None:
+    def reconnect_and_emit(registry: Registry) -> None:
+        registry.connect()
+        registry.emit()
+
+    for step in steps_of(reconnect_and_emit, at_least=20, modules=REGISTRY_MODULES):
+        registry = Registry()
+
+        step.within(Registry.end, registry)
+
+        assert len(registry.received) == step.came

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from encore_events import BaseEvent
+from encore_events.conditions import Condition
 from encore_events.listeners import Listener
 
 
@@ -15,14 +16,14 @@ class Box:
 
 
 def recorded(func: Callable[..., object], collected: Callable[[Listener], None]) -> Listener:
-    return Listener(BaseEvent, func, filter=None, where=None, priority=2, weak=None, sequence=0, collected=collected)
+    return Listener(BaseEvent, func, Condition(None, None), priority=2, collected=collected)
 
 
-def test_listener_record_is_callable() -> None:
+def test_listener_record_calls_the_function() -> None:
     box = Box()
     record = recorded(box.receive, print)
 
-    record(BaseEvent())
+    record.call(BaseEvent())
 
     assert len(box.received) == 1
     assert repr(record) == f"<Listener: {box.receive!r} to BaseEvent, priority 2>"

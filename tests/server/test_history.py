@@ -58,6 +58,23 @@ def test_columns_have_the_counts_of_each_second(history: History) -> None:
     assert found["rollbacks"] == [0, 2]
 
 
+def test_counts_are_added_to_the_sums_once_however_often_they_are_read(history: History) -> None:
+    for time in (100.2, 100.4, 101.0):
+        history.count_operation(time, end())
+        read = [history.totals()["operations"] for _ in range(2)]
+
+    assert read == [3, 3]
+    assert columns_of(history, 102)["operations"] == [2, 1]
+
+
+def test_version_grows_with_counts_that_nobody_has_read(history: History) -> None:
+    before = history.version
+    history.count_operation(100.2, end())
+
+    assert history.version > before
+    assert history.changes(before)[0] != []
+
+
 def test_columns_leave_out_the_current_second(history: History) -> None:
     history.count_operation(100.2, end())
 
