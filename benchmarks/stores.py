@@ -164,6 +164,7 @@ def _in_transactions() -> tuple[Callable[[str], Snippet], Callable[[str], Snippe
     database = sqlite3.connect(paths[1], isolation_level=None)
     database.execute("BEGIN IMMEDIATE")
     names: dict[str, Any] = {"run": database.execute, "FIND": FIND, "REPLACE": REPLACE, "data": bytes(SIZE)}
-    functions: dict[str, Any] = {"randbits": secrets.randbits, "dumps": json.dumps, "loads": json.loads, "now": time.time}
+    functions: dict[str, Any] = {"randbits": secrets.randbits, "now": time.time}
+    functions |= {"dumps": json.dumps, "loads": json.loads}
     kept: dict[str, Any] = {"transaction": transaction, "directory": directory}
     return partial(Snippet, store=stores[0], data=bytes(SIZE), **kept), partial(Snippet, **names, **functions)
