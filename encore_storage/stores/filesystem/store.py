@@ -149,15 +149,18 @@ class FileSystemStore(AbstractStore):
         return entry
 
     def _entry_in(self, tree: OpenTree, key: str) -> Entry | None:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError), tree.directory(_folder_of(key)) as parent:
-            found = tree.status_in(parent, key)
-            while found is not None and stat.S_ISREG(found.st_mode):
-                token = Token.of(found)
-                metadata = self._metadata.load(key, token, tree)
-                again = tree.status_in(parent, key)
-                if again is not None and Token.of(again) == token:  # else the metadata may belong to another file
-                    return Entry(found.st_size, metadata, _created(found), found.st_mtime, token)
-                found = again
+        try:
+            with tree.directory(_folder_of(key)) as parent:
+                found = tree.status_in(parent, key)
+                while found is not None and stat.S_ISREG(found.st_mode):
+                    token = Token.of(found)
+                    metadata = self._metadata.load(key, token, tree)
+                    again = tree.status_in(parent, key)
+                    if again is not None and Token.of(again) == token:  # else the metadata may belong to another file
+                        return Entry(found.st_size, metadata, _created(found), found.st_mtime, token)
+                    found = again
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         return None
 
     def _open(self, key: str, entry: Entry, start: int, end: int) -> Iterator[bytes]:

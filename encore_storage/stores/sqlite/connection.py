@@ -192,7 +192,7 @@ class DatabaseConnection:
 
         Retry while another process holds the lock, until the configured timeout.
         """
-        if self.is_inherited:
+        if self._process is not forks.this_process():
             raise self._config.forked_error()
         timeout = self._config.timeout
         deadline = math.inf if timeout is None else time.monotonic() + timeout
