@@ -330,7 +330,7 @@ class OpenTree(Tree):
         own, _, rest = path.partition("/")
         if own != OWN:
             return self.walk(path, path.split("/"), self._held[0], held, create=create)
-        if not (create and rest):
+        if path in self._kept or not (create and rest):
             return self.keep(path, create=create)
         return self.walk(path, rest.split("/"), self.keep(OWN, create=create), held, create=create)
 
