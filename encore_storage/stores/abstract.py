@@ -23,6 +23,7 @@ from encore_storage.observing.streams import count_written
 from encore_storage.stores.changing import ChangingOperation
 from encore_storage.stores.core import StoreCore
 from encore_storage.stores.fingerprints import CopiedData
+from encore_storage.stores.items import Items
 from encore_storage.stores.local_files import AnyPath, opened, replacing, size_of
 from encore_storage.streams import MEBIBYTE, Readable, buffer_iterator
 from encore_storage.transactions.contexts import DummyTransactionContext, SimpleTransactionContext, TransactionEntry
@@ -181,7 +182,7 @@ class AbstractStore(StoreCore):
 
         With `select`, the metadata has only the items with these names.
         """
-        return self._query(lambda: _matching(self._candidates(metadata), metadata, checked_names(select)))
+        return self._query(lambda: _matching(self._items(), metadata, checked_names(select)))
 
     def query_keys(self, /, **metadata: Any) -> ObservedIterator[str]:
         """Return the keys whose metadata has all of the given items; by default, all keys.
@@ -190,9 +191,7 @@ class AbstractStore(StoreCore):
         """
         if not metadata:
             return self._query(lambda: _once(self._keys))
-        return self._query(
-            lambda: _once(lambda: (key for key, _ in _matching(self._candidates(metadata), metadata, ())))
-        )
+        return self._query(lambda: _once(lambda: (key for key, _ in _matching(self._items(), metadata, ()))))
 
     def glob(self, pattern: str) -> ObservedIterator[str]:
         """Return the keys that match a case-sensitive shell pattern; `*` matches `/` as well.
@@ -394,6 +393,6 @@ def _once(keys: Callable[[], Iterator[str]]) -> Iterator[str]:
 def _matching(
     items: Iterable[tuple[str, Metadata]], wanted: Mapping[str, Any], select: Iterable[str] | None
 ) -> Iterator[tuple[str, Metadata]]:
-    for key, metadata in items:
+    for key, metadata in items.narrowed(wanted) if isinstance(items, Items) else items:
         if wanted.items() <= metadata.items():
             yield key, copied_metadata(selected(metadata, select))

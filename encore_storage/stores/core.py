@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Self
 
@@ -113,10 +113,6 @@ class StoreCore(ABC):
         for key in dict.fromkeys(self._keys()):
             with contextlib.suppress(KeyNotFoundError):  # deleted since
                 yield key, self._entry(key).metadata
-
-    def _candidates(self, wanted: Mapping[str, Any]) -> Iterator[tuple[str, Metadata]]:  # noqa: ARG002 (a hook)
-        """Return what `_items` returns, or at least the items whose metadata has all that is wanted."""
-        return self._items()
 
     def _listing(self, prefix: str) -> Iterator[ListedKey]:
         """Yield each key that begins with `prefix` once, as of the first, with its size and times when reached."""

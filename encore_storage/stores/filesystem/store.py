@@ -25,6 +25,7 @@ from encore_storage.stores.filesystem.scratch import Scratch, ScratchFile
 from encore_storage.stores.filesystem.system import warn
 from encore_storage.stores.filesystem.tree import OpenTree, Token, Tree
 from encore_storage.stores.fingerprints import Fingerprint, file_fingerprint, settled_file
+from encore_storage.stores.items import Item, Items
 from encore_storage.stores.local_files import AnyPath
 from encore_storage.stores.open_databases import check_not_open, is_any_open
 from encore_storage.transactions.writing import Change, Write
@@ -213,12 +214,15 @@ class FileSystemStore(AbstractStore):
     def _keys(self) -> Iterator[str]:
         return self._tree.files()
 
-    def _candidates(self, wanted: Mapping[str, Any]) -> Iterator[tuple[str, Metadata]]:
+    def _items(self) -> Iterator[Item]:
+        return Items(self._scan_items)
+
+    def _scan_items(self, wanted: Mapping[str, Any]) -> Iterator[Item]:
         keys = iter(dict.fromkeys(self._keys()))
-        while (found := self._next_candidate(wanted, keys)) is not None:
+        while (found := self._next_item(wanted, keys)) is not None:
             yield found
 
-    def _next_candidate(self, wanted: Mapping[str, Any], keys: Iterator[str]) -> tuple[str, Metadata] | None:
+    def _next_item(self, wanted: Mapping[str, Any], keys: Iterator[str]) -> Item | None:
         """Return the next item that may have what is wanted; of keys that don't, only the metadata is read."""
         with self._tree.opened() as tree:
             if wanted and tree.is_missing(DIRECTORY):

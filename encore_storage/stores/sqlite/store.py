@@ -19,6 +19,7 @@ from encore_storage.errors import InvalidKeyError, KeyNotFoundError, StoreConnec
 from encore_storage.metadata import Metadata
 from encore_storage.stores.abstract import AbstractStore
 from encore_storage.stores.fingerprints import Fingerprint, put_copy
+from encore_storage.stores.items import Item, Items
 from encore_storage.stores.local_files import AnyPath
 from encore_storage.stores.sqlite import fingerprints
 from encore_storage.stores.sqlite.conditions import EVERY_ROW, Condition, condition_of
@@ -154,10 +155,10 @@ class SqliteStore(AbstractStore):
     def _keys(self) -> Iterator[str]:
         return (key for (key,) in self._select("SELECT key FROM entry ORDER BY key"))
 
-    def _items(self) -> Iterator[tuple[str, Metadata]]:
-        return self._candidates({})
+    def _items(self) -> Iterator[Item]:
+        return Items(self._scan_items)
 
-    def _candidates(self, wanted: Mapping[str, Any]) -> Iterator[tuple[str, Metadata]]:
+    def _scan_items(self, wanted: Mapping[str, Any]) -> Iterator[Item]:
         rows = self._scan("key, metadata", where=condition_of(wanted))
         return ((key, json.loads(metadata)) for key, metadata in rows)
 
