@@ -9,9 +9,11 @@ from benchmarks import (
     bus,
     clients,
     codec,
+    event_streams,
     load,
     logs,
     metrics,
+    operations,
     processes,
     progress,
     scrape,
@@ -29,8 +31,10 @@ def main() -> None:
     options = _parser().parse_args()
     benches = [
         *bus.benches(),
+        *event_streams.benches(),
         *progress.benches(),
         *streams.benches(quick=options.quick),
+        *operations.benches(),
         *metrics.benches(),
         *scrape.benches(),
         *logs.benches(),

@@ -1,26 +1,25 @@
 """The buffer of a stream, between threads that emit and threads and event loops that read.
 
-No lock is acquired, so an emitter may be a finalizer within a garbage collection. A forked child has no part in it:
-the events are the parent's.
+An event is added by `deque.append`, which is safe in any thread. All other changes of the queue and its counts are made
+under one reentrant lock. Nothing is called and no container is made while it is held: that is where the interpreter
+switches threads, handles signals and collects garbage. So nobody waits for a holder whose finalizer waits for another
+lock. Should a holder be entered again nevertheless (by a debugger, say), the inner call finds the buffer busy, and
+neither drops nor reads anything.
 
-Popping an event and checking that all drops before it are reported must be atomic, and so must dropping an event and
-counting the drop. Each is one call into C, which no other thread can divide: `next()` of a `map` over iterators that
-do the single steps.
+A forked child has no part in the buffer: the events are the parent's.
 """
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
-import operator
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Generic, Literal, TypeVar
 
 from encore_events import forks
-from encore_events.drops import Drops
+from encore_events.drops import PAUSE, Drops
 from encore_events.errors import ForkedError
 from encore_events.events import BaseEvent, EventsDroppedEvent
 from encore_events.frames import kept
@@ -29,46 +28,58 @@ from encore_events.owner import here
 
 E = TypeVar("E", bound=BaseEvent)
 
-Item = tuple[float, E, int | None]
-"""The time of an emit, its event, and the length of `Drops.left` then if that gives the drops before the event."""
-
+Item = tuple[float, E, int]  # the time of an emit, its event, and the number of drops by then
 Policy = Literal["block", "drop_oldest", "drop_newest"]
+
+NOTHING = None, 0
 
 
 class Buffer(Generic[E]):
     """A queue of events that drops the oldest when it is full.
 
     Attributes:
-        drops: counts and reports dropped events.
+        drops: reports dropped events.
+        dropped: the number of dropped events.
         closed: whether it accepts no more events.
     """
 
+    _drops_newest = False
+
     def __init__(self, capacity: float, drops: Drops) -> None:
         self.drops = drops
+        self.dropped = 0
         self.closed = False
         self._process = forks.this_process()
         self._parent: forks.Process | None = None  # the process that reads it, if this one is a forked child
         self._capacity = capacity
-        self._events: deque[Item[E]] = deque()
-        # Alternately the length of `drops.left` before an item, and the item.
-        self._aside: deque[int | Item[E]] = deque()
+        self._lock = threading.RLock()
+        self._is_busy = False  # the holder of the lock changes something
+        self._items: deque[Item[E]] = deque()
+        self._aside: Item[E] | None = None  # after a notice of the drops before it
+        self._removed = 0  # items of the queue, whether read or dropped
+        self._noticed = 0  # drops of which the reader has got a notice
+        self._reported = 0  # drops that were reported to the event manager
+        self._due = -math.inf
         self._readers: Gates = {}
         self._emitters: Gates = {}
         self._reader: object = here.token  # the last reader; before the first read, only the maker can be one
-        self._lefts = self._lefts_before_oldest()
-        self._sizes = map(len, itertools.repeat(self._events))
-        self._oldest = iter(self._events.popleft, None)
-        self._victims = self._oldest
-        self._is_too_many = functools.partial(operator.lt, capacity)
-        self._sizes_aside = map(len, itertools.repeat(self._aside))
-        self._direct = self._direct_items()
 
     def __len__(self) -> int:
-        return len(self._events) + (len(self._aside) + 1) // 2
+        return len(self._items) + (self._aside is not None)
 
     def put(self, event: E) -> None:
         """Add an event. This is the stream's listener."""
-        self._add((time.time(), kept(event), None))
+        if self.closed:
+            return
+        try:
+            self._items.append((time.time(), kept(event), self.dropped))
+            if len(self._items) > self._capacity:
+                self._drop_excess()
+            if self._readers:
+                open_all(self._readers)
+        except BaseException:  # an interrupt of the emitter must not leave a reader asleep beside the event
+            open_all(self._readers)
+            raise
 
     def put_unless_own_notice(self, event: E) -> None:
         """Add an event unless it reports drops of this very buffer."""
@@ -80,24 +91,17 @@ class Buffer(Generic[E]):
         if self._parent is not None:
             self.check_own()
         self._reader = here.token
-        if self.drops.has_pending:
-            self.drops.report_pending()
-        left = operator.length_hint(self.drops.left)  # read first: later drops are reported after later events
-        while self._events or self._aside:
-            try:
-                taken = next(self._direct, None) or self._take_aside()
-            except IndexError:  # another reader has popped it
-                continue
-            if isinstance(taken, slice):
-                if self._emitters:
-                    open_one(self._emitters)
-                at, event, _ = taken.step
-                return at, event
-            if taken is not None:
-                return taken
-        open_all(self._emitters)  # an interrupt of an emitter whose gate was open may have kept others waiting
-        count = self.drops.claim_unreported(left)
-        return (time.time(), self.drops.notice(count)) if count else None
+        if self.dropped != self._reported and not self.drops.is_reporting():
+            self.report()
+        item, missing = self._pop()
+        if missing:
+            return item[0] if item else time.time(), self.drops.notice(missing)
+        if item is None:
+            open_all(self._emitters)  # an interrupt of an emitter whose gate was open may have kept others waiting
+            return None
+        if self._emitters:
+            open_one(self._emitters)
+        return item[0], item[1]
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait up to `timeout` seconds, or until it is closed; return whether something is unread."""
@@ -138,6 +142,24 @@ class Buffer(Generic[E]):
         open_all(self._readers)
         open_all(self._emitters)
 
+    def report(self, *, paced: bool = False) -> None:
+        """Report all drops to the event manager that aren't reported; `paced`, once in PAUSE, and not in a report."""
+        now = self.drops.clock()
+        if paced and (now < self._due or self.drops.is_reporting()):
+            return
+        with self._lock:
+            if self._is_busy or (paced and now < self._due):  # another call has reported meanwhile
+                return
+            self._is_busy = True
+            try:
+                count = self.dropped - self._reported
+                self._reported = self.dropped
+                self._due = now + PAUSE
+            finally:
+                self._is_busy = False
+        if count:
+            self.drops.report(count)
+
     def check_own(self) -> None:
         """Raise ForkedError if the buffer was open when this process was forked: it is the parent's."""
         forks.this_process()  # detects a fork without hooks
@@ -150,92 +172,82 @@ class Buffer(Generic[E]):
 
         The child may read its copy of a buffer that was closed before the fork.
         """
+        self._lock, self._is_busy = threading.RLock(), False  # its holder may not exist in the child
+        self._reported = self.dropped  # by the parent
         open_all_in_child(self._readers)
         open_all_in_child(self._emitters)
         if self.closed:
             return None
         self.closed = True
         self._parent = self._process
-        inherited = [*self._events, *self._aside]
-        self._events.clear()
-        self._aside.clear()
+        inherited = [*self._items, self._aside]
+        self._items.clear()
+        self._aside = None
         return inherited
 
-    def _add(self, item: Item[E]) -> None:
-        if self.closed:
-            return
-        try:
-            self._events.append(item)
-            if len(self._events) > self._capacity:
-                self._drop_excess()
-            if self._readers:
-                open_all(self._readers)
-        except BaseException:  # an interrupt of the emitter must not leave a reader asleep beside the event
-            open_all(self._readers)
-            raise
-
-    def _take_aside(self) -> tuple[float, E | EventsDroppedEvent] | None:
-        """Put the oldest event aside with the length of `drops.left` before it, and pop one of the two.
-
-        Return None if that is a length, and all drops before the event are reported by now.
-        """
-        if not self._aside:
-            # An event put aside can't be dropped; otherwise a slow reader would get notices only.
-            if_any = itertools.takewhile(bool, self._sizes)
-            lefts, items = map(self._aside.append, self._lefts), map(self._aside.append, self._oldest)
-            next(map(slice, if_any, lefts, items), None)
-        first = self._aside.popleft()
-        if isinstance(first, tuple):
-            self._direct = self._direct_items()
-            return first[:2]
-        count = self.drops.claim_unreported(first)
-        return (self._time_of_aside(), self.drops.notice(count)) if count else None
-
-    def _time_of_aside(self) -> float:
-        try:
-            following = self._aside[0]
-        except IndexError:  # another reader has popped it
-            return time.time()
-        return time.time() if isinstance(following, int) else following[0]
-
-    def _direct_items(self) -> Iterator[slice]:
-        """Return an iterator that pops the oldest item, and ends when drops before it are unreported."""
-        none_aside = itertools.takewhile(operator.not_, self._sizes_aside)
-        all_reported = itertools.takewhile(functools.partial(operator.eq, self.drops.left_when_reported), self._lefts)
-        return map(slice, none_aside, all_reported, self._oldest)  # `slice` because C can make one of any three objects
-
-    def _lefts_before_oldest(self) -> Iterator[int]:
-        """Return an iterator over the length of `drops.left` after all drops before the oldest event."""
-        return map(operator.length_hint, itertools.repeat(self.drops.left))
-
     def _drop_excess(self) -> None:
-        too_many = itertools.takewhile(self._is_too_many, self._sizes)
-        for _ in map(slice, too_many, self._victims, self.drops.left):
-            self.drops.report_paced()
-        if self.closed:  # meanwhile, so the final report did not include these drops
-            self.drops.report_final()
+        removed = self._removed
+        while len(self._items) > self._capacity and self._drop(removed):
+            removed = self._removed
+        self.report(paced=not self.closed)
+
+    def _drop(self, removed: int) -> bool:
+        """Drop an item if no other was removed since `removed` were; return False if it is busy."""
+        with self._lock:
+            if self._is_busy:
+                return False
+            self._is_busy = True
+            try:
+                if self._removed == removed:
+                    index = -1 if self._drops_newest else 0
+                    _victim = self._items[index]  # freed without the lock: it may have a finalizer
+                    self.dropped += 1
+                    self._removed += 1
+                    del self._items[index]
+            finally:
+                self._is_busy = False
+        return True
+
+    def _pop(self) -> tuple[Item[E] | None, int]:
+        """Pop the next item. If there were drops before it, set it aside, and return their number as well."""
+        with self._lock:
+            if self._is_busy:
+                return NOTHING
+            self._is_busy = True
+            try:
+                missing = 0
+                item = self._aside
+                self._aside = None
+                if item is None:
+                    dropped = self.dropped
+                    if self._items:
+                        item = self._items[0]
+                        dropped = item[2] if self._drops_newest else dropped
+                        self._removed += 1
+                        del self._items[0]
+                    if dropped > self._noticed:
+                        missing = dropped - self._noticed
+                        self._noticed = dropped
+                        self._aside = item  # safe from drops: otherwise a slow reader would get notices only
+            finally:
+                self._is_busy = False
+        return item, missing
 
     def _is_ready(self) -> bool | None:
         """Return whether something is unread; None if a reader has to wait to know."""
         closed = self.closed  # read first: events emitted before the closing are in the queue by now
-        if self._events or self._aside or self.drops.has_unreported:
-            return True
+        with self._lock:
+            if self._is_busy:  # with a call that goes on only after this one
+                return False
+            if self._items or self._aside is not None or self.dropped > self._noticed:
+                return True
         return False if closed else None
 
 
 class DropNewest(Buffer[E]):
     """A buffer that drops the newest event when it is full."""
 
-    def __init__(self, capacity: float, drops: Drops) -> None:
-        super().__init__(capacity, drops)
-        self._victims = iter(self._events.pop, None)
-
-    def put(self, event: E) -> None:
-        """Add an event, with the length of `drops.left`."""
-        self._add((time.time(), kept(event), operator.length_hint(self.drops.left)))
-
-    def _lefts_before_oldest(self) -> Iterator[int]:
-        return map(operator.itemgetter(2), map(operator.itemgetter(0), itertools.repeat(self._events)))
+    _drops_newest = True
 
 
 class Block(Buffer[E]):
@@ -259,9 +271,10 @@ class Block(Buffer[E]):
         super().put(event)
 
     def _must_wait(self) -> bool:
-        if len(self._events) < self._places or self.closed:
+        if len(self._items) < self._places or self.closed or self._reader is here.token:
             return False
-        return self._reader is not here.token
+        with self._lock:  # readers can't acquire it while the thread that is busy waits
+            return not self._is_busy
 
 
 BUFFERS: dict[Policy, Callable[[float, Drops], Buffer[BaseEvent]]] = {

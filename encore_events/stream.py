@@ -99,7 +99,7 @@ class EventStream(Generic[E]):
     @property
     def dropped(self) -> int:
         """The number of events dropped so far."""
-        return self._buffer.drops.total
+        return self._buffer.dropped
 
     @property
     def closed(self) -> bool:
@@ -165,7 +165,7 @@ class EventStream(Generic[E]):
         forks.this_process()
         self._buffer.close()  # first: an interrupt then leaves nobody waiting, and closing again does the rest
         self._disconnect()
-        self._buffer.drops.report_final()
+        self._buffer.report()
 
     def __enter__(self) -> Self:
         return self
@@ -188,4 +188,4 @@ def close_stream(func: Callable[..., object] | None) -> None:
     """Close the stream that connected `func`, if one did. For the event manager."""
     if isinstance(func, types.MethodType) and isinstance(func.__self__, Buffer):
         func.__self__.close()
-        func.__self__.drops.report_final()
+        func.__self__.report()

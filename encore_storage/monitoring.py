@@ -58,6 +58,11 @@ class Monitor:
         page = self.page
         return None if page is None else f"{page}metrics"
 
+    @property
+    def serves(self) -> bool:
+        """True if this process serves the page; False if another one of the program does, or there is none."""
+        return self._page is not None and self._page.serves
+
     def __repr__(self) -> str:
         page = self.page
         place = "" if page is None else f", shown at {page}"

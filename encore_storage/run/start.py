@@ -86,7 +86,7 @@ def _serve(options: Options, port: int, manager: EventManager, directory: str) -
 
     from encore_storage.monitoring import monitor  # noqa: PLC0415
 
-    return monitor(
+    observed = monitor(
         manager,
         logs=False,
         port=port,
@@ -96,6 +96,9 @@ def _serve(options: Options, port: int, manager: EventManager, directory: str) -
         allowed_hosts=options.allowed_hosts,
         group=_group(directory),
     )
+    if options.token is not None and observed.serves:
+        say(f"log in with one browser, within ten minutes: {observed.new_login()}")
+    return observed
 
 
 def _group(directory: str) -> str:

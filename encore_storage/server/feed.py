@@ -186,10 +186,13 @@ class EventFeed(Sink):
     def _consume(self, at: float, event: BaseEvent) -> None:
         if isinstance(event, EventsDroppedEvent) and event.source is self._stream:
             return  # there is a gap in its place
-        recorded: float = getattr(event, "recorded_at", at)
+        replayed: float | None = getattr(event, "recorded_at", None)
+        recorded = at if replayed is None else replayed
         data = self.codec.data_of(event)
         text = self.codec.encode(event, time=recorded, data=data)
         self._count(at, event)
+        if replayed is not None:
+            self.own.replayed = replayed
         if isinstance(event, StoreProgressEndEvent | StoreTransactionEndEvent):
             self.own.activity.add_end(event, recorded, data)
         self.own.version += 1

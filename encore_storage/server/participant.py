@@ -90,6 +90,11 @@ class Participant:
         self._forget_exit: Callable[[], object] = lambda: None
 
     @property
+    def serves(self) -> bool:
+        """True if this process serves the page."""
+        return self._server is not None
+
+    @property
     def address(self) -> str | None:
         """The URL of the page, or None while nobody serves it."""
         server, path, page = self._server, self._page.group.path, self._page

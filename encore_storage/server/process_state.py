@@ -35,6 +35,7 @@ class ProcessState:
         started: when the first of them began to count, in seconds since the epoch.
         missed: the number of events dropped before they were counted.
         unsent: the number of events counted but dropped before they were sent to the serving process.
+        replayed: the recorded time of the latest event of a replay, or None.
         history: the counts by second.
         operations: the counts of the last minute by store and operation.
         recent: the operations that ended last.
@@ -45,6 +46,7 @@ class ProcessState:
         self.started = started
         self.missed = 0
         self.unsent = 0
+        self.replayed: float | None = None
         self.history = History()
         self.operations = OperationTable()
         self.recent = RecentItems()
@@ -101,6 +103,7 @@ class OwnState(ProcessState):
         message = {
             "missed": self.missed,
             "unsent": self.unsent,
+            "replayed": self.replayed,
             "totals": totals,
             "seconds": seconds[:_CHUNK],
             "periods": self.operations.changes(known.operations),
@@ -174,6 +177,9 @@ class MemberState(ProcessState):
         others.missed += missed - self.missed
         others.unsent += unsent - self.unsent
         self.missed, self.unsent = missed, unsent
+        replayed = message["replayed"]
+        if replayed is not None:
+            self.replayed = others.replayed = float(replayed)
         known = {item["id"] for _, item in (*self.recent.numbered(), *self.failures.numbered())}
         for name in ("recent", "failures"):
             new = [_checked_item(item) for item in message[name] if item["id"] not in known]

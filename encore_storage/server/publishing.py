@@ -54,6 +54,11 @@ class SharedPage:
         return self._participant.address
 
     @property
+    def serves(self) -> bool:
+        """True if this process serves the page, not another one of the program."""
+        return self._participant.serves
+
+    @property
     def group(self) -> Group:
         """The processes that share the page."""
         return self._page.group

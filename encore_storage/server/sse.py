@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 from encore_storage.codec import dumps
+from encore_storage.processes.identity import program_name
 from encore_storage.server.feed import EventFeed
 from encore_storage.server.query import Position, Query
 from encore_storage.server.recent import KEPT
@@ -178,6 +180,7 @@ class EventStreams:
         }
         if members != seen.members:
             data["processes"] = feed.processes()
+            data["program"] = {"name": program_name(), "host": socket.gethostname()}
         return self._message(event, number, data), SummaryCursor(cursor, members)
 
     def _gap(self, missed: int | None, reason: str, number: int) -> bytes:

@@ -57,6 +57,7 @@ class View:
         return {
             "now": now,
             "started": started,
+            "replayed": max((state.replayed for state in states if state.replayed is not None), default=None),
             "stores": sorted({store for history in self._histories.values() for store in history.stores}),
             "totals": self.totals(stores),
             "operations": operations,

@@ -75,11 +75,10 @@ class ChunkFile(BufferIteratorIO):
     def _move(self, chunks: SeekableChunks, position: int) -> None:
         """Move to a position, within the chunks that are buffered if possible."""
         distance = position - (chunks.position - self._buffered)
-        if -self._offset <= distance <= self._buffered:
-            self._skip(distance)
+        if -self._chunk.tell() <= distance <= self._buffered:
+            self._chunk.seek(distance, io.SEEK_CUR)
             return
-        self._chunks.clear()
-        self._offset = self._buffered = 0
+        self._begin_chunk(b"")
         chunks.seek(position)
 
 

@@ -18,8 +18,8 @@ def tee(filelike: Readable, n: int = 2, buffer_size: int = MEBIBYTE) -> list[Buf
     Each is a `BufferIteratorIO` whose `read()` reads to the end.
 
     The source is read once, one chunk at a time, when the first file needs that chunk. It stays open. The files may
-    be read in different threads. They share chunks, and a chunk is freed when the last file has passed it. A closed or
-    collected file holds nothing back. An error of the source is raised by every file that reaches it.
+    be read in different threads. They share chunks, and a chunk is freed when the last file reads what follows it. A
+    closed or collected file holds nothing back. An error of the source is raised by every file that reaches it.
 
     >>> import io
     >>> head, whole = tee(io.BytesIO(b"observable"))

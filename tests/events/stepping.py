@@ -1,35 +1,20 @@
-"""Helpers that interrupt a call at any step of the interpreter, or switch threads at random steps."""
+"""Helpers that interrupt a call at any step within modules of the bus, or switch threads at random steps."""
 
 from __future__ import annotations
 
-import dis
 import gc
 import itertools
 import random
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from types import FrameType
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Generic, Literal, TypeVar, cast
 
-import encore_events
+from tests.events import steps
 
 T = TypeVar("T")
 When = Literal["anywhere", "at signals"]
 
-MODULES = ("stream.py", "buffer.py", "drops.py", "gates.py")
-REGISTRY_MODULES = ("manager.py", "signals.py")
-SIGNAL_CHECKS = {code for name, code in dis.opmap.items() if name.startswith(("CALL", "JUMP_BACKWARD", "RESUME"))}
 SECONDS = 20
-
-
-def files_of(modules: Iterable[str]) -> frozenset[str]:
-    """Return the paths of modules of the bus."""
-    return frozenset(str(Path(encore_events.__file__).with_name(name)) for name in modules)
-
-
-STEPPED = files_of(MODULES)
 
 
 class Step(Generic[T]):
@@ -39,63 +24,40 @@ class Step(Generic[T]):
         came: whether the call had this many steps.
     """
 
-    def __init__(
-        self, number: int, interrupt: Callable[[T], object], when: When, files: frozenset[str] = STEPPED
-    ) -> None:
-        """Make the step; only steps in `files` count."""
+    def __init__(self, number: int, interrupt: Callable[[T], object], when: When) -> None:
         self.came = False
-        self._files = files
         self._when = when
         self._left = number
         self._interrupt = interrupt
         self._subject: T | None = None
-        self._before: dict[int, int] = {}
 
     def within(self, call: Callable[[T], object], subject: T) -> None:
         """Make the call with the garbage collector off: steps of finalizers would be counted as steps of the call."""
         self._subject = subject
         gc.disable()
-        before = sys.gettrace()
-        sys._getframe().f_trace_opcodes = True  # Python 3.12 reads it here
-        sys.settrace(self._enter)
+        steps.here.at_step = self._step
         try:
             call(subject)
         finally:
-            sys.settrace(before)
+            steps.here.at_step = None
             gc.enable()
 
-    def _enter(self, frame: FrameType, event: str, argument: object) -> Any:
-        if frame.f_code.co_filename not in self._files:
-            return None
-        self._before.pop(id(frame), None)
-        frame.f_trace_opcodes = True
-        return self._step
-
-    def _step(self, frame: FrameType, event: str, argument: object) -> Any:
-        if event != "opcode":
-            return self._step
-        if self._when == "anywhere" or self._before.get(id(frame)) in SIGNAL_CHECKS:
+    def _step(self, handles_signals: bool) -> None:
+        if handles_signals or self._when == "anywhere":
             self._left -= 1
             if self._left == 0:
                 self.came = True
+                steps.here.at_step = None
                 self._interrupt(cast("T", self._subject))
-        self._before[id(frame)] = frame.f_code.co_code[frame.f_lasti]
-        return self._step
 
 
-def steps_of(
-    interrupt: Callable[[T], object],
-    *,
-    at_least: int,
-    when: When = "anywhere",
-    modules: Iterable[str] = MODULES,
-) -> Iterator[Step[T]]:
+def steps_of(interrupt: Callable[[T], object], *, at_least: int, when: When = "anywhere") -> Iterator[Step[T]]:
     """Yield a step for each repetition of the call, from the first on, until the call has no more steps.
 
     An `interrupt` that raises needs 'at signals': the steps at which the interpreter handles them.
     """
     for number in itertools.count(1):
-        step = Step(number, interrupt, when, files_of(modules))
+        step = Step(number, interrupt, when)
         yield step
         if not step.came:
             break
@@ -137,27 +99,15 @@ class Schedule:
             raise error
 
     def _run_job(self, number: int) -> None:
-        def enter(frame: FrameType, event: str, argument: object) -> Any:
-            if frame.f_code.co_filename not in STEPPED:
-                return None
-            frame.f_trace_opcodes = True
-            return step
-
-        def step(frame: FrameType, event: str, argument: object) -> Any:
-            if event == "opcode":
-                self._maybe_switch(number)
-            return step
-
         self._turns[number].acquire()
-        before = sys.gettrace()
-        sys._getframe().f_trace_opcodes = True
-        sys.settrace(enter)
+        steps.here.at_step = lambda _: self._maybe_switch(number)
+        steps.here.at_lock = lambda: self._switch(number)
         try:
             self._jobs[number]()
         except BaseException as error:
             self._failed.append(error)
         finally:
-            sys.settrace(before)
+            steps.here.at_step = None
             self._left.remove(number)
             if self._left:
                 self._turns[self._dice.choice(self._left)].release()
@@ -165,10 +115,13 @@ class Schedule:
     def _maybe_switch(self, number: int) -> None:
         self._on_step(number)
         if self._dice.random() < self._switch_probability:
-            other = self._dice.choice(self._left)
-            if other != number:
-                self._turns[other].release()
-                self._turns[number].acquire()
+            self._switch(number)
+
+    def _switch(self, number: int) -> None:
+        other = self._dice.choice(self._left)
+        if other != number:
+            self._turns[other].release()
+            self._turns[number].acquire()
 
 
 def run_in_thread(func: Callable[..., object], *arguments: object) -> None:

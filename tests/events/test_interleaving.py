@@ -6,7 +6,9 @@ from collections.abc import Callable
 import pytest
 
 from encore_events import BaseEvent, EventManager
-from tests.events.stepping import REGISTRY_MODULES, steps_of
+from tests.events.stepping import steps_of
+
+pytestmark = pytest.mark.usefixtures("stepped_registry")
 
 
 class Opened(BaseEvent):
@@ -49,7 +51,7 @@ class Registry:
 
 
 def test_connect_during_connect_leaves_one_connection() -> None:
-    for step in steps_of(Registry.connect, at_least=20, modules=REGISTRY_MODULES):
+    for step in steps_of(Registry.connect, at_least=20):
         registry = Registry()
 
         step.within(Registry.connect, registry)
@@ -60,7 +62,7 @@ def test_connect_during_connect_leaves_one_connection() -> None:
 
 
 def test_disconnect_during_connect_leaves_one_connection_or_none() -> None:
-    for step in steps_of(Registry.disconnect, at_least=20, modules=REGISTRY_MODULES):
+    for step in steps_of(Registry.disconnect, at_least=20):
         registry = Registry()
 
         step.within(Registry.connect, registry)
@@ -71,7 +73,7 @@ def test_disconnect_during_connect_leaves_one_connection_or_none() -> None:
 
 
 def test_connect_during_unsubscribe_of_the_replaced_connection_stays() -> None:
-    for step in steps_of(Registry.connect, at_least=20, modules=REGISTRY_MODULES):
+    for step in steps_of(Registry.connect, at_least=20):
         registry = Registry()
         first = registry.subscription
 
@@ -85,7 +87,7 @@ def test_connect_during_unsubscribe_of_the_replaced_connection_stays() -> None:
 def test_connect_of_another_listener_between_two_steps_is_not_lost(
     change: Callable[[Registry], None], other: Callable[[Registry], None]
 ) -> None:
-    for step in steps_of(Registry.connect_another, at_least=20, modules=REGISTRY_MODULES):
+    for step in steps_of(Registry.connect_another, at_least=20):
         registry = Registry()
         other(registry)
         before = len(registry.manager.get_listeners(Opened))
@@ -98,7 +100,7 @@ def test_connect_of_another_listener_between_two_steps_is_not_lost(
 
 
 def test_emit_during_reconnect_is_received_once() -> None:
-    for step in steps_of(Registry.emit, at_least=20, modules=REGISTRY_MODULES):
+    for step in steps_of(Registry.emit, at_least=20):
         registry = Registry()
 
         step.within(Registry.connect, registry)
@@ -112,7 +114,7 @@ def test_emit_between_two_steps_of_an_unsubscribe_is_received_by_a_new_connectio
         registry.connect()
         registry.emit()
 
-    for step in steps_of(reconnect_and_emit, at_least=20, modules=REGISTRY_MODULES):
+    for step in steps_of(reconnect_and_emit, at_least=20):
         registry = Registry()
 
         step.within(Registry.end, registry)

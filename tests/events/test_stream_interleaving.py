@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import itertools
 import math
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any, Literal, Self
@@ -14,9 +13,10 @@ import pytest
 from encore_events import BaseEvent, EventManager, EventsDroppedEvent, EventStream
 from encore_events.gates import LoopGate, ThreadGate
 from encore_events.testing import EventRecorder
+from tests.events import steps
 from tests.events.stepping import Step, begin, end, run_in_thread, steps_of
 
-pytestmark = pytest.mark.skipif(sys.version_info >= (3, 13), reason="Python 3.13 does not trace every step")
+pytestmark = pytest.mark.usefixtures("stepped")
 
 Dropping = Literal["drop_oldest", "drop_newest"]
 Policy = Literal["block", "drop_oldest", "drop_newest"]
@@ -41,6 +41,7 @@ class Scene:
         self.number = itertools.count()
         self.read: list[Any] = []
         self.read_by_another: list[Any] = []
+        self.others: list[threading.Thread] = []
 
     def filled(self, how_many: int) -> Self:
         for _ in range(how_many):
@@ -92,10 +93,16 @@ class Scene:
 
     def finish(self) -> None:
         """Close, read the rest, and check that all drops were reported to reader and manager."""
+        self.end_others()
         self.manager.close()
         self.read += self.stream
         assert self.missing() == self.stream.dropped
         assert self.reported() == self.stream.dropped
+
+    def end_others(self) -> None:
+        """Wait for the threads that interrupted a call."""
+        for thread in self.others:
+            end(thread)
 
     def is_in_place(self) -> bool:
         """Return whether the numbers rise by one except for drops reported in their place."""
@@ -131,13 +138,29 @@ def asleep(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 
 def also(asleep: threading.Event, func: Callable[[Scene], object]) -> Callable[[Scene], None]:
-    """Return a function that calls `func` in another thread, then sets `asleep`."""
+    """Return a function that calls `func` in another thread until it waits for the stream's lock, or is done.
+
+    After `func`, the thread sets `asleep`.
+    """
 
     def interrupt(scene: Scene) -> None:
-        run_in_thread(func, scene)
-        asleep.set()
+        may_go_on = threading.Event()
+
+        def call() -> None:
+            steps.here.at_lock = lambda: wait_for_lock(may_go_on)
+            func(scene)
+            asleep.set()
+            may_go_on.set()
+
+        scene.others.append(begin(call))
+        assert may_go_on.wait(20)
 
     return interrupt
+
+
+def wait_for_lock(may_go_on: threading.Event) -> None:
+    may_go_on.set()
+    steps.here.at_lock = None
 
 
 @pytest.mark.parametrize("read", [Scene.get, Scene.get_in_a_loop, Scene.wait])
@@ -164,6 +187,7 @@ def test_reader_wakes_for_a_close_at_any_step(read: Callable[[Scene], None], asl
         if not step.came:
             scene.close()
         end(reader)
+        scene.end_others()
         assert scene.read == []
 
 
@@ -182,6 +206,7 @@ def test_event_before_a_close_at_any_step_is_read(read: Callable[[Scene], None],
         if not step.came:
             emit_and_close(scene)
         end(reader)
+        scene.end_others()
         assert scene.numbers() == [0]
 
 

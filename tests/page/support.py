@@ -46,6 +46,11 @@ _PIXELS = """([chart, name]) => {
 }"""
 
 
+_SIDEWAYS = """() => [...document.querySelectorAll("main *")].filter((node) =>
+    node.clientWidth > 1 && node.scrollWidth > node.clientWidth + 1 && getComputedStyle(node).overflowX !== "visible"
+).map((node) => `${node.tagName} ${node.className} ${node.scrollWidth} > ${node.clientWidth}`)"""
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Yield a browser. Without the program, skip or fail the test."""
@@ -137,6 +142,11 @@ class Screen:
     def overflow(self) -> int:
         """Return by how many pixels the page is wider than its window."""
         return int(self.page.evaluate("document.documentElement.scrollWidth - innerWidth"))
+
+    def scrolling_sideways(self) -> list[str]:
+        """Return the elements that are wider inside than outside, and can be scrolled or cut their content off."""
+        found: list[str] = self.page.evaluate(_SIDEWAYS)
+        return found
 
     def violations(self) -> str:
         """Return the report of axe-core, or an empty string if it found no violation."""

@@ -98,12 +98,91 @@ SHOW = """(() => {
 })()"""
 
 
-def test_missing_seconds_are_zero_and_seconds_before_start_unknown(page: Screen) -> None:
+def test_missing_seconds_are_zero(page: Screen) -> None:
     message = history(1010.5, started=1005, time=[1007], operations=[3])
     shown = call(page, "model.js", SHOW, [["applyHistory", message]])
-    assert (shown["time"][0], shown["time"][-1], len(shown["time"])) == (410, 1009, 600)
-    assert shown["operations"][-6:] == [None, 0, 0, 3, 0, 0]
+    assert shown["time"] == [1005, 1006, 1007, 1008, 1009]
+    assert shown["operations"] == [0, 0, 3, 0, 0]
     assert shown["p99"][-3:] == [0, None, None]
+
+
+@pytest.mark.parametrize(
+    ("now", "begin", "end", "until"),
+    [
+        (1000.2, 999, 999, 1058),  # no second is complete
+        (1010.5, 1000, 1009, 1059),
+        (1061.0, 1000, 1060, 1060),
+        (1599.9, 1000, 1598, 1598),
+        (1601.0, 1001, 1600, 1600),
+        (9000.0, 8400, 8999, 8999),
+        (900.0, 899, 899, 958),  # the clock was set back
+    ],
+)
+def test_time_axis_begins_with_the_program_and_grows_to_ten_minutes(
+    page: Screen, now: float, begin: int, end: int, until: int
+) -> None:
+    shown = call(page, "model.js", SHOW, [["applyHistory", history(now)]])
+
+    assert shown["span"] == {"begin": begin, "end": end, "until": until}
+    assert shown["time"] == list(range(begin, end + 1))
+
+
+SCALE = """(() => {
+    const scale = new it.QuantityScale(1, [-5, 5], { format: String });
+    scale.choose(args[0]);
+    const [min, max] = scale.scale.range(null, args[1], args[2]);
+    const above = (value) => scale.scale.fwd(value) - scale.scale.fwd(0);
+    return {
+        isLogarithmic: scale.isLogarithmic,
+        marks: scale.axis.splits(null, 1, min, max, 20),
+        place: above(args[3]) / above(max),
+        isInverse: [min, 0, max].every((value) => Math.abs(scale.scale.bwd(scale.scale.fwd(value)) - value) < 1e-6),
+    };
+})()"""
+
+
+@pytest.mark.parametrize("burst", [200, 5_000, 10**6, 10**9])
+def test_burst_makes_scale_logarithmic_so_that_the_rest_can_be_read(page: Screen, burst: int) -> None:
+    shown = call(page, "scales.js", SCALE, [[0, 4, 6, 5, burst, 0, None, 5, 4]], 0, burst, 5)
+
+    assert (shown["isLogarithmic"], shown["isInverse"]) == (True, True)
+    assert shown["place"] > 0.09
+    assert shown["marks"][0] == 0
+    assert 2 <= len(shown["marks"]) <= 7
+
+
+def test_scale_of_steady_or_varying_values_is_linear(page: Screen) -> None:
+    for values in ([], [0, None, 7], [0, 0, 500], [40, 55, 62, 90, 100, 30]):
+        shown = call(page, "scales.js", SCALE, [values], 0, 100, 50)
+        assert (shown["isLogarithmic"], shown["marks"]) == (False, [0, 20, 40, 60, 80, 100])
+
+
+def test_logarithmic_scale_has_both_directions(page: Screen) -> None:
+    shown = call(page, "scales.js", SCALE, [[3, 4, 3], [-10_000, -3, -2]], -10_000, 4, 3)
+
+    assert shown["isLogarithmic"]
+    assert shown["marks"] == sorted(shown["marks"])
+    assert {0, -10_000} <= set(shown["marks"])
+
+
+@pytest.mark.parametrize(
+    ("processes", "selected", "expected"),
+    [
+        ([process(7)], None, "pid 7"),
+        ([process(7), process(8)], None, "2 processes"),
+        ([process(7), process(8, state="ended")], None, "pid 7"),
+        ([process(7), process(8)], "8", "pid 8"),
+    ],
+)
+def test_program_has_a_name_a_host_and_its_process_or_their_number(
+    page: Screen, processes: list[dict[str, Any]], selected: str | None, expected: str
+) -> None:
+    program = {"name": "worker.py", "host": "web-3"}
+
+    assert call(page, "processes.js", "it.programTexts(...args)", program, processes, selected) == [
+        *program.values(),
+        expected,
+    ]
 
 
 def test_repeated_second_replaces_the_earlier_one(page: Screen) -> None:

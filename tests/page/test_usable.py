@@ -98,7 +98,7 @@ def test_keyboard_moves_cursor_as_mouse_does(screen: Screen, address: str, store
     frame.focus()
     screen.page.keyboard.press("Home")
     expect(aside).to_have_text(re.compile(r"^at \d\d:\d\d:\d\d$"))
-    expect(figure).to_have_text("\u2013")
+    expect(figure).to_have_text(re.compile(r"^[07]$"))  # of the second in which the program started
     screen.page.keyboard.press("Escape")
     expect(aside).to_contain_text("peak")
     screen.chart("latency").locator(".u-over").hover()
@@ -114,7 +114,7 @@ def test_charts_are_described_in_words(screen: Screen, address: str, store: Dict
     expect(screen.figure("rollbacks")).to_have_text("2")
     screen.page.clock.fast_forward(30_000)  # labels change every 30 s
     chart = screen.page.get_by_role(
-        "img", name=re.compile("^Transactions over the last ten minutes: 0 commits, 2 rollbacks")
+        "img", name=re.compile(r"^Transactions over the last [\d\s]+s: 0 commits, 2 rollbacks")
     )
     expect(chart).to_be_visible()
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import HTTPCookieProcessor, build_opener
+
+import pytest
 
 from encore_events import EventManager
 from encore_storage.events import StoreProgressEndEvent
 from encore_storage.recording import replay
 from tests.processes.programs import free_port
 from tests.run.programs import Program, expected
+from tests.run.support import environment, started
 
 CHILDREN = """
 import multiprocessing, os, sys
@@ -107,3 +113,25 @@ def test_program_that_observes_itself_is_counted_once_and_counts_as_alone(tmp_pa
     assert "encore_storage_transferred_bytes_total{" in alone.stdout
     assert result.stdout == alone.stdout
     assert program.counted == expected(5)
+
+
+def test_page_with_a_token_is_opened_by_the_link_that_is_printed(tmp_path: Path) -> None:
+    Program(tmp_path, {"program.py": "from work import work\nwork()\ninput()\n"})
+    token = {"ENCORE_TOKEN": "s" * 16}
+    with started("--port", "0", "program.py", cwd=tmp_path, env=environment(**token)) as runner:
+        assert runner.stderr is not None
+        lines = [runner.stderr.readline() for _ in range(2)]
+        page, link = (re.search(r"http:\S+", line) for line in lines)
+        assert page is not None
+        assert link is not None, lines
+        browser = build_opener(HTTPCookieProcessor())
+        with pytest.raises(HTTPError, match="401"):
+            browser.open(page[0])
+        browser.open(link[0]).close()
+        with browser.open(page[0]) as response:
+            assert response.status == 200
+        with pytest.raises(HTTPError, match="401"):
+            build_opener(HTTPCookieProcessor()).open(link[0])
+        runner.communicate("\n", timeout=30)
+
+    assert token["ENCORE_TOKEN"] not in "".join(lines)

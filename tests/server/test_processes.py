@@ -206,6 +206,24 @@ def test_missed_and_unsent_events_are_counted_by_process(feed: EventFeed) -> Non
     assert feed.members.sum.unsent == 4
 
 
+def test_recorded_time_of_a_replay_is_shown_whichever_process_replays(feed: EventFeed) -> None:
+    replaying, other = Process(feed, 2), Process(feed, 3)
+    for process in (replaying, other):
+        process.count()
+        process.send()
+    assert feed.view().current((), 0)["replayed"] is None
+
+    event = StoreProgressEndEvent(store="archive", operation="get", outcome="ok", duration=0.01, delta=0)
+    event.__dict__["recorded_at"] = NOW - 500
+    replaying.feed._consume(NOW, event)
+    for process in (replaying, other):
+        process.send()
+
+    assert feed.view().current((), 0)["replayed"] == NOW - 500
+    assert feed.view((2,)).current((), 0)["replayed"] == NOW - 500
+    assert feed.view((3,)).current((), 0)["replayed"] is None
+
+
 def test_latest_ended_processes_are_kept_apart(feed: EventFeed, page: str) -> None:
     processes = [Process(feed, pid) for pid in range(2, ENDED + 7)]
     for process in processes:

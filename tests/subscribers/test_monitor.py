@@ -189,6 +189,7 @@ def test_metrics_are_served_until_close_ends_the_threads(
         assert address.endswith("/metrics")
         assert observed.page == address.removesuffix("metrics")
         assert observed.new_login() == observed.page
+        assert observed.serves
         assert repr(observed) == f"<Monitor of {manager!r}, shown at {observed.page}>"
 
     with pytest.raises(urllib.error.URLError):
@@ -233,6 +234,7 @@ def test_taken_port_is_one_warning_and_served_once_it_is_free(
         store.from_bytes("a", b"1")
         assert sets(registry) == 1
         assert (observed.page, observed.address, observed.new_login()) == (None, None, None)
+        assert not observed.serves
         holder = f"process {os.getpid()}" if sys.platform.startswith("linux") else "another program"
         until(lambda: observed._page is not None and observed._page._participant._has_warned)
 

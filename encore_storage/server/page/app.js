@@ -3,19 +3,18 @@
 import { Charts } from "./charts.js";
 import { Connection } from "./connection.js";
 import { setText } from "./dom.js";
-import { age } from "./format.js";
+import { age, day } from "./format.js";
 import { Lists } from "./lists.js";
 import { Model } from "./model.js";
 import { Operations } from "./operations.js";
 import { Painter } from "./painter.js";
-import { choices } from "./processes.js";
+import { choices, programTexts } from "./processes.js";
 import { Selection } from "./selection.js";
 import { Stream } from "./stream.js";
 import { Totals } from "./totals.js";
 
 const find = (id) => document.getElementById(id);
 const root = document.documentElement;
-const title = document.title;
 const emptyText = find("nothing").textContent;
 const unknownText = (what, name, everything) =>
   `No operation of the ${what} “${name}” has been seen yet. Select “${everything}” above to see the others.`;
@@ -35,7 +34,6 @@ const store = new Selection(find("store"), "store", "All stores", follow);
 const process = new Selection(find("process"), "process", "All processes", follow);
 const stream = new Stream({ onmessage: receive, onstate: updateConnection });
 
-setText(find("host"), location.host);
 find("pause").addEventListener("click", () => pause(!isPaused));
 setInterval(tick, 1000);
 addEventListener("pageshow", (event) => event.persisted && follow());
@@ -92,10 +90,18 @@ function paint() {
   totals.show(shown);
   const { operations, commits, rollbacks } = shown.totals;
   setText(find("nothing"), nothingText());
+  showReplay();
   root.dataset.content = operations + commits + rollbacks + shown.inFlightTotal > 0 ? "some" : "none";
   root.dataset.painted = String((painted += 1));
   root.toggleAttribute("data-beat", painted % 2 === 0);
   showState();
+}
+
+/** Shows that the events are recorded ones, and when the latest of them was emitted. */
+function showReplay() {
+  const { replayed } = shown;
+  find("replay").hidden = replayed === null;
+  if (replayed !== null) setText(find("replay").querySelector("span"), `of ${day(replayed)}`);
 }
 
 function nothingText() {
@@ -113,5 +119,8 @@ function showState() {
   const words = { connecting: "Connecting", live: "Live", lost: "Connection lost" }[connection.kind];
   setText(find("state"), isPaused ? `Paused, ${age(behind)} behind` : words);
   const status = connection.kind === "lost" ? words : isPaused ? "Paused" : "";
-  document.title = status ? `${status} – ${title}` : title;
+  const program = programTexts(model.program, model.processes.all, process.value);
+  setText(find("program"), program.join(" · "));
+  const replay = shown !== null && shown.replayed !== null ? "Replay" : "";
+  document.title = [status, replay, program.join(" "), "Encore"].filter(Boolean).join(" – ");
 }

@@ -1,16 +1,19 @@
 // One chart: uPlot, sized by its frame, with a cursor for the mouse and the keyboard.
 
 import uPlot from "./vendor/uPlot/uPlot.esm.js";
+import { element, setText } from "./dom.js";
 import { clock } from "./format.js";
-import { SECONDS } from "./model.js";
 import { MARKS } from "./processes.js";
 
 const STEPS = { ArrowLeft: -1, ArrowRight: 1, PageUp: -30, PageDown: 30, Home: -Infinity, End: Infinity };
 
-const EDGE = 20; // seconds at either end without a time label
+const MINUTE = 60;
+const SHORT = 4 * MINUTE; // the longest time axis whose labels may have seconds
+const INTERVALS = [20, 30, 60, 120, 300]; // seconds between two time labels
 
 const styles = getComputedStyle(document.documentElement);
 export const colour = (name) => styles.getPropertyValue(`--${name}`).trim();
+export const fontFamily = () => styles.fontFamily;
 
 /** Returns the rows whose value has no neighbour. They need a point, since no line would show them. */
 function isolated(plot, index) {
@@ -33,7 +36,7 @@ export function line(name, { width = 1.5, fill = null, ...others } = {}) {
 
 export class Chart {
   /**
-   * `spec` has `series`, `scale`, `axis` and `columns(snapshot)`, and optionally `bands` and `draw(plot, snapshot)`.
+   * `spec` has `series`, `scale` and `columns(snapshot)`, and optionally `bands` and `draw(plot, snapshot)`.
    * `onpoint(time)` is called with the time under the cursor, or null.
    */
   constructor(frame, spec, onpoint) {
@@ -43,6 +46,8 @@ export class Chart {
     this._snapshot = null;
     this._plot = null;
     this._fontSize = null;
+    this._scaleLabel = element("span", { class: "scale" });
+    frame.append(this._scaleLabel);
     new ResizeObserver(() => this._fit()).observe(frame);
     frame.addEventListener("keydown", (event) => this._step(event));
     frame.addEventListener("focusout", () => this._point(null));
@@ -60,7 +65,10 @@ export class Chart {
   }
 
   _data() {
-    return [this._snapshot.time, ...this._spec.columns(this._snapshot)];
+    const columns = this._spec.columns(this._snapshot);
+    this._spec.scale.choose(columns);
+    setText(this._scaleLabel, this._spec.scale.isLogarithmic ? "log scale" : "");
+    return [this._snapshot.time, ...columns];
   }
 
   _fit() {
@@ -77,14 +85,15 @@ export class Chart {
   }
 
   _options(width, height, fontSize) {
-    const { series, scale, axis, bands } = this._spec;
-    const font = `${fontSize}px ${styles.fontFamily}`;
+    const { series, bands } = this._spec;
+    const { scale, axis } = this._spec.scale;
+    const font = `${fontSize}px ${fontFamily()}`;
     const grid = { stroke: () => colour("grid"), width: 1 };
     const common = { font, stroke: () => colour("soft"), grid, ticks: { show: false } };
     return {
       width,
       height,
-      padding: [fontSize * 0.75, fontSize, 0, 0],
+      padding: [fontSize * 1.5, fontSize, 0, 0],
       legend: { show: false },
       cursor: {
         y: false,
@@ -101,9 +110,9 @@ export class Chart {
           grid: { show: false },
           size: fontSize * 2,
           gap: fontSize * 0.4,
-          space: fontSize * 4.5,
-          incrs: [120, 300],
-          values: (_, times) => this._timesOfDay(times),
+          space: (_, __, start, end) => fontSize * (end - start < SHORT ? 6 : 4.5),
+          incrs: (_, __, start, end) => INTERVALS.filter((one) => one >= MINUTE || end - start < SHORT),
+          values: (_, times, __, ___, interval) => this._timesOfDay(times, interval),
         },
         { ...common, size: fontSize * 4.6, gap: fontSize * 0.5, space: fontSize * 2.6, ...axis },
       ],
@@ -115,14 +124,16 @@ export class Chart {
   }
 
   /** Labels times, except close to an edge, where a label would be cut off or overlap. */
-  _timesOfDay(times) {
+  _timesOfDay(times, interval) {
     const [start, end] = this._window();
-    return times.map((time) => (time < start + EDGE || time > end - EDGE ? "" : clock(time).slice(0, 5)));
+    const length = interval < MINUTE ? 8 : 5; // with or without seconds
+    const edge = (end - start) * length * 0.008;
+    return times.map((time) => (time < start + edge || time > end - edge ? "" : clock(time).slice(0, length)));
   }
 
   _window() {
-    const { end } = this._snapshot;
-    return [end - SECONDS + 1, end];
+    const { begin, until } = this._snapshot.span;
+    return [begin, until];
   }
 
   _step(event) {
@@ -130,7 +141,7 @@ export class Chart {
     if (event.key === "Escape") this._point(null);
     if (step === undefined || !this._plot) return;
     event.preventDefault();
-    const last = SECONDS - 1;
+    const last = this._snapshot.time.length - 1;
     const from = this._plot.cursor.idx ?? (step < 0 ? last + 1 : -1);
     this._point(Math.min(last, Math.max(0, from + step)));
   }
@@ -149,7 +160,7 @@ function drawMarks(plot, { marks }) {
   const ratio = devicePixelRatio;
   ctx.save();
   ctx.lineWidth = ratio;
-  ctx.font = `${10 * ratio}px ${styles.fontFamily}`;
+  ctx.font = `${10 * ratio}px ${fontFamily()}`;
   ctx.textAlign = "center";
   const isLast = ({ kind }) => Number(kind === "vanished"); // on top of others at the same pixel
   for (const { time, kind } of [...marks].sort((one, other) => isLast(one) - isLast(other))) {

@@ -7,6 +7,8 @@ const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const clockOf = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const dayOf = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 
+const fullOf = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+
 const DAY = 86_400;
 const THOUSANDS = ["", "k", "M", "G", "T", "P", "E"];
 
@@ -75,6 +77,9 @@ export function age(seconds) {
   if (rest > 0) words.push(`${rest}${SPACE}${next[1]}`);
   return words.join(" ");
 }
+
+/** Formats a date with the time of day. */
+export const day = (epoch) => fullOf.format(new Date(epoch * 1000));
 
 /** Formats the time of day in the time zone of the browser. */
 export const clock = (epoch) => clockOf.format(new Date(epoch * 1000));

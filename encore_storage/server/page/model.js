@@ -2,7 +2,8 @@
 
 import { Processes } from "./processes.js";
 
-export const SECONDS = 600;
+export const SECONDS = 600; // of the longest time axis
+export const LEAST = 60; // of the shortest one
 
 const FAILURES = 100;
 const RECENT = 50;
@@ -14,6 +15,7 @@ export class Model {
     this.run = null;
     this.restarts = []; // times at which the program was restarted
     this.processes = new Processes();
+    this.program = null; // its name and its host
     this.latest = null; // the latest message: now, stores, totals, in_flight, ...
     this.started = null;
     this.notListed = 0; // failures that the server counted but did not send
@@ -57,14 +59,18 @@ export class Model {
     const { now, totals, stores, operations, operations_omitted } = this.latest;
     const { in_flight, in_flight_total, transactions_in_flight } = this.latest;
     const end = Math.floor(now) - 1; // the last complete second
+    const begin = this._begin(end);
     return {
       now,
-      end,
+      span: { begin, end, until: Math.max(end, begin + LEAST - 1) },
       totals,
       stores,
       run: this.run,
       started: this.started,
-      marks: this._marks(now - SECONDS),
+      program: this.program,
+      processes: this.processes.all,
+      replayed: this.latest.replayed ?? null,
+      marks: this._marks(begin),
       notListed: this.notListed,
       table: operations,
       tableOmitted: operations_omitted,
@@ -73,7 +79,7 @@ export class Model {
       transactions: transactions_in_flight,
       failures: [...this._failures.values()],
       recent: [...this._recent.values()],
-      ...this._columns(end),
+      ...this._columns(begin, end),
     };
   }
 
@@ -90,6 +96,7 @@ export class Model {
   _apply(message) {
     this.latest = message;
     if (message.processes) this.processes.set(message.processes);
+    if (message.program) this.program = message.program;
     const { seconds } = message;
     seconds.time.forEach((time, row) => {
       this._seconds.set(time, Object.fromEntries(COLUMNS.map((name) => [name, seconds[name][row]])));
@@ -102,11 +109,17 @@ export class Model {
     this._recent = newest(this._recent, message.recent, RECENT);
   }
 
-  /** Returns the last ten minutes as columns, with one row per second and null for unknown values. */
-  _columns(end) {
+  /** Returns the second with which the time axis begins: that of the program, or ten minutes before the end. */
+  _begin(end) {
+    const first = Math.min(this.started, ...this._spans.map(({ from }) => from), ...this._seconds.keys());
+    return Math.min(Math.max(Math.floor(first), end - SECONDS + 1), end);
+  }
+
+  /** Returns the seconds of the time axis as columns, with one row per second and null for unknown values. */
+  _columns(begin, end) {
     const columns = { time: [] };
     for (const name of COLUMNS) columns[name] = [];
-    for (let time = end - SECONDS + 1; time <= end; time += 1) {
+    for (let time = begin; time <= end; time += 1) {
       const second = this._seconds.get(time);
       const isKnown = this._spans.some(({ from, until }) => from < time + 1 && time + 1 <= until);
       columns.time.push(time);

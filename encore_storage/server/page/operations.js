@@ -31,13 +31,14 @@ export function sorted(rows, column, isDescending) {
   return [...rows].sort((one, other) => compare(place(one), place(other)) || byName(one, other));
 }
 
-function rowOf({ store, operation }) {
+/** Makes a row; `labels` are the headings by column, for a narrow panel. */
+function rowOf({ store, operation }, labels) {
   const name = element("span", { class: "store" }, element("bdi", {}, store));
   const whole = { role: "rowheader", scope: "row", title: `${operation} ${store}` }; // the title is never cut off
   const heading = element("th", whole, element("b", {}, operation), " ", name);
   const cells = Object.entries(COLUMNS).filter(([, { isText }]) => !isText);
   const nodes = cells.map(([column, { kind }]) =>
-    element("td", { "role": "cell", "class": kind ?? "", "data-column": column }),
+    element("td", { "role": "cell", "class": kind ?? "", "data-column": column, "data-label": labels[column] }),
   );
   return {
     node: element("tr", { role: "row" }, heading, ...nodes),
@@ -59,12 +60,13 @@ export class Operations {
     this._shown = [];
     this._column = "rate";
     this._isDescending = true;
+    this._headings = [...panel.querySelectorAll("[data-sort]")];
+    const labels = Object.fromEntries(this._headings.map((one) => [one.dataset.sort, one.textContent]));
     this._rows = new Rows(
       panel.querySelector("tbody"),
       ({ store, operation }) => JSON.stringify([store, operation]),
-      rowOf,
+      (item) => rowOf(item, labels),
     );
-    this._headings = [...panel.querySelectorAll("[data-sort]")];
     for (const heading of this._headings) {
       heading.querySelector("button").addEventListener("click", () => this._sortBy(heading.dataset.sort));
     }

@@ -1,5 +1,7 @@
 // The processes of a program: their names, and the marks for their starts and ends. No DOM.
 
+import { plural } from "./format.js";
+
 /** The marks on the charts by kind: a sign, words, and the name of a colour. */
 export const MARKS = {
   restarted: { sign: "", words: "restart", colour: "soft" },
@@ -42,8 +44,16 @@ export class Processes {
     const started = all.map((one) => ({ time: one.started, kind: "started", pid: one.pid }));
     const over = all.filter((one) => one.ended_at !== null);
     const ended = over.map((one) => ({ time: one.ended_at, kind: one.state, pid: one.pid }));
-    return [...started, ...ended].filter(({ time }) => time > since).sort((one, other) => one.time - other.time);
+    return [...started, ...ended].filter(({ time }) => time >= since).sort((one, other) => one.time - other.time);
   }
+}
+
+/** Returns the name of a program, its host, and its process, the selected one, or the number of those that run. */
+export function programTexts(program, processes, selected) {
+  if (program === null) return [];
+  const running = processes.filter(({ state }) => state === "running");
+  const pid = selected ?? (running.length === 1 ? running[0].pid : null);
+  return [program.name, program.host, pid === null ? plural(running.length, "process", "processes") : `pid ${pid}`];
 }
 
 /** Returns the choices of a selection: the running processes first. */
