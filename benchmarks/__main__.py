@@ -19,6 +19,7 @@ from benchmarks import (
     scrape,
     server,
     starting,
+    stores,
     streams,
 )
 from benchmarks.harness import measure
@@ -43,6 +44,7 @@ def main() -> None:
         *server.benches(),
         *processes.benches(),
         *starting.benches(),
+        *stores.benches(),
     ]
     print(heading(), flush=True)  # noqa: T201 (the table is the product)
     figures = []

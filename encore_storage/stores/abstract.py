@@ -23,6 +23,7 @@ from encore_storage.observing.streams import count_written
 from encore_storage.stores.changing import ChangingOperation
 from encore_storage.stores.core import StoreCore
 from encore_storage.stores.fingerprints import CopiedData
+from encore_storage.stores.items import Items
 from encore_storage.stores.local_files import AnyPath, opened, replacing, size_of
 from encore_storage.streams import MEBIBYTE, Readable, buffer_iterator
 from encore_storage.transactions.contexts import DummyTransactionContext, SimpleTransactionContext, TransactionEntry
@@ -392,6 +393,6 @@ def _once(keys: Callable[[], Iterator[str]]) -> Iterator[str]:
 def _matching(
     items: Iterable[tuple[str, Metadata]], wanted: Mapping[str, Any], select: Iterable[str] | None
 ) -> Iterator[tuple[str, Metadata]]:
-    for key, metadata in items:
-        if all(name in metadata and metadata[name] == value for name, value in wanted.items()):
+    for key, metadata in items.narrowed(wanted) if isinstance(items, Items) else items:
+        if wanted.items() <= metadata.items():
             yield key, copied_metadata(selected(metadata, select))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from itertools import repeat
 from typing import Self
 
 _FIRST = (0,)  # the argument of `pop` for the first descriptor
@@ -34,10 +35,16 @@ class Descriptors(list[int]):
             return
 
     def close(self) -> None:
-        """Close all descriptors. A second call does nothing."""
+        """Close all descriptors, the last opened first. A second call does nothing."""
         while self:
-            self.close_first()
+            self._close_each()
         self.__class__ = Descriptors
+
+    def _close_each(self) -> None:
+        try:
+            any(map(os.close, map(self.pop, repeat(-1, len(self)))))
+        except (IndexError, OSError):
+            return
 
     def __enter__(self) -> Self:
         return self
@@ -53,4 +60,4 @@ class OpenDescriptors(Descriptors):
 
     def __del__(self) -> None:
         while self:
-            self.close_first()
+            self._close_each()

@@ -7,7 +7,6 @@ import os
 import stat
 
 from encore_storage.errors import TransactionTimeoutError
-from encore_storage.stores.filesystem.descriptors import Descriptors
 from encore_storage.stores.filesystem.keys import OWN
 from encore_storage.stores.filesystem.locked_files import LockedFile
 from encore_storage.stores.filesystem.ownership import copy_owner
@@ -36,14 +35,14 @@ class DirectoryLock:
         self.tree = tree
         self._store = store
         self._file = LockedFile()
-        self._directories = Descriptors()
+        self._opened = tree.opened()
         self._places: dict[str, int] = {}
         self.unresolved: list[str] = []
 
     def acquire(self) -> None:
         """Acquire the lock, waiting for other writers. Raises TransactionTimeoutError if this thread holds it."""
-        self.tree = self.tree.keep_open(self._directories)
-        own = self._directories[-1]
+        self.tree = self._opened.__enter__()
+        own = self._opened.keep(OWN, create=True)
         with self.tree.path_errors(LOCK):
             try:
                 self._file.open("lock", os.O_RDWR | NO_LINK, 0, parent=own)
@@ -83,7 +82,7 @@ class DirectoryLock:
         except (IndexError, OSError) as error:
             warn("the lock %r could not be released, only closed: %s", self.tree.path_of(LOCK), error)
         self._file.close()
-        self._directories.close()
+        self._opened.close()
 
     @property
     def is_held(self) -> bool:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 from encore_storage.errors import ConflictError
 from encore_storage.stores.filesystem.descriptors import Descriptors
-from encore_storage.stores.filesystem.tree import Token
+from encore_storage.stores.filesystem.tree import Token, Tree
 from encore_storage.streams import MEBIBYTE, SeekableChunks
 
 
@@ -17,21 +16,24 @@ class FileChunks(SeekableChunks):
     The last chunk, and each chunk after a seek, is only returned if the file has not been changed in place meanwhile.
 
     Args:
-        opener: opens the file; an OSError means that it is gone.
-        token: the token that it must have.
+        tree: the directory of the store.
+        key: the key.
+        store: the name of the store.
+        token: the token that the file must have.
         start: the first byte.
         size: the number of bytes.
-        conflict: the error to raise if the file has changed, here or while iterating.
+
+    Raises:
+        ConflictError: here or while iterating, the file was replaced, changed or deleted.
     """
 
-    def __init__(
-        self, opener: Callable[[], Descriptors], token: Token, start: int, size: int, conflict: ConflictError
-    ) -> None:
+    def __init__(self, tree: Tree, key: str, store: str, token: Token, start: int, size: int) -> None:
         super().__init__(size)
-        self._opener = opener
+        self._tree = tree
+        self._key = key
+        self._store = store
         self._token = token
         self._start = start
-        self._conflict = conflict
         self._file = self._opened()
 
     def read_at(self, position: int, size: int) -> bytes:
@@ -41,7 +43,7 @@ class FileChunks(SeekableChunks):
         data = os.pread(self._file[0], min(size, MEBIBYTE), self._start + position)  # forked children share a position
         is_last = position + len(data) == self.size
         if not data or ((is_last or self.stays_open) and self._token_of(self._file) != self._token):
-            raise self._conflict
+            raise ConflictError(self._key, self._store)
         return data
 
     def release(self) -> None:
@@ -50,12 +52,12 @@ class FileChunks(SeekableChunks):
 
     def _opened(self) -> Descriptors:
         try:
-            file = self._opener()
+            file = self._tree.open(self._key, os.O_RDONLY)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise self._conflict from error
+            raise ConflictError(self._key, self._store) from error
         if self._token_of(file) != self._token:
             file.close()
-            raise self._conflict
+            raise ConflictError(self._key, self._store)
         return file
 
     def _token_of(self, file: Descriptors) -> Token:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 
 from encore_storage.stores.filesystem.keys import OWN, digest_of
-from encore_storage.stores.filesystem.scratch import Scratch
+from encore_storage.stores.filesystem.ownership import OF_METADATA, Original, copy_access
 from encore_storage.stores.filesystem.tree import Tree
 from encore_storage.stores.fingerprints import Fingerprint
 
@@ -14,12 +15,12 @@ from encore_storage.stores.fingerprints import Fingerprint
 class FingerprintFiles:
     """The directory `.encore/fingerprints`, with a JSON file for each key that holds a copy.
 
-    Each record contains the fingerprint of the file that it belongs to, and is ignored for any other file.
+    Each record contains the fingerprint of the file that it belongs to, and is ignored for any other file. It is
+    written in place: a record that a kill has cut is no JSON, and ignored as well.
     """
 
-    def __init__(self, tree: Tree, scratch: Scratch) -> None:
+    def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._scratch = scratch
 
     def load(self, key: str, own: Fingerprint) -> Fingerprint | None:
         """Return the fingerprint kept with a file, given the own fingerprint of that file; None if there is none."""
@@ -29,13 +30,17 @@ class FingerprintFiles:
         except (OSError, LookupError, TypeError, ValueError):
             return None
 
-    def save(self, key: str, own: Fingerprint, fingerprint: Fingerprint) -> None:
+    def save(self, key: str, own: Fingerprint, fingerprint: Fingerprint, original: Original) -> None:
         """Keep a fingerprint with that file. If that fails, the next copy compares bytes."""
         text = json.dumps({"key": key, "own": own, "source": fingerprint})
-        with contextlib.suppress(OSError):
-            original = self._tree.examine(key)
-            if original is not None:
-                self._scratch.write(_path_of(key), text.encode(), original)
+        self.remove(key)
+        with (
+            contextlib.suppress(OSError),
+            self._tree.create(_path_of(key), original.found.st_mode & OF_METADATA) as file,
+        ):
+            fd = file[0]
+            copy_access(fd, os.fstat(fd), original.for_metadata(), OF_METADATA)
+            os.write(fd, text.encode())
 
     def remove(self, key: str) -> None:
         """Remove the fingerprint of a key, if there is one."""

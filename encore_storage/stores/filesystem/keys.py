@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 
 from encore_storage.errors import InvalidKeyError
 
@@ -11,9 +12,14 @@ OWN = ".encore"  # the store's own directory in its root
 LONGEST_NAME = 255
 LONGEST_PATH = 4095
 
+_USUAL = re.compile(r"(?:[\w-][\w.-]*/)*[\w-][\w.-]*", re.ASCII)  # a valid key, unless it is too long
+_SHORT_ROOT = (LONGEST_PATH - LONGEST_NAME) // 4 - 1  # characters of at most four bytes
+
 
 def check_key(key: str, root: str) -> None:
     """Raise InvalidKeyError unless the key is the one spelling of a path to a file below the directory `root`."""
+    if len(key) <= LONGEST_NAME and len(root) <= _SHORT_ROOT and _USUAL.fullmatch(key):
+        return
     encoded = _encoded(key)
     names = key.split("/")
     faults = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import stat
+from collections.abc import Mapping
 from typing import Any, Self
 
 from encore_storage.errors import IntegrityError
@@ -12,8 +13,9 @@ from encore_storage.metadata import Metadata, copied_metadata
 from encore_storage.stores.filesystem.keys import OWN, digest_of
 from encore_storage.stores.filesystem.ownership import Original
 from encore_storage.stores.filesystem.scratch import Scratch
-from encore_storage.stores.filesystem.tree import Token, Tree
+from encore_storage.stores.filesystem.tree import OpenTree, Token, Tree
 
+DIRECTORY = f"{OWN}/metadata"
 _MISSING = (FileNotFoundError, NotADirectoryError)
 _DAMAGED = (AttributeError, LookupError, TypeError, ValueError)
 
@@ -36,13 +38,26 @@ class MetadataFiles:
         """Return the metadata files of a tree."""
         return cls(tree, Scratch(tree))
 
-    def load(self, key: str, token: Token) -> Metadata:
-        """Return the metadata of the file with that token. Raises IntegrityError."""
-        return self._load(key, token)[0]
+    def load(self, key: str, token: Token, tree: OpenTree) -> Metadata:
+        """Return the metadata of the file with that token, read in an open tree. Raises IntegrityError."""
+        path = _path_of(key)
+        return {} if tree.is_missing(path) else self._load(key, token, tree)[0]
+
+    def may_have(self, wanted: Mapping[str, Any], key: str, tree: OpenTree) -> bool:
+        """Return whether the metadata of a key has the items, or will have after a change; also if it is damaged."""
+        text = _read(tree, _path_of(key))
+        if text is None:
+            return False
+        try:
+            record = json.loads(text)
+            upcoming = record.get("next") or record
+            return any(wanted.items() <= each["metadata"].items() for each in (record, upcoming))
+        except _DAMAGED:
+            return True
 
     def load_resolved(self, key: str, original: Original) -> Metadata:
         """Return the metadata of a file before it, or its metadata, changes; resolve an unfinished change."""
-        metadata, is_changing = self._load(key, Token.of(original.found))
+        metadata, is_changing = self._load(key, Token.of(original.found), self._tree)
         if is_changing:
             self.save(key, metadata, original)
         return metadata
@@ -84,8 +99,8 @@ class MetadataFiles:
 
     def resolve(self, name: str) -> None:
         """Resolve the unfinished change in the metadata file of that name."""
-        path = f"{OWN}/metadata/{name}.json"
-        text = self._read(path)
+        path = f"{DIRECTORY}/{name}.json"
+        text = _read(self._tree, path)
         if text is None:
             return
         with contextlib.suppress(*_DAMAGED):  # readers raise an IntegrityError
@@ -107,9 +122,9 @@ class MetadataFiles:
             return None
         return original if original is not None and stat.S_ISREG(original.found.st_mode) else None
 
-    def _load(self, key: str, token: Token) -> tuple[Metadata, bool]:
+    def _load(self, key: str, token: Token, tree: Tree) -> tuple[Metadata, bool]:
         path = _path_of(key)
-        text = self._read(path)
+        text = _read(tree, path)
         if text is None:
             return {}, False
         try:
@@ -118,12 +133,6 @@ class MetadataFiles:
             raise IntegrityError(
                 f"the metadata of key {key!r} is damaged: repair the file {self._tree.path_of(path)!r}, or remove it"
             ) from error
-
-    def _read(self, path: str) -> bytes | None:
-        try:
-            return self._tree.read(path)
-        except _MISSING:
-            return None
 
     def _write(self, key: str, record: dict[str, Any], original: Original) -> None:
         self._scratch.write(_path_of(key), json.dumps(record).encode(), original)
@@ -134,8 +143,15 @@ def is_same(one: Metadata, other: Metadata) -> bool:
     return one is other or json.dumps(one) == json.dumps(other)
 
 
+def _read(tree: Tree, path: str) -> bytes | None:
+    try:
+        return tree.read(path)
+    except _MISSING:
+        return None
+
+
 def _path_of(key: str) -> str:
-    return f"{OWN}/metadata/{digest_of(key)}.json"
+    return f"{DIRECTORY}/{digest_of(key)}.json"
 
 
 def _parse(record: Any, key: str, token: Token) -> tuple[Metadata, bool]:

@@ -104,7 +104,7 @@ class ScratchFile:
         folder, _, name = path.rpartition("/")
         with tree.directory(folder, create=True) as parent, tree.path_errors(path):
             try:
-                os.replace(self._name, name, src_dir_fd=self._directory[0], dst_dir_fd=parent)
+                os.replace(self._name, name, src_dir_fd=self._directory[-1], dst_dir_fd=parent)
             except OSError:
                 if not self._is_at(name, parent):
                     raise
@@ -134,7 +134,7 @@ class ScratchFile:
 
     def _remove(self) -> None:
         try:
-            os.unlink(self._name, dir_fd=self._directory[0])
+            os.unlink(self._name, dir_fd=self._directory[-1])
         except FileNotFoundError:
             return
         except OSError as error:
@@ -156,9 +156,9 @@ class Scratch:
         self._tree = tree
         self._warning = Once()
 
-    def for_value(self, original: Original | None) -> ScratchFile:
+    def for_value(self, original: Original | None, tree: Tree) -> ScratchFile:
         """Return a block with a new file for a value; `copy_access` gives it the rights of the original."""
-        return ScratchFile(self._tree, 0o666 if original is None else original.found.st_mode & 0o777)
+        return ScratchFile(tree, 0o666 if original is None else original.found.st_mode & 0o777)
 
     def copy_access(self, file: ScratchFile, path: str, original: Original) -> None:
         """Copy the access rights of the file that `file` will replace. Log once if they cannot be copied in full."""

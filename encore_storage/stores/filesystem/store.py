@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, cast
 
 from encore_events import forks
 from encore_events.abstract import BaseEventManager
-from encore_storage.errors import ConflictError, InvalidKeyError, KeyNotFoundError, StoreError, StoreFullError
+from encore_storage.errors import InvalidKeyError, KeyNotFoundError, StoreError, StoreFullError
 from encore_storage.metadata import Metadata
 from encore_storage.stores.abstract import AbstractStore
 from encore_storage.stores.filesystem.cleanup import Cleanup, resolve_interrupted
@@ -19,12 +19,13 @@ from encore_storage.stores.filesystem.file_chunks import FileChunks
 from encore_storage.stores.filesystem.fingerprint_files import FingerprintFiles
 from encore_storage.stores.filesystem.keys import check_key, digest_of
 from encore_storage.stores.filesystem.locked_files import close_inherited
-from encore_storage.stores.filesystem.metadata_files import MetadataFiles, is_same
+from encore_storage.stores.filesystem.metadata_files import DIRECTORY, MetadataFiles, is_same
 from encore_storage.stores.filesystem.ownership import Original
 from encore_storage.stores.filesystem.scratch import Scratch, ScratchFile
 from encore_storage.stores.filesystem.system import warn
-from encore_storage.stores.filesystem.tree import Token, Tree
+from encore_storage.stores.filesystem.tree import OpenTree, Token, Tree
 from encore_storage.stores.fingerprints import Fingerprint, file_fingerprint, settled_file
+from encore_storage.stores.items import Item, Items
 from encore_storage.stores.local_files import AnyPath
 from encore_storage.stores.open_databases import check_not_open, is_any_open
 from encore_storage.transactions.writing import Change, Write
@@ -93,7 +94,7 @@ class FileSystemStore(AbstractStore):
         self._tree = Tree(os.fspath(path), durable=durable)
         self._scratch = Scratch(self._tree)
         self._metadata = MetadataFiles(self._tree, self._scratch)
-        self._fingerprints = FingerprintFiles(self._tree, self._scratch)
+        self._fingerprints = FingerprintFiles(self._tree)
         self._create = create
         self.path = self._tree.root
         forks.renew_in_child(self, close_inherited)
@@ -139,20 +140,32 @@ class FileSystemStore(AbstractStore):
             lock.unmark(name)
         except (OSError, StoreError) as error:
             warn("a change of %r was interrupted, and not resolved in its metadata: %s", self._tree.path_of(key), error)
-        lock.tree.prune(key.rpartition("/")[0])
+        lock.tree.prune(_folder_of(key))
 
     def _lookup(self, key: str) -> Entry:
-        while True:
-            found = self._status(key)
-            token = Token.of(found)
-            metadata = self._metadata.load(key, token)
-            if Token.of(self._status(key)) == token:  # else the metadata may belong to another file
-                return Entry(found.st_size, metadata, _created(found), found.st_mtime, token)
+        with self._tree.opened() as tree:
+            entry = self._entry_in(tree, key)
+        if entry is None:
+            raise KeyNotFoundError(key, self.name)
+        return entry
+
+    def _entry_in(self, tree: OpenTree, key: str) -> Entry | None:
+        try:
+            with tree.directory(_folder_of(key)) as parent:
+                found = tree.status_in(parent, key)
+                while found is not None and stat.S_ISREG(found.st_mode):
+                    token = Token.of(found)
+                    metadata = self._metadata.load(key, token, tree)
+                    again = tree.status_in(parent, key)
+                    if again is not None and Token.of(again) == token:  # else the metadata may belong to another file
+                        return Entry(found.st_size, metadata, _created(found), found.st_mtime, token)
+                    found = again
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return None
 
     def _open(self, key: str, entry: Entry, start: int, end: int) -> Iterator[bytes]:
-        tree = self._tree
-        conflict = ConflictError(key, self.name)
-        return FileChunks(lambda: tree.open(key, os.O_RDONLY), entry.token, start, end - start, conflict)
+        return FileChunks(self._tree, key, self.name, entry.token, start, end - start)
 
     def _put(self, key: str, chunks: Iterable[bytes] | None, metadata: Metadata | None) -> Change:
         if chunks is not None:
@@ -165,7 +178,7 @@ class FileSystemStore(AbstractStore):
             files, token = MetadataFiles.of(tree), Token.of(original.found)
             kept = files.load_resolved(key, original) if metadata is None else metadata
             change = Change(is_new=False, metadata=kept)
-            write.expect(change, lambda: _holds(lambda: is_same(self._metadata.load(key, token), kept)))
+            write.expect(change, lambda: _holds(lambda: self._has_metadata(key, token, kept)))
             files.save(key, kept, original)
             return change
 
@@ -194,12 +207,32 @@ class FileSystemStore(AbstractStore):
                 if entry.metadata:
                     lock.unmark(digest_of(key))
             self._fingerprints.remove(key)
-            lock.tree.prune(key.rpartition("/")[0])
+            lock.tree.prune(_folder_of(key))
             lock.unresolved.remove(key)
             return entry.metadata
 
     def _keys(self) -> Iterator[str]:
         return self._tree.files()
+
+    def _items(self) -> Iterator[Item]:
+        return Items(self._scan_items)
+
+    def _scan_items(self, wanted: Mapping[str, Any]) -> Iterator[Item]:
+        keys = iter(dict.fromkeys(self._keys()))
+        while (found := self._next_item(wanted, keys)) is not None:
+            yield found
+
+    def _next_item(self, wanted: Mapping[str, Any], keys: Iterator[str]) -> Item | None:
+        """Return the next item that may have what is wanted; of keys that don't, only the metadata is read."""
+        with self._tree.opened() as tree:
+            if wanted and tree.is_missing(DIRECTORY):
+                return None
+            for key in keys:
+                if not wanted or self._metadata.may_have(wanted, key, tree):
+                    entry = self._entry_in(tree, key)
+                    if entry is not None:  # else deleted since
+                        return key, entry.metadata
+        return None
 
     def _listing(self, prefix: str) -> Iterator[ListedKey]:
         for key in list(self._tree.files(prefix)):
@@ -214,21 +247,23 @@ class FileSystemStore(AbstractStore):
         metadata: Metadata | None,
         fingerprint: Callable[[], Fingerprint | None] = lambda: None,
     ) -> Change:
-        original = self._replaceable(self._tree, key)
-        with self._scratch.for_value(original) as file:
-            if original is not None:
-                self._scratch.copy_access(file, key, original)
-            for chunk in chunks:
-                file.write(chunk)
-            made = file.finish()
-            with self._writing() as write:
-                now = self._replaceable(_lock_of(write).tree, key, original)
-                if now is not None and now is not original:  # changed meanwhile
-                    self._scratch.copy_access(file, key, now)
-                    made = file.found()
-                change = self._replace(write, key, file, made, now, metadata)
-                self._keep_copied(key, Token.of(made), fingerprint())
-                return change
+        with self._tree.opened() as opened:
+            original = self._replaceable(opened, key)
+            with self._scratch.for_value(original, opened) as file:
+                if original is not None:
+                    self._scratch.copy_access(file, key, original)
+                for chunk in chunks:
+                    file.write(chunk)
+                made = file.finish()
+                with self._writing() as write:
+                    tree = _lock_of(write).tree
+                    now = self._replaceable(tree, key, original)
+                    if now is not None and now is not original:  # changed meanwhile
+                        self._scratch.copy_access(file, key, now)
+                        made = file.found()
+                    change = self._replace(write, key, file, made, now, metadata)
+                    _keep_copied(tree, key, Token.of(made), fingerprint())
+                    return change
 
     def _replace(
         self,
@@ -264,6 +299,10 @@ class FileSystemStore(AbstractStore):
         found = self._tree.status(key)
         return found is not None and Token.of(found) == token
 
+    def _has_metadata(self, key: str, token: Token, metadata: Metadata) -> bool:
+        with self._tree.opened() as tree:
+            return is_same(self._metadata.load(key, token, tree), metadata)
+
     def _is_gone(self, key: str, entry: Entry) -> bool:
         try:
             return not self._has_token(key, entry.token)
@@ -297,23 +336,16 @@ class FileSystemStore(AbstractStore):
     _put_copy = _put_bytes
 
     def _keep_fingerprint(self, key: str, own: Fingerprint, fingerprint: Fingerprint | None) -> None:
-        with self._writing():
-            if fingerprint is None:
+        with self._writing() as write, contextlib.suppress(OSError):  # without it, the next copy compares bytes
+            tree = _lock_of(write).tree
+            original = None if fingerprint is None else tree.examine(key)
+            if fingerprint is None or original is None:
                 self._fingerprints.remove(key)
             else:
-                self._fingerprints.save(key, own, fingerprint)
+                FingerprintFiles(tree).save(key, own, fingerprint, original)
 
     def _kept_fingerprint(self, key: str) -> Fingerprint | None:
         return self._fingerprints.load(key, file_fingerprint(self._status(key)))
-
-    def _keep_copied(self, key: str, token: Token, fingerprint: Fingerprint | None) -> None:
-        """Keep a fingerprint with the file that was just placed, unless it has been replaced since."""
-        if fingerprint is None:
-            return
-        with contextlib.suppress(OSError):  # without it, the next copy compares bytes
-            found = self._tree.status(key)
-            if found is not None and Token.of(found) == token:
-                self._fingerprints.save(key, file_fingerprint(found), fingerprint)
 
     def _replaceable(self, tree: Tree, key: str, known: Original | None = None) -> Original | None:
         """Return the file under the key, as `_file` does. Raises OpenDatabaseError if it is an open database."""
@@ -326,6 +358,10 @@ class FileSystemStore(AbstractStore):
 _KINDS = {stat.S_IFDIR: "a directory", stat.S_IFLNK: "a symbolic link"}
 
 
+def _folder_of(key: str) -> str:
+    return key.rpartition("/")[0]
+
+
 def _created(found: os.stat_result) -> float:
     created: float = min(getattr(found, "st_birthtime", found.st_ctime), found.st_mtime)
     return created
@@ -333,6 +369,16 @@ def _created(found: os.stat_result) -> float:
 
 def _lock_of(write: Write) -> DirectoryLock:
     return cast("DirectoryLock", write.mark)
+
+
+def _keep_copied(tree: Tree, key: str, token: Token, fingerprint: Fingerprint | None) -> None:
+    """Keep a fingerprint with the file that was just placed, unless it has been replaced since."""
+    if fingerprint is None:
+        return
+    with contextlib.suppress(OSError):  # without it, the next copy compares bytes
+        original = tree.examine(key)
+        if original is not None and Token.of(original.found) == token:
+            FingerprintFiles(tree).save(key, file_fingerprint(original.found), fingerprint, original)
 
 
 def _holds(condition: Callable[[], bool]) -> bool:

@@ -27,15 +27,17 @@ class PathErrors:
         """Do nothing."""
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if error is None:
-            return
-        if not isinstance(error, OSError) or isinstance(error, StoreError):
-            return
-        path = join(self._root, self._path)
-        code = errno.ENOTDIR if error.errno in _CANNOT_OPEN else error.errno
-        if error.errno in _NO_SPACE:
-            raise StoreFullError(f"no space left for {path!r} ({error.strerror}): free some space") from error
-        raise OSError(code, error.strerror, path) from error
+        if isinstance(error, OSError) and not isinstance(error, StoreError):
+            raise path_error(error, self._root, self._path) from error
+
+
+def path_error(error: OSError, root: str, path: str) -> OSError:
+    """Return an error of a system call with the full path below `root`; StoreFullError if there is no space."""
+    path = join(root, path)
+    code = errno.ENOTDIR if error.errno in _CANNOT_OPEN else error.errno
+    if error.errno in _NO_SPACE:
+        return StoreFullError(f"no space left for {path!r} ({error.strerror}): free some space")
+    return OSError(code, error.strerror, path)
 
 
 def join(root: str, path: str) -> str:

@@ -14,12 +14,14 @@ from encore_storage.errors import StoreConnectionError
 from encore_storage.stores.filesystem.descriptors import Descriptors
 from encore_storage.stores.filesystem.keys import OWN, is_own
 from encore_storage.stores.filesystem.ownership import Original, copy_owner
-from encore_storage.stores.filesystem.system import PathErrors, join, warn
+from encore_storage.stores.filesystem.system import PathErrors, join, path_error, warn
 from encore_storage.stores.open_databases import check_not_open, is_any_open
-from encore_storage.streams import MEBIBYTE
 
 DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
+_PART = 65536  # bytes per read; larger buffers cost system calls of their own
+_MOST_HELD = 8  # directories that are open on the way to a deep one
 
 _AS_EFFECTIVE_USER = os.access in os.supports_effective_ids
 
@@ -77,6 +79,10 @@ class Tree:
             there.append(own)
         return all(_is_writable(path) for path in (self.root, *there))
 
+    def opened(self) -> OpenTree:
+        """Return a block in which the directory is open, so that the steps of an operation don't open it anew."""
+        return OpenTree(self)
+
     def directory(self, path: str, *, create: bool = False) -> Directory:
         """Return a block in which a directory is open; with `create`, it is created if it is missing.
 
@@ -85,24 +91,20 @@ class Tree:
         return Directory(self, path, create=create)
 
     def descend(self, path: str, held: Descriptors, *, create: bool) -> int:
-        """Open a directory and return its descriptor, the only one that `held` keeps."""
-        return self.walk(path, path.split("/") if path else [], self._open_root(held), held, create=create)
+        """Open a directory and return its descriptor, the last that `held` keeps."""
+        root = self._open_root(held)
+        return self.walk(path, path.split("/"), root, held, create=create) if path else root
 
     def walk(self, path: str, names: list[str], fd: int, held: Descriptors, *, create: bool) -> int:
-        """Open nested directories by name, beginning in `fd`; `held` keeps only the last."""
-        for name in names:
-            with PathErrors(self.root, path):
+        """Open nested directories by name, beginning in `fd`; `held` keeps the last."""
+        try:
+            for name in names:
                 fd = self._open_directory(path, name, fd, held, create=create)
-            if len(held) > 1:
-                held.close_first()
+                if len(held) > _MOST_HELD:
+                    held.close_first()
+        except OSError as error:
+            raise path_error(error, self.root, path) from error
         return fd
-
-    def keep_open(self, held: Descriptors) -> OpenTree:
-        """Open the directory and the store's own one, which is created if it is missing; return an open tree."""
-        root = self._open_root(held)
-        with self.path_errors(OWN):
-            own = self._open_directory(OWN, OWN, root, held, create=True)
-        return OpenTree(self, root, own)
 
     def open(self, path: str, flags: int, mode: int = 0o666) -> Descriptors:
         """Open a file, without blocking on a pipe. Raises OpenDatabaseError."""
@@ -114,22 +116,38 @@ class Tree:
             file.open(name, flags | NO_LINK, mode, parent=parent)
         return file
 
+    def create(self, path: str, mode: int) -> Descriptors:
+        """Create a file for writing, which must not exist. Missing directories are created."""
+        folder, _, name = path.rpartition("/")
+        file = Descriptors()
+        with self.directory(folder, create=True) as parent, self.path_errors(path):
+            file.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_LINK, mode, parent=parent)
+        return file
+
     def read(self, path: str) -> bytes:
         """Return the content of a file."""
         with self.open(path, os.O_RDONLY) as file:
-            parts = []
-            while part := os.read(file[0], MEBIBYTE):
-                parts.append(part)
+            parts = [os.read(file[0], _PART)]
+            while len(parts[-1]) == _PART:
+                parts.append(os.read(file[0], _PART))
         return b"".join(parts)
 
     def status(self, path: str) -> os.stat_result | None:
         """Return the status of what is at the path, or None if it does not exist."""
-        folder, _, name = path.rpartition("/")
         try:
-            with self.directory(folder) as parent, self.path_errors(path):
-                return os.stat(name, dir_fd=parent, follow_symlinks=False)
+            with self.directory(path.rpartition("/")[0]) as parent:
+                return self.status_in(parent, path)
         except FileNotFoundError:
             return None
+
+    def status_in(self, parent: int, path: str) -> os.stat_result | None:
+        """Do the same for a path whose directory is open."""
+        try:
+            return os.stat(path.rpartition("/")[2], dir_fd=parent, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise path_error(error, self.root, path) from error
 
     def examine(self, path: str, known: Original | None = None) -> Original | None:
         """Return the status and the attributes of what is at the path, or None if it does not exist.
@@ -259,23 +277,62 @@ class Tree:
 
 
 class OpenTree(Tree):
-    """A tree with its directory and the store's own one open, so that each step opens fewer directories.
+    """A tree whose directory stays open until the end of a block, and so do those of the store's own that it reads.
 
-    The caller closes the descriptors of both, `root` and `own`.
+    So each step of an operation opens fewer directories. Kept for longer, they would block an unmount.
     """
 
-    def __init__(self, tree: Tree, root: int, own: int) -> None:
+    def __init__(self, tree: Tree) -> None:
         self.root = tree.root
         self.durable = tree.durable
-        self._fd = root
-        self._own = own
+        self._held = Descriptors()
+        self._kept: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            self._open_root(self._held)
+        except BaseException:
+            self._held.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the directories. A second call does nothing."""
+        self._held.close()
+        self._kept.clear()
+
+    def is_missing(self, path: str) -> bool:
+        """Return True only if nothing exists at the path, even if links were followed: the quickest answer."""
+        try:
+            os.stat(path, dir_fd=self._held[0])
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def keep(self, path: str, *, create: bool = False) -> int:
+        """Return the descriptor of a directory of the store's own, which stays open until the end of the block."""
+        fd = self._kept.get(path)
+        if fd is None:
+            above, _, name = path.rpartition("/")
+            parent = self.keep(above, create=create) if above else self._held[0]
+            fd = self._kept[path] = self.walk(path, [name], parent, self._held, create=create)
+        return fd
 
     def descend(self, path: str, held: Descriptors, *, create: bool) -> int:
-        """Open a directory that is not open yet, the only one that `held` keeps; return its descriptor."""
-        names = path.split("/") if path else []
-        if names[:1] == [OWN]:
-            return self.walk(path, names[1:], self._own, held, create=create)
-        return self.walk(path, names, self._fd, held, create=create)
+        """Return the descriptor of a directory, the last that `held` keeps unless the tree keeps it itself."""
+        if not path:
+            return self._held[0]
+        own, _, rest = path.partition("/")
+        if own != OWN:
+            return self.walk(path, path.split("/"), self._held[0], held, create=create)
+        if path in self._kept or not (create and rest):
+            return self.keep(path, create=create)
+        return self.walk(path, rest.split("/"), self.keep(OWN, create=create), held, create=create)
 
 
 class Directory:

@@ -7,6 +7,7 @@ import math
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ from encore_storage.stores.sqlite.inherited_files import inherited_files
 from encore_storage.transactions.turn import carried_leases
 
 Row = tuple[Any, ...]
+Run = Callable[..., list[Row]]
+"""A function that runs a statement with parameters and returns all rows."""
 
 APPLICATION_ID: Final = 0x656E6372  # "encr": distinguishes our databases from those of other applications
 LAYOUT: Final = 1
@@ -189,7 +192,7 @@ class DatabaseConnection:
 
         Retry while another process holds the lock, until the configured timeout.
         """
-        if self.is_inherited:
+        if self._process is not forks.this_process():
             raise self._config.forked_error()
         timeout = self._config.timeout
         deadline = math.inf if timeout is None else time.monotonic() + timeout

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from abc import ABC, abstractmethod
 
 from encore_events import forks
@@ -21,7 +20,6 @@ class Database(ABC):
     def __init__(self, config: DatabaseConfig) -> None:
         self.process = forks.this_process()
         self.config = config
-        self._savepoints = itertools.count(1)
         self._writer = DatabaseConnection(config, create=True)
 
     @property
@@ -66,10 +64,6 @@ class Database(ABC):
         self.begin()  # waits for other processes, and reopens a connection that cannot write
         self.rollback()
         self._writer.run("VACUUM")
-
-    def new_savepoint(self) -> str:
-        """Return an unused name for a savepoint."""
-        return f"encore_{next(self._savepoints)}"
 
     def save(self, savepoint: str) -> None:
         """Set a savepoint in the transaction."""

@@ -7,12 +7,10 @@ any version of Encore, and when its bytes are changed in place. The layout of th
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 from encore_storage.stores.fingerprints import Fingerprint
-from encore_storage.stores.sqlite.connection import Row
+from encore_storage.stores.sqlite.connection import Run
 
-Run = Callable[..., list[Row]]  # runs a statement with parameters and returns all rows
 _SCHEMA = (
     "CREATE TABLE fingerprint (blob INTEGER PRIMARY KEY, source TEXT NOT NULL)",
     """

@@ -9,7 +9,7 @@ import os
 import secrets
 import time
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from encore_events import forks
@@ -19,9 +19,11 @@ from encore_storage.errors import InvalidKeyError, KeyNotFoundError, StoreConnec
 from encore_storage.metadata import Metadata
 from encore_storage.stores.abstract import AbstractStore
 from encore_storage.stores.fingerprints import Fingerprint, put_copy
+from encore_storage.stores.items import Item, Items
 from encore_storage.stores.local_files import AnyPath
 from encore_storage.stores.sqlite import fingerprints
-from encore_storage.stores.sqlite.connection import Row
+from encore_storage.stores.sqlite.conditions import EVERY_ROW, Condition, condition_of
+from encore_storage.stores.sqlite.connection import Row, Run
 from encore_storage.stores.sqlite.database import Database
 from encore_storage.stores.sqlite.file_database import FileDatabase, SnapshotReader, may_write
 from encore_storage.stores.sqlite.memory_database import MEMORY, MemoryDatabase
@@ -108,7 +110,7 @@ class SqliteStore(AbstractStore):
                 self._database.compact()
 
     def _lookup(self, key: str) -> Entry:
-        entry = self._find(key)
+        entry = _find(self._select, key)
         if entry is None:
             raise KeyNotFoundError(key, self.name)
         return entry
@@ -124,16 +126,17 @@ class SqliteStore(AbstractStore):
         first = next(rows, b"")  # a small value is read in full before others have to wait
         with self._writing() as write:
             blob, size = self._insert(itertools.chain([first], rows))
+            run = self._database.write  # looked up after the source, which may have disconnected the store
             now = time.time()
-            found = self._find(key)
+            found = _find(run, key)
             old = found or Entry(0, {}, now, now, blob)
             if chunks is None:
                 blob, size = old.token, old.size
             if metadata is None:
                 metadata = old.metadata
             if blob != old.token:
-                self._database.write("DELETE FROM chunk WHERE blob = ?", old.token)
-            self._database.write(
+                run("DELETE FROM chunk WHERE blob = ?", old.token)
+            run(
                 "REPLACE INTO entry (key, metadata, size, created, modified, blob) VALUES (?, ?, ?, ?, ?, ?)",
                 *(key, json.dumps(metadata), size, old.created, now, blob),
             )
@@ -143,16 +146,21 @@ class SqliteStore(AbstractStore):
     def _remove(self, key: str) -> Metadata:
         with self._writing() as write:
             old = self._lookup(key)
+            run = self._database.write
             write.expect(Change(is_new=False, metadata=old.metadata))
-            self._database.write("DELETE FROM chunk WHERE blob = ?", old.token)
-            self._database.write("DELETE FROM entry WHERE key = ?", key)
+            run("DELETE FROM chunk WHERE blob = ?", old.token)
+            run("DELETE FROM entry WHERE key = ?", key)
             return old.metadata
 
     def _keys(self) -> Iterator[str]:
         return (key for (key,) in self._select("SELECT key FROM entry ORDER BY key"))
 
-    def _items(self) -> Iterator[tuple[str, Metadata]]:
-        return ((key, json.loads(metadata)) for key, metadata in self._scan("key, metadata"))
+    def _items(self) -> Iterator[Item]:
+        return Items(self._scan_items)
+
+    def _scan_items(self, wanted: Mapping[str, Any]) -> Iterator[Item]:
+        rows = self._scan("key, metadata", where=condition_of(wanted))
+        return ((key, json.loads(metadata)) for key, metadata in rows)
 
     def _listing(self, prefix: str) -> Iterator[ListedKey]:
         rows = self._scan("key, size, created, modified", prefix) if _is_encodable(prefix) else ()
@@ -168,7 +176,7 @@ class SqliteStore(AbstractStore):
         if write.part_of is None:
             database.begin()
         else:
-            write.mark = savepoint = database.new_savepoint()
+            write.mark = savepoint = _savepoint_inside(write.part_of)
             database.save(savepoint)
 
     def _end_writing(self, write: Write, *, keep: bool) -> None:
@@ -207,7 +215,8 @@ class SqliteStore(AbstractStore):
     @property
     def _database(self) -> Database:
         """The open database. A forked child opens its own."""
-        self._check_connected()
+        if not self._connected:
+            self._check_connected()
         if self._opened.process is not forks.this_process():
             if self._location == MEMORY:
                 raise self._opened.config.forked_error()
@@ -237,28 +246,23 @@ class SqliteStore(AbstractStore):
             self._opened = FileDatabase(self._location, self.name, self.timeout, self._turn)
         self._close_database = weakref.finalize(self, self._opened.close)
 
-    def _is_writing(self) -> bool:
-        return self._turn.mine is not None and self._database.in_transaction
+    def _is_writing(self, database: Database) -> bool:
+        return bool(self._turn.queue) and self._turn.mine is not None and database.in_transaction
 
     def _select(self, statement: str, *parameters: object) -> list[Row]:
         """Return all rows of a statement, read in the caller's transaction if there is one."""
-        return (self._database.write if self._is_writing() else self._database.read)(statement, *parameters)
+        database = self._database
+        return (database.write if self._is_writing(database) else database.read)(statement, *parameters)
 
     def _reader(self) -> RowReader:
         """Return a reader for several reads: a snapshot, unless it would block writers."""
         database = self._database
-        if isinstance(database, FileDatabase) and not self._is_writing():
+        if isinstance(database, FileDatabase) and not self._is_writing(database):
             return SnapshotReader(database)
         return self._live_reader()
 
     def _live_reader(self) -> LiveReader:
         return LiveReader(self._select)
-
-    def _find(self, key: str) -> Entry | None:
-        rows = self._select("SELECT size, metadata, created, modified, blob FROM entry WHERE key = ?", key)
-        for size, metadata, created, modified, blob in rows:
-            return Entry(size, json.loads(metadata), created, modified, blob)
-        return None
 
     def _insert(self, rows: Iterable[bytes | bytearray]) -> tuple[int, int]:
         """Insert the bytes of a value; return the blob's number, which is never reused, and its size."""
@@ -268,21 +272,24 @@ class SqliteStore(AbstractStore):
             size += len(row)
         return blob, size
 
-    def _scan(self, columns: str, prefix: str = "") -> Iterator[Row]:
+    def _scan(self, columns: str, prefix: str = "", where: Condition = EVERY_ROW) -> Iterator[Row]:
         """Yield the rows of the keys that exist at the first one and begin with `prefix`, in the order of the keys.
 
-        The first column is the key. They are read in pages, so that no statement stays open.
+        The first column is the key. They are read in pages, so that no statement stays open. A row is read when it is
+        reached, and left out if the condition `where` is not true by then.
         """
         with contextlib.closing(self._reader()) as reader:
             known = frozenset(self._keys()) if isinstance(reader, LiveReader) else None
-            select, start = f"SELECT {columns} FROM entry WHERE key >= ? ORDER BY key LIMIT {_PAGE}", prefix  # noqa: S608 (our own columns)
-            while page := reader.read(select, start):
+            select = f"SELECT {columns} FROM entry WHERE key >= ? AND {where.sql} ORDER BY key LIMIT {_PAGE}"  # noqa: S608 (our own SQL)
+            start: str | None = prefix
+            while start is not None:
+                page = reader.read(select, start, *where.parameters)
                 for row in page:
                     if not row[0].startswith(prefix):
                         return
                     if known is None or row[0] in known:
                         yield row
-                start = page[-1][0] + "\0"  # the next possible key
+                start = page[-1][0] + "\0" if len(page) == _PAGE else None  # the next possible key
 
     def _fingerprint(self, key: str) -> Fingerprint | None:
         entry = self._lookup(key)
@@ -295,12 +302,26 @@ class SqliteStore(AbstractStore):
 
     def _keep_fingerprint(self, key: str, own: Fingerprint, fingerprint: Fingerprint | None) -> None:
         with self._writing():
-            found = self._find(key)
+            found = _find(self._select, key)
             if found is not None and [found.token, found.size] == own:
                 fingerprints.save(self._database.write, found.token, fingerprint)
 
     def _kept_fingerprint(self, key: str) -> Fingerprint | None:
         return fingerprints.load(self._select, self._lookup(key).token)
+
+
+def _savepoint_inside(lease: Lease) -> str:
+    """Return a name that no open savepoint has. The names are few, so that their statements stay prepared."""
+    innermost = lease.innermost
+    outer = innermost.mark if isinstance(innermost, Write) else None
+    return "encore" if outer is None else f"{outer}_inner"
+
+
+def _find(run: Run, key: str) -> Entry | None:
+    rows = run("SELECT size, metadata, created, modified, blob FROM entry WHERE key = ?", key)
+    for size, metadata, created, modified, blob in rows:
+        return Entry(size, json.loads(metadata), created, modified, blob)
+    return None
 
 
 def _is_encodable(text: str) -> bool:
