@@ -4,15 +4,17 @@
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
+LOWEST := .venv/lowest/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 APT := RUNLEVEL=1 SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive apt-get --yes --no-install-recommends -o Acquire::Retries=0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test campaign servers strace prometheus prometheus-alertmanager chromium postgresql lint bench dashboards schemas clean
+.PHONY: help demo test test-lowest campaign servers strace prometheus prometheus-alertmanager chromium postgresql lint bench dashboards schemas clean
 
 help:
 	@echo 'make demo    copy real files through real stores, S3 and SQL (KEEP=1 serves the page until Ctrl-C)'
 	@echo 'make test    run the tests with branch coverage'
+	@echo 'make test-lowest   run the tests with the oldest version of each dependency'
 	@echo 'make campaign   run the slow tests: interrupts at every instruction, kills at every system call'
 	@echo 'make lint    run ruff, mypy and the import contracts'
 	@echo 'make bench   compare the speed with that of peers'
@@ -25,6 +27,9 @@ demo: .venv/.demo
 
 test: .venv/.dev servers
 	@$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal --cov --cov-report=term $(ARGS)
+
+test-lowest: .venv/.lowest servers
+	@ENCORE_LOWEST=1 $(LOWEST)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 campaign: .venv/.dev strace
 	@$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal -o faulthandler_timeout=600 $(ARGS) tests/campaign
@@ -79,6 +84,12 @@ clean:
 .venv/.dev: .venv/.demo
 	@echo 'Installing the development tools into .venv ...'
 	@$(PIP) --group dev
+	@touch $@
+
+.venv/.lowest: .venv/.dev
+	@echo 'Installing the oldest version of each dependency into .venv/lowest ...'
+	@$(BIN)/uv venv --quiet --clear --seed --python $(BIN)/python .venv/lowest
+	@$(BIN)/uv pip install --quiet --python $(LOWEST)/python --resolution lowest-direct --editable '.[all]' --group dev
 	@touch $@
 
 .venv/.bench: .venv/.demo

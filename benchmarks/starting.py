@@ -1,6 +1,6 @@
-"""The time that `encore run` adds to a program, against the bare interpreter.
+"""The time that imports and commands take.
 
-A row's peer is the program alone. Our side is what the run takes more than that.
+The peer of `encore run` is the program alone. Our side is what the run takes more than that.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from benchmarks.harness import Bench, Snippet
@@ -15,6 +16,7 @@ from benchmarks.harness import Bench, Snippet
 ENCORE = str(Path(sys.executable).with_name("encore"))
 NOTHING = "pass"
 LIBRARY = "import fsspec"
+DEPENDENCIES = "import blinker, structlog, prometheus_client"
 USE = "import fsspec; fsspec.filesystem('memory').pipe_file('/key', b'')"
 
 
@@ -30,12 +32,26 @@ def benches() -> Iterator[Bench]:
         alone = _run([sys.executable, "-c", code])
         observed = _run([ENCORE, "run", *options, "-c", code], less=alone)
         yield Bench(name, lambda ours=observed, peer=alone: (ours, peer), reach_us=reach_us)  # type: ignore[misc]
+    against = "{}, against importing blinker, structlog and prometheus_client"
+    dependencies = [sys.executable, "-c", DEPENDENCIES]
+    for ours, command, reach in (
+        ("import encore_storage", [sys.executable, "-c", "import encore_storage"], 1.6),
+        ("encore --version", [ENCORE, "--version"], 2.2),
+    ):
+        yield Bench(against.format(ours), partial(_runs, command, dependencies), reach)
+
+
+def _runs(command: list[str], peer: list[str]) -> tuple[Snippet, Snippet]:
+    return _run(command), _run(peer)
 
 
 def _run(command: list[str], less: Snippet | None = None) -> Snippet:
     """Return the run of a command, without its output."""
     nothing = os.open(os.devnull, os.O_RDWR)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment.pop(
+        "PYTHONDONTWRITEBYTECODE", None
+    )  # installed packages have bytecode, and so has ours after one round
     actions = [(os.POSIX_SPAWN_DUP2, nothing, number) for number in (0, 1, 2)]
 
     def run() -> None:

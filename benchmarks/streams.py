@@ -29,6 +29,11 @@ def benches(*, quick: bool) -> Iterator[Bench]:
         partial(wide_reads, size),
         None if quick else 0.005,  # the predecessor is quadratic, so the target applies only to 64 MiB
     )
+    small_reads = "BufferIteratorIO, {} 1 MiB chunks, against io.BytesIO"
+    yield Bench(small_reads.format("4 KiB reads of"), partial(small, "read(4096)"), 3.5)
+    yield Bench(
+        "BufferIteratorIO, lines of 4 KiB in 1 MiB chunks, against io.BytesIO", partial(small, "readline()"), 3.5
+    )
 
 
 def chunk_loop(size: int) -> Pair:
@@ -56,4 +61,14 @@ def wide_reads(size: int) -> Pair:
     return (
         Snippet(code, Reader=BufferIteratorIO, chunks=chunks, size=size),
         Snippet(code, Reader=OldBufferIteratorIO, chunks=chunks, size=size, rounds=1),
+    )
+
+
+def small(call: str) -> Pair:
+    """Compare many small reads of large chunks with the same reads of a file in memory, one chunk long."""
+    chunk = (bytes(4095) + b"\n") * (MIB // 4096)
+    code = f"file = make()\nwhile file.{call}:\n    pass"
+    return (
+        Snippet(code, units=4 * len(chunk) // 4096, make=lambda: BufferIteratorIO([chunk] * 4)),
+        Snippet(code, units=len(chunk) // 4096, make=lambda: io.BytesIO(chunk)),
     )

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
 
+from encore_run.arguments import make_parser, split
 from encore_run.directory import RunDirectory
+from encore_run.environments import inherited, of_the_report
 from encore_run.options import OPTIONS, OptionError, Options
 from encore_run.process import Process, StartError
-from encore_run.program import DIRECTORY, PROCESS, command_of, name_of, other_paths, variables_of
+from encore_run.program import DIRECTORY, PROCESS, command_of, name_of, variables_of
 
 _INTERRUPTED = 130
-_WIDTH = 80  # columns of the help; argparse would import shutil, also without --help, to ask the terminal
-
-_DESCRIPTION = """\
-Run a program as it would run alone, and observe its storage: S3, SQL, file systems and stores, in all its Python
-processes. At its end, a summary goes to standard error. A .py file, -m and -c run with the Python of this command."""
 
 
 def main() -> None:
@@ -40,8 +36,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    words, program = _split(arguments)
-    parser = _parser()
+    words, program = split(arguments)
+    parser = make_parser()
     given = vars(parser.parse_args(words))
     variables = {option.variable: os.environ.get(option.variable, "") for option in OPTIONS}
     if os.environ.get(DIRECTORY):  # in another run, whose port and file these are
@@ -71,7 +67,7 @@ def _observe(options: Options, texts: Mapping[str, str], program: list[str]) -> 
     except OSError as error:
         _say(f"no summary: cannot make a directory: {error}")
         directory = None
-    environment = {**_inherited(), **variables_of(texts, os.environ)}
+    environment = {**inherited(), **variables_of(texts, os.environ)}
     environment[DIRECTORY] = "" if directory is None else directory.path
     if options.port is not None:
         host = f"[{options.host}]" if ":" in options.host else options.host
@@ -111,47 +107,8 @@ def _report(directory: RunDirectory, seconds: float, options: Options) -> None:
         command.append("--no-text")
     elif os.isatty(2) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
         command.append("--color")
-    pid = os.posix_spawn(sys.executable, command, _of_the_report(), setsigmask=())
+    pid = os.posix_spawn(sys.executable, command, of_the_report(), setsigmask=())
     os.waitpid(pid, 0)
-
-
-def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the options, and the program with its arguments."""
-    takes_value = {option.flag for option in OPTIONS if option.flag is not None and option.metavar is not None}
-    position = 0
-    while position < len(arguments):
-        word = arguments[position]
-        if word == "--":
-            return list(arguments[:position]), list(arguments[position + 1 :])
-        if word in ("-m", "-c") or not word.startswith("-"):
-            break
-        position += 2 if word in takes_value else 1
-    return list(arguments[:position]), list(arguments[position:])
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "encore run",
-        usage="%(prog)s [options] [--] program.py | -m module | -c code | command [arguments]",
-        description=_DESCRIPTION,
-        epilog="Each option can also be set by its variable.",
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=_WIDTH),
-        allow_abbrev=False,
-    )
-    for option in OPTIONS:
-        if option.flag is None:
-            continue
-        text = f"{option.help} ({option.variable})"
-        if option.metavar is None:
-            parser.add_argument(option.flag, dest=option.field, action="store_const", const="1", help=text)
-        else:
-            parser.add_argument(option.flag, dest=option.field, metavar=option.metavar, help=text)
-    parser.add_argument(
-        "--environment",
-        action="store_true",
-        help="print the variables with which a container observes its program without this command, and exit",
-    )
-    return parser
 
 
 def _with_port(options: Options) -> Options:
@@ -182,22 +139,6 @@ def _texts(options: Options, variables: Mapping[str, str]) -> dict[str, str]:
 
 def _field_of(variable: str) -> str:
     return next(option.field for option in OPTIONS if option.variable == variable)
-
-
-def _inherited() -> dict[str, str]:
-    """Return the environment of this command: without options, and without what Python added at its start."""
-    options = {option.variable for option in OPTIONS}
-    environment = {name: text for name, text in os.environ.items() if name not in options}
-    with contextlib.suppress(OSError), open("/proc/self/environ", "rb") as file:
-        if not any(entry.startswith(b"LC_CTYPE=") for entry in file.read().split(b"\0")):
-            environment.pop("LC_CTYPE", None)
-    return environment
-
-
-def _of_the_report() -> dict[str, str]:
-    """Return the environment of the report, in which nothing is observed."""
-    environment = {name: text for name, text in os.environ.items() if not name.startswith("ENCORE_")}
-    return environment | {"PYTHONPATH": os.pathsep.join(other_paths(environment))}
 
 
 def _say(line: str) -> None:

@@ -205,6 +205,8 @@ def checked_range(start: int | None, end: int | None) -> tuple[int, int | None]:
 
     Raises TypeError if one is not an int, and ValueError if one is negative.
     """
+    if start is None and end is None:
+        return 0, None
     for name, bound in (("start", start), ("end", end)):
         if bound is None:
             continue

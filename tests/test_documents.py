@@ -88,6 +88,15 @@ def test_docs_contain_the_metrics_table() -> None:
     assert metrics_table() in page, f"put this table into docs/logs-and-metrics.md:\n{metrics_table()}"
 
 
+def test_nothing_is_installed_from_a_published_package() -> None:
+    folders = ("docs", "dashboards", "encore_events", "encore_run", "encore_storage", "examples")
+    files = [ROOT / "README.md", *(path for folder in folders for path in (ROOT / folder).rglob("*.*"))]
+    texts = {path: path.read_text(encoding="utf-8") for path in files if path.suffix in {".md", ".py", ".yaml", ".yml"}}
+
+    assert [path for path, text in texts.items() if re.search(r"install[^\n]*encore-observability", text)] == []
+    assert "$ pip install '.[all]'" in texts[ROOT / "README.md"]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_of_page_exist(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))

@@ -38,8 +38,10 @@ $ encore dashboards monitoring --objective 99.5 --latency-target 1
   the default one: omit `provisioning/datasources` if you already have one.
 - **Alerts** have the labels `severity` (critical, warning, info), `job` and, if they concern one store, `store`. Alerts
   about a whole job have `instance="all"`. Their `runbook_url` is `docs/runbook.md` unless you set `--runbook-url`.
-- `compose.yaml` runs everything with a demonstration: `docker compose up`, then open http://127.0.0.1:3000. The tests
-  check its parts and its YAML, but never start it as a whole, which would need a container engine.
+- `compose.yaml` runs everything with a demonstration: `docker compose up`, then open http://127.0.0.1:3000. It installs
+  Encore from a wheel beside it, or else from a clone in the directory above. To make the wheel, run
+  `pip wheel --no-deps --wheel-dir DIRECTORY .` in a clone. The tests check its parts, its YAML and its command, but
+  never start it as a whole, which would need a container engine.
 
 ## The objective
 
@@ -54,6 +56,9 @@ An alert fires when the budget is spent too fast in both a long and a short wind
 Reliability Workbook*, chapter 5.) The files contain the objective; to change it, run the command again.
 
 ## Panels
+
+Percentiles are computed from the buckets of histograms. One above the last bucket (60 s for durations, 5 GiB for sizes)
+reads as the edge of that bucket, as the description of its panel says. The [live page](page.md) has no last bucket.
 """
 
 _RUNBOOK = """\

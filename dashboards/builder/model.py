@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+from encore_storage.subscribers.catalogue import CATALOGUE
 
 Kind = Literal["stat", "timeseries", "table", "heatmap", "state-timeline"]
 
@@ -93,7 +96,25 @@ class Panel:
     @property
     def description(self) -> str:
         """The description that Grafana shows."""
-        return f"{self.answers} {self.when_bad}"
+        bounds = {bound for query in self.queries if (bound := _bound_of_quantiles(query.expr))}
+        notes = (f"A percentile above {bound}, the last bucket, is shown as {bound}." for bound in sorted(bounds))
+        return " ".join((self.answers, self.when_bad, *notes))
+
+
+def _bound_of_quantiles(expr: str) -> str | None:
+    """Return the upper edge of the last bucket from which a query computes quantiles, or None if it computes none."""
+    found = re.search(r"histogram_quantile\([^{]*?\b(encore_\w+)_bucket\b", expr)
+    if found is None:
+        return None
+    (metric,) = (one for one in CATALOGUE if one.name == found[1])
+    return _IN_UNIT[metric.unit](metric.buckets[-1])
+
+
+_IN_UNIT: Mapping[str, Callable[[float], str]] = {
+    "seconds": lambda edge: f"{edge:g} s",
+    "bytes": lambda edge: f"{edge / 1024**3:g} GiB",
+}
+"""The text of a bucket's edge, by the unit of its metric."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ try:
 except ImportError as _error:
     _directory = os.environ.get("ENCORE_RUN_DIRECTORY")
     if _directory and os.environ.get("ENCORE_RUN_PROCESS") == str(os.getpid()):
-        _line = "encore run: %s is not observed (%s): run %s -m pip install encore-observability\n"
+        _line = "encore run: %s is not observed (%s): run %s -m pip install . in a clone of Encore\n"
         try:
             os.write(2, (_line % (sys.executable, _error, sys.executable)).encode("utf-8", "replace"))
         except OSError:  # it is closed

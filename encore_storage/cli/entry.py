@@ -20,7 +20,7 @@ def main() -> None:
         package = (error.name or "").partition(".")[0]
         if package not in {"typer", "rich", "click"}:
             raise
-        print_error(f"{package} is missing: pip install 'encore-observability[cli]'")
+        print_error(f"{package} is missing: run pip install '.[cli]' in a clone of Encore")
         sys.exit(UNUSABLE)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

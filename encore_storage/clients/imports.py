@@ -7,11 +7,12 @@ import importlib.util
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from importlib import _bootstrap
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
 
 from encore_events.loggers import get_logger
+from encore_run.loading import CallingLoader, loaded
 
 logger = get_logger("encore_storage")
 
@@ -23,11 +24,22 @@ class ImportHook(importlib.abc.MetaPathFinder):
         self._calls: dict[str, Callable[[], object]] = {}
         self._finding = threading.local()
 
-    def call_after_import(self, module: str, call: Callable[[], object]) -> None:
-        """Call `call()` once `module` has been imported; it replaces an earlier one."""
+    def call_after_import(self, module: str, call: Callable[[], object], *, waits: bool = True) -> None:
+        """Call `call()` once `module` has been imported; it replaces an earlier one.
+
+        Args:
+            module: the module.
+            call: a function.
+            waits: whether to wait for another thread that is importing the module. Otherwise, the call is only made if
+                that import began with a `CallingLoader`.
+        """
         self._calls[module] = call
-        if self not in sys.meta_path:
-            sys.meta_path.insert(0, self)
+        self._await()
+        if waits and module in sys.modules:
+            # Nothing public waits for an import without importing the module itself, if that fails.
+            _bootstrap._lock_unlock_module(module)  # type: ignore[attr-defined]  # noqa: SLF001
+        if is_imported(module):  # meanwhile
+            self.imported(module)
 
     def remove(self, module: str) -> None:
         """Do nothing after the import of `module`."""
@@ -38,8 +50,7 @@ class ImportHook(importlib.abc.MetaPathFinder):
     def clear(self) -> None:
         """Await no import."""
         self._calls.clear()
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
+        self._rest()
 
     def find_spec(
         self,
@@ -56,40 +67,34 @@ class ImportHook(importlib.abc.MetaPathFinder):
         finally:
             self._finding.name = None
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, self)
+            spec.loader = CallingLoader(spec.loader, self.imported)  # type: ignore[assignment]  # it has the methods of any loader
         return spec
 
     def imported(self, module: str) -> None:
         """Run and forget the call of `module`; its errors are logged, since the import has succeeded."""
         call = self._calls.pop(module, None)
         if not self._calls:
-            self.clear()
+            self._rest()
         try:
             if call is not None:
                 call()
         except Exception:
             logger.exception("could not observe %r", module)
 
+    def _await(self) -> None:
+        if self not in sys.meta_path:
+            sys.meta_path.insert(0, self)
 
-class _Loader(importlib.abc.Loader):
-    """The loader of an awaited module: loads as the original, puts that back, and runs the call."""
+    def _rest(self) -> None:
+        while self in sys.meta_path:
+            sys.meta_path.remove(self)
+        if self._calls:  # another thread has added one meanwhile
+            self._await()
 
-    def __init__(self, original: Any, hook: ImportHook) -> None:
-        self._original = original
-        self._hook = hook
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._original, name)
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """Create the module as the original loader does."""
-        module: ModuleType | None = self._original.create_module(spec)
-        return module
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Run the module as the original loader does, and then the call of the hook."""
-        if module.__spec__ is not None:
-            module.__spec__.loader = self._original
-        module.__loader__ = self._original
-        self._original.exec_module(module)
-        self._hook.imported(module.__name__)
+def is_imported(module: str) -> bool:
+    """Return whether the code of a module has run to its end."""
+    found = sys.modules.get(module)
+    if found is None:
+        return False
+    return found in loaded or not getattr(getattr(found, "__spec__", None), "_initializing", False)

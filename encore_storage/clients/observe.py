@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.metadata
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import TypeVar, cast
@@ -13,7 +12,7 @@ from typing import TypeVar, cast
 from encore_events.abstract import BaseEventManager
 from encore_storage.clients.client import Client, Options, SharedOptions
 from encore_storage.clients.errors import UnsupportedClientError
-from encore_storage.clients.imports import ImportHook
+from encore_storage.clients.imports import ImportHook, is_imported
 
 T = TypeVar("T")
 
@@ -73,7 +72,7 @@ class _Clients:
 
 _clients = _Clients()
 _options = SharedOptions()
-_hook = ImportHook()
+import_hook = ImportHook()
 _always = dict[str, Options]()
 """The libraries that stay observed, as these options say, when the program ends its own observation."""
 
@@ -123,7 +122,7 @@ def unobserve(target: T | None = None) -> T:
         UnsupportedClientError: the target can never have been observed (a TypeError).
     """
     if target is None:
-        _hook.clear()
+        import_hook.clear()
         for client in _clients.made():
             client.unobserve_library()
         _observe_always(_always)
@@ -131,7 +130,7 @@ def unobserve(target: T | None = None) -> T:
     if isinstance(target, ModuleType):
         if target.__name__ not in _clients.libraries:
             raise UnsupportedClientError(target, _clients.libraries)
-        _hook.remove(target.__name__)
+        import_hook.remove(target.__name__)
         for client in _clients.made(target.__name__):
             client.unobserve_library()
         _observe_always([target.__name__])
@@ -146,25 +145,26 @@ def observe_libraries(libraries: Iterable[str] | None, event_manager: BaseEventM
     """
     options = _options.of(None, event_manager, error_text=False)
     _always.update(dict.fromkeys(_clients.libraries if libraries is None else libraries, options))
-    _observe_always(_always)
+    # Python holds a lock of all imports while it looks for a module, when a run may start.
+    _observe_always(_always, waits=False)
 
 
-def _observe_always(libraries: Iterable[str]) -> None:
+def _observe_always(libraries: Iterable[str], *, waits: bool = True) -> None:
     for library in libraries:
         if library in _always:
-            _observe_library(library, _always[library])
+            _observe_library(library, _always[library], waits=waits)
 
 
-def _observe_library(library: str, options: Options) -> None:
+def _observe_library(library: str, options: Options, *, waits: bool = True) -> None:
     def observe_now() -> None:
         client = _clients.of_library(library)
         if client is not None:
             client.observe_library(options)
 
-    if library in sys.modules:
+    if is_imported(library):
         observe_now()
     else:
-        _hook.call_after_import(library, observe_now)
+        import_hook.call_after_import(library, observe_now, waits=waits)
 
 
 def _client_of(target: object) -> Client:

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Self
 from encore_events import forks
 from encore_events.delivery import has_reached_any
 from encore_events.errors import ProgressError
-from encore_events.once import Once
 from encore_events.progress import ExitState, ProgressManager
 from encore_events.text import message_of
 from encore_storage.errors import ForkedStoreError
@@ -130,7 +129,7 @@ class StoreProgressManager(ProgressManager):
         identity = self._identity = self._identify()
         identity["timestamp"] = time.time()
         clock = self._now = cls.clock  # read from the class: through the instance, a function would be a bound method
-        self._ends = Once()
+        self._right_to_end = iter((True,))  # `next` gives it to one thread
         self.process = forks.this_process()
         now = self._started_at = clock()
         self._due = now + cls.min_interval
@@ -197,7 +196,7 @@ class StoreProgressManager(ProgressManager):
             ValueError: the exit state is unknown.
         """
         check_exit_state(exit_state)
-        if not self._started or not self._ends.take():
+        if not self._started or not next(self._right_to_end, False):
             raise ProgressError("end", self.message)
         self._finish(message, exit_state, error)
 
@@ -213,7 +212,7 @@ class StoreProgressManager(ProgressManager):
             self.is_over = True
             return
         try:
-            if self._end_events is not None or self._ends.take():  # else another thread is ending it
+            if self._end_events is not None or next(self._right_to_end, False):  # else another thread is ending it
                 self._finish(None, "normal", error)
         except BaseException:
             self.resume_finish(error)

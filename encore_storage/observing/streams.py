@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeVar
 
@@ -11,7 +12,7 @@ from encore_events.errors import ProgressError
 from encore_storage.errors import UnpicklableError
 from encore_storage.observing.finalizing import close_items
 from encore_storage.observing.progress import StoreProgressManager
-from encore_storage.streams import ChunkFile
+from encore_storage.streams import BufferIteratorIO, ChunkFile
 from encore_storage.streams.chunk_file import is_question
 
 if TYPE_CHECKING:
@@ -53,19 +54,19 @@ class ObservedReader(ChunkFile):
 
     def read(self, buffer_size: int | None = -1) -> bytes:
         """Return the next `buffer_size` bytes, fewer only at the end; by default all that are left."""
-        wanted = buffer_size if buffer_size is not None and buffer_size >= 0 else None
-        data = self._observed(super().read, buffer_size)
-        if wanted is None or len(data) < wanted:
+        wanted = sys.maxsize if buffer_size is None or buffer_size < 0 else buffer_size
+        data = self._observed(BufferIteratorIO.read, buffer_size)
+        if len(data) < wanted:
             self._end()
         return data
 
     def read1(self, size: int | None = -1, /) -> bytes:
         """Return the next available bytes, at most `size`."""
-        return self._end_if_empty(self._observed(super().read1, size), size)
+        return self._end_if_empty(self._observed(BufferIteratorIO.read1, size), size)
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """Return the next line, at most `size` bytes of it."""
-        return self._end_if_empty(self._observed(super().readline, size), size)
+        return self._end_if_empty(self._observed(BufferIteratorIO.readline, size), size)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Move to a position, and return it; see `ChunkFile.seek`."""
@@ -89,14 +90,14 @@ class ObservedReader(ChunkFile):
         """End the operation with an error of what the bytes are for, unless it has ended."""
         self._operation.finish_unless_forked(error)
 
-    def _observed(self, read: Callable[[int | None], bytes], size: int | None) -> bytes:
+    def _observed(self, read: Callable[[BufferIteratorIO, int | None], bytes], size: int | None) -> bytes:
         operation = self._operation
         if operation.process is not forks.current:
             raise operation.forked_error("the stream or query")
         if self._has_sought and operation.is_over:
             operation = self._operation = self._another()
         try:
-            data = read(size)
+            data = read(self, size)
         except BaseException as error:
             if not self.closed:
                 operation.finish_unless_forked(error)
@@ -135,7 +136,7 @@ class ObservedReader(ChunkFile):
 
     def _end(self) -> None:
         """End the operation after the last byte, unless the stream has been moved and may be again."""
-        if not self._has_sought:
+        if not (self._has_sought or self._operation.is_over):
             self._operation.finish_unless_forked()
 
 

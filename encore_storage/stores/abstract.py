@@ -305,7 +305,7 @@ class AbstractStore(StoreCore):
             else:
                 self._check(key)
             first = min(first, entry.size)
-            last = max(first, entry.size if last is None else min(last, entry.size))
+            last = entry.size if last is None else max(first, min(last, entry.size))
             operation.steps = last - first
             return ObservedReader(self._open(key, entry, first, last), operation, start_operation)
         except BaseException as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Self
 
 from encore_events import forks
@@ -76,8 +75,11 @@ class ChangingOperation:
         self.operation.finish(None if change is not None and error is not None and is_interrupt(error) else error)
         if change is not None and self._process is forks.current:
             if self._events is None:
-                self._events = [*(write.held.values() if write is not None else ()), *self._event_of(change)]
-            self._emit_or_hold(write, self._events)
+                held = () if write is None else write.held.values()
+                event = self._event_of(change)
+                self._events = [*held] if event is None else [*held, event]
+            if self._events:
+                self._emit_or_hold(write, self._events)
         self.__class__ = ChangingOperation
 
     def _kept(self, write: Write | None) -> Change | None:
@@ -87,16 +89,15 @@ class ChangingOperation:
             return None
         return write.change if self._change is None else self._change
 
-    def _event_of(self, change: Change) -> Iterator[StoreModificationEvent]:
-        observed = getattr(self._run, "observed", None)
-        event = self._store._observer.change_event(  # noqa: SLF001 (of the base class that makes it)
+    def _event_of(self, change: Change) -> StoreModificationEvent | None:
+        observed = None if self._run is None else getattr(self._run, "observed", None)
+        event: StoreModificationEvent | None = self._store._observer.change_event(  # noqa: SLF001 (of the base class that makes it)
             "delete" if self._is_delete else "set" if change.is_new else "update",
             self._key,
             change.metadata,
             None if observed is None else observed.transaction_id,
         )
-        if event is not None:
-            yield event
+        return event
 
     def _emit_or_hold(self, write: Write | None, events: list[BaseEvent]) -> None:
         """Emit the events, or hold them inside of another write, which may still be undone."""

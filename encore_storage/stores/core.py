@@ -193,7 +193,8 @@ class StoreCore(ABC):
         return entry
 
     def _check(self, key: object) -> None:
-        self._check_connected()
+        if not self._connected:
+            self._check_connected()
         if not isinstance(key, str):
             raise InvalidKeyTypeError(key, f"it is of type {type(key).__name__}, not a str")
         self._check_key(key)

@@ -52,7 +52,8 @@ class DictMemoryStore(AbstractStore):
         self._fingerprints: dict[str, tuple[bytes, Fingerprint]] = {}  # with the bytes that each belongs to
 
     def _lookup(self, key: str) -> Entry:
-        entry = self._committed(key) if self._transaction_state.mine is None else self._entries.get(key)
+        is_mine = self._turn.queue and self._transaction_state.mine is not None
+        entry = self._entries.get(key) if is_mine else self._committed(key)
         if entry is None:
             raise KeyNotFoundError(key, self.name)
         return entry

@@ -45,7 +45,8 @@ def buffer_iterator(
     check_int("buffer_size", buffer_size, least=1)
     if max_bytes is None:
         max_bytes = sys.maxsize
-    check_int("max_bytes", max_bytes, least=0)
+    else:
+        check_int("max_bytes", max_bytes, least=0)
     if progress is not None:
         progress = _fast_call(progress)
     return _read_chunks(filelike, buffer_size, progress, max_bytes)

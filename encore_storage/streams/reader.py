@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import sys
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, NoReturn
 
 from encore_events.text import repr_of
@@ -15,6 +13,10 @@ from encore_storage.streams.sources import MEBIBYTE, as_bytes
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+
+_NONE = io.BytesIO()
+_CLOSED = io.BytesIO()
+_CLOSED.close()
 
 
 class BufferIteratorIO(io.BufferedIOBase):
@@ -47,13 +49,12 @@ class BufferIteratorIO(io.BufferedIOBase):
 
     def __init__(self, iterator: Iterable[ReadableBuffer]) -> None:
         self._iterator = iter(iterator)
-        self._chunks: deque[bytes] = deque()
-        self._offset = 0  # start of the unread bytes of the first chunk
-        self._buffered = 0  # unread bytes in all chunks
+        self._chunk = _NONE  # being read: its own reads are those of C
+        self._left = 0  # unread bytes of the chunk
         self._failure: str | None = None
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else f"{self._buffered} bytes buffered"
+        state = "closed" if self.closed else f"{self._left} bytes buffered"
         return f"<{type(self).__name__}: {state}>"
 
     def __reduce__(self) -> NoReturn:
@@ -69,28 +70,33 @@ class BufferIteratorIO(io.BufferedIOBase):
 
         Return all that remain for None or a negative number.
         """
-        self._check_open()
-        size = _limit(buffer_size)
-        self._fill(size)
-        return self._take(size)
+        data = self._chunk.read(buffer_size)
+        if len(data) != buffer_size:
+            return self._read_on(data, _limit(buffer_size))
+        self._left -= buffer_size
+        return data if self._left else self._last_of_chunk(data)
 
     def read1(self, size: int | None = -1, /) -> bytes:
         """Return at most `size` buffered bytes; if none are buffered, request one chunk from the iterator first."""
-        self._check_open()
-        size = _limit(size)
-        self._fill(min(size, 1))
-        return self._take_first(size) if self._chunks else b""
+        data = self._chunk.read1(size)
+        if not data and size != 0:
+            return self._read_on(data, _limit(size), is_last=len)
+        self._left -= len(data)
+        return data if self._left else self._last_of_chunk(data)
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """Return the bytes up to and including the next newline, at most `size` unless it is None or negative."""
-        self._check_open()
-        return self._take(self._line_length(_limit(size)))
+        line = self._chunk.readline(size)
+        if not line.endswith(b"\n"):
+            return self._read_on(line, _limit(size), io.BytesIO.readline, _ends_line)
+        self._left -= len(line)
+        return line if self._left else self._last_of_chunk(line)
 
     def close(self) -> None:
         """Discard buffered bytes and close the iterator. Later reads raise ValueError."""
         super().close()
         iterator, self._iterator = self._iterator, iter(())
-        self._chunks = deque()
+        self._chunk = _CLOSED
         if hasattr(iterator, "close"):
             iterator.close()
 
@@ -98,70 +104,53 @@ class BufferIteratorIO(io.BufferedIOBase):
         if self.closed:
             raise ValueError("I/O operation on closed file")
 
-    def _fill(self, size: int) -> None:
-        """Buffer `size` bytes or all that remain; an error leaves the buffer intact."""
+    def _last_of_chunk(self, data: bytes) -> bytes:
+        """Return `data`, and free the chunk: other streams may share it."""
+        self._left, self._chunk = 0, _CLOSED if self.closed else _NONE
+        return data
+
+    def _read_on(
+        self,
+        data: bytes,
+        size: int,
+        read: Callable[[io.BytesIO, int], bytes] = io.BytesIO.read,
+        is_last: Callable[[bytes], object] | None = None,
+    ) -> bytes:
+        """Return `data`, the end of its chunk, with the bytes that follow: `size` in all, or up to a part that is last.
+
+        If the next chunk cannot be had, the bytes of those before it stay in the buffer.
+        """
+        self._left -= len(data)
+        parts, missing = [data] if data else [], size - len(data)
+        if self._failure is not None and missing > 0 and not parts:
+            raise OSError(self._failure)
         try:
-            while self._buffered < size and self._failure is None:
-                self._append(next(self._iterator))
+            while missing > 0 and self._failure is None:
+                self._left, self._chunk = 0, _NONE  # frees the one before, while the next one is made
+                chunk = next(self._iterator)
+                self._begin_chunk(chunk if type(chunk) is bytes else as_bytes(chunk, self._iterator))
+                part = read(self._chunk, missing)
+                self._left -= len(part)
+                parts.append(part)
+                missing -= len(part)
+                if is_last is not None and is_last(part):
+                    break
         except StopIteration:
-            return
+            pass
         except BaseException as error:
             self._failure = f"the stream failed earlier with {repr_of(error)}: read the source anew"
+            self._begin_chunk(b"".join(parts))
             raise
-        if self._failure is not None and size and not self._buffered:
-            raise OSError(self._failure)
+        data = b"".join(parts)
+        return data if self._left else self._last_of_chunk(data)
 
-    def _append(self, chunk: ReadableBuffer) -> None:
-        data = as_bytes(chunk, self._iterator)
-        if data:
-            self._chunks.append(data)
-            self._buffered += len(data)
+    def _begin_chunk(self, chunk: bytes) -> None:
+        self._left = len(chunk)
+        self._chunk = _CLOSED if self.closed else io.BytesIO(chunk)
 
-    def _take(self, size: int) -> bytes:
-        """Remove and return at most `size` buffered bytes, without copying a whole chunk."""
-        parts = []
-        while size and self._chunks:
-            part = self._take_first(size)
-            parts.append(part)
-            size -= len(part)
-        return b"".join(parts)
 
-    def _take_first(self, size: int) -> bytes:
-        """Remove and return at most `size` bytes of the first chunk, none if another thread has taken it."""
-        try:
-            chunk = self._chunks[0]
-        except IndexError:
-            return b""
-        part = chunk[self._offset : self._offset + size]
-        self._offset += len(part)
-        self._buffered -= len(part)
-        if self._offset >= len(chunk):
-            with contextlib.suppress(IndexError):  # as above
-                self._chunks.popleft()
-            self._offset = 0
-        return part
-
-    def _skip(self, size: int) -> None:
-        """Remove `size` buffered bytes; a negative `size` restores removed bytes of the first chunk."""
-        self._buffered -= size
-        self._offset += size
-        while self._chunks and self._offset >= len(self._chunks[0]):
-            self._offset -= len(self._chunks.popleft())
-
-    def _line_length(self, limit: int) -> int:
-        """Return the length of the next line, at most `limit`. Each chunk is buffered and searched once."""
-        length, searched, start = 0, 0, self._offset
-        while length < limit:
-            self._fill(length + 1)
-            if self._buffered == length:
-                break
-            chunk = self._chunks[searched]
-            newline = chunk.find(b"\n", start, start + limit - length)
-            if newline >= 0:
-                return length + newline + 1 - start
-            length += len(chunk) - start
-            searched, start = searched + 1, 0
-        return min(length, limit)
+def _ends_line(part: bytes) -> bool:
+    return part.endswith(b"\n")
 
 
 def _limit(size: int | None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 
 _FIRST_AFTER_SEEK = 65536  # who seeks may need few bytes
 
@@ -29,7 +29,7 @@ class SeekableChunks(Iterator[bytes], ABC):
     def __init__(self, size: int) -> None:
         self.size = size
         self.position = 0
-        self._chunks = self._read(sys.maxsize)
+        self._most = sys.maxsize  # bytes of the next chunk; 0 once it was closed or has failed
 
     @abstractmethod
     def read_at(self, position: int, size: int) -> bytes:
@@ -40,30 +40,31 @@ class SeekableChunks(Iterator[bytes], ABC):
 
     def seek(self, position: int) -> None:
         """Continue with the byte at `position`, at most the size. Short chunks come first."""
-        self._chunks.close()
         self.position = position
-        self._chunks = self._read(_FIRST_AFTER_SEEK)
+        self._most = _FIRST_AFTER_SEEK
 
     def close(self) -> None:
         """End the iteration and release the resources."""
-        self._chunks.close()
+        self._most = 0
         self.release()
 
     def __next__(self) -> bytes:
-        return next(self._chunks)
-
-    def _read(self, most: int) -> Generator[bytes, None, None]:
-        while (left := self.size - self.position) > 0:
-            try:
-                chunk = self.read_at(self.position, min(most, left))
-            except BaseException:
-                self.release()
-                raise
-            self.position += len(chunk)
-            if len(chunk) == left and not self.stays_open:
-                self.release()
-            most *= 2
-            yield chunk
+        left = self.size - self.position
+        if left <= 0 or not self._most:
+            raise StopIteration
+        size = min(self._most, left)
+        try:
+            chunk = self.read_at(self.position, size)
+        except BaseException:
+            self._most = 0
+            self.release()
+            raise
+        self.position += len(chunk)
+        if len(chunk) == left and not self.stays_open:
+            self.release()
+        elif size < left:
+            self._most *= 2
+        return chunk
 
 
 class DataChunks(SeekableChunks):

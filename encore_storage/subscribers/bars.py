@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from encore_events.abstract import BaseEventManager
 from encore_events.forks import renew_in_child
+from encore_events.printing import printable
 from encore_events.progress import ProgressEndEvent, ProgressStartEvent, ProgressStepEvent
 from encore_events.text import message_of, text_of
 from encore_storage.events import StoreProgressEndEvent, StoreProgressEvent
@@ -134,7 +135,7 @@ class ProgressBars(Subscriber):
 
     def _draw_if_due(self, bar: _Bar) -> None:
         if bar.task is None and self._clock() >= bar.due:
-            bar.task = bar.table.add_task(_on_one_line(bar.description), total=bar.total, completed=bar.step)
+            bar.task = bar.table.add_task(printable(bar.description), total=bar.total, completed=bar.step)
 
     def _undraw(self, bar: _Bar | None) -> bool:
         """Remove the bar from its table. Return whether it was drawn."""
@@ -147,7 +148,7 @@ class ProgressBars(Subscriber):
     def _print_failed(self, bar: _Bar, counts: Counts, reason: str) -> None:
         """Print the bar permanently, above the live ones."""
         failed = _table(self._console, self._clock, counts=counts, style="red")
-        failed.add_task(_on_one_line(f"{bar.description}: {reason}"), total=bar.total, completed=bar.step)
+        failed.add_task(printable(f"{bar.description}: {reason}"), total=bar.total, completed=bar.step)
         self._console.print(failed.get_renderable())
 
     def _renew(self) -> object:
@@ -217,11 +218,6 @@ class _Bar:
 def _count(value: object, unknown: int) -> int:
     number = number_of(value)
     return unknown if number is None else int(number)
-
-
-def _on_one_line(text: str) -> str:
-    """Replace control characters, which could steer the terminal."""
-    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _table(

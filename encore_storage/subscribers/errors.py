@@ -5,6 +5,7 @@ EncoreError
 └── SubscriberError
     ├── AlreadyConnectedError     connected to another event manager (RuntimeError)
     ├── MissingExtraError         an optional dependency isn't installed (ImportError)
+    ├── StillFailingError         a log line can't be written, as the one before it (OSError)
     ├── AddressError              nothing can be served at that address (OSError)
     └── TokenError                the token is missing or too short (ValueError)
 ```
@@ -36,11 +37,15 @@ class MissingExtraError(SubscriberError, ImportError):
     def __init__(self, feature: str, package: str, extra: str) -> None:
         super().__init__(
             f"{feature} needs the package {package!r}, which is not installed: "
-            f"pip install 'encore-observability[{extra}]'",
+            f"run pip install '.[{extra}]' in a clone of Encore",
             name=package,
         )
         self.feature = feature
         self.extra = extra
+
+
+class StillFailingError(SubscriberError, OSError):
+    """A log line can't be written, and neither could the one before it."""
 
 
 ANOTHER_PORT = "choose another port, or 0 for one that is free"

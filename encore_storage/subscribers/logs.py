@@ -31,6 +31,8 @@ from encore_storage.events import (
 )
 from encore_storage.redaction import Redaction, checked_keys, system_message
 from encore_storage.subscribers.base import Listeners, Subscriber
+from encore_storage.subscribers.console import escape_texts
+from encore_storage.subscribers.errors import StillFailingError
 from encore_storage.subscribers.odd_values import number_of, shown
 from encore_storage.subscribers.volume import NUMBERS, Level, Volume, checked_level
 
@@ -147,6 +149,8 @@ class LogSubscriber(Subscriber):
             try:
                 writing.is_on = True  # within the `try`: an interrupt must not leave it on
                 listener(event)
+            except StillFailingError:
+                return  # reported already, for the line before
             finally:
                 writing.is_on = False
 
@@ -321,11 +325,11 @@ def _renderers(format: Format, *, colors: bool) -> list[Any]:  # noqa: A002 (as 
     from structlog.tracebacks import ExceptionDictTransformer  # noqa: PLC0415
 
     if format == "console":
-        # repr_native_str escapes newlines and terminal sequences in keys.
         return [
+            escape_texts,
             structlog.dev.ConsoleRenderer(
                 colors=colors, repr_native_str=True, exception_formatter=structlog.dev.plain_traceback
-            )
+            ),
         ]
     without_locals = ExceptionDictTransformer(show_locals=False)
     return [structlog.processors.ExceptionRenderer(without_locals), structlog.processors.JSONRenderer(_to_json)]

@@ -22,6 +22,7 @@ from typing import IO, Any, TextIO
 import structlog
 
 from encore_events import forks
+from encore_storage.subscribers.errors import StillFailingError
 
 _OF_STRUCTLOG = (structlog.PrintLogger, structlog.WriteLogger, structlog.BytesLogger)
 _WRITING = frozenset(kind.msg.__code__ for kind in _OF_STRUCTLOG)
@@ -30,8 +31,6 @@ _PLAIN_LOCK = type(threading.Lock())
 _STDOUT = getattr(structlog._output, "stdout", None)  # noqa: SLF001 (PrintLogger looks up sys.stdout if its file is this)
 
 _LAZY = type(structlog.wrap_logger(None))  # what `structlog.get_logger` returns
-
-_home = forks.current  # the process whose threads hold the locks; in any other, the locks are copies
 
 
 class FileOutput:
@@ -54,6 +53,7 @@ class FileOutput:
         self._lock: AbstractContextManager[object] = nullcontext() if is_ordinary else threading.RLock()
         self._process = forks.this_process()
         self._is_torn = False
+        self._is_failing = False
         self._failure: tuple[int | None, str | None] | None = None
 
     def __repr__(self) -> str:
@@ -63,7 +63,7 @@ class FileOutput:
         """Write a line.
 
         Raises:
-            OSError: it can't be written.
+            OSError: it can't be written; a StillFailingError, if the line before couldn't either.
             ValueError: the output is closed.
         """
         line = b"\n" * self._is_torn + message.encode("utf-8", "backslashreplace") + b"\n"
@@ -75,8 +75,12 @@ class FileOutput:
             except OSError as error:
                 self._is_torn = self._is_torn or len(rest) < len(line)
                 self._failure = error.errno, error.strerror
+                was_failing, self._is_failing = self._is_failing, True
+                if was_failing:
+                    raise StillFailingError(*self._failure, str(self.path)) from None
+                error.filename = str(self.path)
                 raise
-            self._is_torn = False
+            self._is_torn = self._is_failing = False
 
     debug = info = warning = error = critical = msg
 
@@ -102,12 +106,33 @@ class StreamOutput:
         self._lock = threading.RLock()
         self._process = forks.this_process()
         self._is_writing = False
+        self._is_failing = False
 
     def __repr__(self) -> str:
         return f"<StreamOutput to {self._stream!r}>"
 
     def msg(self, message: str) -> None:
-        """Write a line."""
+        """Write a line.
+
+        Raises:
+            OSError: it can't be written; a StillFailingError, if the line before couldn't either.
+        """
+        try:
+            self._write(message)
+        except OSError as error:
+            was_failing, self._is_failing = self._is_failing, True
+            if was_failing:
+                raise StillFailingError(*error.args) from None
+            raise
+        self._is_failing = False
+
+    debug = info = warning = error = critical = msg
+
+    def isatty(self) -> bool:
+        """Return whether the stream is a terminal."""
+        return self._stream.isatty()
+
+    def _write(self, message: str) -> None:
         if self._process is not forks.this_process():
             _write_unlocked(self._stream, message)
             return
@@ -120,12 +145,6 @@ class StreamOutput:
                 _write(self._stream, f"{message}\n")
             finally:
                 self._is_writing = False
-
-    debug = info = warning = error = critical = msg
-
-    def isatty(self) -> bool:
-        """Return whether the stream is a terminal."""
-        return self._stream.isatty()
 
 
 class _Unlocked:
@@ -172,7 +191,7 @@ def non_blocking(logger: Any) -> Any:
     output = getattr(logger, "_logger", None)
     if type(output) not in _OF_STRUCTLOG or not isinstance(logger, structlog.BoundLoggerBase):
         return logger
-    if forks.this_process() is _home and not _is_held_here(output._lock):  # type: ignore[union-attr]  # noqa: SLF001 (it is one of those)
+    if forks.this_process() is forks.first and not _blocks_for_ever(output._lock):  # type: ignore[union-attr]  # noqa: SLF001 (it is one of those)
         return logger
     return type(logger)(_Unlocked(output), logger._processors, logger._context)  # noqa: SLF001 (as its own `bind` does)
 
@@ -187,11 +206,27 @@ def _release_locks(output: Any) -> None:
 forks.renew_in_child(structlog._output, _release_locks)  # noqa: SLF001 (there is no other way)
 
 
-def _is_held_here(lock: object) -> bool:
-    """Return whether the calling thread is writing a line under `lock`."""
+def _blocks_for_ever(lock: object) -> bool:
+    """Return whether the calling thread holds `lock`, or no thread does that could release it.
+
+    The latter is the case in a forked child that is the first to import Encore, if a thread of its parent wrote a line.
+    """
     if not isinstance(lock, _PLAIN_LOCK) or not lock.locked():
         return False
-    frame: FrameType | None = sys._getframe()  # noqa: SLF001 (a plain lock has no owner, but the owner's frame has the lock)
+    caller = threading.get_ident()
+    for thread, frame in sys._current_frames().items():  # noqa: SLF001 (a plain lock has no owner, but its owner's frame has the lock)
+        if _holds(frame, lock):
+            return thread == caller
+    return lock.locked()  # it may have been released meanwhile
+
+
+def _is_held_here(lock: object) -> bool:
+    """Return whether the calling thread is writing a line under `lock`."""
+    return _holds(sys._getframe(), lock)  # noqa: SLF001 (as above)
+
+
+def _holds(frame: FrameType | None, lock: object) -> bool:
+    """Return whether a thread that is at `frame` is writing a line under `lock`."""
     while frame is not None:
         if frame.f_code in _WRITING and frame.f_locals["self"]._lock is lock:  # noqa: SLF001 (of structlog's own output)
             return True

@@ -59,7 +59,8 @@ class Block:
 
     def leave(self, error: BaseException | None) -> None:
         """Leave the block; the outermost ends the run. Raises as `TransactionBlocks.__exit__` does."""
-        end_interrupted(error)
+        if error is not None:
+            end_interrupted(error)
         run = self._run
         if run is None or self._is_left:
             raise TransactionError(
@@ -106,7 +107,7 @@ class Block:
                 run.reclaim(self._turn)
             else:
                 self._turn.reclaim(run)
-                run.over.wait(_MISUSE_WAIT)
+                run.wait_until_over(_MISUSE_WAIT)
         if error is None:
             raise mistake
 
@@ -128,7 +129,7 @@ class OpenBlock(Block):
     def leave(self, error: BaseException | None) -> None:
         """Leave the block; see the base class."""
         try:
-            super().leave(error)
+            Block.leave(self, error)
         finally:
             if self._is_left:
                 self.__class__ = Block  # type: ignore[assignment]  # the same object, without a finalizer
@@ -146,6 +147,6 @@ class OpenBlock(Block):
         if self._is_outermost:
             self._turn.reclaim(run)
             if not is_in_background():
-                run.over.wait(_FINALIZER_WAIT)  # so that the run has usually ended when the interrupt was handled
+                run.wait_until_over(_FINALIZER_WAIT)  # so that the run has usually ended when the interrupt was handled
         elif run.doomed_by is None:
             run.doomed_by = TransactionError("a block inside it was never left")

@@ -113,8 +113,7 @@ class DummyTransactionContext:
 class TransactionBlocks(ABC):
     """The entered `with` blocks of one transaction context, the innermost last."""
 
-    def __init__(self) -> None:
-        self._blocks: list[Block] = []
+    _blocks: list[Block]
 
     @property
     def innermost(self) -> list[Block]:
@@ -174,7 +173,7 @@ class TransactionEntry(TransactionBlocks):
     """
 
     def __init__(self, context: SimpleTransactionContext) -> None:
-        super().__init__()
+        self._blocks = []
         self._own_context = context
 
     def __repr__(self) -> str:
@@ -233,7 +232,7 @@ class SimpleTransactionContext(TransactionBlocks):
     """
 
     def __init__(self, store: Any, notes: str | None = None) -> None:
-        super().__init__()
+        self._blocks = []
         self.store = store
         self.notes = notes
         self.observed: ObservedTransaction | None = None

@@ -115,7 +115,9 @@ class Turn:
         if not self.queue:
             return None
         first = self.first
-        if first is None or not first.is_open or not first.is_mine or first.is_abandoned:
+        if first is None or not first.is_open or not first.is_mine:
+            return None
+        if first.holder is None and first.is_abandoned:  # its thread and task live: they are the caller
             return None
         if first.is_kept_by_traceback:
             first.reclaim(self)
@@ -124,7 +126,8 @@ class Turn:
 
     def take(self, lease: Lease) -> None:
         """Queue the lease; wait until it is first. Raises TransactionTimeoutError, or in a child ForkedStoreError."""
-        self._check_inherited()
+        if self._inherited is not None:
+            self._check_inherited(self._inherited)
         self.queue[lease] = None
         if len(self.queue) > 1:
             self._wait(lease)
@@ -140,7 +143,7 @@ class Turn:
     def free(self, lease: Lease) -> None:
         """Remove the lease from the queue; a second call does nothing."""
         self.queue.pop(lease, None)
-        following = self.first
+        following = self.first if self.queue else None
         if following is not None and following.gate is not None:
             following.gate.open()
 
@@ -202,10 +205,7 @@ class Turn:
                 reason = "another task of this thread is in it, and waiting would block the event loop"
             raise TransactionTimeoutError(self.store, reason)
 
-    def _check_inherited(self) -> None:
-        inherited = self._inherited
-        if inherited is None:
-            return
+    def _check_inherited(self, inherited: Lease) -> None:
         if inherited.is_abandoned:
             self._inherited = None
         elif inherited.owner == current_owner():

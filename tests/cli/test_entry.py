@@ -70,7 +70,7 @@ def test_missing_package_is_named(package: str) -> None:
     ran = run_without(package, "ModuleNotFoundError(name, name=name)")
 
     assert (ran.returncode, ran.stdout) == (2, "")
-    assert ran.stderr == f"encore: {package} is missing: pip install 'encore-observability[cli]'\n"
+    assert ran.stderr == f"encore: {package} is missing: run pip install '.[cli]' in a clone of Encore\n"
 
 
 def test_ctrl_c_during_import_prints_nothing() -> None:

@@ -70,7 +70,8 @@ def test_long_pause_is_reported_on_a_terminal(
 ) -> None:
     waits: list[float] = []
     monkeypatch.setattr("encore_storage.cli.replay.time.sleep", waits.append)
-    monkeypatch.setenv("FORCE_COLOR", "1" if is_terminal else "")
+    if is_terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
 
     result = encore("replay", write_slow_recording(tmp_path / "slow.jsonl"), "--speed", "10")
 

@@ -378,7 +378,9 @@ def test_missing_extra_is_named(tmp_path: Path) -> None:
     result = command("tail", "localhost", env={"PYTHONPATH": str(tmp_path)})
 
     assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
-    assert result.err.startswith("encore: encore tail needs the package 'httpx', which is not installed: pip install ")
+    assert result.err.startswith(
+        "encore: encore tail needs the package 'httpx', which is not installed: run pip install "
+    )
 
 
 def test_help_does_not_import_httpx(tmp_path: Path) -> None:

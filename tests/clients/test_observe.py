@@ -6,6 +6,7 @@ import importlib
 import importlib.metadata
 import sqlite3
 import sys
+import threading
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from encore_events import BaseEvent, EncoreError, EventManager
 from encore_storage import monitor
 from encore_storage.clients import Client, Options, UnsupportedClientError, observe, unobserve
 from encore_storage.clients.imports import ImportHook
+from tests.forking import until
 
 LIBRARY = '''
 class Shelf:
@@ -184,6 +186,36 @@ def test_failing_client_does_not_fail_the_import(client: ShelfClient, caplog: py
     imported()
 
     assert "could not observe 'encore_test_shelves'" in caplog.text
+
+
+SLOW = """
+import sys
+from encore_storage.clients.imports import ImportHook
+from tests.forking import until
+begun = True
+until(lambda: any(isinstance(finder, ImportHook) for finder in sys.meta_path))
+class Shelf:
+    pass
+"""
+
+
+def test_library_that_another_thread_is_importing_is_observed_once_it_is_complete(
+    client: ShelfClient, tmp_path: Path
+) -> None:
+    (tmp_path / "encore_test_shelves.py").write_text(SLOW)
+    complete = list[bool]()
+
+    def observe_library(options: Options) -> None:
+        complete.append(hasattr(sys.modules["encore_test_shelves"], "Shelf"))
+
+    client.observe_library = observe_library  # type: ignore[method-assign]  # it looks at the library
+    thread = threading.Thread(target=imported)
+    thread.start()
+    until(lambda: hasattr(sys.modules.get("encore_test_shelves"), "begun"))
+    observe()
+    thread.join()
+
+    assert complete == [True]
 
 
 def test_failing_import_stays_awaited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,7 @@ import pytest
 
 from tests.dashboards.scenario_process import Scenario
 from tests.dashboards.servers import Prometheus, binary, prometheus_config
+from tests.sharing import Shared
 
 RULES = Path(__file__).parents[2] / "dashboards" / "prometheus"
 SCRAPES = 10
@@ -21,10 +23,6 @@ class Live(NamedTuple):
 
     scenario: Scenario
     prometheus: Prometheus
-
-
-LIVE = pytest.StashKey[Live]()
-RUNNING = pytest.StashKey[ExitStack]()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -42,26 +40,26 @@ def fast_rules(folder: Path) -> list[Path]:
     return [folder / path.name for path in rules]
 
 
+def start(starting: ExitStack) -> Live:
+    """Start the program and Prometheus, and wait for the first scrapes."""
+    scenario = starting.enter_context(Scenario())
+    rule_files = fast_rules(Path(starting.enter_context(tempfile.TemporaryDirectory())))
+    config = prometheus_config({"encore": [scenario.target]}, rule_files=rule_files)
+    prometheus = starting.enter_context(Prometheus(config))
+    prometheus.wait_for(f'count_over_time(up{{job="encore"}}[1h]) >= {SCRAPES}')
+    return Live(scenario, prometheus)
+
+
+LIVE = Shared[Live]("live", start)
+
+
 @pytest.fixture
-def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Live:
+def live(request: pytest.FixtureRequest) -> Live:
     binary("prometheus", package="prometheus")  # skips before anything is started
-    stash = request.config.stash
-    if LIVE not in stash:
-        with ExitStack() as starting:
-            scenario = starting.enter_context(Scenario())
-            rule_files = fast_rules(tmp_path_factory.mktemp("rules"))
-            config = prometheus_config({"encore": [scenario.target]}, rule_files=rule_files)
-            prometheus = starting.enter_context(Prometheus(config))
-            prometheus.wait_for(f'count_over_time(up{{job="encore"}}[1h]) >= {SCRAPES}')
-            stash[LIVE] = Live(scenario, prometheus)
-            stash[RUNNING] = starting.pop_all()
-            request.config.add_cleanup(stash[RUNNING].close)  # if the run is interrupted
-    return stash[LIVE]
+    return LIVE.get(request.config)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Stop the program and Prometheus after the last test of `live`, because both keep a processor busy."""
-    if LIVE in item.config.stash and "live" not in getattr(nextitem, "fixturenames", ()):
-        del item.config.stash[LIVE]
-        item.config.stash[RUNNING].close()
+    LIVE.stop_before(nextitem, item.config)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import version
+import os
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -145,8 +147,38 @@ def test_compose_services_share_a_network_and_mount_existing_paths() -> None:
     assert set(services) == {"demo", "prometheus", "alertmanager", "grafana"}
     assert all(one.get("network_mode") == "service:demo" for name, one in services.items() if name != "demo")
     assert all((folder / mount).exists() for mount in mounts if mount.startswith("."))
-    assert "encore demo --keep-serving --port 9464" in services["demo"]["command"]
-    assert f"encore-observability[cli]=={version('encore-observability')}'" in services["demo"]["command"]
+
+
+@pytest.mark.parametrize("wheels", [[], ["encore_observability-0.1.0-py3-none-any.whl"]])
+def test_compose_command_installs_a_wheel_beside_it_or_a_clone(tmp_path: Path, wheels: list[str]) -> None:
+    demo = yaml.safe_load((ROOT / "dashboards" / "compose.yaml").read_text(encoding="utf-8"))["services"]["demo"]
+    beside = tmp_path / "beside"
+    for name in ("bin/pip", "bin/encore", *(f"beside/{wheel}" for wheel in wheels)):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text('#!/bin/sh\necho "$0 $*"\n')
+        path.chmod(0o755)
+    command = [word.replace("$$", "$").replace("/beside", str(beside)) for word in demo["command"]]
+
+    done = subprocess.run(
+        command, env={"PATH": f"{tmp_path}/bin:{os.defpath}"}, capture_output=True, text=True, check=True
+    )
+
+    source = f"{beside}/{wheels[0]}" if wheels else "/above"
+    assert done.stdout.splitlines() == [
+        f"{tmp_path}/bin/pip install --quiet {source}[cli]",
+        f"{tmp_path}/bin/encore demo --keep-serving --port 9464",
+    ]
+    assert demo["volumes"] == [".:/beside:ro", "..:/above:ro"]
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_panel_of_percentiles_names_the_last_bucket(panel: Panel) -> None:
+    has_percentiles = any("histogram_quantile" in query.expr for query in panel.queries)
+
+    notes = re.findall(r"A percentile above (60 s|5 GiB), the last bucket, is shown as \1\.$", panel.description)
+
+    assert len(notes) == has_percentiles
 
 
 def test_provisioning_matches_the_compose_file() -> None:

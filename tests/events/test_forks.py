@@ -130,8 +130,10 @@ print(forked(lambda: (calls, pids[1])))
     assert printed == ["""(['first', 'second'], "(['first', 'first', 'second'], True, True)")"""]
 
 
-def test_fork_without_hooks_is_detected_once() -> None:
-    printed = run("""
+@pytest.mark.parametrize("page", ["forks._page", "None"])
+def test_fork_without_hooks_is_detected_once(page: str) -> None:
+    printed = run(f"""
+forks._page = {page}  # without one, the process id is compared
 calls = []
 class Kept: pass
 kept, started, may_end = Kept(), threading.Barrier(8), threading.Event()
@@ -148,7 +150,7 @@ def work():
     for thread in threads: thread.start()
     for thread in threads: thread.join()
     processes, counts = map(set, zip(*seen))
-    return calls, counts, processes == {forks.current}, before.pid == parent
+    return calls, counts, processes == {{forks.current}}, before.pid == parent
 parent = os.getpid()
 print(forked(work, ctypes.CDLL(None).fork))
 print(forked(work))

@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 
 import pytest
 from playwright.sync_api import Browser
 
 from tests.page.support import Screen, chromium
+from tests.sharing import Shared
 
 Open = Callable[..., Screen]
 
-
-BROWSER = pytest.StashKey[Browser]()
-RUNNING = pytest.StashKey[ExitStack]()
+BROWSER = Shared[Browser]("browser", lambda starting: starting.enter_context(chromium()))
 
 
 @pytest.fixture(scope="module")
 def browser(request: pytest.FixtureRequest) -> Browser:
     """Return the browser, which consecutive tests share."""
-    stash = request.config.stash
-    if BROWSER not in stash:
-        with ExitStack() as starting:
-            stash[BROWSER] = starting.enter_context(chromium())
-            stash[RUNNING] = starting.pop_all()
-            request.config.add_cleanup(stash[RUNNING].close)  # if the run is interrupted
-    return stash[BROWSER]
+    return BROWSER.get(request.config)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Close the browser before a test without it. Its driver runs an event loop in the thread of the tests."""
-    if BROWSER in item.config.stash and "browser" not in getattr(nextitem, "fixturenames", ()):
-        del item.config.stash[BROWSER]
-        item.config.stash[RUNNING].close()
+    BROWSER.stop_before(nextitem, item.config)
 
 
 @pytest.fixture

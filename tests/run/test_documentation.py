@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from encore_run.command import _parser, _split
+from encore_run.arguments import make_parser, split
 from encore_run.options import OPTIONS, Option, Options
 from encore_run.program import SITE
 from tests.run.support import ENCORE, ROOT, environment
@@ -50,9 +50,9 @@ def test_readme_shows_the_summary_that_is_printed() -> None:
 
 @pytest.mark.parametrize("command", [command for page in PAGES for command in commands(page)])
 def test_options_of_each_command_exist(command: str) -> None:
-    options, program = _split(shlex.split(command)[2:])
+    options, program = split(shlex.split(command)[2:])
 
-    given = _parser().parse_args(options)
+    given = make_parser().parse_args(options)
 
     assert program or given.environment
 

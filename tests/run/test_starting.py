@@ -70,6 +70,54 @@ def test_chosen_libraries_are_observed_alone() -> None:
     assert "no storage operations" in result.stderr
 
 
+MEANWHILE = """
+import sys, threading
+from importlib.machinery import SourceFileLoader
+
+def import_meanwhile():
+    starts.wait(20)
+    import sqlalchemy
+
+def create(loader, spec):
+    load("create", spec.name)
+    return plain_create(loader, spec)
+
+def execute(loader, module):
+    load("execute", module.__name__)
+    return plain_execute(loader, module)
+
+def load(step, name):
+    if (step, name) == ("execute", "blinker"):  # Encore is starting
+        starts.set()
+        assert imports.wait(20)
+    if (step, name) == ("STEP", "sqlalchemy"):
+        imports.set()
+        assert started.wait(20)
+
+starts, imports, started = (threading.Event() for _ in range(3))
+thread = threading.Thread(target=import_meanwhile)
+plain_create, plain_execute = SourceFileLoader.create_module, SourceFileLoader.exec_module
+SourceFileLoader.create_module, SourceFileLoader.exec_module = create, execute
+thread.start()
+import encore_storage
+started.set()
+thread.join()
+import fsspec, sqlalchemy
+fsspec.filesystem("memory").pipe_file("/x", b"12345")
+sqlalchemy.create_engine("sqlite://").connect().execute(sqlalchemy.text("SELECT 1"))
+print(type(sqlalchemy.__loader__).__name__, sqlalchemy.__spec__.loader is sqlalchemy.__loader__)
+"""
+
+
+@pytest.mark.parametrize("step", ["create", "execute"])
+def test_library_that_another_thread_imports_while_encore_starts_is_observed(step: str) -> None:
+    result = run("-c", MEANWHILE.replace("STEP", step))
+
+    assert (result.returncode, result.stdout) == (0, "SourceFileLoader True\n"), result.stderr
+    assert "not observed" not in result.stderr
+    assert all(name in result.stderr for name in ("memory", "5 B", "sqlite:memory", "query"))
+
+
 def test_managers_of_the_program_are_seen() -> None:
     program = """
 from encore_events import EventManager, get_event_manager, set_event_manager
@@ -157,7 +205,7 @@ def test_program_whose_python_lacks_encore_runs_and_is_explained(without_encore:
     assert (result.returncode, result.stdout) == (0, "3\n")
     assert result.stderr.startswith(
         f"encore run: {without_encore} is not observed (No module named 'encore_run'): "
-        f"run {without_encore} -m pip install encore-observability\n"
+        f"run {without_encore} -m pip install . in a clone of Encore\n"
     )
 
 

@@ -126,7 +126,7 @@ def test_missing_package_names_the_extra(package: str) -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT, package], capture_output=True, text=True, check=True)
 
     assert f"needs the package {package!r}" in done.stdout
-    assert "pip install 'encore-observability[server]'" in done.stdout
+    assert "run pip install '.[server]' in a clone of Encore" in done.stdout
 
 
 def test_answers_are_sent_at_once(feed: EventFeed) -> None:

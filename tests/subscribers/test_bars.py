@@ -137,7 +137,7 @@ def test_bar_of_failed_operation_stays_in_red_with_its_error(
 
 @pytest.mark.parametrize(
     ("error", "text"),
-    [(None, "failed"), (OSError(), "OSError"), (OSError("disk\nfull\x1b[2J"), "disk full [2J")],
+    [(None, "failed"), (OSError(), "OSError"), (OSError("disk\nfull\x1b[2J"), r"disk\nfull\x1b[2J")],
     ids=["none", "without a message", "control characters in the message"],
 )
 def test_failure_is_one_line(
@@ -275,7 +275,7 @@ def test_bars_of_many_threads_all_disappear(manager: EventManager, bars: Progres
 def test_bars_without_rich_raise_missing_extra_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rich.console", None)
 
-    with pytest.raises(MissingExtraError, match=r"pip install 'encore-observability\[cli\]'") as caught:
+    with pytest.raises(MissingExtraError, match=r"run pip install '\.\[cli\]' in a clone of Encore") as caught:
         ProgressBars()
     assert isinstance(caught.value, ImportError)
 

@@ -374,6 +374,7 @@ def test_disconnected_subscriber_logs_nothing(logs: LogSubscriber, store: DictMe
     assert lines == []
 
 
+@pytest.mark.filterwarnings("ignore:Remove `format_exc_info`:UserWarning")  # of structlog before 26, of any traceback
 @pytest.mark.parametrize("kind", [OSError, ValueError])
 def test_text_of_events_and_errors_forges_no_line_of_a_console(manager: EventManager, kind: type[Exception]) -> None:
     console = io.StringIO()

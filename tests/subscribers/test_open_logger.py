@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
+import resource
+import signal
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +17,10 @@ from typing import Any
 import pytest
 import structlog
 
+from encore_events import EventManager, ListenerErrorEvent
+from encore_events.testing import EventRecorder
+from encore_storage import DictMemoryStore
+from encore_storage.subscribers import LogSubscriber
 from encore_storage.subscribers.logs import open_logger
 
 
@@ -125,6 +134,62 @@ def test_key_cannot_forge_a_line_or_control_the_terminal() -> None:
 
     assert len(stream.getvalue().splitlines()) == 2
     assert "\x1b" not in stream.getvalue()
+
+
+def test_console_escapes_the_text_of_an_event_once(store: DictMemoryStore, manager: EventManager) -> None:
+    stream = io.StringIO()
+    with open_logger(stream, format="console") as logger, LogSubscriber(logger=logger).connect(manager):
+        store.from_bytes("a\nb", b"1")
+        store.from_bytes("c:\\d", b"1")
+        store.from_bytes("it's ä", b"1")
+
+    first, second, third = stream.getvalue().splitlines()
+    assert r"key='a\nb' " in first
+    assert r"key='c:\d' " in second
+    assert 'key="it\'s ä" ' in third
+
+
+@pytest.mark.parametrize("key", ["b' outcome='ok", 'b" outcome="ok', r"""b\" 'c outcome=ok"""])
+def test_console_text_cannot_forge_a_field(key: str) -> None:
+    stream = io.StringIO()
+    with open_logger(stream, format="console") as logger:
+        logger.info("store.key.set", key=key, outcome="miss")
+
+    shown = stream.getvalue().partition(" key=")[2].removesuffix(" outcome='miss'\n")
+    assert ast.literal_eval(shown) == key
+
+
+@pytest.fixture
+def file_limit() -> Iterator[Callable[[int], None]]:
+    """Yield a function that limits the size of files, as if the disk were full."""
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize("as_stream", [False, True])
+def test_subscriber_reports_a_full_disk_once_until_there_is_room(
+    tmp_path: Path,
+    store: DictMemoryStore,
+    manager: EventManager,
+    recorder: EventRecorder,
+    file_limit: Callable[[int], None],
+    *,
+    as_stream: bool,
+) -> None:
+    path = tmp_path / "log.jsonl"
+    with path.open("a") as stream, suppress(OSError), open_logger(stream if as_stream else path) as logger:
+        LogSubscriber(logger=logger).connect(manager)
+        for size in (0, 10**6, 0):
+            file_limit(size)
+            for _ in range(5):
+                store.from_bytes("a", b"1")
+        file_limit(10**6)
+
+    errors = [str(event.error) for event in recorder.of(ListenerErrorEvent)]
+    assert len(errors) == 2
+    assert all("File too large" in error and (as_stream or str(path) in error) for error in errors)
 
 
 def test_open_logger_does_not_configure_structlog(tmp_path: Path) -> None:

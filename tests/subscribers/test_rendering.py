@@ -138,7 +138,11 @@ def test_names_that_prometheus_client_changes_are_left_to_it(
 ) -> None:
     manager.emit(end())
 
-    ours, theirs = rendered(registry, f"application/openmetrics-text; version=1.0.0; escaping={escaping}")
+    accept = f"application/openmetrics-text; version=1.0.0; escaping={escaping}"
+    if escaping not in choose_encoder(accept)[1]:
+        pytest.skip("prometheus_client before 0.22 changes no names")
+
+    ours, theirs = rendered(registry, accept)
 
     assert ours == theirs
 

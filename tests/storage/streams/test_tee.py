@@ -148,7 +148,7 @@ def test_dropped_stream_holds_no_chunks(leave: Callable[[list[BufferIteratorIO]]
     streams = tee(source, buffer_size=4)
     streams[0].read(40)
     streams[1].read(read)
-    assert source.held == 10
+    assert source.held == 10 - bool(read)  # a chunk of this class is copied where it is being read
 
     leave(streams)
     assert source.held == 0
