@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from encore_events.ids import id_of
 from encore_events.text import text_of
+from encore_storage.codec.recorded import recorded_time
 from encore_storage.events import (
     StoreProgressEndEvent,
     StoreProgressEvent,
@@ -56,7 +57,7 @@ class _InFlight(NamedTuple):
         """Return what is in flight since the time that its event has; a replayed event is new."""
         event, since, now = heard
         started = number_of(getattr(event, "timestamp", None)) or now
-        age = 0.0 if hasattr(event, "recorded_at") else max(now - started, 0.0)
+        age = 0.0 if recorded_time(event) is not None else max(now - started, 0.0)
         return cls(event, since - age, started)
 
 

@@ -15,7 +15,14 @@ from encore_events.listeners import qualified_name
 from encore_events.loggers import get_logger
 from encore_events.text import text_of
 from encore_storage.codec import EventCodec
-from encore_storage.events import StoreEvent, StoreProgressEndEvent, StoreProgressStepEvent, StoreTransactionEndEvent
+from encore_storage.codec.recorded import recorded_time
+from encore_storage.events import (
+    StoreEvent,
+    StoreProgressEndEvent,
+    StoreProgressEvent,
+    StoreProgressStepEvent,
+    StoreTransactionEndEvent,
+)
 from encore_storage.processes.frames import MAX_BATCH, MAX_EVENT, Batch, ForwardedEvent, Label, read_events
 from encore_storage.processes.info import ProcessInfo, describe_process
 from encore_storage.processes.sender import Sender
@@ -186,7 +193,7 @@ class EventFeed(Sink):
     def _consume(self, at: float, event: BaseEvent) -> None:
         if isinstance(event, EventsDroppedEvent) and event.source is self._stream:
             return  # there is a gap in its place
-        replayed: float | None = getattr(event, "recorded_at", None)
+        replayed = recorded_time(event)
         recorded = at if replayed is None else replayed
         data = self.codec.data_of(event)
         text = self.codec.encode(event, time=recorded, data=data)
@@ -199,8 +206,8 @@ class EventFeed(Sink):
         label = Label(
             self.codec.type_of(event),
             _name(event.store) if isinstance(event, StoreEvent) else None,
-            _name(getattr(event, "operation", None)),
-            _name(getattr(event, "outcome", None)),
+            _name(event.operation) if isinstance(event, StoreProgressEvent) else None,
+            _name(event.outcome) if isinstance(event, StoreProgressEndEvent | StoreTransactionEndEvent) else None,
             self.codec.process_of(event),
         )
         with self._writing:
