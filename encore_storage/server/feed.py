@@ -13,7 +13,6 @@ from encore_events.events import BaseEvent, EventsDroppedEvent
 from encore_events.ids import id_of, new_id
 from encore_events.listeners import qualified_name
 from encore_events.loggers import get_logger
-from encore_events.text import text_of
 from encore_storage.codec import EventCodec
 from encore_storage.codec.recorded import recorded_time
 from encore_storage.events import (
@@ -33,6 +32,7 @@ from encore_storage.server.process_state import MemberState, OwnState, ProcessSt
 from encore_storage.server.ring import BufferedEvent, Ring
 from encore_storage.server.view import View
 from encore_storage.subscribers.base import Listeners
+from encore_storage.subscribers.odd_values import name_of
 from encore_storage.subscribers.sink import Sink
 
 logger = get_logger("encore_storage")
@@ -205,9 +205,9 @@ class EventFeed(Sink):
         self.own.version += 1
         label = Label(
             self.codec.type_of(event),
-            _name(event.store) if isinstance(event, StoreEvent) else None,
-            _name(event.operation) if isinstance(event, StoreProgressEvent) else None,
-            _name(event.outcome) if isinstance(event, StoreProgressEndEvent | StoreTransactionEndEvent) else None,
+            name_of(event.store) if isinstance(event, StoreEvent) else None,
+            name_of(event.operation) if isinstance(event, StoreProgressEvent) else None,
+            name_of(event.outcome) if isinstance(event, StoreProgressEndEvent | StoreTransactionEndEvent) else None,
             self.codec.process_of(event),
         )
         with self._writing:
@@ -253,11 +253,6 @@ class EventFeed(Sink):
             own.history.count_bytes(at, event.store, event.direction, event.delta)
         elif isinstance(event, StoreTransactionEndEvent):
             own.history.count_transaction(at, event)
-
-
-def _name(value: object) -> str | None:
-    """Return an attribute as a string; a program's own event may have something else."""
-    return value if value is None or type(value) is str else text_of(value)
 
 
 class MemberFeed:

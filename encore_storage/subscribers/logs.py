@@ -188,7 +188,7 @@ class LogSubscriber(Subscriber):
             "outcome": outcome,
             "error_type": shown(event.error_type),
             "error": None,
-            **self._error_fields(event.error, with_traceback=event.outcome == "error"),
+            **self._error_fields(event.error, with_traceback=outcome == "error"),
         }
         log("store.operation.ended", **fields)
 
