@@ -31,7 +31,7 @@ from encore_storage.events import (
 )
 from encore_storage.redaction import Redaction, checked_keys, system_message
 from encore_storage.subscribers.base import Listeners, Subscriber
-from encore_storage.subscribers.console import escape_texts
+from encore_storage.subscribers.console import escape_texts, traceback_text
 from encore_storage.subscribers.errors import StillFailingError
 from encore_storage.subscribers.odd_values import number_of, shown
 from encore_storage.subscribers.volume import NUMBERS, Level, Volume, checked_level
@@ -326,6 +326,7 @@ def _renderers(format: Format, *, colors: bool) -> list[Any]:  # noqa: A002 (as 
 
     if format == "console":
         return [
+            structlog.processors.ExceptionRenderer(traceback_text),
             escape_texts,
             structlog.dev.ConsoleRenderer(
                 colors=colors, repr_native_str=True, exception_formatter=structlog.dev.plain_traceback

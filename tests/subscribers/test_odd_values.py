@@ -75,7 +75,12 @@ TEXTS = st.sampled_from(
 ) | st.text(max_size=5)
 NUMBERS = st.sampled_from([0, 1, -1, 10**400, -(10**400), 10**5000, 2**63, 1e308, math.inf, -math.inf, math.nan, True])
 IDS: st.SearchStrategy[Any] = (
-    TEXTS | NUMBERS | st.sampled_from([None, (1, "\n"), b"\xff", frozenset([1])]) | st.builds(Silent) | st.builds(Incomparable) | st.builds(list)
+    TEXTS
+    | NUMBERS
+    | st.sampled_from([None, (1, "\n"), b"\xff", frozenset([1])])
+    | st.builds(Silent)
+    | st.builds(Incomparable)
+    | st.builds(list)
 )
 ERRORS = TEXTS.map(lambda text: OSError(5, text, text)) | TEXTS.map(ValueError) | st.none()
 
