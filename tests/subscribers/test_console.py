@@ -11,8 +11,7 @@ import pytest
 
 from encore_storage.subscribers.logs import open_logger
 
-FORGED = "\x1b[2J\n2025-01-01 [info] forged\r\x85\u2028forged \ud800"
-NAME = FORGED.removesuffix("\ud800")  # a class has no other one
+FORGED = "\x1b[2J\n2025-01-01 [info] forged\r\x85\u2028forged"
 
 
 class Shown:
@@ -54,7 +53,7 @@ def failed(error: Exception) -> Exception:
 def log_exception(log: Any) -> None:
     """Log an error that is being handled."""
     try:
-        raise type(NAME, (Exception,), {})(FORGED)
+        raise type(FORGED, (Exception,), {})(FORGED)
     except Exception:
         log.exception("a")
 
@@ -83,8 +82,8 @@ ODD: dict[str, Callable[[Any], object]] = {
     "silent object": lambda log: log.error("a", value=Silent()),
     "nested": lambda log: log.error("a", value=[{FORGED: (Shown(), Text(FORGED))}]),
     "subclass": lambda log: log.error("a", value=Text(FORGED), other=[Text(FORGED)]),
-    "class": lambda log: log.error("a", value=type(NAME, (), {})),
-    "bytes": lambda log: log.error("a", value=FORGED.encode(errors="replace")),
+    "class": lambda log: log.error("a", value=type(FORGED, (), {})),
+    "bytes": lambda log: log.error("a", value=FORGED.encode()),
     "number": lambda log: log.error("a", value=10**5000),
 }
 
