@@ -129,8 +129,8 @@ def test_metadata_that_only_python_can_parse_is_found(store: SqliteStore) -> Non
 def test_metadata_that_another_program_wrote_is_found(store: SqliteStore, metadata: str) -> None:
     write(store, metadata)
 
-    assert list(store.query(**{"a/b": 2})) == [("key", json.loads(metadata))]
-    assert list(store.query(**{"a/b": 1})) == []
+    assert list(store.query_keys(**{"a/b": 2})) == ["key"]
+    assert list(store.query_keys(**{"a/b": 1})) == []
 
 
 @pytest.mark.parametrize("metadata", ["", "{", "[]", "null", "5", '"a"', '["a"]', '{"a": 1}{', "{'a': 1}", '{"a": 01}'])
