@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 from encore_events.abstract import BaseEventManager
 from encore_events.events import BaseEvent
 from encore_events.printing import printable, traceback_of
-from encore_events.text import message_of
+from encore_events.text import message_of, repr_of
 from encore_storage.errors import error_type_of
 from encore_storage.events import (
     Action,
@@ -343,7 +343,14 @@ def _to_json(line: object, *, default: Callable[[Any], Any]) -> str:
 @functools.lru_cache(maxsize=10)
 def _encoder_of(default: Callable[[Any], Any]) -> json.JSONEncoder:
     """Return the encoder that `json.dumps` would make for each line."""
-    return json.JSONEncoder(default=default)
+
+    def encode(value: object) -> object:
+        try:
+            return default(value)
+        except Exception:  # noqa: BLE001 (a program's own `__repr__`)
+            return repr_of(value)
+
+    return json.JSONEncoder(default=encode)
 
 
 def _known(**fields: Any) -> dict[str, Any]:

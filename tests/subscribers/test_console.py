@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -42,6 +43,14 @@ class Silent:
         raise ValueError(FORGED)
 
 
+class UnreadableError(Exception):
+    """An error whose notes can't be read."""
+
+    @property
+    def __notes__(self) -> list[str]:  # type: ignore[override]  # the point of the class
+        raise ValueError(FORGED)
+
+
 def failed(error: Exception) -> Exception:
     """Return the error with a traceback, a note and a cause."""
     with suppress(type(error)):
@@ -66,6 +75,7 @@ ODD: dict[str, Callable[[Any], object]] = {
     "group": lambda log: log.error("a", exc_info=ExceptionGroup(FORGED, [failed(ValueError(FORGED))])),
     "syntax": lambda log: log.error("a", exc_info=SyntaxError(FORGED, (FORGED, 1, 1, FORGED))),
     "silent error": lambda log: log.error("a", exc_info=ValueError(Silent())),
+    "unreadable error": lambda log: log.error("a", exc_info=UnreadableError(FORGED)),
     "no exception": lambda log: log.error("a", exc_info=True, exception=None, stack=None),  # noqa: LOG014 (the point)
     "text of an exception": lambda log: log.error("a", exception=FORGED),
     "object as an exception": lambda log: log.error("a", exception=Shown()),
@@ -119,3 +129,11 @@ def test_traceback_is_indented_and_otherwise_as_usual() -> None:
     assert "  The above exception was the direct cause of the following exception:" in lines
     assert "  Traceback (most recent call last):" in lines
     assert lines[lines.index("  OSError: disk full") + 1].startswith("  ")
+
+
+def test_json_line_has_the_class_of_an_object_without_a_text() -> None:
+    stream = io.StringIO()
+    with open_logger(stream, format="json") as logger:
+        logger.info("a", value=[Silent()])
+
+    assert json.loads(stream.getvalue())["value"] == ["<Silent>"]
