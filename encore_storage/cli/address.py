@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
@@ -13,7 +13,8 @@ Query = Sequence[tuple[str, str]]
 
 EVENTS = "/events"
 
-_SIBLINGS = (EVENTS, "/metrics", "/api/operations", "/healthz", "/login")
+_LOGIN = "/login"
+_SIBLINGS = (EVENTS, "/metrics", "/api/operations", "/healthz", _LOGIN)
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class EventsAddress:
 
     Attributes:
         url: of the stream.
-        query: parameters that the given address contained.
+        query: parameters in the query and the fragment of the given address. The server refuses unknown ones.
         shown: the address in messages, without credentials.
         is_loopback: whether it is on this machine.
     """
@@ -43,17 +44,20 @@ class EventsAddress:
         path = parts.path.rstrip("/")
         ending = next((ending for ending in _SIBLINGS if path.endswith(ending)), "")
         path = path.removesuffix(ending) + EVENTS
-        is_stream = ending == EVENTS
-        pairs = parse_qsl(parts.query if is_stream else parts.fragment, keep_blank_values=True)
-        # The fragment names what the page shows; "view" selects summaries, which only the page understands.
-        is_ours = {"store", "process"}.__contains__
-        query = tuple(pair for pair in pairs if (pair[0] != "view" if is_stream else is_ours(pair[0])))
+        foreign = {"view", "code"} if ending == _LOGIN else {"view"}  # summaries are for the page, codes for the login
+        query = tuple(pair for pair in _parameters(parts) if pair[0] not in foreign)
         return cls(
             url=f"{parts.scheme}://{parts.netloc}{path}",
             query=query,
             shown=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
             is_loopback=is_loopback(parts.hostname or ""),
         )
+
+
+def _parameters(parts: SplitResult) -> Iterator[tuple[str, str]]:
+    yield from parse_qsl(parts.query, keep_blank_values=True)
+    if "=" in parts.fragment:  # otherwise it is a place on the page, such as #main
+        yield from parse_qsl(parts.fragment, keep_blank_values=True)
 
 
 def _split(text: str) -> SplitResult:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from encore_storage.cli.address import Query
 from encore_storage.cli.errors import UnknownTypeError
 from encore_storage.codec.types import FOREIGN, TYPES
@@ -18,6 +20,17 @@ def check_types(query: Query) -> None:
             raise UnknownTypeError(pattern, TYPES)
 
 
+def notes_on_types(query: Query) -> Iterator[str]:
+    """Yield a note on each pattern that may be misspelt: it matches only types that a program has registered.
+
+    >>> list(notes_on_types([("type", "*.ended"), ("type", "python.shop.Sold"), ("type", "*.endd")]))
+    ["type '*.endd' matches no type of Encore: only a program's own events can match"]
+    """
+    for name, pattern in query:
+        if name == "type" and is_pattern(pattern) and not (pattern.startswith(FOREIGN) or _is_of_encore(pattern)):
+            yield f"type {pattern!r} matches no type of Encore: only a program's own events can match"
+
+
 def _is_known(pattern: str) -> bool:
     """Return whether there may be events of a type that matches.
 
@@ -26,4 +39,8 @@ def _is_known(pattern: str) -> bool:
     """
     start, asterisk, _ = pattern.partition("*")
     may_be_foreign = start.startswith(FOREIGN) or (bool(asterisk) and FOREIGN.startswith(start))
-    return may_be_foreign or any(matches(pattern, type_) for type_ in TYPES)
+    return may_be_foreign or _is_of_encore(pattern)
+
+
+def _is_of_encore(pattern: str) -> bool:
+    return any(matches(pattern, type_) for type_ in TYPES)

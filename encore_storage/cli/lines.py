@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
 from encore_events.printing import printable
+from encore_storage.cli.shortening import ShortNames, shortened
 from encore_storage.formatting import format_bytes, format_duration
 
 STORAGE = "encore.storage."
@@ -19,12 +21,14 @@ QUIET = (".started", ".progress")  # suffixes of those Encore types that are sho
 _MIN_WIDTHS = {"store": 8, "action": 9, "key": 12}  # in columns; with them, most lines fit 80 columns
 _MAX_WIDTHS = {"store": 20, "action": 16, "key": 48}
 _BYTES_WIDTH, _DURATION_WIDTH, _OUTCOME_WIDTH = 8, 7, 9  # longer outcomes shorten the key
+_RIGHT = 2 + _BYTES_WIDTH + 2 + _DURATION_WIDTH + 2 + _OUTCOME_WIDTH  # columns from the key on
 _NARROW = 100  # columns of a terminal, below which times have no milliseconds, nor dates a year
 _MIN_KEY = 4
 _INDENT = "    "  # of what continues a line
 _PID_WIDTH = 7  # the largest id on Linux
 _MAX_PID = 2**31
 _LARGEST = 1e24  # bytes or seconds; larger numbers cannot be measurements
+_WORD = re.compile(r"\w")
 
 _STYLES = {
     **dict.fromkeys(("ok", "committed"), "green"),
@@ -43,14 +47,16 @@ class EventLines:
 
     Args:
         now: returns the local time; lines of other days include the date.
-        console: the terminal whose width the lines fit. Stores and keys are shortened for it, and what does not fit
-            after the outcome continues on indented lines. None shortens nothing.
+        console: the terminal whose width the lines fit. Stores and keys are shortened for it, different stores to
+            different texts. What does not fit after the outcome continues on indented lines. None shortens nothing.
     """
 
     def __init__(self, now: Callable[[], datetime] = datetime.now, *, console: Console | None = None) -> None:
         self._now = now
         self._console = console
         self._widths = dict(_MIN_WIDTHS)
+        self._widest_key = _MIN_KEY
+        self._stores = ShortNames()
         self._processes: set[int] = set()
 
     def line(self, event: Message) -> Text:
@@ -67,7 +73,7 @@ class EventLines:
         elif type_.startswith(f"{STORAGE}key."):
             line, rest = self._line(known, type_.removeprefix(STORAGE).replace(".", " "), _text(known, "key"), room)
         else:
-            line, rest = Text(type_ if room is None else _shortened(type_, max(room, 1))), Text(_as_json(data), "dim")
+            line, rest = Text(type_ if room is None else shortened(type_, max(room, 1))), Text(_as_json(data), "dim")
         line = Text.assemble((start, "dim"), line)
         line.rstrip()
         if width is not None:
@@ -116,31 +122,37 @@ class EventLines:
         numbers = f"{count:>{_BYTES_WIDTH}}  {_duration(data.get('duration')):>{_DURATION_WIDTH}}  "
         store = _text(data, "store")
         if room is None:
-            columns = [self._column("store", store), self._column("action", action), self._column("key", key)]
+            texts = {"store": store, "action": action, "key": key}
+            columns = [self._padded(name, text, _MAX_WIDTHS[name]) for name, text in texts.items()]
         else:
             right = len(numbers) + max(len(outcome), _OUTCOME_WIDTH) if outcome or numbers.strip() else -2
-            columns = self._fitted(store, action, key, room - right)
+            columns = self._fitted(store, action, key, room, right)
         line = Text.assemble(columns[0], (columns[1], "bold"), columns[2], numbers, (outcome, _STYLES.get(outcome, "")))
         return line, Text("  ").join(part for part in (Text(more), Text(_error(data), "red")) if part)
 
-    def _column(self, name: str, text: str, most: int | None = None) -> str:
-        """Return the text in a column that grows up to a limit; with `most`, no text is longer than that."""
-        text = text if most is None else _shortened(text, most)
+    def _padded(self, name: str, text: str, most: int) -> str:
+        """Return the text in a column that grows with its texts, up to `most`."""
         width = cell_len(text)
         self._widths[name] = max(self._widths[name], min(width, _MAX_WIDTHS[name]))
-        column = self._widths[name] if most is None else min(self._widths[name], most)
-        return text + " " * (max(column - width, 0) + 2)
+        return text + " " * (max(min(self._widths[name], most) - width, 0) + 2)
 
-    def _fitted(self, store: str, action: str, key: str, room: int) -> list[str]:
+    def _fitted(self, store: str, action: str, key: str, room: int, right: int) -> list[str]:
         """Return the columns of these texts in the room of a terminal. A longer action takes room from its key."""
-        most = min(max(room // 6, _MIN_WIDTHS["store"]), _MAX_WIDTHS["store"])
-        store = self._column("store", store, most)
-        action = f"{_shortened(action, _MAX_WIDTHS['action']):<{_MIN_WIDTHS['action']}}  "
+        most = self._store_room(key, room)
+        store = self._padded("store", self._stores.shortened(store, most), most)
+        action = f"{shortened(action, _MAX_WIDTHS['action']):<{_MIN_WIDTHS['action']}}  "
         taken = cell_len(action) - 2
-        most = max(room - cell_len(store) - taken - 4, _MIN_KEY)
-        key = _shortened(key, most)
+        most = max(room - right - cell_len(store) - taken - 4, _MIN_KEY)
+        key = shortened(key, most)
         column = min(most, _MAX_WIDTHS["key"] + _MIN_WIDTHS["action"] - taken)
         return [store, action, key + " " * (max(column - cell_len(key), 0) + 2)]
+
+    def _store_room(self, key: str, room: int) -> int:
+        """Return the width that a store may have: a share of the line, or what the keys so far leave free."""
+        self._widest_key = max(self._widest_key, cell_len(key))
+        free = room - _RIGHT - 2 - _MIN_WIDTHS["action"] - 2
+        most = max((room - _RIGHT) // 4, free - self._widest_key, _MIN_WIDTHS["store"])
+        return min(most, _MAX_WIDTHS["store"])
 
     def _process(self, pid: Any) -> str:
         """Return the column of the process, or nothing as long as all events are of one process."""
@@ -172,18 +184,6 @@ def is_quiet(type: str) -> bool:  # noqa: A002 (the name in CloudEvents)
     return type.startswith("encore.") and type.endswith(QUIET)
 
 
-def _shortened(text: str, width: int) -> str:
-    """Return a text that takes at most `width` columns, with an ellipsis in the middle if it is longer.
-
-    >>> _shortened("reports/2026/q3.parquet", 12), _shortened("q3", 12)
-    ('repor…arquet', 'q3')
-    """
-    if cell_len(text) <= width:
-        return text
-    start, end = (width - 1) // 2, width // 2
-    return f"{set_cell_size(text, start)}…{set_cell_size(text[::-1], end)[::-1]}"
-
-
 def _text(data: Message, name: str) -> str:
     value = data.get(name)
     return "" if value is None else printable(value if isinstance(value, str) else _as_json(value))
@@ -204,8 +204,11 @@ def _duration(seconds: Any) -> str:
 def _error(data: Message) -> str:
     error = data.get("error")
     if not isinstance(error, dict):
-        return _text(data, "error")
-    return ": ".join(filter(None, (_text(error, "type"), _text(error, "message"))))
+        return _text(data, "error").strip()
+    type_, message = _text(error, "type"), _text(error, "message").strip()
+    if message.startswith(type_) and not (type_ and _WORD.match(message, len(type_))):
+        return message
+    return f"{type_}: {message}" if message else type_
 
 
 def _as_json(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -88,7 +89,8 @@ def session(
             logger = stack.enter_context(_logger(run, log_file, log_format, log_level))
             run.log = stack.enter_context(LogSubscriber(logger=logger, level=log_level).connect(run.manager))
         if port is not None:
-            served = stack.enter_context(monitor(run.manager, logs=False, port=port, required=True))
+            group = f"encore-{secrets.token_hex(8)}"  # of this process alone: another command is another program
+            served = stack.enter_context(monitor(run.manager, logs=False, port=port, group=group, required=True))
             run.page, run.metrics_address = served.page, served.address
         if progress and console.is_terminal and not console.is_dumb_terminal:
             stack.enter_context(ProgressBars(console=console).connect(run.manager))

@@ -16,7 +16,7 @@ from rich.text import Text
 from encore_events.printing import printable, printable_json
 from encore_storage.cli.address import EventsAddress, Query
 from encore_storage.cli.errors import NobodyReadsError
-from encore_storage.cli.event_types import check_types
+from encore_storage.cli.event_types import check_types, notes_on_types
 from encore_storage.cli.interrupts import end_process, handled
 from encore_storage.cli.lines import EventLines, is_quiet
 from encore_storage.cli.output import discard_output
@@ -46,6 +46,8 @@ def run_tail(address: EventsAddress, query: Query, *, token: str | None, as_json
         except ModuleNotFoundError as error:
             raise MissingExtraError("encore tail", error.name or "httpx", "cli") from error
         tail = Tail(show_all=any(name == "type" for name, _ in asked), as_json=as_json)
+        for note in notes_on_types(asked):
+            tail.print_note(note)
         try:
             for message in Follower(address, query, token=token, notify=tail.print_note):
                 tail.print_message(message)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from encore_storage import DictMemoryStore, KeyNotFoundError
 from encore_storage.cli.address import EventsAddress
 from encore_storage.cli.errors import EventsAddressError
 from tests.cli.conftest import Encore
+from tests.cli.scripted import running
+from tests.cli.support import start
 
 
 @pytest.mark.parametrize(
@@ -17,9 +22,10 @@ from tests.cli.conftest import Encore
         "http://127.0.0.1:9464/events",
         "http://127.0.0.1:9464/events/",
         "http://127.0.0.1:9464/metrics",
-        "http://127.0.0.1:9464/api/operations?store=archive",
+        "http://127.0.0.1:9464/api/operations?view=summary",
         "http://127.0.0.1:9464/login?code=secret",
-        "http://127.0.0.1:9464/#live",
+        "http://127.0.0.1:9464/#main",
+        "http://127.0.0.1:9464/#view=summary",
         "127.0.0.1:9464",
     ],
 )
@@ -42,16 +48,39 @@ def test_parse_keeps_host_and_path(text: str, url: str) -> None:
     assert EventsAddress.parse(text).url == url
 
 
-def test_query_keeps_filters_of_the_address() -> None:
-    address = EventsAddress.parse("localhost:1/events?type=*.ended&store=a%20b&view=summary")
+@pytest.mark.parametrize("path", ["", "/", "/events", "/metrics", "/api/operations", "/healthz", "/login"])
+@pytest.mark.parametrize("mark", "?#")
+def test_query_keeps_parameters_of_the_address(path: str, mark: str) -> None:
+    address = EventsAddress.parse(f"localhost:1{path}{mark}type=*.ended&store=a%20b&view=summary&since=0")
 
-    assert address.query == (("type", "*.ended"), ("store", "a b"))
+    assert address.url == "http://localhost:1/events"
+    assert address.query == (("type", "*.ended"), ("store", "a b"), ("since", "0"))
 
 
-def test_query_has_the_store_shown_on_the_page() -> None:
-    address = EventsAddress.parse("http://localhost:1/#store=a%20b&pause=1")
+def test_query_and_fragment_are_added_up() -> None:
+    address = EventsAddress.parse("http://localhost:1/?outcome=error&store=#store=a%20b&process=7")
 
-    assert (address.url, address.query) == ("http://localhost:1/events", (("store", "a b"),))
+    assert address.query == (("outcome", "error"), ("store", ""), ("store", "a b"), ("process", "7"))
+
+
+@pytest.mark.parametrize(
+    "place", ["?stoer=a", "events?stoer=a", "metrics?stoer=", "#stoer=a", "#store=a&stoer=a", "?stoer"]
+)
+def test_unknown_parameters_are_refused(encore: Encore, page: str, place: str) -> None:
+    result = encore("tail", page + place)
+
+    assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
+    assert "answers 400: unknown parameter 'stoer': use one of type, " in result.err
+
+
+def test_parameters_of_the_page_filter_events(page: str, store: DictMemoryStore) -> None:
+    for key in "ab":
+        store.from_bytes(key, b"1")
+    with pytest.raises(KeyNotFoundError):
+        store.to_bytes("c")
+    with running(start("tail", f"{page}?outcome=miss&since=0", "--json", interrupted=True)) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["data"]["key"] == "c"
 
 
 def test_shown_hides_credentials() -> None:

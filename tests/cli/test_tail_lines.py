@@ -74,8 +74,26 @@ def test_attempts_are_shown_after_retries(lines: EventLines, attempts: object, e
     assert ended(lines, outcome="ok", attempts=attempts).endswith(f"  {end}")
 
 
-def test_error_without_message_is_shown_by_type(lines: EventLines) -> None:
-    assert ended(lines, outcome="error", error={"type": "OSError"}).endswith("  error  OSError")
+@pytest.mark.parametrize(
+    ("type_", "message", "shown"),
+    [
+        ("OSError", None, "  OSError"),
+        ("OSError", "", "  OSError"),
+        ("OSError", " ", "  OSError"),
+        ("FileNotFoundError", "FileNotFoundError", "  FileNotFoundError"),
+        ("OperationalError", "OperationalError SQLITE_ERROR", "  OperationalError SQLITE_ERROR"),
+        ("NoSuchKey", "NoSuchKey: no such key", "  NoSuchKey: no such key"),
+        ("Timeout", "Timeouts are short", "  Timeout: Timeouts are short"),
+        ("KeyError", "OSError: KeyError", "  KeyError: OSError: KeyError"),
+        ("", "disk full", "  disk full"),
+        (None, None, ""),
+        ("", " ", ""),
+    ],
+)
+def test_error_is_shown_with_its_type_once(lines: EventLines, type_: object, message: object, shown: str) -> None:
+    line = ended(lines, outcome="error", error={"type": type_, "message": message})
+
+    assert line.partition("  error")[2] == shown
 
 
 @pytest.mark.parametrize(

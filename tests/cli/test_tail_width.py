@@ -14,6 +14,7 @@ from rich.console import Console
 
 from encore_storage import DictMemoryStore, KeyNotFoundError
 from encore_storage.cli.lines import EventLines
+from encore_storage.cli.shortening import ShortNames
 from encore_storage.events import Operation, Outcome, TransactionOutcome
 from tests.cli.support import TIMEOUT
 from tests.cli.test_terminal import Terminal
@@ -96,6 +97,53 @@ def test_long_key_is_shortened_in_the_middle() -> None:
     assert " reports/2…s.parquet " in formatter(80).line(event).plain
     assert str(data["key"]) in formatter(120).line(event).plain
     assert str(data["key"]) in EventLines().line(event).plain
+
+
+def shown_stores(lines: EventLines, stores: list[str], key: str = "") -> list[str]:
+    """Return the text of the first column after the time, of one line for each store."""
+    return [
+        lines.line({"type": f"encore.storage.{kind}", "data": {"store": store, "key": key, "outcome": "ok"}})
+        .plain.split("\n")[0][len("--:--:--  ") :]
+        .partition("  ")[0]
+        for store in stores
+        for kind in ("operation.ended",)
+    ]
+
+
+def test_store_takes_the_room_that_keys_leave_free() -> None:
+    lines, stores = formatter(80), ["sqlite:orders.db", "sqlite:users.db"]
+
+    assert shown_stores(lines, stores) == stores
+    assert shown_stores(lines, stores, key="k" * 12) == ["…orders.db", "…users.db"]
+    assert shown_stores(lines, stores) == ["…orders.db", "…users.db"]
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 120])
+@pytest.mark.parametrize(
+    "stores",
+    [
+        ["sqlite:orders.db", "sqlite:users.db", "postgresql:orders.db", "orders.db"],
+        ["s3:invoices-of-eu-west-1-archive", "s3:invoices-of-us-west-1-archive", "gs:invoices-of-us-west-1-archive"],
+        [f"{'x' * 100}{number}{'x' * 100}" for number in range(50)],
+        [f"日本語の店の名前と長さ{number}日本語の店の名前と長さ" for number in range(20)],
+        ["https://a.example/1", "https://b.example/1", "sqlite:", "sqlite:" * 9, "…" * 30, "…" * 31],
+    ],
+)
+def test_different_stores_stay_different(width: int, stores: list[str]) -> None:
+    lines = formatter(width)
+
+    for key in ("", "k" * 40):
+        shown = shown_stores(lines, stores, key)
+        assert len(set(shown)) == len(stores)
+        assert shown == shown_stores(lines, stores, key)
+
+
+def test_names_without_end_take_no_memory_without_end() -> None:
+    names = ShortNames()
+
+    for number in range(1500):
+        names.shortened(f"{'x' * 30}{number}{'x' * 30}", 8)
+    assert repr(names) == "<ShortNames: 500 forms>"
 
 
 def test_lines_follow_the_size_of_the_terminal(page: str, store: DictMemoryStore) -> None:
