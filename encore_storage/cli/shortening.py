@@ -16,11 +16,9 @@ class ShortNames:
     """The shortened forms of names. Different names have different forms, and at one width a name keeps its form.
 
     >>> names = ShortNames()
-    >>> [
-    ...     names.shortened(name, 10)
-    ...     for name in ("archive", "sqlite:orders.db", "s3:invoices-eu-old", "s3:invoices-us-old")
-    ... ]
-    ['archive', '…orders.db', '…invo…-old', 's3:i…s-old']
+    >>> stores = ["archive", "sqlite:orders.db", "s3:invoices-eu-old", "gs:invoices-eu-old"]
+    >>> [names.shortened(store, 10) for store in stores]
+    ['archive', '…orders.db', '…inv…u-old', 'gs:i…u-old']
     """
 
     def __init__(self) -> None:

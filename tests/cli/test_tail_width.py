@@ -101,20 +101,16 @@ def test_long_key_is_shortened_in_the_middle() -> None:
 
 def shown_stores(lines: EventLines, stores: list[str], key: str = "") -> list[str]:
     """Return the text of the first column after the time, of one line for each store."""
-    return [
-        lines.line({"type": f"encore.storage.{kind}", "data": {"store": store, "key": key, "outcome": "ok"}})
-        .plain.split("\n")[0][len("--:--:--  ") :]
-        .partition("  ")[0]
-        for store in stores
-        for kind in ("operation.ended",)
-    ]
+    type_ = "encore.storage.operation.ended"
+    data = {"key": key, "operation": "get", "outcome": "ok"}
+    return [lines.line({"type": type_, "data": {**data, "store": store}}).plain.split("  ")[1] for store in stores]
 
 
 def test_store_takes_the_room_that_keys_leave_free() -> None:
     lines, stores = formatter(80), ["sqlite:orders.db", "sqlite:users.db"]
 
     assert shown_stores(lines, stores) == stores
-    assert shown_stores(lines, stores, key="k" * 12) == ["…orders.db", "…users.db"]
+    assert shown_stores(lines, stores, key="k" * 20) == ["…orders.db", "…users.db"]
     assert shown_stores(lines, stores) == ["…orders.db", "…users.db"]
 
 
