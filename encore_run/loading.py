@@ -36,6 +36,11 @@ class CallingLoader:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._original, name)
 
+    @property
+    def __class__(self) -> Any:  # type: ignore[misc]  # a class may have it as a property
+        """The class of the original loader, for hooks of the program that ask with `isinstance`."""
+        return type(self._original)
+
     def create_module(self, spec: Any) -> Any:
         """Create the module as the original loader does, after the call before."""
         if self._before is not None:
