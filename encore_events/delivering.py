@@ -22,6 +22,7 @@ from encore_events.recursion import dispatches
 from encore_events.reporting import OnError, report_listener_error
 
 E = TypeVar("E", bound=BaseEvent)
+T = TypeVar("T")
 
 
 class DeliveringEventManager(BaseEventManager):
@@ -54,8 +55,8 @@ class DeliveringEventManager(BaseEventManager):
     def connect_unheard(self, cls: type[E], func: Callable[[E], object]) -> Callable[[], object]:
         """Call `func` with events whose class is disabled, as the base class says."""
         place = object()
-        self._unheard[place] = Listener(cls, func, Condition(None, None), weak=False)
-        self._plans = {}
+        listener = Listener(cls, func, Condition(None, None), weak=False)
+        self._changing(lambda: self._unheard.update({place: listener}))
         return functools.partial(self._disconnect_unheard, place)
 
     @dispatches
@@ -102,8 +103,14 @@ class DeliveringEventManager(BaseEventManager):
         report_listener_error(self, self._on_error, event, func, error)
 
     def _disconnect_unheard(self, place: object) -> None:
-        self._unheard.pop(place, None)
+        self._changing(lambda: self._unheard.pop(place, None))
+
+    def _changing(self, change: Callable[[], T]) -> T:
+        """Make a change that plans depend on. Discard them after it, and before it, since an interrupt may follow."""
         self._plans = {}
+        changed = change()
+        self._plans = {}
+        return changed
 
     def _unheard_of(self, cls: type[BaseEvent]) -> list[Listener]:
         return [listener for listener in list(self._unheard.values()) if issubclass(cls, listener.cls)]

@@ -187,14 +187,12 @@ class EventManager(DeliveringEventManager):
 
     def enable(self, cls: type[BaseEvent]) -> None:
         """Undo any number of `disable(cls)`, but not the effect of a `disabled(cls)` block."""
-        self._silenced.pop(cls, None)
-        self._discard_plans()
+        self._changing(lambda: self._silenced.pop(cls, None))
 
     def disable(self, cls: type[BaseEvent]) -> None:
         """Dispatch no events of `cls` and its subclasses, until `enable(cls)`."""
         check_event_class(cls)
-        self._silenced[cls] = cls
-        self._discard_plans()
+        self._changing(lambda: self._silenced.update({cls: cls}))
 
     def is_enabled(self, cls: type[BaseEvent]) -> bool:
         """Return whether events of `cls` are dispatched: neither `cls` nor a base class of it is disabled."""
@@ -205,13 +203,11 @@ class EventManager(DeliveringEventManager):
         """Dispatch no events of `cls` and its subclasses within the block. Blocks nest."""
         check_event_class(cls)
         block = object()
-        self._silenced[block] = cls
-        self._discard_plans()
         try:
+            self._changing(lambda: self._silenced.update({block: cls}))
             yield
         finally:
-            del self._silenced[block]
-            self._discard_plans()
+            self._changing(lambda: self._silenced.pop(block, None))
 
     def get_listeners(self, event_or_cls: BaseEvent | type[BaseEvent]) -> list[Callable[..., object]]:
         """Return the functions that an event would reach, in order. For a class, filters are ignored."""
@@ -233,7 +229,7 @@ class EventManager(DeliveringEventManager):
         signal = self._signals.get(cls)
         if signal is None:
             check_event_class(cls)
-            signal = self._signals.setdefault(cls, EventSignal(cls, self._admits, self._discard_plans))
+            signal = self._signals.setdefault(cls, EventSignal(cls, self._admits, self._changing))
         return signal
 
     def register(self, cls: type[BaseEvent]) -> None:
@@ -257,8 +253,7 @@ class EventManager(DeliveringEventManager):
         `name` is 'connect', 'disconnect', 'emit' or 'listen'; `method` is about to be called with `args`. A true return
         value vetoes the call.
         """
-        self._dispatcher.trace = func
-        self._discard_plans()
+        self._changing(functools.partial(setattr, self._dispatcher, "trace", func))
 
     def close(self, timeout: float | None = None) -> None:
         """Wait up to `timeout` seconds for queued events, then disconnect all listeners. Later emits do nothing."""
@@ -267,13 +262,15 @@ class EventManager(DeliveringEventManager):
             worker.close(timeout)
         for listener in self._listeners():
             close_stream(listener.func)  # while the listeners that count dropped events are still connected
-        self._closed = True
+        self._changing(self._refuse_connects)
         self._workers = {}
         self._unheard.clear()
         for listener in self._listeners():
             close_stream(listener.func)
             self._signals[listener.cls].remove(listener)
-        self._discard_plans()
+
+    def _refuse_connects(self) -> None:
+        self._closed = True
 
     def _emit_later(self, event: BaseEvent, handle: EmitHandle) -> EmitHandle:
         """Emit an event in the worker, unless a hold takes it."""
@@ -320,15 +317,12 @@ class EventManager(DeliveringEventManager):
         if signal.has(listener) and self._admits("disconnect", self.disconnect, (listener.cls, listener.func)):
             signal.remove(listener)
 
-    def _discard_plans(self) -> None:
-        self._plans = {}
-
     def _listeners(self) -> list[Listener]:
         return [listener for signal in list(self._signals.values()) for listener in signal.receivers.values()]
 
     def _ordered(self, cls: type[BaseEvent]) -> list[Listener]:
         signals = [self._signals[base] for base in self.get_event_hierarchy(cls) if base in self._signals]
-        return sorted((listener for signal in signals for listener in signal.receivers.values()), key=order)
+        return sorted((listener for signal in signals for listener in signal.listeners), key=order)
 
     def _run(self, event: BaseEvent, plan: DispatchPlan) -> tuple[()]:
         check_event(event)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 import weakref
 from collections.abc import Callable, Generator, Hashable
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 import blinker
@@ -18,8 +19,10 @@ from encore_events.listeners import Listener, Receiver, check_callable, identity
 __all__ = ["EventSignal"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 Admits = Callable[[str, Callable[..., object], tuple[Any, ...]], bool]
+Changing = Callable[[Callable[[], T]], T]
 
 
 class Receivers(dict[Hashable, Listener]):
@@ -64,12 +67,12 @@ class EventSignal(blinker.Signal):
         cls: the event class.
     """
 
-    def __init__(self, cls: type[BaseEvent], admits: Admits, changed: Callable[[], object]) -> None:
-        """Make the signal. `admits` decides on a connect or disconnect; `changed` is called after a change."""
+    def __init__(self, cls: type[BaseEvent], admits: Admits, changing: Changing[Any]) -> None:
+        """Make the signal. `admits` decides on a connect or disconnect; `changing` makes a change."""
         super().__init__(f"The signal of {cls.__name__}.")
         self.cls = cls
         self._admits = admits
-        self._changed = changed
+        self._changing = changing
 
     _receivers: Receivers
 
@@ -84,6 +87,12 @@ class EventSignal(blinker.Signal):
     @receivers.setter
     def receivers(self, receivers: dict[Any, Any]) -> None:
         self._receivers = Receivers(receivers)
+
+    @property
+    def listeners(self) -> list[Listener]:
+        """The listeners of an event, without receivers for one sender that are connected for all senders as well."""
+        receivers = self.receivers
+        return [listener for listener in receivers.values() if _all_senders_key(listener) not in receivers]
 
     def add(self, listener: Listener) -> None:
         """Add a listener, in place of the one with the same key."""
@@ -136,7 +145,7 @@ class EventSignal(blinker.Signal):
 
     def receivers_for(self, sender: Any) -> Generator[Callable[..., Any], None, None]:
         """Yield the functions of the listeners that may accept events from `sender`. Filters are ignored."""
-        for listener in sorted(self.receivers.values(), key=order):
+        for listener in sorted(self.listeners, key=order):
             where = listener.condition.where
             if (func := listener.func) is not None and (not isinstance(where, _From) or where.accepts(sender)):
                 yield func
@@ -170,9 +179,8 @@ class EventSignal(blinker.Signal):
         garbage collection can divide; the others start again.
         """
         while (changed := change(latest := self.receivers)) is not None:
-            if vars(latest).setdefault("next", changed) is changed:
+            if self._changing(partial(vars(latest).setdefault, "next", changed)) is changed:
                 self._receivers = self.receivers  # without what was removed, which is freed now
-                self._changed()
                 return
 
 
@@ -182,7 +190,7 @@ class _From:
     def __init__(self, sender: object, any_key: Hashable, signal: EventSignal) -> None:
         """Make the predicate; `any_key` is the key of the same receiver when connected for all senders."""
         self._identity = _sender_identity(sender)
-        self._any_key = any_key
+        self.any_key = any_key
         self._signal = signal
         try:
             self._held: object = weakref.ref(sender, self._forget_sender)
@@ -192,8 +200,8 @@ class _From:
             self._held = sender
 
     def accepts(self, sender: object) -> bool:
-        """Return whether it is the sender, and the receiver isn't connected for all senders as well."""
-        return _sender_identity(sender) == self._identity and self._any_key not in self._signal.receivers
+        """Return whether it is the sender."""
+        return _sender_identity(sender) == self._identity
 
     def __call__(self, event: BaseEvent) -> bool:
         return self.accepts(event.source)
@@ -203,6 +211,12 @@ class _From:
         for listener in signal.receivers.values():
             if listener.condition.where is self:
                 signal.remove(listener)
+
+
+def _all_senders_key(listener: Listener) -> Hashable:
+    """Return the key of the same receiver for all senders, if the listener is one for a single sender."""
+    where = listener.condition.where
+    return where.any_key if isinstance(where, _From) else None
 
 
 def _sender_identity(sender: object) -> Hashable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,12 @@ from encore_events.testing import EventRecorder
 from encore_storage import DictMemoryStore, Monitor, monitor
 from encore_storage.observing import StoreProgressManager
 from encore_storage.server import EventFeed
+
+
+def pytest_configure() -> None:
+    """Have the programs of tests interrupted by SIGINT, even if the tests run in the background of a script."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import html
 from collections.abc import Collection
 
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request, cookie_parser
-from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from encore_storage.subscribers.errors import MissingExtraError
+
+try:
+    from starlette.datastructures import Headers, MutableHeaders
+    from starlette.requests import Request, cookie_parser
+    from starlette.responses import HTMLResponse, JSONResponse, Response
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+except ModuleNotFoundError as error:
+    raise MissingExtraError("serving a page", (error.name or "starlette").partition(".")[0], "server") from error
 
 from encore_storage.codec.messages import short_repr
 from encore_storage.server.access import Access

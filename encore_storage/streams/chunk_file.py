@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import operator
 
-from encore_storage.streams.reader import BufferIteratorIO
+from encore_storage.streams.reader import NO_CHUNK, BufferIteratorIO
 from encore_storage.streams.seekable import SeekableChunks
 
 
@@ -65,7 +65,7 @@ class ChunkFile(BufferIteratorIO):
         return self._iterator  # type: ignore[return-value]  # `seekable` has checked it
 
     def _position_in(self, chunks: SeekableChunks) -> int:
-        return chunks.position - self._left + self._past_end
+        return chunks.position - self._buffered + self._past_end
 
     def _has_more(self) -> bool:
         """Return whether bytes follow the position of a file that can seek."""
@@ -74,12 +74,11 @@ class ChunkFile(BufferIteratorIO):
 
     def _move(self, chunks: SeekableChunks, position: int) -> None:
         """Move to a position, within the chunks that are buffered if possible."""
-        distance = position - (chunks.position - self._left)
-        if -self._chunk.tell() <= distance <= self._left:
+        distance = position - (chunks.position - self._buffered)
+        if self._failure is None and -self._chunk.tell() <= distance <= self._buffered:
             self._chunk.seek(distance, io.SEEK_CUR)
-            self._left -= distance
             return
-        self._begin_chunk(b"")
+        self._set_chunk(NO_CHUNK)
         chunks.seek(position)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, NoReturn
 
@@ -14,8 +15,19 @@ from encore_storage.streams.sources import MEBIBYTE, as_bytes
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-_NONE = io.BytesIO()
-_CLOSED = io.BytesIO()
+
+class _Chunk(io.BytesIO):
+    """A chunk that is being read. A read is one step of C, which no thread, signal or interrupt can divide."""
+
+    __slots__ = ("size",)
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.size = len(data)
+
+
+NO_CHUNK = _Chunk(b"")
+_CLOSED = _Chunk(b"")
 _CLOSED.close()
 
 
@@ -49,12 +61,12 @@ class BufferIteratorIO(io.BufferedIOBase):
 
     def __init__(self, iterator: Iterable[ReadableBuffer]) -> None:
         self._iterator = iter(iterator)
-        self._chunk = _NONE  # being read: its own reads are those of C
-        self._left = 0  # unread bytes of the chunk
+        self._chunk = NO_CHUNK
         self._failure: str | None = None
+        self._lock = threading.RLock()  # held to go on with the next chunk: other readers of this file need it, too
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else f"{self._left} bytes buffered"
+        state = "closed" if self.closed else f"{self._buffered} bytes buffered"
         return f"<{type(self).__name__}: {state}>"
 
     def __reduce__(self) -> NoReturn:
@@ -70,27 +82,26 @@ class BufferIteratorIO(io.BufferedIOBase):
 
         Return all that remain for None or a negative number.
         """
-        data = self._chunk.read(buffer_size)
-        if len(data) != buffer_size:
-            return self._read_on(data, _limit(buffer_size))
-        self._left -= buffer_size
-        return data if self._left else self._last_of_chunk(data)
+        chunk = self._chunk
+        data = chunk.read(buffer_size)
+        return data if chunk.tell() < chunk.size else self._read_on(chunk, data, _limit(buffer_size))
 
     def read1(self, size: int | None = -1, /) -> bytes:
         """Return at most `size` buffered bytes; if none are buffered, request one chunk from the iterator first."""
-        data = self._chunk.read1(size)
-        if not data and size != 0:
-            return self._read_on(data, _limit(size), is_last=len)
-        self._left -= len(data)
-        return data if self._left else self._last_of_chunk(data)
+        chunk = self._chunk
+        data = chunk.read1(size)
+        if chunk.tell() < chunk.size:
+            return data
+        return self._read_on(chunk, data, len(data) if data else _limit(size), is_last=len)
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """Return the bytes up to and including the next newline, at most `size` unless it is None or negative."""
-        line = self._chunk.readline(size)
-        if not line.endswith(b"\n"):
-            return self._read_on(line, _limit(size), io.BytesIO.readline, _ends_line)
-        self._left -= len(line)
-        return line if self._left else self._last_of_chunk(line)
+        chunk = self._chunk
+        line = chunk.readline(size)
+        if chunk.tell() < chunk.size:
+            return line
+        wanted = len(line) if line.endswith(b"\n") else _limit(size)
+        return self._read_on(chunk, line, wanted, io.BytesIO.readline, _ends_line)
 
     def close(self) -> None:
         """Discard buffered bytes and close the iterator. Later reads raise ValueError."""
@@ -100,53 +111,71 @@ class BufferIteratorIO(io.BufferedIOBase):
         if hasattr(iterator, "close"):
             iterator.close()
 
+    @property
+    def _buffered(self) -> int:
+        """The number of unread bytes of the chunk."""
+        chunk = self._chunk
+        return chunk.size - chunk.tell()
+
     def _check_open(self) -> None:
         if self.closed:
             raise ValueError("I/O operation on closed file")
 
-    def _last_of_chunk(self, data: bytes) -> bytes:
-        """Return `data`, and free the chunk: other streams may share it."""
-        self._left, self._chunk = 0, _CLOSED if self.closed else _NONE
-        return data
-
     def _read_on(
         self,
+        chunk: _Chunk,
         data: bytes,
         size: int,
         read: Callable[[io.BytesIO, int], bytes] = io.BytesIO.read,
         is_last: Callable[[bytes], object] | None = None,
     ) -> bytes:
-        """Return `data`, the end of its chunk, with the bytes that follow: `size` in all, or up to a part that is last.
+        """Return `data`, the end of `chunk`, with the bytes that follow: `size` in all, or up to a part that is last.
 
         If the next chunk cannot be had, the bytes of those before it stay in the buffer.
         """
-        self._left -= len(data)
         parts, missing = [data] if data else [], size - len(data)
-        if self._failure is not None and missing > 0 and not parts:
-            raise OSError(self._failure)
-        try:
-            while missing > 0 and self._failure is None:
-                self._left, self._chunk = 0, _NONE  # frees the one before, while the next one is made
-                chunk = next(self._iterator)
-                self._begin_chunk(chunk if type(chunk) is bytes else as_bytes(chunk, self._iterator))
-                part = read(self._chunk, missing)
-                self._left -= len(part)
-                parts.append(part)
-                missing -= len(part)
-                if is_last is not None and is_last(part):
-                    break
-        except StopIteration:
-            pass
-        except BaseException as error:
-            self._failure = f"the stream failed earlier with {repr_of(error)}: read the source anew"
-            self._begin_chunk(b"".join(parts))
-            raise
-        data = b"".join(parts)
-        return data if self._left else self._last_of_chunk(data)
+        with self._lock:
+            self._leave(chunk)
+            if missing > 0 and not parts and self._failure is not None and self._chunk is NO_CHUNK:
+                raise OSError(self._failure)
+            try:
+                while missing > 0:
+                    chunk = self._chunk
+                    if chunk is NO_CHUNK:
+                        if self._failure is not None:
+                            break
+                        chunk = self._next_chunk()
+                    part = read(chunk, missing)
+                    parts.append(part)
+                    missing -= len(part)
+                    if chunk.tell() < chunk.size:
+                        break
+                    self._leave(chunk)
+                    if is_last is not None and is_last(part):
+                        break
+            except StopIteration:
+                pass
+            except BaseException as error:
+                self._failure = f"the stream failed earlier with {repr_of(error)}: read the source anew"
+                self._set_chunk(_Chunk(b"".join(parts)))
+                raise
+        return b"".join(parts)
 
-    def _begin_chunk(self, chunk: bytes) -> None:
-        self._left = len(chunk)
-        self._chunk = _CLOSED if self.closed else io.BytesIO(chunk)
+    def _next_chunk(self) -> _Chunk:
+        chunk = next(self._iterator)
+        made = _Chunk(chunk if type(chunk) is bytes else as_bytes(chunk, self._iterator))
+        self._set_chunk(made)
+        return made
+
+    def _leave(self, chunk: _Chunk) -> None:
+        """Free a chunk that was read, unless another thread has done so: other files may share it."""
+        if self._chunk is chunk:
+            self._set_chunk(NO_CHUNK)
+
+    def _set_chunk(self, chunk: _Chunk) -> None:
+        self._chunk = chunk
+        if self.closed:  # meanwhile, by another thread
+            self._chunk = _CLOSED
 
 
 def _ends_line(part: bytes) -> bool:

@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from encore_events import buffer, drops, gates, manager, signals, stream
+from encore_events import buffer, delivering, drops, gates, manager, signals, stream
 
 T = TypeVar("T")
 
 STREAMS = (stream, buffer, drops, gates)
-REGISTRY = (manager, signals)
+REGISTRY = (manager, delivering, signals)
 EXPRESSIONS = (
     ast.Attribute,
     ast.Await,

@@ -120,3 +120,55 @@ def test_emit_between_two_steps_of_an_unsubscribe_is_received_by_a_new_connectio
         step.within(Registry.end, registry)
 
         assert len(registry.received) == step.came
+
+
+def silence(registry: Registry) -> None:
+    with registry.manager.disabled(Opened):
+        registry.emit()
+
+
+def interrupt(_: Registry) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("change", [Registry.connect, Registry.disconnect, Registry.end])
+def test_interrupt_of_a_change_leaves_listings_and_calls_in_agreement(change: Callable[[Registry], None]) -> None:
+    for step in steps_of(interrupt, at_least=5, when="at signals"):
+        registry = Registry()
+        registry.emit()  # makes the plan
+
+        with contextlib.suppress(KeyboardInterrupt):
+            step.within(change, registry)
+
+        assert registry.calls() in (0, 1)
+
+
+def test_interrupt_of_a_disabled_block_leaves_the_class_either_enabled_or_not() -> None:
+    for step in steps_of(interrupt, at_least=5, when="at signals"):
+        registry = Registry()
+
+        with contextlib.suppress(KeyboardInterrupt):
+            step.within(silence, registry)
+
+        registry.received.clear()
+        registry.emit()
+        assert len(registry.received) == registry.manager.is_enabled(Opened)
+
+
+def test_sender_that_is_connected_in_a_predicate_is_heard_by_this_emit() -> None:
+    manager, heard = EventManager(), list[object]()
+
+    def receive(sender: object, event: BaseEvent) -> None:
+        heard.append(sender)
+
+    def connect_for_all(_: BaseEvent) -> bool:
+        manager.signal(Opened).connect(receive)
+        return True
+
+    manager.connect(Opened, lambda _: None, where=connect_for_all, priority=1)
+    manager.signal(Opened).connect(receive, sender="archive")
+
+    manager.emit(Opened("archive"))
+    assert heard == ["archive"]
+    manager.emit(Opened("archive"))
+    assert heard == ["archive"] * 2

@@ -44,14 +44,17 @@ class MetadataFiles:
         return {} if tree.is_missing(path) else self._load(key, token, tree)[0]
 
     def may_have(self, wanted: Mapping[str, Any], key: str, tree: OpenTree) -> bool:
-        """Return whether the metadata of a key has the items, or will have after a change; also if it is damaged."""
+        """Return whether the metadata of a key has the items, or True if it is damaged or about to change."""
         text = _read(tree, _path_of(key))
         if text is None:
             return False
         try:
             record = json.loads(text)
-            upcoming = record.get("next") or record
-            return any(wanted.items() <= each["metadata"].items() for each in (record, upcoming))
+            return (
+                record["key"] != key
+                or record.get("next") is not None
+                or wanted.items() <= copied_metadata(record["metadata"]).items()
+            )
         except _DAMAGED:
             return True
 

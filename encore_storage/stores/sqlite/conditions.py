@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import glob
+import math
 import sqlite3
+import sys
 from collections.abc import Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
 _MOST = 8  # items to compare in SQL
+_LONGEST_NAME = 4000  # a pattern has two of them, escaped; SQLite limits it to 50,000 bytes
 _MARGIN = 1e-9  # SQLite may parse a number differently in its last digits
 _TYPES: dict[type, str] = {type(None): "null", list: "array", dict: "object"}
+
+# Other programs may escape a name, which SQLite does not undo before 3.45. They may also repeat one: SQLite finds its
+# first value, and Python its last. Only rows in which a pattern finds the name twice get the slower check for that.
+_ESCAPED = r"metadata GLOB '*\u00[2-7]*' OR metadata GLOB '*\/*'"
+_REPEATED = "metadata GLOB ? AND json_type(json_remove(metadata, ?), ?) IS NOT NULL"
 
 
 class Condition(NamedTuple):
     """A condition that is true for each row whose metadata has the wanted items, and for few others.
+
+    The metadata may be any JSON that Python can parse, written by any program.
 
     Attributes:
         sql: the condition.
@@ -33,22 +44,31 @@ def condition_of(wanted: Mapping[str, Any]) -> Condition:
     """Return the condition for these items. Those that SQLite cannot compare as Python does are left out.
 
     >>> condition_of({"state": "open"}).parameters
-    ('$."state"', 'open')
+    ('$."state"', 'open', '*"state"*"state"*', '$."state"', '$."state"')
     """
     found = (_of_item(name, value) for name, value in wanted.items() if _is_plain(name))
     each = list(islice(filter(None, found), _MOST))
     if not each or not _has_json():
         return EVERY_ROW
     sql = " AND ".join(one.sql for one in each)
-    # What only Python can parse passes, so that the query returns it, or raises the error.
+    # What SQLite cannot parse, and what is not an object, passes, so that the query returns it, or raises the error.
+    # Only after a WHEN does SQLite stop at the part that decides.
     return Condition(
-        f"CASE WHEN json_valid(metadata) THEN {sql} ELSE 1 END",
+        f"CASE WHEN metadata NOT GLOB '{{*' OR NOT json_valid(metadata) THEN 1 WHEN {sql} OR {_ESCAPED} THEN 1 END",
         tuple(parameter for one in each for parameter in one.parameters),
     )
 
 
 def _of_item(name: str, value: object) -> Condition | None:
-    path, kind = f'$."{name}"', type(value)  # subclasses may define another equality
+    path, quoted = f'$."{name}"', glob.escape(f'"{name}"')
+    compared = _comparison(path, value)
+    if compared is None:
+        return None
+    return Condition(f"({compared.sql} OR {_REPEATED})", (*compared.parameters, f"*{quoted}*{quoted}*", path, path))
+
+
+def _comparison(path: str, value: object) -> Condition | None:
+    kind = type(value)  # subclasses may define another equality
     if kind in _TYPES:
         return Condition("json_type(metadata, ?) = ?", (path, _TYPES[kind]))
     if isinstance(value, str) and kind is str and _is_storable(value):
@@ -56,14 +76,15 @@ def _of_item(name: str, value: object) -> Condition | None:
     if isinstance(value, int | float) and kind in (bool, int, float):
         with contextlib.suppress(OverflowError):
             number = float(value)
-            margin = abs(number) * _MARGIN
-            return Condition("json_extract(metadata, ?) BETWEEN ? AND ?", (path, number - margin, number + margin))
+            margin = abs(number) * _MARGIN + sys.float_info.min
+            if math.isfinite(number):
+                return Condition("json_extract(metadata, ?) BETWEEN ? AND ?", (path, number - margin, number + margin))
     return None
 
 
 def _is_plain(name: str) -> bool:
-    """Return whether the name is the same in JSON, with any escapes, and in a path of SQLite."""
-    return name.isascii() and name.isprintable() and '"' not in name and "\\" not in name
+    """Return whether a path of SQLite finds the name, if the JSON holds it without escapes."""
+    return name.isascii() and name.isprintable() and '"' not in name and "\\" not in name and len(name) <= _LONGEST_NAME
 
 
 def _is_storable(text: str) -> bool:

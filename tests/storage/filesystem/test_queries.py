@@ -46,7 +46,20 @@ def test_query_finds_the_metadata_of_an_unfinished_change(
     ]
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"key": "a"}', '{"key": "a", "metadata": {}, "next": 1}'])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *("", "{", "[]", "null", "{}", '{"key": "a"}', '{"metadata": {"kind": "k"}}'),
+        '{"key": "b", "metadata": {"kind": "k"}}',
+        '{"key": "a", "metadata": {"kind": "k"}, "key": "b"}',
+        *(f'{{"key": "a", "metadata": {each}}}' for each in ("null", "[]", '"kind"', '[["kind", "k"]]')),
+        *(f'{{"key": "a", "metadata": {{"x": {each}}}}}' for each in ("NaN", "-Infinity", "1e999", '[{"y": NaN}]')),
+        f'{{"key": "a", "metadata": {{"x": {"1" * 5000}}}}}',
+        *(f'{{"key": "a", "metadata": {{}}, "next": {each}}}' for each in ("1", "false", "[]", "{}", '{"token": [1]}')),
+        '{"key": "a", "metadata": {"kind": "k"}, "next": {"metadata": {"kind": "l"}}}',
+        '{"key": "a", "metadata": {"x": NaN}, "next": {"token": [1, 1, 1], "metadata": {}, "replaced": null}}',
+    ],
+)
 def test_query_that_reaches_damaged_metadata_raises_integrity_error(
     root: Path, store: FileSystemStore, damage: str
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+import sys
 from collections.abc import Iterator
 from typing import Any
 from unittest.mock import ANY
@@ -103,16 +104,80 @@ def test_condition_is_false_for_other_values(value: object, other: object) -> No
     assert not is_true_for(condition_of({"a": value}), "{}")
 
 
-def test_metadata_that_only_python_can_parse_is_found(tmp_path: Any) -> None:
-    store = store_at(tmp_path / "a.db")
-    store.set_metadata("a", {"n": 1})
-    deep = '{"n": 1, "deep": ' + "[" * 400 + "NaN" + "]" * 400 + "}"
-    store._database.begin()
-    store._database.write("UPDATE entry SET metadata = ?", deep)
-    store._database.commit()
+def test_metadata_that_only_python_can_parse_is_found(store: SqliteStore) -> None:
+    write(store, '{"n": 1, "deep": ' + "[" * 400 + "NaN" + "]" * 400 + "}")
 
-    assert list(store.query_keys(n=1)) == ["a"]
-    store.disconnect()
+    assert list(store.query_keys(n=1)) == ["key"]
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        '{"a/b": 1, "a/b": 2}',
+        '{"a/b": null, "a/b": 2}',
+        '{"c": {"a/b": 1}, "a/b": 1, "c": 0, "a/b": 2.0}',
+        r'{"a\/b": 2}',
+        r'{"\u0061/b": 2}',
+        r'{"a\u002F\u0062": 2}',
+        r'{"a/b": 1, "a\u002fb": 2}',
+        r'{"a\/b": 1, "a/b": 2}',
+        ' {"a/b":2}',
+        '\t{"a/b"\n:\r0.2E+1, "x": 1}',
+        '{"a/b": 20000000000000000e-16}',
+    ],
+)
+def test_metadata_that_another_program_wrote_is_found(store: SqliteStore, metadata: str) -> None:
+    write(store, metadata)
+
+    assert list(store.query_keys(**{"a/b": 2})) == ["key"]
+    assert list(store.query_keys(**{"a/b": 1})) == []
+
+
+@pytest.mark.parametrize("metadata", ["", "{", "[]", "null", "5", '"a"', '["a"]', '{"a": 1}{', "{'a': 1}", '{"a": 01}'])
+def test_query_that_reaches_damaged_metadata_raises(store: SqliteStore, metadata: str) -> None:
+    write(store, metadata)
+
+    with pytest.raises((ValueError, AttributeError)):
+        list(store.query_keys(a=9))
+
+
+@pytest.mark.parametrize(
+    ("number", "written"),
+    [
+        *((math.inf, "1e999"), (-math.inf, "-1e999"), (0, "1e-400"), (5e-324, "4.9e-324"), (5e-324, "0.3e-323")),
+        *((sys.float_info.max, "1.7976931348623158e308"), (sys.float_info.min, "2.2250738585072012e-308")),
+        *((0.1, "0.1000000000000000055511151231257827021181583404541015625"), (10**400, "1" + "0" * 400)),
+    ],
+)
+def test_numbers_that_another_program_wrote_are_found(number: float, written: str) -> None:
+    assert json.loads(written) == number
+    assert is_true_for(condition_of({"a": number}), f'{{"a": {written}}}')
+
+
+@given(
+    pairs=st.lists(st.tuples(st.text("ab/*[?", max_size=3), st.integers(0, 2), st.sets(st.integers(0, 2))), max_size=4),
+    wanted=st.dictionaries(st.text("ab/*[?", max_size=3), st.integers(0, 2), min_size=1, max_size=2),
+)
+def test_condition_is_true_for_names_that_are_escaped_or_repeated(
+    pairs: list[tuple[str, int, set[int]]], wanted: dict[str, int]
+) -> None:
+    items = [f'"{escaped(name, places)}": {value}' for name, value, places in pairs]
+    metadata = "{" + ", ".join(items) + "}"
+
+    assert is_true_for(condition_of(wanted), metadata) or not wanted.items() <= json.loads(metadata).items()
+
+
+def test_condition_is_false_for_repeated_text_that_is_no_repeated_name() -> None:
+    condition = condition_of({"a": 1})
+
+    assert not is_true_for(condition, '{"a": "a", "b": {"a": 1}, "c": ["a", {"a": 1}], "grün": "\\u00fc \\n \\\\"}')
+
+
+@pytest.mark.parametrize("length", [4000, 4001, 60_000])
+def test_names_of_any_length_are_found(store: SqliteStore, length: int) -> None:
+    store.set_metadata("key", {"[" * length: 1})
+
+    assert list(store.query_keys(**{"[" * length: 1})) == ["key"]
 
 
 def test_many_items_are_found(filled: SqliteStore) -> None:
@@ -123,6 +188,19 @@ def test_query_works_without_the_functions_for_json(filled: SqliteStore, monkeyp
     monkeypatch.setattr(conditions, "_has_json", lambda: False)
 
     assert list(filled.query_keys(a="ß")) == [str(VALUES.index("ß"))]
+
+
+def write(store: SqliteStore, metadata: str) -> None:
+    """Store a key with that metadata, as another program may write it."""
+    store.set_metadata("key", {})
+    store._database.begin()
+    store._database.write("UPDATE entry SET metadata = ?", metadata)
+    store._database.commit()
+
+
+def escaped(name: str, places: set[int]) -> str:
+    """Return the name in JSON, with escapes for the characters at these places."""
+    return "".join(f"\\u{ord(each):04x}" if place in places else each for place, each in enumerate(name))
 
 
 def is_true_for(condition: conditions.Condition, metadata: str) -> bool:
