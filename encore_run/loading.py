@@ -36,8 +36,8 @@ class CallingLoader:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._original, name)
 
-    @property
-    def __class__(self) -> Any:  # type: ignore[misc]  # a class may have it as a property
+    @property  # type: ignore[misc]  # a class may have it as a property
+    def __class__(self) -> Any:
         """The class of the original loader, for hooks of the program that ask with `isinstance`."""
         return type(self._original)
 
