@@ -70,12 +70,8 @@ def _start() -> None:
     """Start Encore. The program goes on whatever happens."""
     with _starting:
         # A child has no thread that would release the locks of modules which are being imported.
-        os.register_at_fork(before=_wait_for_start)
+        os.register_at_fork(before=wait_for_start)
         try:
-            import encore_events.forks  # noqa: F401, PLC0415 (as below)
-
-            # Again, to wait before the hooks of that module acquire what the start may need.
-            os.register_at_fork(before=_wait_for_start)
             from encore_storage.run.start import start  # noqa: PLC0415 (it takes long, and not every program needs it)
 
             start()
@@ -83,7 +79,8 @@ def _start() -> None:
             say(f"this process is not observed: {type(error).__name__}: {error}")
 
 
-def _wait_for_start() -> None:
+def wait_for_start() -> None:
+    """Wait until Encore has started, if another thread has begun to start it."""
     if _starting.acquire(timeout=_FORK_SECONDS):
         _starting.release()
 

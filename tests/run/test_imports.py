@@ -99,7 +99,7 @@ def fork():
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 thread, reached = threading.Thread(target=fork), threading.Event()
-stop_in("blinker", thread, "_wait_for_start", reached)
+stop_in("blinker", thread, "wait_for_start", reached)
 thread.start()
 import fsspec
 fsspec.filesystem("memory").pipe_file("/x", b"12345")
