@@ -35,7 +35,7 @@ def start() -> None:
     """
     if not _once.take():
         return
-    # A hook of a fork that is registered later runs earlier: the fork waits before Encore's acquire what is needed here.
+    # The hook of a fork that is registered last runs first: the fork waits before others acquire what is needed here.
     os.register_at_fork(before=wait_for_start)
     options = Options.of(os.environ)
     manager = EventManager()
