@@ -128,24 +128,25 @@ class BufferIteratorIO(io.BufferedIOBase):
         """
         parts, missing = [data] if data else [], size - len(data)
         with self._lock:
-            self._leave(chunk)
+            if chunk is not NO_CHUNK:
+                self._leave(chunk)
             if missing > 0 and not parts and self._failure is not None and self._chunk is NO_CHUNK:
                 raise OSError(self._failure)
             try:
                 while missing > 0:
                     chunk = self._chunk
-                    if chunk is NO_CHUNK:
-                        if self._failure is not None:
+                    if chunk is not NO_CHUNK:
+                        part = read(chunk[0], missing)
+                        self._leave(chunk)
+                    elif self._failure is None:
+                        part = self._next_chunk(missing if read is io.BytesIO.read else 0)
+                    else:
+                        break
+                    if part:
+                        parts.append(part)
+                        missing -= len(part)
+                        if is_last is not None and is_last(part):
                             break
-                        chunk = self._next_chunk()
-                    part = read(chunk[0], missing)
-                    parts.append(part)
-                    missing -= len(part)
-                    if chunk[0].tell() < chunk[1]:
-                        break
-                    self._leave(chunk)
-                    if is_last is not None and is_last(part):
-                        break
             except StopIteration:
                 pass
             except BaseException as error:
@@ -155,17 +156,19 @@ class BufferIteratorIO(io.BufferedIOBase):
                 raise
         return b"".join(parts)
 
-    def _next_chunk(self) -> _Chunk:
+    def _next_chunk(self, most: int) -> bytes:
+        """Return the next chunk if it has at most `most` bytes. Begin to read a longer one, and return nothing."""
         data = next(self._iterator)
         if type(data) is not bytes:
             data = as_bytes(data, self._iterator)
-        chunk = io.BytesIO(data), len(data)
-        self._set_chunk(chunk)
-        return chunk
+        if len(data) <= most:
+            return data
+        self._set_chunk((io.BytesIO(data), len(data)))
+        return b""
 
     def _leave(self, chunk: _Chunk) -> None:
-        """Free a chunk that was read, unless another thread has done so: other files may share it."""
-        if self._chunk is chunk:
+        """Free a chunk that has been read to its end: other files may share it."""
+        if self._chunk is chunk and chunk[0].tell() >= chunk[1]:
             self._set_chunk(NO_CHUNK)
 
     def _set_chunk(self, chunk: _Chunk) -> None:
