@@ -63,8 +63,8 @@ class DeliveringEventManager(BaseEventManager):
     def deliver(self, event: BaseEvent) -> None:
         """Emit `event` as the base class says. Raises as `emit` does."""
         attributes = event.__dict__
-        if "_pending" in attributes:
-            if attributes["_pending"] is not None:
+        if "_encore_pending" in attributes:
+            if attributes["_encore_pending"] is not None:
                 resume(event, self._report_call)
             return
         if self._holds and queue_in_hold(self._holds, event, None, once=True):
@@ -76,12 +76,12 @@ class DeliveringEventManager(BaseEventManager):
         if not calls or event._handled:  # noqa: SLF001 (as in emit)
             self._deliver_to_some(event)
             return
-        pending = attributes["_pending"] = map(_call, calls, _repeat(event))
+        pending = attributes["_encore_pending"] = map(_call, calls, _repeat(event))
         try:
             for _ in pending:
                 if event._handled:  # noqa: SLF001 (as in emit)
                     break  # type: ignore[unreachable]  # mypy takes it for unchanged
-            attributes["_pending"] = None
+            attributes["_encore_pending"] = None
         except BaseException as error:  # noqa: BLE001 (`resume` isolates listeners and raises interrupts)
             resume(event, self._report_call, error)
 
@@ -93,7 +93,7 @@ class DeliveringEventManager(BaseEventManager):
         else:
             positions = () if event._handled else plan.matching(event, self._report_error)  # noqa: SLF001 (as in emit)
             calls = tuple(plan.calls[position] for position in positions)
-            event.__dict__["_pending"] = map(_call, calls, _repeat(event))
+            event.__dict__["_encore_pending"] = map(_call, calls, _repeat(event))
             resume(event, self._report_call)
 
     def _report_call(self, event: BaseEvent, call: Call, error: Exception) -> None:

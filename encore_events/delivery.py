@@ -35,12 +35,12 @@ def resume(event: BaseEvent, report: ReportCall, error: BaseException | None = N
         error: the exception that has just broken off the delivery.
     """
     interrupt = None if error is None else _interrupt_in(event, report, error)
-    while (pending := event.__dict__["_pending"]) is not None:
+    while (pending := event.__dict__["_encore_pending"]) is not None:
         try:
             for _ in pending:
                 if event._handled:  # noqa: SLF001 (the bus's own)
                     break
-            event.__dict__["_pending"] = None
+            event.__dict__["_encore_pending"] = None
         except BaseException as another:  # noqa: BLE001 (listeners are isolated here, and interrupts raised below)
             interrupt = interrupt or _interrupt_in(event, report, another)
     if interrupt is not None:
@@ -49,24 +49,24 @@ def resume(event: BaseEvent, report: ReportCall, error: BaseException | None = N
 
 def skip(event: BaseEvent) -> None:
     """Mark the event as delivered."""
-    event.__dict__["_pending"] = None
+    event.__dict__["_encore_pending"] = None
 
 
 def forget(event: BaseEvent) -> None:
     """Mark the event as never delivered."""
-    event.__dict__.pop("_pending", None)
+    event.__dict__.pop("_encore_pending", None)
 
 
 def has_begun(event: BaseEvent) -> bool:
     """Return whether the event's delivery has begun or is over."""
-    return "_pending" in event.__dict__
+    return "_encore_pending" in event.__dict__
 
 
 def has_reached_any(event: BaseEvent) -> bool:
     """Return whether a listener of the event was called."""
     if not has_begun(event):
         return False
-    pending: Pending | None = event.__dict__["_pending"]
+    pending: Pending | None = event.__dict__["_encore_pending"]
     if pending is None:
         return True
     calls, made, _ = state_of(pending)
@@ -75,7 +75,7 @@ def has_reached_any(event: BaseEvent) -> bool:
 
 def _interrupt_in(event: BaseEvent, report: ReportCall, error: BaseException) -> BaseException | None:
     """Report a listener's error and return None, or return an interrupt. Raise it at once where no stack is left."""
-    pending: Pending = event.__dict__["_pending"]
+    pending: Pending = event.__dict__["_encore_pending"]
     calls, made, remaining = state_of(pending)
     if not made:  # no listener raised it: none was called yet, or all were
         return error

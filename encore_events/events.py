@@ -14,7 +14,7 @@ __all__ = ["BaseEvent", "EventsDroppedEvent", "ListenerErrorEvent", "check_event
 _markings: list[Callable[[], object]] = []
 
 _PLAIN = (str, int, float, type(None))
-_OF_THE_DISPATCH = "_pending"  # a copy has yet to be emitted
+_OF_THE_DISPATCH = "_encore_pending"  # a copy has yet to be emitted
 
 
 class BaseEvent:
@@ -38,7 +38,17 @@ class BaseEvent:
     source: Any = None
     _handled = False
     _reserved: frozenset[str] = frozenset(
-        ("_handled", "_id", "_pending", "handled", "mark_as_handled", "pre_emit", "post_emit", "check_names", "made_of")
+        (
+            "_handled",
+            "_encore_id",
+            "_encore_pending",
+            "handled",
+            "mark_as_handled",
+            "pre_emit",
+            "post_emit",
+            "check_names",
+            "made_of",
+        )
     )
 
     def __init_subclass__(cls, **kwargs: object) -> None:

@@ -21,7 +21,7 @@ def new_id() -> str:
 def id_of(event: BaseEvent) -> str:
     """Return the event's id, made at the first call."""
     attributes = event.__dict__
-    known: str = attributes.get("_id") or attributes.setdefault("_id", new_id())
+    known: str = attributes.get("_encore_id") or attributes.setdefault("_encore_id", new_id())
     return known
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import traceback
 
+from encore_events.text import message_of
+
 __all__ = ["printable", "printable_json", "traceback_of"]
 
 
@@ -33,9 +35,13 @@ def printable_json(text: str) -> str:
 def traceback_of(error: BaseException) -> str:
     """Return the traceback without local variables. All lines but the first are indented.
 
-    A line of the error's message is then never taken for a line of the log.
+    A line of the error's message is then never taken for a line of the log. An error whose own attributes raise has
+    only its class and its message.
     """
-    text = "".join(traceback.format_exception(error)).rstrip()
+    try:
+        text = "".join(traceback.format_exception(error)).rstrip()
+    except Exception:  # noqa: BLE001 (the program's own attributes, such as `__notes__`)
+        text = f"{type(error).__name__}: {message_of(error)}"
     return "\n".join(f"  {printable(line)}".rstrip() for line in text.split("\n")).lstrip()
 
 

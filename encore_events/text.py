@@ -16,7 +16,7 @@ def text_of(value: object) -> str:
 def repr_of(value: object) -> str:
     """Return `repr(value)`, or the name of its class in angle brackets if that raises."""
     try:
-        return repr(value)
+        return str.__str__(repr(value))
     except Exception:  # noqa: BLE001 (as above)
         return f"<{type(value).__name__}>"
 

@@ -27,7 +27,18 @@ def await_libraries() -> None:
     """Start Encore when the first library is imported that can be observed. Until then, nothing is imported for it."""
     names = os.environ.get("ENCORE_OBSERVE", "")
     libraries = {name.strip() for name in names.split(",")} if names else set(LIBRARIES)
+    if libraries.isdisjoint(LIBRARIES):  # then no import would start Encore, which reports wrong names
+        _check_variables()
     sys.meta_path.insert(0, _Finder(frozenset(libraries)))
+
+
+def _check_variables() -> None:
+    from encore_run.options import OptionError, Options  # noqa: PLC0415 (it takes long, and is rarely needed)
+
+    try:
+        Options.of(os.environ)
+    except OptionError as error:
+        say(f"this process is not observed: {type(error).__name__}: {error}")
 
 
 class _Finder:

@@ -43,10 +43,10 @@ class _Metadata:
 
     def __get__(self, event: BaseEvent | None, owner: type[BaseEvent]) -> Mapping[str, Any] | None:
         attributes = {} if event is None else event.__dict__
-        if "_metadata" not in attributes:
+        if "_encore_metadata" not in attributes:
             return None
         copied: Mapping[str, Any] | None = attributes.setdefault(
-            "metadata", GivenMetadata(attributes["_metadata"]).copy
+            "metadata", GivenMetadata(attributes["_encore_metadata"]).copy
         )
         return copied
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from encore_events import BaseEvent, EventManager
 from encore_storage.cli.session import Session
-from encore_storage.codec import RecordedSource
+from encore_storage.codec.recorded import mark_of, recorded_time
 from encore_storage.formatting import format_duration
 from encore_storage.recording import replay
 
@@ -39,9 +39,8 @@ class ReplayCounter:
         return f"{self.events:,} {noun}, {format_duration(self.seconds)} of the recording"
 
     def _on_event(self, event: BaseEvent) -> None:
-        recorded = getattr(event, "recorded_at", None)
-        # Events of the replay itself, such as errors, have another source.
-        self.events += isinstance(event.source, RecordedSource)
+        self.events += mark_of(event) is not None  # events of the replay itself, such as errors, have none
+        recorded = recorded_time(event)
         if recorded is None:
             return
         self._first = recorded if self._first is None else self._first

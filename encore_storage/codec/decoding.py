@@ -11,12 +11,19 @@ from encore_events.events import BaseEvent, ListenerErrorEvent
 from encore_storage.codec.errors import CodecError
 from encore_storage.codec.fields import INTERNAL, Field, Kind, declared_names, fields_of
 from encore_storage.codec.messages import Envelope, short_repr
-from encore_storage.codec.recorded import GenericEvent, RecordedListener, RecordedSource, recorded_error, recorded_event
+from encore_storage.codec.recorded import (
+    GenericEvent,
+    Recorded,
+    RecordedListener,
+    RecordedSource,
+    mark_as_recorded,
+    recorded_error,
+    recorded_event,
+)
 from encore_storage.codec.types import BUILT_IN
 from encore_storage.events import StoreEvent
 
 _NUMBERS: frozenset[Kind] = frozenset({"integer", "number"})
-_RESERVED = (*INTERNAL, "recorded_at")
 
 
 def decode_event(cls: type[BaseEvent] | None, envelope: Envelope) -> BaseEvent:
@@ -28,18 +35,15 @@ def decode_event(cls: type[BaseEvent] | None, envelope: Envelope) -> BaseEvent:
         event = _typed_event(cls, envelope)
     else:
         raise CodecError("data", f"must be an object for the type {envelope.type!r}, not {short_repr(envelope.data)}")
-    event.__dict__["_id"] = envelope.id
-    if envelope.time is not None:
-        event.__dict__["recorded_at"] = envelope.time
-    if envelope.process is not None:
-        event.__dict__["_process"] = envelope.process
+    event.__dict__["_encore_id"] = envelope.id
+    mark_as_recorded(event, Recorded(envelope.time, envelope.process))
     return event
 
 
 def _typed_event(cls: type[BaseEvent], envelope: Envelope) -> BaseEvent:
     shape = _shape_of(cls)
     data = {name: value for name, value in envelope.data.items() if name not in shape.computed}
-    for name in _RESERVED:
+    for name in INTERNAL:
         if name in data:
             raise CodecError(f"data.{name}", "is a reserved name: an event sets it itself")
     for name, field in shape.fields.items():

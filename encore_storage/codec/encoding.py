@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from encore_events.events import BaseEvent, ListenerErrorEvent
 from encore_events.listeners import qualified_name
 from encore_storage.codec.fields import INTERNAL, declared_names
+from encore_storage.codec.recorded import own_attributes
 from encore_storage.codec.text import encode_error
 from encore_storage.codec.types import BUILT_IN
 from encore_storage.events import StoreEvent, StoreTransactionEndEvent
@@ -82,7 +83,8 @@ class EncodingPlan:
         """Return the data of an event of the class."""
         data = event.__dict__.copy()
         if not self._known.issuperset(data):
-            data = {name: encoded for name, value in data.items() for encoded in self._encoded(name, value)}
+            given = own_attributes(event)
+            data = {name: encoded for name, value in given.items() for encoded in self._encoded(name, value)}
         for name in self._computed:
             if name not in data:
                 data[name] = getattr(event, name, None)
@@ -103,7 +105,7 @@ class EncodingPlan:
         """Yield the encoded value of an attribute, or nothing if it is left out."""
         if name in self._known:
             yield value
-        elif name.startswith("_") or name == "recorded_at" or self._options.keys is not True:
+        elif name.startswith("_") or self._options.keys is not True:
             return
         elif isinstance(value, _BYTES):
             if self._options.values:

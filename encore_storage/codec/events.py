@@ -16,7 +16,7 @@ from encore_storage.codec.decoding import decode_event
 from encore_storage.codec.encoding import EncodingOptions, EncodingPlan
 from encore_storage.codec.errors import CodecError
 from encore_storage.codec.messages import VERSION, Message, read_envelope
-from encore_storage.codec.recorded import GenericEvent, RecordedSource, source_uri, store_uri
+from encore_storage.codec.recorded import GenericEvent, mark_of, recorded_time, source_uri, store_uri
 from encore_storage.codec.text import dumps
 from encore_storage.codec.types import FOREIGN, TYPES
 from encore_storage.redaction import Redaction, checked_keys
@@ -91,9 +91,8 @@ class EventCodec:
 
     def process_of(self, event: BaseEvent) -> int | None:
         """Return the id of the process that emitted an event: this one, or a decoded event's; None if it had none."""
-        if isinstance(event.source, RecordedSource):
-            return event.__dict__.get("_process")
-        return forks.current.pid
+        mark = mark_of(event)
+        return forks.current.pid if mark is None else mark.process
 
     def data_of(self, event: BaseEvent) -> Any:
         """Return the data of an event, for `dumps`."""
@@ -114,13 +113,13 @@ class EventCodec:
         Args:
             event: the event.
             id: by default, the id of the event, the same in each of its messages.
-            time: seconds since the epoch; by default, the event's `recorded_at` if it was decoded, else now.
+            time: seconds since the epoch; by default, that of its message if it was decoded, else now.
             data: the result of `data_of`, if the caller has it already.
 
         Raises:
             ValueError: the time cannot be formatted as a date (or an OverflowError, or an OSError).
         """
-        if time is None and (time := event.__dict__.get("recorded_at")) is None:
+        if time is None and (time := recorded_time(event)) is None:
             time = clock.time()
         if isinstance(event, GenericEvent):
             type_, source, data = event.type, source_uri(event.source), self.data_of(event)

@@ -14,8 +14,8 @@ from encore_events.events import BaseEvent
 Kind = Literal["string", "number", "integer", "boolean", "null", "object", "error", "any"]
 
 _KINDS: dict[Any, Kind] = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
-INTERNAL = ("source", "_handled", "_id", "_process", "_metadata", "_pending")
-"""Attributes that are not data: the envelope has the source, the id and the process, the rest is state."""
+INTERNAL = ("source", "_handled", "_encore_id", "_encore_recorded", "_encore_metadata", "_encore_pending")
+"""Attributes that are not data: the envelope has the source, the id, the time and the process, the rest is state."""
 
 _DOCUMENTED = re.compile(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", re.MULTILINE)
 

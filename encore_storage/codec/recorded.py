@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from encore_events.events import BaseEvent
@@ -14,6 +14,7 @@ from encore_storage.codec.types import FOREIGN, TYPES
 
 STORES = "/stores/"
 SOURCES = "/sources/"
+_TIME = "recorded_at"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,18 @@ class RecordedSource:
     def of(cls, uri: str, backend: str | None) -> RecordedSource:
         """Return the source with the name that its URI ends with."""
         return cls(uri, _unquoted(uri.rpartition("/")[2]) or uri, backend)
+
+
+class Recorded(NamedTuple):
+    """The private mark of a decoded event. No attribute of a program's own event is taken for it.
+
+    Attributes:
+        time: the time of the message, in seconds since the epoch, or None.
+        process: the id of the process that emitted the event, or None.
+    """
+
+    time: float | None
+    process: int | None
 
 
 class RecordedListener:
@@ -60,6 +73,33 @@ class GenericEvent(BaseEvent):
     def __reduce__(self) -> tuple[Any, ...]:
         """Return what pickles the event: its class may have been made for its type."""
         return _empty_event, (self.type,), self.__getstate__()
+
+
+def mark_as_recorded(event: BaseEvent, mark: Recorded) -> None:
+    """Mark an event as decoded. Its time is readable as `recorded_at`, unless the program uses that name itself."""
+    event.__dict__["_encore_recorded"] = mark
+    if mark.time is not None:
+        event.__dict__.setdefault(_TIME, mark.time)
+
+
+def mark_of(event: BaseEvent) -> Recorded | None:
+    """Return the mark of a decoded event, or None."""
+    mark = event.__dict__.get("_encore_recorded")
+    return mark if isinstance(mark, Recorded) else None
+
+
+def recorded_time(event: BaseEvent) -> float | None:
+    """Return the time of the message of a decoded event; None if it had none, and for any other event."""
+    mark = mark_of(event)
+    return None if mark is None else mark.time
+
+
+def own_attributes(event: BaseEvent) -> dict[str, Any]:
+    """Return the attributes of an event, without a `recorded_at` that was set when it was decoded."""
+    attributes, time = event.__dict__.copy(), recorded_time(event)
+    if time is not None and type(attributes.get(_TIME)) is float and attributes[_TIME] == time:
+        del attributes[_TIME]
+    return attributes
 
 
 def recorded_error(data: Mapping[str, Any]) -> BaseException:

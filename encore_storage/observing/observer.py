@@ -162,7 +162,7 @@ class StoreObserver:
             "transaction_id": None if transaction is None else transaction.transaction_id,
         }
         if metadata is not None:
-            attributes["_metadata"] = metadata
+            attributes["_encore_metadata"] = metadata
         if self._nested and (parent_id := enclosing_operation_id(self)) is not None:
             attributes["parent_id"] = parent_id
         return _OpenOperation(self, operation, key, message, steps, attributes)
@@ -252,7 +252,7 @@ class StoreObserver:
         if not self.event_manager.has_listeners(cls):
             return None
         attributes = {"source": self.source, "store": self.name, "key": key, "transaction_id": transaction_id}
-        return cls.made_of({**attributes, "_metadata": metadata, "timestamp": time.time()})
+        return cls.made_of({**attributes, "_encore_metadata": metadata, "timestamp": time.time()})
 
     def _observed(
         self, stream: Any, operation: str | Operation, key: str | None, direction: Direction, options: dict[str, Any]

@@ -294,7 +294,7 @@ class StoreProgressManager(ProgressManager):
                 return
             ends = self._end_events = self._make_end(message, exit_state, error)
         start, deliver = self._start_event, self.event_manager.deliver
-        if start is not None and start.__dict__.get("_pending", start) is not None:
+        if start is not None and start.__dict__.get("_encore_pending", start) is not None:
             self._finish_start(start)
         elif ends:
             deliver(ends[0])

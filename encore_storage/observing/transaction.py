@@ -165,7 +165,7 @@ class ObservedTransaction:
         if self.outcome is not None:
             return
         manager, start = self.observer.event_manager, self._start
-        is_started = start is None or start.__dict__.get("_pending", start) is None
+        is_started = start is None or start.__dict__.get("_encore_pending", start) is None
         if is_started or has_reached_any(cast("StoreTransactionEvent", start)):
             if not is_started:
                 self.emit_start()

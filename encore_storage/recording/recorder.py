@@ -11,6 +11,7 @@ from encore_events.events import BaseEvent, EventsDroppedEvent
 from encore_events.loggers import get_logger
 from encore_events.reporting import report_missing
 from encore_storage.codec import EventCodec
+from encore_storage.codec.recorded import recorded_time
 from encore_storage.recording.errors import RecordingFileError
 from encore_storage.recording.files import MOST_BACKUPS, LineFile
 from encore_storage.subscribers.sink import Sink
@@ -108,7 +109,8 @@ class Recorder(Sink):
         self._file.close()
 
     def _line(self, at: float, event: BaseEvent) -> bytes:
-        return self._codec.encode(event, time=getattr(event, "recorded_at", at)) + b"\n"
+        recorded = recorded_time(event)
+        return self._codec.encode(event, time=at if recorded is None else recorded) + b"\n"
 
     def _write(self, lines: list[bytes]) -> None:
         """Write the lines, preceded by a notice of the events missing before them."""

@@ -25,7 +25,7 @@ from encore_storage.subscribers import catalogue
 from encore_storage.subscribers.base import Listeners, Subscriber
 from encore_storage.subscribers.catalogue import OUTCOMES, OVERFLOW, TRANSACTION_OUTCOMES, UNKNOWN
 from encore_storage.subscribers.labels import MAX_VALUES, closed
-from encore_storage.subscribers.odd_values import countable
+from encore_storage.subscribers.odd_values import countable, name_of
 
 logger = get_logger("encore_storage")
 
@@ -69,7 +69,7 @@ class RunSummary(Subscriber):
         attributes = event.store, event.operation, event.outcome, bucket_of(duration)
         try:
             block = self._blocks[attributes]
-        except (KeyError, TypeError):
+        except Exception:  # noqa: BLE001 (not kept, or a program's own attributes, whose methods may raise)
             block = self._new_block(event, attributes)
         with self._lock:
             # These lines call nothing: a finalizer may count in the same block inside any call.
@@ -86,7 +86,7 @@ class RunSummary(Subscriber):
                 block.pack_into(block.memory, offset, number, seconds, outers, moved, movings, again, version)
         if duration > self._slow:
             self._keep_slow(event)
-        if event.outcome == "error":
+        if name_of(event.outcome) == "error":
             self._keep_error(event)
 
     def _transaction_ended(self, event: StoreTransactionEndEvent) -> None:
@@ -129,7 +129,8 @@ class RunSummary(Subscriber):
         labels = self._store(event)
         operation, outcome = closed(event.operation, catalogue.OPERATIONS), closed(event.outcome, OUTCOMES)
         block = self._block(blocks.operation(*labels, operation, outcome, bucket_of(countable(event.duration))))
-        if labels[0] != OVERFLOW and (operation, outcome) == attributes[1:3] and type(event.store) is str:
+        is_plain = all(type(one) is str for one in attributes[:3])  # others may raise when they are compared
+        if labels[0] != OVERFLOW and is_plain and (operation, outcome) == attributes[1:3]:
             self._blocks[attributes] = block  # of closed sets only: there is no end of other names
         return block
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from encore_events.ids import id_of
 from encore_events.text import text_of
+from encore_storage.codec.recorded import recorded_time
 from encore_storage.events import (
     StoreProgressEndEvent,
     StoreProgressEvent,
@@ -21,7 +22,7 @@ from encore_storage.events import (
 from encore_storage.server.recent import KEPT, Item, RecentItems
 from encore_storage.subscribers.base import Listeners
 from encore_storage.subscribers.in_progress import InProgress
-from encore_storage.subscribers.odd_values import hashable, number_of
+from encore_storage.subscribers.odd_values import hashable, name_of, number_of
 
 FAILURES = frozenset({"error", "cancelled", "rolled_back", "commit_failed", "rollback_failed"})
 """The outcomes that count as failures."""
@@ -56,7 +57,7 @@ class _InFlight(NamedTuple):
         """Return what is in flight since the time that its event has; a replayed event is new."""
         event, since, now = heard
         started = number_of(getattr(event, "timestamp", None)) or now
-        age = 0.0 if hasattr(event, "recorded_at") else max(now - started, 0.0)
+        age = 0.0 if recorded_time(event) is not None else max(now - started, 0.0)
         return cls(event, since - age, started)
 
 
@@ -112,7 +113,7 @@ class Activity:
     def add_end(self, event: StoreEnd, time: float, data: Item) -> None:
         """Add an operation that ended, or a transaction that failed, with its encoded data."""
         is_operation = isinstance(event, StoreProgressEndEvent)
-        is_failure = event.outcome in FAILURES
+        is_failure = name_of(event.outcome) in FAILURES
         if not (is_operation or is_failure):
             return
         item = {"id": id_of(event), "time": time, "what": "operation" if is_operation else "transaction"}
@@ -196,7 +197,7 @@ def _of(stores: Collection[str], in_flight: InProgress[_Heard]) -> list[_InFligh
     return sorted(found, key=lambda each: each.since)
 
 
-def _store_of(event: Any) -> object:
+def _store_of(event: Any) -> str | None:
     with contextlib.suppress(Exception):  # a program's own event
-        return event.store
+        return name_of(event.store)
     return None

@@ -13,9 +13,15 @@ from encore_events.events import BaseEvent, EventsDroppedEvent
 from encore_events.ids import id_of, new_id
 from encore_events.listeners import qualified_name
 from encore_events.loggers import get_logger
-from encore_events.text import text_of
 from encore_storage.codec import EventCodec
-from encore_storage.events import StoreEvent, StoreProgressEndEvent, StoreProgressStepEvent, StoreTransactionEndEvent
+from encore_storage.codec.recorded import recorded_time
+from encore_storage.events import (
+    StoreEvent,
+    StoreProgressEndEvent,
+    StoreProgressEvent,
+    StoreProgressStepEvent,
+    StoreTransactionEndEvent,
+)
 from encore_storage.processes.frames import MAX_BATCH, MAX_EVENT, Batch, ForwardedEvent, Label, read_events
 from encore_storage.processes.info import ProcessInfo, describe_process
 from encore_storage.processes.sender import Sender
@@ -26,6 +32,7 @@ from encore_storage.server.process_state import MemberState, OwnState, ProcessSt
 from encore_storage.server.ring import BufferedEvent, Ring
 from encore_storage.server.view import View
 from encore_storage.subscribers.base import Listeners
+from encore_storage.subscribers.odd_values import name_of
 from encore_storage.subscribers.sink import Sink
 
 logger = get_logger("encore_storage")
@@ -186,7 +193,7 @@ class EventFeed(Sink):
     def _consume(self, at: float, event: BaseEvent) -> None:
         if isinstance(event, EventsDroppedEvent) and event.source is self._stream:
             return  # there is a gap in its place
-        replayed: float | None = getattr(event, "recorded_at", None)
+        replayed = recorded_time(event)
         recorded = at if replayed is None else replayed
         data = self.codec.data_of(event)
         text = self.codec.encode(event, time=recorded, data=data)
@@ -198,9 +205,9 @@ class EventFeed(Sink):
         self.own.version += 1
         label = Label(
             self.codec.type_of(event),
-            _name(event.store) if isinstance(event, StoreEvent) else None,
-            _name(getattr(event, "operation", None)),
-            _name(getattr(event, "outcome", None)),
+            name_of(event.store) if isinstance(event, StoreEvent) else None,
+            name_of(event.operation) if isinstance(event, StoreProgressEvent) else None,
+            name_of(event.outcome) if isinstance(event, StoreProgressEndEvent | StoreTransactionEndEvent) else None,
             self.codec.process_of(event),
         )
         with self._writing:
@@ -246,11 +253,6 @@ class EventFeed(Sink):
             own.history.count_bytes(at, event.store, event.direction, event.delta)
         elif isinstance(event, StoreTransactionEndEvent):
             own.history.count_transaction(at, event)
-
-
-def _name(value: object) -> str | None:
-    """Return an attribute as a string; a program's own event may have something else."""
-    return value if value is None or type(value) is str else text_of(value)
 
 
 class MemberFeed:

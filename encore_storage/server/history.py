@@ -15,7 +15,7 @@ from encore_storage.latencies import bucket_of
 from encore_storage.server.counts import Counts
 from encore_storage.subscribers.catalogue import OVERFLOW
 from encore_storage.subscribers.labels import MAX_VALUES
-from encore_storage.subscribers.odd_values import countable
+from encore_storage.subscribers.odd_values import countable, name_of
 
 SECONDS = 600  # that are kept by default
 
@@ -90,7 +90,7 @@ class History:
 
     def count_operation(self, time: float, event: StoreProgressEndEvent) -> None:
         """Count an operation that ended at `time`."""
-        outcome, bucket = event.outcome, bucket_of(countable(event.duration))
+        outcome, bucket = name_of(event.outcome), bucket_of(countable(event.duration))
         with self._lock:
             counts = self._counts_at(time, event.store)
             counts.operations += 1
@@ -98,9 +98,9 @@ class History:
             counts.cancelled += outcome == "cancelled"
             counts.latencies[bucket] += 1
 
-    def count_bytes(self, time: float, store: str | None, direction: str | None, count: int) -> None:
+    def count_bytes(self, time: float, store: str | None, direction: object, count: int) -> None:
         """Count bytes that moved at `time`."""
-        count = int(countable(count))
+        count, direction = int(countable(count)), name_of(direction)
         with self._lock:
             counts = self._counts_at(time, store)
             if direction == "read":
@@ -110,7 +110,7 @@ class History:
 
     def count_transaction(self, time: float, event: StoreTransactionEndEvent) -> None:
         """Count a commit, or a failure as a rollback; a transaction that was closed is neither."""
-        outcome = event.outcome
+        outcome = name_of(event.outcome)
         with self._lock:
             counts = self._counts_at(time, event.store)
             counts.commits += outcome == "committed"

@@ -14,7 +14,7 @@ from encore_storage.latencies import bucket_of
 from encore_storage.server.counts import Counts
 from encore_storage.subscribers.catalogue import OPERATIONS, OVERFLOW
 from encore_storage.subscribers.labels import MAX_VALUES, closed
-from encore_storage.subscribers.odd_values import countable
+from encore_storage.subscribers.odd_values import countable, name_of
 
 Key = tuple[str, str]
 """A store and an operation."""
@@ -69,7 +69,7 @@ class OperationTable:
 
     def count_end(self, time: float, event: StoreProgressEndEvent) -> None:
         """Count an operation that ended at `time`, with the bytes that no step has reported."""
-        attempts, outcome = event.attempts, event.outcome
+        attempts, outcome = event.attempts, name_of(event.outcome)
         retries = 0 if attempts == 1 else max(int(countable(attempts)) - 1, 0)
         bucket, delta = bucket_of(countable(event.duration)), int(countable(event.delta))
         with self._lock:

@@ -19,7 +19,7 @@ from encore_storage.events import StoreProgressEndEvent, StoreProgressEvent
 from encore_storage.subscribers.base import Listeners, Subscriber
 from encore_storage.subscribers.errors import MissingExtraError
 from encore_storage.subscribers.in_progress import InProgress
-from encore_storage.subscribers.odd_values import hashable, number_of
+from encore_storage.subscribers.odd_values import hashable, name_of, number_of
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -125,9 +125,9 @@ class ProgressBars(Subscriber):
             return
         if isinstance(event, StoreProgressEndEvent):
             bar.steps, bar.step = _count(event.steps, -1), _count(event.bytes, 0)
-            if event.outcome == "error":
+            if name_of(event.outcome) == "error":
                 self._print_failed(bar, "bytes", "failed" if event.error is None else message_of(event.error))
-        elif event.exit_state in {"error", "exception"}:
+        elif name_of(event.exit_state) in {"error", "exception"}:
             self._print_failed(bar, "steps", text_of(event.message))
 
     def _ended_unheard(self, event: ProgressEndEvent) -> None:

@@ -107,7 +107,7 @@ class EventCounter:
     def _operation_started(self, event: StoreProgressStartEvent) -> None:
         try:
             gauge = self._gauges[event.store, event.operation, event.direction]
-        except (KeyError, TypeError):
+        except Exception:  # noqa: BLE001 (not kept, or a program's own attributes, whose methods may raise)
             gauge = self._gauge(self._new_labels(event))
         gauge.start(event.operation_id, self._clock())
 
@@ -117,7 +117,7 @@ class EventCounter:
         attributes = event.store, event.operation, event.direction
         try:
             block = self._moved[attributes]
-        except (KeyError, TypeError):
+        except Exception:  # noqa: BLE001 (not kept, or a program's own attributes, whose methods may raise)
             block = self._cells.block(blocks.moved(*self._new_labels(event)))
         delta = countable(event.delta)
         with self._lock:
@@ -128,7 +128,7 @@ class EventCounter:
             attributes = event.store, event.operation, event.direction, event.outcome
             try:
                 ends = self._ends[attributes]
-            except (KeyError, TypeError):
+            except Exception:  # noqa: BLE001 (not kept, or a program's own attributes, whose methods may raise)
                 ends = self._new_ends(event)
             now = self._wall_clock()
             if ends.is_plain and "attempts" not in event.__dict__:  # an event with any measure has it; most have none
@@ -158,7 +158,7 @@ class EventCounter:
             buckets = bisect_left(SECONDS, duration), bisect_left(COUNTS, operations)
             try:
                 block = self._transactions[event.store, event.outcome, *buckets]
-            except (KeyError, TypeError):
+            except Exception:  # noqa: BLE001 (not kept, or a program's own attributes, whose methods may raise)
                 block = self._new_transaction(event, *buckets)
             with self._lock:
                 block.add(1, duration, operations)

@@ -55,4 +55,7 @@ def closed(value: object, values: tuple[str, ...]) -> str:
     >>> closed("get", ("get", "set")), closed(None, ("get", "set"))
     ('get', 'other')
     """
-    return value if isinstance(value, str) and value in values else OTHER
+    if not isinstance(value, str):
+        return OTHER
+    text = value if type(value) is str else str.__str__(value)  # calls no method of a program's own class
+    return text if text in values else OTHER

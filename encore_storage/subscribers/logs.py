@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 from encore_events.abstract import BaseEventManager
 from encore_events.events import BaseEvent
 from encore_events.printing import printable, traceback_of
-from encore_events.text import message_of
+from encore_events.text import message_of, repr_of
 from encore_storage.errors import error_type_of
 from encore_storage.events import (
     Action,
@@ -31,7 +31,7 @@ from encore_storage.events import (
 )
 from encore_storage.redaction import Redaction, checked_keys, system_message
 from encore_storage.subscribers.base import Listeners, Subscriber
-from encore_storage.subscribers.console import escape_texts
+from encore_storage.subscribers.console import escape_texts, traceback_text
 from encore_storage.subscribers.errors import StillFailingError
 from encore_storage.subscribers.odd_values import number_of, shown
 from encore_storage.subscribers.volume import NUMBERS, Level, Volume, checked_level
@@ -188,7 +188,7 @@ class LogSubscriber(Subscriber):
             "outcome": outcome,
             "error_type": shown(event.error_type),
             "error": None,
-            **self._error_fields(event.error, with_traceback=event.outcome == "error"),
+            **self._error_fields(event.error, with_traceback=outcome == "error"),
         }
         log("store.operation.ended", **fields)
 
@@ -326,6 +326,7 @@ def _renderers(format: Format, *, colors: bool) -> list[Any]:  # noqa: A002 (as 
 
     if format == "console":
         return [
+            structlog.processors.ExceptionRenderer(traceback_text),
             escape_texts,
             structlog.dev.ConsoleRenderer(
                 colors=colors, repr_native_str=True, exception_formatter=structlog.dev.plain_traceback
@@ -342,7 +343,14 @@ def _to_json(line: object, *, default: Callable[[Any], Any]) -> str:
 @functools.lru_cache(maxsize=10)
 def _encoder_of(default: Callable[[Any], Any]) -> json.JSONEncoder:
     """Return the encoder that `json.dumps` would make for each line."""
-    return json.JSONEncoder(default=default)
+
+    def encode(value: object) -> object:
+        try:
+            return default(value)
+        except Exception:  # noqa: BLE001 (a program's own `__repr__`)
+            return repr_of(value)
+
+    return json.JSONEncoder(default=encode)
 
 
 def _known(**fields: Any) -> dict[str, Any]:

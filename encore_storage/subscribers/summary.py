@@ -13,11 +13,9 @@ from encore_events.forks import renew_in_child
 from encore_events.text import text_of
 from encore_storage.events import StoreProgressEndEvent, StoreTransactionEndEvent
 from encore_storage.subscribers.base import Listeners, Subscriber
-from encore_storage.subscribers.catalogue import OPERATIONS, OTHER, OUTCOMES, OVERFLOW, TRANSACTION_OUTCOMES
+from encore_storage.subscribers.catalogue import OPERATIONS, OUTCOMES, OVERFLOW, TRANSACTION_OUTCOMES
 from encore_storage.subscribers.labels import MAX_VALUES, closed
 from encore_storage.subscribers.odd_values import countable
-
-_OUTCOMES = frozenset(OUTCOMES)
 
 
 @dataclass(slots=True)
@@ -51,7 +49,7 @@ class OperationSummary:
 
     def add(self, event: StoreProgressEndEvent) -> None:
         """Count one operation."""
-        outcome = event.outcome if event.outcome in _OUTCOMES else OTHER
+        outcome = closed(event.outcome, OUTCOMES)
         total, duration = self.bytes + int(countable(event.bytes)), float(countable(event.duration))
         moving = self.moving + (duration if countable(event.bytes) else 0.0)
         # From here on nothing can raise, so no event is counted partially.

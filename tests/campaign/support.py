@@ -26,5 +26,5 @@ def sources(*packages: str, without: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
-PRODUCT = sources("encore_events", "encore_storage", without=("subscribers", "testing.py"))
-"""The code between a program and its data. Subscribers are excluded: they may be interrupted."""
+PRODUCT = sources("encore_events", "encore_storage", without=("subscribers", "processes", "testing.py"))
+"""The code between a program and its data. Subscribers, and the cells that they count in, may be interrupted."""

@@ -19,6 +19,7 @@ from encore_storage.codec import (
     RecordedInterruption,
     RecordedSource,
 )
+from encore_storage.codec.recorded import Recorded
 from encore_storage.errors import KeyNotFoundError, error_type_of
 from encore_storage.events import StoreProgressEndEvent, StoreSetEvent, StoreTransactionEndEvent
 from tests.codec.support import Measured, Opened
@@ -67,8 +68,8 @@ def test_decode_restores_attributes(codec: EventCodec) -> None:
         "source": None,
         "steps": -1,
         "recorded_at": 12.5,
-        "_id": "1",
-        "_process": os.getpid(),
+        "_encore_id": "1",
+        "_encore_recorded": Recorded(12.5, os.getpid()),
     }
     assert message.process == os.getpid()
     assert message.event.source == RecordedSource("/stores/archive", "archive", "memory")

@@ -6,8 +6,10 @@ import datetime as dt
 import json
 import math
 import os
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,10 +54,39 @@ def test_key_change_has_its_timestamp_in_its_data(codec: EventCodec) -> None:
 
 
 def test_recorded_event_keeps_its_time(codec: EventCodec) -> None:
-    message = encoded(StoreSetEvent(store="a", recorded_at=0.5), codec)
+    decoded = codec.decode(codec.encode(StoreSetEvent(store="a"), time=0.5)).event
+    message = encoded(decoded, codec)
 
     assert message["time"] == "1970-01-01T00:00:00.500000Z"
     assert "recorded_at" not in message["data"]
+
+
+class Sensor(BaseEvent):
+    """A program's own event, whose private attributes have plain names."""
+
+    def __init__(self, *, value: object = None, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self._id = self._process = self._recorded = value
+
+
+@pytest.mark.parametrize("value", [0.5, 0, 2.5e11, 10**400, -1e400, math.nan, "2026", Decimal(5), {}, object(), None])
+@pytest.mark.parametrize("name", ["recorded_at", "value"])
+def test_attribute_of_a_program_is_no_mark_of_a_decoded_event(codec: EventCodec, name: str, value: object) -> None:
+    message = encoded(Sensor(**{name: value}), codec)
+
+    assert abs(dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(message["time"])) < dt.timedelta(minutes=10)
+    assert isinstance(message["id"], str)
+    assert message["process"] == os.getpid()
+    assert "_id" not in message["data"]
+
+
+@pytest.mark.parametrize("value", [0.5, "2026", 7])
+def test_recorded_at_of_a_program_is_data(codec: EventCodec, value: object) -> None:
+    first = codec.decode(codec.encode(StoreSetEvent(store="a", recorded_at=value), time=0.5))
+    again = codec.decode(codec.encode(first.event))
+
+    assert first.time == again.time == 0.5
+    assert vars(first.event)["recorded_at"] == vars(again.event)["recorded_at"] == value
 
 
 def test_encode_refuses_a_time_that_is_nan(codec: EventCodec) -> None:

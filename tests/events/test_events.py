@@ -1,10 +1,14 @@
 """BaseEvent: attributes, reserved names, repr."""
 
+import copy
+import pickle
 from typing import Any
 
 import pytest
 
-from encore_events import BaseEvent, EncoreError, EventError
+from encore_events import BaseEvent, EncoreError, EventError, EventManager
+from encore_events.ids import id_of
+from encore_events.testing import EventRecorder
 
 
 class Mixin:
@@ -47,7 +51,18 @@ def test_mark_as_handled_sets_handled() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["handled", "_handled", "mark_as_handled", "pre_emit", "post_emit", "check_names", "made_of"]
+    "name",
+    [
+        "handled",
+        "_handled",
+        "_encore_id",
+        "_encore_pending",
+        "mark_as_handled",
+        "pre_emit",
+        "post_emit",
+        "check_names",
+        "made_of",
+    ],
 )
 def test_attribute_shadowing_an_event_method_is_refused(name: str) -> None:
     with pytest.raises(EventError, match=f"BaseEvent cannot have an attribute '{name}'"):
@@ -122,3 +137,24 @@ def test_made_of_calls_a_custom_init() -> None:
     event: Any = Moved.made_of({"source": "leg", "distance": 3})
 
     assert (event.source, event.distance, event.handled) == ("leg", 6, False)
+
+
+class Private(BaseEvent):
+    """An event of a program that has private attributes of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._id = self._pending = self._metadata = self._process = 5
+
+
+def test_private_attributes_of_a_program_are_its_own(manager: EventManager, recorder: EventRecorder) -> None:
+    first, second = Private(), Private()
+    for event in (first, second):
+        manager.deliver(event)
+
+    assert recorder.events == [first, second]
+    assert len({id_of(first), id_of(second), 5}) == 3
+    for copied in (copy.copy(first), pickle.loads(pickle.dumps(first))):
+        assert {name: vars(copied)[name] for name in ("_id", "_pending", "_metadata", "_process")} == dict.fromkeys(
+            ("_id", "_pending", "_metadata", "_process"), 5
+        )

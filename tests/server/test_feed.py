@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import sys
 import threading
-from typing import Any
+from decimal import Decimal
+from typing import Any, cast
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -137,20 +140,16 @@ def test_feed_survives_a_failing_error_listener() -> None:
 
 
 class Exiting(BaseEvent):
-    """An event that raises SystemExit when it is read."""
+    """An event that raises SystemExit when it is encoded."""
 
-    word: str
-
-    @property
-    def operation(self) -> str:
-        raise SystemExit
+    word: str = cast("str", property(sys.exit))
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_health_is_503_after_the_thread_has_ended(manager: EventManager, feed: EventFeed) -> None:
     assert feed.is_listening
 
-    manager.emit(Exiting(word="last"))
+    manager.emit(Exiting())
     until(lambda: not feed.is_listening)
 
     with serving(create_app(feed=feed)) as server:
@@ -264,3 +263,23 @@ def test_oldest_operations_in_flight_are_evicted_at_the_limit(
 
     assert [one["operation_id"] for one in in_flight["in_flight"]] == ["2", "3", "4"]
     assert in_flight["in_flight_total"] == 3
+
+
+@pytest.mark.parametrize("recorded_at", [12.5, 2.5e11, "2026", math.nan, Decimal(5), None, {}])
+def test_recorded_at_of_a_program_is_no_replay(
+    manager: EventManager, recorder: EventRecorder, feed: EventFeed, recorded_at: object
+) -> None:
+    started = feed.clock() - 100
+    attributes = {"store": "a", "operation": "get", "operation_id": "1", "recorded_at": recorded_at}
+    with feed.connect(manager):
+        manager.emit(StoreProgressStartEvent(**attributes, timestamp=started))
+        manager.emit(BaseEvent(**attributes, outcome="error"))
+
+        (item,) = feed.view().current((), 10)["in_flight"]
+        assert item["age"] >= 100
+
+    current = feed.view().current((), 10)
+    assert (current["replayed"], feed.own.missed, recorder.of(ListenerErrorEvent)) == (None, 0, [])
+    found = feed.ring.after(0, 10).events
+    assert [one.outcome for one in found] == [None, None]
+    assert all(abs(one.time - feed.clock()) < 60 for one in found)

@@ -9,7 +9,7 @@ import pytest
 
 from encore_events import EventManager
 from encore_storage import DictMemoryStore
-from encore_storage.codec import dumps
+from encore_storage.codec import EventCodec, dumps
 from encore_storage.events import StoreProgressEndEvent, StoreProgressStartEvent
 from encore_storage.processes.errors import FrameError
 from encore_storage.processes.frames import events_frame, payload_of
@@ -214,8 +214,8 @@ def test_recorded_time_of_a_replay_is_shown_whichever_process_replays(feed: Even
     assert feed.view().current((), 0)["replayed"] is None
 
     event = StoreProgressEndEvent(store="archive", operation="get", outcome="ok", duration=0.01, delta=0)
-    event.__dict__["recorded_at"] = NOW - 500
-    replaying.feed._consume(NOW, event)
+    codec = EventCodec()
+    replaying.feed._consume(NOW, codec.decode(codec.encode(event, time=NOW - 500)).event)
     for process in (replaying, other):
         process.send()
 

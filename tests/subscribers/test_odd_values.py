@@ -60,12 +60,27 @@ class Silent:
     __repr__ = __str__
 
 
+class Incomparable:
+    """An object that raises at each comparison, and all of which have the same hash."""
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError(other)
+
+
 TEXTS = st.sampled_from(
     ["\ud800", OWNED, FORGED, "\x9b2Jx", "[red]a[/red] [/] :bug:", "x" * 3000, "", "\u202eabc", "\x00", 'q"\\', "store"]
 ) | st.text(max_size=5)
 NUMBERS = st.sampled_from([0, 1, -1, 10**400, -(10**400), 10**5000, 2**63, 1e308, math.inf, -math.inf, math.nan, True])
 IDS: st.SearchStrategy[Any] = (
-    TEXTS | NUMBERS | st.sampled_from([None, (1, "\n"), b"\xff", frozenset([1])]) | st.builds(Silent) | st.builds(list)
+    TEXTS
+    | NUMBERS
+    | st.sampled_from([None, (1, "\n"), b"\xff", frozenset([1])])
+    | st.builds(Silent)
+    | st.builds(Incomparable)
+    | st.builds(list)
 )
 ERRORS = TEXTS.map(lambda text: OSError(5, text, text)) | TEXTS.map(ValueError) | st.none()
 
