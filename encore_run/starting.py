@@ -81,8 +81,12 @@ def _start() -> None:
     """Start Encore. The program goes on whatever happens."""
     with _starting:
         # A child has no thread that would release the locks of modules which are being imported.
-        os.register_at_fork(before=wait_for_start)
+        os.register_at_fork(before=_wait_for_start)
         try:
+            import encore_events.forks  # noqa: F401, PLC0415 (as below)
+
+            # Again, since the last hook runs first: before those of that module acquire what the start may need.
+            os.register_at_fork(before=_wait_for_start)
             from encore_storage.run.start import start  # noqa: PLC0415 (it takes long, and not every program needs it)
 
             start()
@@ -90,8 +94,7 @@ def _start() -> None:
             say(f"this process is not observed: {type(error).__name__}: {error}")
 
 
-def wait_for_start() -> None:
-    """Wait until Encore has started, if another thread has begun to start it."""
+def _wait_for_start() -> None:
     if _starting.acquire(timeout=_FORK_SECONDS):
         _starting.release()
 

@@ -19,7 +19,7 @@ from encore_events.managers import follow_managers
 from encore_events.once import Once
 from encore_run.options import Options
 from encore_run.program import DIRECTORY
-from encore_run.starting import say, wait_for_start
+from encore_run.starting import say
 from encore_storage.clients.observe import observe_libraries
 
 _once = Once()
@@ -35,8 +35,6 @@ def start() -> None:
     """
     if not _once.take():
         return
-    # The hook of a fork that is registered last runs first: the fork waits before others acquire what is needed here.
-    os.register_at_fork(before=wait_for_start)
     options = Options.of(os.environ)
     manager = EventManager()
     for part in _parts(options, manager):

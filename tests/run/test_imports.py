@@ -87,19 +87,21 @@ def test_first_calls_of_two_threads_with_two_libraries_are_counted() -> None:
 
 
 FORKING = """
+import logging  # Python says that its hook of forks fails if it is imported while a fork waits
+
 def fork():
     reached.wait()
     child = os.fork()
     if child == 0:
         signal.alarm(10)
-        import asyncio, logging, sqlalchemy
+        import asyncio, sqlalchemy
         with sqlalchemy.create_engine("sqlite://").connect() as connection:
             connection.execute(sqlalchemy.text("SELECT 1"))
         os._exit(7)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 thread, reached = threading.Thread(target=fork), threading.Event()
-stop_in("blinker", thread, "wait_for_start", reached)
+stop_in("STARTING", thread, "_wait_for_start", reached)
 thread.start()
 import fsspec
 fsspec.filesystem("memory").pipe_file("/x", b"12345")
@@ -107,8 +109,11 @@ thread.join()
 """
 
 
-def test_fork_waits_for_the_start_in_another_thread() -> None:
-    result = run("-c", STOP + FORKING)
+@pytest.mark.parametrize(
+    "starting", ["encore_events", "encore_events.forks", "encore_storage", "encore_storage.run.counting"]
+)
+def test_fork_waits_for_the_start_in_another_thread(starting: str) -> None:
+    result = run("-c", STOP + FORKING.replace("STARTING", starting))
 
     assert (result.returncode, result.stdout) == (0, "7\n"), result.stderr
     assert result.stderr.startswith("3 storage operations took "), result.stderr
