@@ -1,36 +1,80 @@
-"""A loader that calls a function once its module has been imported."""
+"""A loader that calls functions before and after its module is imported."""
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False  # as in `encore_run.starting`
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from importlib.machinery import ModuleSpec
     from types import ModuleType
     from typing import Any
 
 loaded = set["ModuleType"]()
-"""The modules that a `CallingLoader` has loaded. Python marks a module as imported only after the call."""
+"""The modules that have run, as the call after says. Python marks a module as imported only after that call."""
 
 
 class CallingLoader:
-    """Loads a module as the original loader does, and puts that back. Then it calls `call` with the module's name."""
+    """Loads a module as the original loader does, and puts that back.
 
-    def __init__(self, original: Any, call: Callable[[str], object]) -> None:
+    Its calls may import modules, unlike a finder, which Python calls with a lock that all imports need.
+
+    Args:
+        original: the original loader.
+        after: a function to call with the module once it has run.
+        before: a function to call before the module is created.
+    """
+
+    def __init__(
+        self, original: Any, after: Callable[[ModuleType], object], before: Callable[[], object] | None
+    ) -> None:
         self._original = original
-        self._call = call
+        self._after = after
+        self._before = before
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._original, name)
 
+    @property  # type: ignore[misc]  # a class may have it as a property
+    def __class__(self) -> Any:
+        """The class of the original loader, for hooks of the program that ask with `isinstance`."""
+        return type(self._original)
+
     def create_module(self, spec: Any) -> Any:
-        """Create the module as the original loader does."""
+        """Create the module as the original loader does, after the call before."""
+        if self._before is not None:
+            self._before()
         return self._original.create_module(spec)
 
     def exec_module(self, module: Any) -> None:
-        """Run the module as the original loader does, and then the call."""
-        if module.__spec__ is not None:
-            module.__spec__.loader = self._original
-        module.__loader__ = self._original
+        """Run the module as the original loader does, and then the call after."""
+        for holder, name in ((getattr(module, "__spec__", None), "loader"), (module, "__loader__")):
+            if getattr(holder, name, None) is self:  # else another hook has put its own there
+                setattr(holder, name, self._original)
         self._original.exec_module(module)
-        loaded.add(module)  # before the call, for threads that ask for one meanwhile
-        self._call(module.__name__)
+        self._after(module)
+
+
+def find_calling(
+    finder: object,
+    fullname: str,
+    path: Sequence[str] | None,
+    target: ModuleType | None,
+    *,
+    after: Callable[[ModuleType], object],
+    before: Callable[[], object] | None = None,
+) -> ModuleSpec | None:
+    """Return the spec that the finders behind `finder` find, with a `CallingLoader`; None leaves the search to them."""
+    finders = list(sys.meta_path)
+    behind = next((finders[place + 1 :] for place, one in enumerate(finders) if one is finder), [])
+    for other in behind:
+        find_spec = getattr(other, "find_spec", None)
+        if find_spec is None:  # Python knows what to do with it
+            return None
+        spec: ModuleSpec | None = find_spec(fullname, path, target)
+        if spec is not None:
+            if hasattr(spec.loader, "exec_module"):  # not so for namespaces, and loaders of Python 2
+                spec.loader = CallingLoader(spec.loader, after, before)  # type: ignore[assignment]  # as any loader
+            return spec
+    return None

@@ -147,6 +147,8 @@ def _path(text: str) -> str:
         raise ValueError(f"{text!r} is a directory: pass a file")
     if not os.path.isdir(folder):
         raise ValueError(f"there is no directory {folder!r}: make it, or pass another file")
+    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+        raise ValueError(f"{text!r} may not be written by this user: pass another file")
     return path
 
 

@@ -7,81 +7,106 @@ import os
 import sys
 
 from encore_run.libraries import LIBRARIES
-from encore_run.loading import CallingLoader
+from encore_run.loading import find_calling, loaded
 
 TYPE_CHECKING = False  # typing takes as long to import as all the rest, in each Python process of the program
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
 _OWN = "encore_storage"
+_BEGUN = "encore_run.begun"
+_FORK_SECONDS = 10.0
+"""The time that a fork waits for the start, in case the start waits for the forking thread."""
+
+_starting = _thread.RLock()
 
 
 def await_libraries() -> None:
     """Start Encore when the first library is imported that can be observed. Until then, nothing is imported for it."""
     names = os.environ.get("ENCORE_OBSERVE", "")
     libraries = {name.strip() for name in names.split(",")} if names else set(LIBRARIES)
-    sys.meta_path.insert(0, _Finder(frozenset({*libraries, _OWN})))
+    if libraries.isdisjoint(LIBRARIES):  # then no import would start Encore, which reports wrong names
+        _check_variables()
+    sys.meta_path.insert(0, _Finder(frozenset(libraries)))
+
+
+def _check_variables() -> None:
+    from encore_run.options import OptionError, Options  # noqa: PLC0415 (it takes long, and is rarely needed)
+
+    try:
+        Options.of(os.environ)
+    except OptionError as error:
+        say(f"this process is not observed: {type(error).__name__}: {error}")
 
 
 class _Finder:
-    """Finds no module itself: it starts Encore before a library is imported, and after Encore was.
+    """Finds no module itself: it has Encore started before a library is imported, and after Encore was.
 
-    It stays until Encore has started, for the libraries that other threads import meanwhile.
+    It stays: if it were removed, another thread that goes through `sys.meta_path` would miss the next finder.
     """
 
     def __init__(self, libraries: frozenset[str]) -> None:
         self._libraries = libraries
-        self._finding = set[int]()  # the threads that are
-        self._begins = _thread.allocate_lock()  # never released
-        self._beginner: int | None = None  # a thread
 
-    def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: Any = None) -> Any:  # noqa: ARG002 (the protocol)
-        """Return what the other finders find, once Encore observes the library; None for all other modules."""
-        caller = _thread.get_ident()
-        if fullname not in self._libraries or caller in self._finding or caller == self._beginner:
-            return None
-        import importlib.util  # noqa: PLC0415 (not every program needs it)
-
-        self._finding.add(caller)
-        try:
-            spec = importlib.util.find_spec(fullname)
-        finally:
-            self._finding.discard(caller)
-        if spec is None or spec.loader is None:
-            return spec
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return what the other finders find, to be loaded with the start of Encore; None for all other modules."""
+        if fullname in self._libraries:
+            return find_calling(self, fullname, path, target, before=_begin_first, after=_observe_imported)
         if fullname == _OWN:  # nothing of it may be imported before it is complete
-            spec.loader = CallingLoader(spec.loader, lambda _: self.begin())  # type: ignore[assignment]  # as any loader
-            return spec
-        if self.begin():
-            return importlib.util.find_spec(fullname)  # by the hook that observes it
-        spec.loader = CallingLoader(spec.loader, _imported_meanwhile)  # type: ignore[assignment]  # as any loader
-        return spec
+            return find_calling(self, fullname, path, target, after=lambda _: _begin())
+        if fullname == _BEGUN:
+            return find_calling(self, fullname, path, target, after=lambda _: _start())
+        return None
 
-    def begin(self) -> bool:
-        """Start Encore, or return False if a thread has begun to. The program goes on whatever happens."""
-        if not self._begins.acquire(blocking=False):
-            return False
-        self._beginner = _thread.get_ident()
+
+def _begin_first() -> None:
+    """Start Encore, unless another thread has begun to."""
+    if _BEGUN not in sys.modules:
+        _begin()
+
+
+def _begin() -> None:
+    """Start Encore, or wait until another thread has."""
+    try:  # noqa: SIM105 (contextlib takes as long to import as all the rest)
+        import encore_run.begun  # noqa: F401, PLC0415 (see there)
+    except RuntimeError:  # that thread waits for this one
+        pass
+
+
+def _start() -> None:
+    """Start Encore. The program goes on whatever happens."""
+    with _starting:
+        # A child has no thread that would release the locks of modules which are being imported.
+        os.register_at_fork(before=_wait_for_start)
         try:
+            import encore_events.forks  # noqa: F401, PLC0415 (as below)
+
+            # Again, since the last hook runs first: before those of that module acquire what the start may need.
+            os.register_at_fork(before=_wait_for_start)
             from encore_storage.run.start import start  # noqa: PLC0415 (it takes long, and not every program needs it)
 
             start()
         except Exception as error:  # noqa: BLE001 (the program runs as it would alone)
             say(f"this process is not observed: {type(error).__name__}: {error}")
-        finally:
-            if self in sys.meta_path:
-                sys.meta_path.remove(self)
-            self._beginner = None
-        return True
 
 
-def _imported_meanwhile(library: str) -> None:
-    """Observe a library that was imported while Encore started, unless Encore has not asked for it yet."""
+def _wait_for_start() -> None:
+    if _starting.acquire(timeout=_FORK_SECONDS):
+        _starting.release()
+
+
+def _observe_imported(library: ModuleType) -> None:
+    """Observe a library that another thread has imported while Encore started, before that uses it."""
+    _begin()
+    loaded.add(library)  # before the hook is asked, for threads that ask for a call meanwhile
     observing = sys.modules.get("encore_storage.clients.observe")
     hook = getattr(observing, "import_hook", None)
     if hook is not None:
-        hook.imported(library)
+        hook.imported(library.__name__)
 
 
 def say(line: str) -> None:

@@ -239,8 +239,12 @@ def _targets(observe: object) -> tuple[object, ...]:
         return (None,) if observe else ()
     if not isinstance(observe, Iterable) or isinstance(observe, str | bytes):
         kind = type(observe).__name__  # its text may have a password
-        raise TypeError(f"observe must be True, False or a list of targets, such as [fsspec], not {kind!r}")
+        raise TypeError(
+            f"observe must be True, False or a list of modules and clients, as in [fsspec], not an object of {kind!r}"
+        )
     targets = tuple(observe)
+    if any(isinstance(target, str) for target in targets):
+        raise TypeError("observe must be a list of modules and clients, not of names: import fsspec, and pass [fsspec]")
     if any(target is None for target in targets):
         raise TypeError("observe must be a list of targets without None: pass True to observe every library")
     return targets

@@ -3,6 +3,7 @@
 The bucket exists already. The standard variables choose the account and the server:
 
     export AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=... AWS_ENDPOINT_URL=http://127.0.0.1:9000
+    pip install boto3
     encore run examples/backup.py photos my-bucket
 
 Run it again: the files that the bucket has are no misses now, and are not sent.

@@ -2,6 +2,7 @@
 
 Without arguments it makes its own data, in the memory of the process. Run it, and see what it did:
 
+    pip install fsspec pandas pyarrow
     encore run examples/etl.py
     encore run examples/etl.py s3://bucket/sales file:///tmp/report
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib.abc
-import importlib.util
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from importlib import _bootstrap
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 from encore_events.loggers import get_logger
-from encore_run.loading import CallingLoader, loaded
+from encore_run.loading import find_calling, loaded
 
 logger = get_logger("encore_storage")
 
@@ -22,7 +20,6 @@ class ImportHook(importlib.abc.MetaPathFinder):
 
     def __init__(self) -> None:
         self._calls: dict[str, Callable[[], object]] = {}
-        self._finding = threading.local()
 
     def call_after_import(self, module: str, call: Callable[[], object], *, waits: bool = True) -> None:
         """Call `call()` once `module` has been imported; it replaces an earlier one.
@@ -55,20 +52,11 @@ class ImportHook(importlib.abc.MetaPathFinder):
     def find_spec(
         self,
         fullname: str,
-        path: Sequence[str] | None,  # noqa: ARG002 (of the protocol)
-        target: ModuleType | None = None,  # noqa: ARG002
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
     ) -> ModuleSpec | None:
         """Return the spec that the other finders find, with a loader that runs the call; None for other modules."""
-        if fullname not in self._calls or getattr(self._finding, "name", None) == fullname:
-            return None
-        self._finding.name = fullname
-        try:
-            spec = importlib.util.find_spec(fullname)
-        finally:
-            self._finding.name = None
-        if spec is not None and spec.loader is not None:
-            spec.loader = CallingLoader(spec.loader, self.imported)  # type: ignore[assignment]  # it has the methods of any loader
-        return spec
+        return find_calling(self, fullname, path, target, after=self._loaded) if fullname in self._calls else None
 
     def imported(self, module: str) -> None:
         """Run and forget the call of `module`; its errors are logged, since the import has succeeded."""
@@ -80,6 +68,10 @@ class ImportHook(importlib.abc.MetaPathFinder):
                 call()
         except Exception:
             logger.exception("could not observe %r", module)
+
+    def _loaded(self, module: ModuleType) -> None:
+        loaded.add(module)  # before the call, for threads that ask for one meanwhile
+        self.imported(module.__name__)
 
     def _await(self) -> None:
         if self not in sys.meta_path:

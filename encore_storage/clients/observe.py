@@ -145,7 +145,7 @@ def observe_libraries(libraries: Iterable[str] | None, event_manager: BaseEventM
     """
     options = _options.of(None, event_manager, error_text=False)
     _always.update(dict.fromkeys(_clients.libraries if libraries is None else libraries, options))
-    # Python holds a lock of all imports while it looks for a module, when a run may start.
+    # The import of another library may need this thread. In a run, its end calls the hook.
     _observe_always(_always, waits=False)
 
 

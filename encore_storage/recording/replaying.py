@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from encore_events.abstract import BaseEventManager
+from encore_events.default import checked_event_manager
 from encore_storage.codec import EventCodec
 from encore_storage.recording.recording import Recording
 
@@ -50,12 +51,13 @@ def replay(
         clock: monotonic seconds.
 
     Raises:
-        TypeError: the speed is not a number.
+        TypeError: the speed is not a number, or `manager` is no event manager.
         ValueError: the speed is less than 0.001.
         RecordingFileError: the file doesn't exist or can't be read (an OSError).
         MalformedRecordingError: a line is not an event (a ValueError). The events before it have been emitted.
     """
     check_speed(speed)
+    checked_event_manager(manager)
     recording = Recording(path, codec=codec)
     events = 0
     first = last = None

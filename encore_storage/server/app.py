@@ -93,9 +93,9 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         yield
-        endpoints.close()
         if feed is None:
-            shown.disconnect()
+            shown.disconnect()  # before the end of the streams, which send its last events
+        endpoints.close()
 
     app = Starlette(
         routes=[
@@ -128,7 +128,7 @@ class _Endpoints:
         self._clients = 0
 
     def close(self) -> None:
-        """End all streams. Thread-safe."""
+        """End all streams after the events of the feed so far. Thread-safe."""
         self._ticker.close()
 
     async def page(self, _request: Request) -> Response:

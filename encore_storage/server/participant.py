@@ -224,10 +224,15 @@ class Participant:
         self.feed.connect(self._page.event_manager)
 
     def _close_at_exit(self) -> None:
-        """Send the rest. A server ends with the process."""
+        """Send the rest, to clients too. A server without any ends with the process."""
         self.feed.disconnect()
         self.stop_following()
-        if self._leadership is not None and self._leadership.leads:
+        leadership, server = self._leadership, self._server
+        if leadership is None or not leadership.leads:
+            return
+        if server is not None and server.has_connections:
+            leadership.close()
+        else:
             self._end_serving()
 
     def _end_serving(self) -> None:

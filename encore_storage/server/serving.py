@@ -103,6 +103,11 @@ class Server:
         """True if it runs: until `close()`, or an error of the application's or the program's own code in its loop."""
         return self._thread.is_alive
 
+    @property
+    def has_connections(self) -> bool:
+        """True if a client is connected."""
+        return bool(self._server.server_state.connections)
+
     def close(self) -> None:
         """Stop the server. A second call does nothing, nor does one in a forked child."""
         if self._thread.is_own:

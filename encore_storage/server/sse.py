@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
@@ -93,7 +94,8 @@ class EventStreams:
     async def _events(self, begin: bytes, query: Query, number: int) -> AsyncIterator[bytes]:
         yield begin
         sent_at, sent_number = self._monotonic(), number
-        while not self._ticker.closed:
+        while True:
+            is_last = self._ticker.closed  # read before the ring, so that the last piece has all events
             piece = self._cached(("events", query, number), functools.partial(self._piece, query, number))
             number, text = piece.number, piece.text
             is_due = self._monotonic() - sent_at >= HEARTBEAT_SECONDS
@@ -102,6 +104,8 @@ class EventStreams:
             if text:
                 sent_at, sent_number = self._monotonic(), number
                 yield text
+            if is_last and not piece.has_more:
+                return
             await (asyncio.sleep(0) if piece.has_more else self._ticker.next())
 
     async def _summaries(self, begin: bytes, selection: Selection) -> AsyncIterator[bytes]:
@@ -118,6 +122,9 @@ class EventStreams:
                 make = functools.partial(self._snapshot, "summary", selection, seen, (TAIL, TAIL))
                 text, seen = self._cached(("summary", selection, seen), make)
                 yield text
+        make = functools.partial(self._snapshot, "summary", selection, seen, (TAIL, TAIL), is_last=True)
+        text, seen = self._cached(("last", selection, seen), make)
+        yield text
 
     def _second(self) -> int:
         """Return the number of the second whose beginning calls for a summary."""
@@ -161,12 +168,17 @@ class EventStreams:
         return Piece(b"".join(texts), found.last, found.last < self._feed.ring.last)
 
     def _snapshot(
-        self, event: str, selection: Selection, seen: SummaryCursor, limits: tuple[int, int]
+        self, event: str, selection: Selection, seen: SummaryCursor, limits: tuple[int, int], *, is_last: bool = False
     ) -> tuple[bytes, SummaryCursor]:
-        """Return a message with everything new since `seen`, and the cursor after it."""
+        """Return a message with everything new since `seen`, and the cursor after it.
+
+        The last message of a stream is dated to the end of the current second, which would be missing otherwise.
+        """
         feed, number, members = self._feed, self._feed.ring.last, self._feed.members.version
         view = feed.view(selection.processes)
         state = view.current(selection.stores, _IN_FLIGHT)
+        if is_last:
+            state["now"] = math.floor(state["now"]) + 1.0
         # Made before the reads below: what is added meanwhile is sent twice rather than never.
         cursor = view.cursor(state["now"])
         failures, omitted = view.failures(seen.view.failures, selection.stores, limits[1])

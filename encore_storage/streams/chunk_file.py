@@ -75,8 +75,9 @@ class ChunkFile(BufferIteratorIO):
     def _move(self, chunks: SeekableChunks, position: int) -> None:
         """Move to a position, within the chunks that are buffered if possible."""
         distance = position - (chunks.position - self._buffered)
-        if self._failure is None and -self._chunk.tell() <= distance <= self._buffered:
-            self._chunk.seek(distance, io.SEEK_CUR)
+        chunk, _ = self._chunk
+        if self._failure is None and -chunk.tell() <= distance <= self._buffered:
+            chunk.seek(distance, io.SEEK_CUR)
             return
         self._set_chunk(NO_CHUNK)
         chunks.seek(position)

@@ -16,19 +16,12 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
-class _Chunk(io.BytesIO):
-    """A chunk that is being read. A read is one step of C, which no thread, signal or interrupt can divide."""
+_Chunk = tuple[io.BytesIO, int]
+"""A chunk that is being read, and its size. A read is one step of C, which no thread or interrupt can divide."""
 
-    __slots__ = ("size",)
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(data)
-        self.size = len(data)
-
-
-NO_CHUNK = _Chunk(b"")
-_CLOSED = _Chunk(b"")
-_CLOSED.close()
+NO_CHUNK: _Chunk = (io.BytesIO(), 0)
+_CLOSED: _Chunk = (io.BytesIO(), 0)
+_CLOSED[0].close()
 
 
 class BufferIteratorIO(io.BufferedIOBase):
@@ -83,22 +76,22 @@ class BufferIteratorIO(io.BufferedIOBase):
         Return all that remain for None or a negative number.
         """
         chunk = self._chunk
-        data = chunk.read(buffer_size)
-        return data if chunk.tell() < chunk.size else self._read_on(chunk, data, _limit(buffer_size))
+        data = chunk[0].read(buffer_size)
+        return data if chunk[0].tell() < chunk[1] else self._read_on(chunk, data, _limit(buffer_size))
 
     def read1(self, size: int | None = -1, /) -> bytes:
         """Return at most `size` buffered bytes; if none are buffered, request one chunk from the iterator first."""
         chunk = self._chunk
-        data = chunk.read1(size)
-        if chunk.tell() < chunk.size:
+        data = chunk[0].read1(size)
+        if chunk[0].tell() < chunk[1]:
             return data
         return self._read_on(chunk, data, len(data) if data else _limit(size), is_last=len)
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """Return the bytes up to and including the next newline, at most `size` unless it is None or negative."""
         chunk = self._chunk
-        line = chunk.readline(size)
-        if chunk.tell() < chunk.size:
+        line = chunk[0].readline(size)
+        if chunk[0].tell() < chunk[1]:
             return line
         wanted = len(line) if line.endswith(b"\n") else _limit(size)
         return self._read_on(chunk, line, wanted, io.BytesIO.readline, _ends_line)
@@ -114,8 +107,8 @@ class BufferIteratorIO(io.BufferedIOBase):
     @property
     def _buffered(self) -> int:
         """The number of unread bytes of the chunk."""
-        chunk = self._chunk
-        return chunk.size - chunk.tell()
+        chunk, size = self._chunk
+        return size - chunk.tell()
 
     def _check_open(self) -> None:
         if self.closed:
@@ -135,41 +128,47 @@ class BufferIteratorIO(io.BufferedIOBase):
         """
         parts, missing = [data] if data else [], size - len(data)
         with self._lock:
-            self._leave(chunk)
+            if chunk is not NO_CHUNK:
+                self._leave(chunk)
             if missing > 0 and not parts and self._failure is not None and self._chunk is NO_CHUNK:
                 raise OSError(self._failure)
             try:
                 while missing > 0:
                     chunk = self._chunk
-                    if chunk is NO_CHUNK:
-                        if self._failure is not None:
+                    if chunk is not NO_CHUNK:
+                        part = read(chunk[0], missing)
+                        self._leave(chunk)
+                    elif self._failure is None:
+                        part = self._next_chunk(missing if read is io.BytesIO.read else 0)
+                    else:
+                        break
+                    if part:
+                        parts.append(part)
+                        missing -= len(part)
+                        if is_last is not None and is_last(part):
                             break
-                        chunk = self._next_chunk()
-                    part = read(chunk, missing)
-                    parts.append(part)
-                    missing -= len(part)
-                    if chunk.tell() < chunk.size:
-                        break
-                    self._leave(chunk)
-                    if is_last is not None and is_last(part):
-                        break
             except StopIteration:
                 pass
             except BaseException as error:
                 self._failure = f"the stream failed earlier with {repr_of(error)}: read the source anew"
-                self._set_chunk(_Chunk(b"".join(parts)))
+                before = b"".join(parts)
+                self._set_chunk((io.BytesIO(before), len(before)))
                 raise
         return b"".join(parts)
 
-    def _next_chunk(self) -> _Chunk:
-        chunk = next(self._iterator)
-        made = _Chunk(chunk if type(chunk) is bytes else as_bytes(chunk, self._iterator))
-        self._set_chunk(made)
-        return made
+    def _next_chunk(self, most: int) -> bytes:
+        """Return the next chunk if it has at most `most` bytes. Begin to read a longer one, and return nothing."""
+        data = next(self._iterator)
+        if type(data) is not bytes:
+            data = as_bytes(data, self._iterator)
+        if len(data) <= most:
+            return data
+        self._set_chunk((io.BytesIO(data), len(data)))
+        return b""
 
     def _leave(self, chunk: _Chunk) -> None:
-        """Free a chunk that was read, unless another thread has done so: other files may share it."""
-        if self._chunk is chunk:
+        """Free a chunk that has been read to its end: other files may share it."""
+        if self._chunk is chunk and chunk[0].tell() >= chunk[1]:
             self._set_chunk(NO_CHUNK)
 
     def _set_chunk(self, chunk: _Chunk) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ def as_bytes(chunk: ReadableBuffer, source: object) -> bytes:
 def check_source(filelike: Readable) -> None:
     """Raise TypeError if `filelike` has no `read()`."""
     if not callable(getattr(filelike, "read", None)):
-        raise TypeError(f"an object of type {type(filelike).__name__} has no read(): wrap bytes in io.BytesIO")
+        is_path = isinstance(filelike, str | os.PathLike)
+        advice = "open the file, or use from_file() of the store" if is_path else "wrap bytes in io.BytesIO"
+        raise TypeError(f"an object of type {type(filelike).__name__} has no read(): {advice}")
 
 
 def check_int(name: str, value: int, least: int) -> None:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any, Self
 
 from encore_events.abstract import BaseEventManager
+from encore_events.default import checked_event_manager
 from encore_events.events import BaseEvent
 from encore_events.listeners import FIRST
 from encore_storage.subscribers.errors import AlreadyConnectedError
@@ -58,7 +59,9 @@ class Subscriber:
         Raises:
             AlreadyConnectedError: the subscriber listens to another event manager (a RuntimeError).
             ManagerClosedError: the event manager has been closed.
+            TypeError: it is no event manager.
         """
+        checked_event_manager(event_manager)
         if self._event_manager is event_manager:
             return self
         if self._event_manager is not None:

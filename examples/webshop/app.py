@@ -2,6 +2,7 @@
 
 Make the database once, and then serve with four workers. The page at http://127.0.0.1:9464/ shows all of them:
 
+    pip install flask gunicorn sqlalchemy
     cd examples/webshop
     flask --app app init-db
     encore run --port 9464 -- gunicorn -w 4 app:app

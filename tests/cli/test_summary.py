@@ -76,7 +76,14 @@ def test_bytes_include_failed_operations(manager: EventManager, summary: Summary
     assert row.bytes == 15
 
 
-@pytest.mark.parametrize(("lacks", "value"), [("duration", None), ("bytes", None), ("outcome", ["ok"])])
+def test_outcome_that_is_no_text_is_counted_as_other(manager: EventManager, summary: SummarySubscriber) -> None:
+    manager.emit(end(outcome=["ok"]))
+
+    (row,) = summary.operations
+    assert row.outcomes == {"other": 1}
+
+
+@pytest.mark.parametrize(("lacks", "value"), [("duration", None), ("bytes", None)])
 def test_incomplete_event_is_not_counted_partly(
     manager: EventManager, summary: SummarySubscriber, lacks: str, value: object
 ) -> None:

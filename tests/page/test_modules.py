@@ -128,7 +128,7 @@ def test_time_axis_begins_with_the_program_and_grows_to_ten_minutes(
 
 
 SCALE = """(() => {
-    const scale = new it.QuantityScale(1, [-5, 5], { format: String });
+    const scale = new it.QuantityScale(1, [args[1] < 0 ? -5 : 0, 5], { format: String });
     scale.choose(args[0]);
     const [min, max] = scale.scale.range(null, args[1], args[2]);
     const above = (value) => scale.scale.fwd(value) - scale.scale.fwd(0);
@@ -163,6 +163,34 @@ def test_logarithmic_scale_has_both_directions(page: Screen) -> None:
     assert shown["isLogarithmic"]
     assert shown["marks"] == sorted(shown["marks"])
     assert {0, -10_000} <= set(shown["marks"])
+
+
+BOTH_SIDES = """args[0].flatMap(([read, written, burst]) => args[1].map((height) => {
+    const scale = new it.QuantityScale(1000, [-1000, 1000], { format: String });
+    scale.choose([[read, burst, ...Array(9).fill(read)], [-written]]);
+    const [min, max] = scale.scale.range(null, -written, Math.max(read, burst));
+    const least = (29 / height) * (max - min); // as uPlot chooses it, for the space that chart.js asks for
+    const power = 10 ** Math.floor(Math.log10(least));
+    const interval = [1, 2, 2.5, 5, 10].map((one) => one * power).find((one) => one >= least);
+    const marks = scale.axis.splits(null, 1, min, max, interval);
+    const places = marks.map((mark) => scale.scale.fwd(mark) * height / (scale.scale.fwd(max) - scale.scale.fwd(min)));
+    return {
+        isLogarithmic: scale.isLogarithmic,
+        isInside: min <= marks[0] && marks.at(-1) <= max,
+        hasBothSides: marks[0] < 0 && marks.includes(0) && marks.at(-1) > 0,
+        least: Math.min(...places.slice(1).map((place, index) => place - places[index])),
+    };
+}))"""
+
+
+def test_scale_of_two_sides_has_a_mark_on_each_at_every_size(page: Screen) -> None:
+    sizes = (0, 1, 999, 1000, 4990, 9_990, 12_345, 2_000_000, 4_990_000, 7 * 10**9)
+    columns = [(read, written, burst) for read in sizes for written in sizes for burst in (read, 30 * read)]
+    shown = call(page, "scales.js", BOTH_SIDES, columns, list(range(80, 181, 10)))
+
+    assert {one["isLogarithmic"] for one in shown} == {True, False}
+    assert all(one["isInside"] and one["hasBothSides"] for one in shown)
+    assert min(one["least"] for one in shown) >= 12  # pixels: the height of a label
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import multiprocessing
+import os
+import shutil
 import socket
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
+import encore_run
 from encore_run.libraries import LIBRARIES
-from encore_run.options import ENTRY_POINTS, MIN_TOKEN_LENGTH, OPTIONS, Options
+from encore_run.options import ENTRY_POINTS, MIN_TOKEN_LENGTH, OPTIONS, OptionError, Options
 from encore_storage.server.access import MIN_TOKEN_LENGTH as OF_THE_PAGE
 from tests.run.support import run
 
@@ -80,6 +87,39 @@ def test_unusable_option_is_explained_and_the_program_not_run(
 
     assert (result.returncode, result.stdout) == (2, "")
     assert message in result.stderr
+
+
+@pytest.mark.parametrize("name", ["new", "old"])
+def test_file_that_may_not_be_written_is_refused(name: str) -> None:
+    folder = Path(tempfile.mkdtemp())  # other users can't reach `tmp_path`
+    (folder / "old").touch(mode=0o400)
+    folder.chmod(0o555)
+
+    def parse() -> None:
+        if os.getuid() == 0:
+            os.setuid(65534)  # root may write everywhere
+        try:
+            Options.of({"ENCORE_RECORD": str(folder / name)})
+        except OptionError as error:
+            os._exit(f"'{folder / name}' may not be written by this user: pass another file" in str(error))
+        os._exit(2)
+
+    child = multiprocessing.get_context("fork").Process(target=parse)
+    child.start()
+    child.join(20)
+    shutil.rmtree(folder)
+    assert child.exitcode == 1
+
+
+def test_wrong_library_in_the_variables_is_reported_without_the_command() -> None:
+    environment = os.environ | {"PYTHONPATH": f"{Path(encore_run.__file__).parent}/site", "ENCORE_OBSERVE": "fspec"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", "print('ran')"], env=environment, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "ran\n"
+    assert "encore run: this process is not observed: OptionError: ENCORE_OBSERVE: 'fspec' cannot be" in done.stderr
 
 
 @pytest.mark.parametrize("program", [(), ("-m",), ("-c",), ("--",), ("",)])

@@ -103,7 +103,7 @@ def test_monitor_refuses_other_types(
 @pytest.mark.parametrize("given", ["fsspec", b"x", 5, None, json])
 def test_monitor_refuses_other_targets_than_a_list(given: Any, manager: EventManager) -> None:
     kind = type(given).__name__
-    with pytest.raises(TypeError, match=rf"observe must be True, False or a list of targets, .*, not '{kind}'"):
+    with pytest.raises(TypeError, match=rf"observe must be True, False or a list of .*, not an object of '{kind}'"):
         monitor(manager, logs=False, metrics=False, observe=given)
 
     assert repr(manager) == NO_LISTENERS

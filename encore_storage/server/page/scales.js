@@ -5,6 +5,7 @@ import { duration, joined } from "./format.js";
 const LOW = 0.05; // of the height: lower values cannot be read
 const SPACE = 0.16; // of the height between two marks
 const SHARE = 0.05; // of the values, from which on too many are low
+const ROUND = [1, 1.5, 2, 3, 4, 5, 6, 8, 10]; // times a power of ten: the marks of a side that no other mark is on
 
 /** The scale of values of either sign, linear or logarithmic. From 0 to `unit`, it is linear in both cases. */
 export class QuantityScale {
@@ -12,16 +13,18 @@ export class QuantityScale {
   constructor(unit, least, { room = 1.08, incrs, format }) {
     this.isLogarithmic = false;
     this._unit = unit;
+    this._hasTwoSides = least[0] < 0;
     const beyond = (value) => this._backward(this._forward(value ?? 0) * room);
     this.scale = {
       distr: 100,
       fwd: (value) => this._forward(value),
       bwd: (value) => this._backward(value),
-      range: (_, min, max) => [Math.min(least[0], beyond(min)), Math.max(least[1], beyond(max))],
+      range: (_, min, max) => this._withRoom(Math.min(least[0], beyond(min)), Math.max(least[1], beyond(max))),
     };
     this.axis = {
       incrs,
-      splits: (_, __, min, max, interval) => (this.isLogarithmic ? this._decades(min, max) : multiples(interval, min, max)),
+      splits: (_, __, min, max, interval) =>
+        this._onBothSides(this.isLogarithmic ? this._decades(min, max) : multiples(interval, min, max), min, max),
       filter: (_, marks) => marks,
       values: (_, marks) => marks.map((mark) => format(Math.abs(mark))),
     };
@@ -42,6 +45,22 @@ export class QuantityScale {
     return this.isLogarithmic ? Math.sinh(value) * this._unit : value;
   }
 
+  /** Returns the range, extended so that the smaller of two sides has room for a mark. */
+  _withRoom(min, max) {
+    if (!this._hasTwoSides) return [min, max];
+    const larger = this._forward(Math.max(max, -min));
+    const least = roundUp(this._backward((larger * SPACE) / (1 - SPACE)));
+    return [Math.min(min, -least), Math.max(max, least)];
+  }
+
+  /** Adds a mark on each side that has none. */
+  _onBothSides(marks, min, max) {
+    if (!this._hasTwoSides) return marks;
+    const below = marks.some((mark) => mark < 0) ? [] : [-roundDown(-min)];
+    const above = marks.some((mark) => mark > 0) ? [] : [roundDown(max)];
+    return [...below, ...marks, ...above];
+  }
+
   /** Returns zero and as many powers of ten on both sides as have room. */
   _decades(min, max) {
     const [low, high] = [this._forward(min), this._forward(max)];
@@ -53,6 +72,10 @@ export class QuantityScale {
     return [...marks.map((mark) => -mark), 0, ...marks.reverse()].filter((mark) => mark >= min && mark <= max);
   }
 }
+
+const roundNumbers = (value) => ROUND.map((one) => Number(`${one}e${value.toExponential().split("e")[1]}`));
+const roundUp = (value) => roundNumbers(value).find((one) => one >= value);
+const roundDown = (value) => roundNumbers(value).findLast((one) => one <= value);
 
 function multiples(interval, min, max) {
   const marks = [];
