@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, NoReturn
 
+from encore_events import forks
 from encore_events.text import repr_of
 from encore_storage.errors import UnpicklableError
 from encore_storage.streams.sources import MEBIBYTE, as_bytes
@@ -56,6 +57,7 @@ class BufferIteratorIO(io.BufferedIOBase):
         self._iterator = iter(iterator)
         self._chunk = NO_CHUNK
         self._failure: str | None = None
+        self._process = forks.current
         self._lock = threading.RLock()  # held to go on with the next chunk: other readers of this file need it, too
 
     def __repr__(self) -> str:
@@ -127,12 +129,10 @@ class BufferIteratorIO(io.BufferedIOBase):
         If the next chunk cannot be had, the bytes of those before it stay in the buffer.
         """
         parts, missing = [data] if data else [], size - len(data)
-        with self._lock:
-            if chunk is not NO_CHUNK:
-                self._leave(chunk)
-            if missing > 0 and not parts and self._failure is not None and self._chunk is NO_CHUNK:
-                raise OSError(self._failure)
-            try:
+        try:
+            with self._own_lock():
+                if chunk is not NO_CHUNK:
+                    self._leave(chunk)
                 while missing > 0:
                     chunk = self._chunk
                     if chunk is not NO_CHUNK:
@@ -147,14 +147,22 @@ class BufferIteratorIO(io.BufferedIOBase):
                         missing -= len(part)
                         if is_last is not None and is_last(part):
                             break
-            except StopIteration:
-                pass
-            except BaseException as error:
-                self._failure = f"the stream failed earlier with {repr_of(error)}: read the source anew"
-                before = b"".join(parts)
-                self._set_chunk((io.BytesIO(before), len(before)))
-                raise
+        except StopIteration:
+            pass
+        except BaseException as error:
+            self._failure = f"the stream failed earlier with {repr_of(error)}: read the source anew"
+            before = b"".join(parts)
+            self._set_chunk((io.BytesIO(before), len(before)))
+            raise
+        if missing > 0 and not parts and self._failure is not None:
+            raise OSError(self._failure)
         return b"".join(parts)
+
+    def _own_lock(self) -> threading.RLock:
+        """Return the lock; a forked child makes its own, since a thread of the parent may have held the other."""
+        if self._process is not forks.this_process():
+            self._process, self._lock = forks.current, threading.RLock()
+        return self._lock
 
     def _next_chunk(self, most: int) -> bytes:
         """Return the next chunk if it has at most `most` bytes. Begin to read a longer one, and return nothing."""
