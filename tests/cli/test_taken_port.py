@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -16,13 +14,7 @@ from encore_storage.recording import Recorder
 from tests.cli.conftest import Encore
 from tests.cli.scripted import running
 from tests.cli.support import command, start
-
-
-class Holder(NamedTuple):
-    """A command that serves a page."""
-
-    process: subprocess.Popen[str]
-    port: str
+from tests.processes.programs import free_port
 
 
 @pytest.fixture
@@ -33,37 +25,34 @@ def recording(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def holder(recording: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Holder]:
-    monkeypatch.delenv("ENCORE_GROUP", raising=False)
-    with running(start("replay", recording, "--keep-serving", interrupted=True)) as process:
+@contextmanager
+def refusal(recording: Path, port: int) -> Iterator[str]:
+    """Serve a page on the port for a block, with a replay, and yield the error of the others."""
+    with running(start("replay", recording, "--keep-serving", "--port", port, interrupted=True)) as process:
         assert process.stdout is not None
-        found = re.fullmatch(r"page: http://127\.0\.0\.1:(\d+)/\n", process.stdout.readline())
-        assert found is not None
-        yield Holder(process, found[1])
+        assert process.stdout.readline() == f"page: http://127.0.0.1:{port}/\n"
+        yield (
+            f"encore: nothing can be served on port {port} of '127.0.0.1': 'encore', process {process.pid} holds it; "
+            "choose another port, or 0 for one that is free\n"
+        )
 
 
-def refusal(holder: Holder) -> str:
-    return (
-        f"encore: nothing can be served on port {holder.port} of '127.0.0.1': 'encore', process {holder.process.pid} "
-        "holds it; choose another port, or 0 for one that is free\n"
-    )
+def test_port_of_the_same_command_is_refused(recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ENCORE_GROUP", raising=False)
+    port = free_port()
+    with refusal(recording, port) as expected:
+        result = command("replay", recording, "--port", port)
 
-
-def test_port_of_the_same_command_is_refused(holder: Holder, recording: Path) -> None:
-    result = command("replay", recording, "--port", holder.port)
-
-    assert (result.status, result.err) == (1, refusal(holder))
+        assert (result.status, result.err) == (1, expected)
 
 
 def test_inherited_group_makes_no_command_join_another(
     encore: Encore, recording: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ENCORE_GROUP", "shop")
-    with running(start("replay", recording, "--keep-serving", interrupted=True)) as process:
-        assert process.stdout is not None
-        port = process.stdout.readline().rstrip("/\n").rpartition(":")[2]
+    port = free_port()
+    with refusal(recording, port) as expected:
         for arguments in (["replay", recording], ["copy", source, "memory:"], ["demo"]):
             result = encore(*arguments, "--port", port)
 
-            assert (result.status, result.err) == (1, refusal(Holder(process, port)))
+            assert (result.status, result.err) == (1, expected)
