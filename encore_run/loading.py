@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import sys
 
 TYPE_CHECKING = False  # as in `encore_run.starting`
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 
 loaded = set["ModuleType"]()
 """The modules that have run, as the call after says. Python marks a module as imported only after that call."""
+
+
+_searches = set["tuple[int, str]"]()
+"""The thread and the module's name of each search."""
 
 
 class CallingLoader:
@@ -34,7 +39,19 @@ class CallingLoader:
         self._before = before
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_original":  # of a copy that is not filled yet
+            raise AttributeError(name)
         return getattr(self._original, name)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Return what copies and pickles the original loader."""
+        return self._original.__reduce_ex__(protocol)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self._original == (other._original if type(other) is CallingLoader else other))
+
+    def __hash__(self) -> int:
+        return hash(self._original)
 
     @property  # type: ignore[misc]  # a class may have it as a property
     def __class__(self) -> Any:
@@ -66,8 +83,27 @@ def find_calling(
     before: Callable[[], object] | None = None,
 ) -> ModuleSpec | None:
     """Return the spec that the finders behind `finder` find, with a `CallingLoader`; None leaves the search to them."""
+    search = _thread.get_ident(), fullname
+    if search in _searches:  # by way of a finder of the program's that asks this one
+        return None
+    _searches.add(search)
+    try:
+        return _find(finder, fullname, path, target, after, before)
+    finally:
+        _searches.discard(search)
+
+
+def _find(
+    finder: object,
+    fullname: str,
+    path: Sequence[str] | None,
+    target: ModuleType | None,
+    after: Callable[[ModuleType], object],
+    before: Callable[[], object] | None,
+) -> ModuleSpec | None:
     finders = list(sys.meta_path)
-    behind = next((finders[place + 1 :] for place, one in enumerate(finders) if one is finder), [])
+    # All of them, if the program has wrapped this one.
+    behind = next((finders[place + 1 :] for place, one in enumerate(finders) if one is finder), finders)
     for other in behind:
         find_spec = getattr(other, "find_spec", None)
         if find_spec is None:  # Python knows what to do with it

@@ -21,6 +21,7 @@ _FORK_SECONDS = 10.0
 """The time that a fork waits for the start, in case the start waits for the forking thread."""
 
 _starting = _thread.RLock()
+_is_begun = _is_started = _is_orphan = False
 
 
 def await_libraries() -> None:
@@ -29,6 +30,7 @@ def await_libraries() -> None:
     libraries = {name.strip() for name in names.split(",")} if names else set(LIBRARIES)
     if libraries.isdisjoint(LIBRARIES):  # then no import would start Encore, which reports wrong names
         _check_variables()
+    os.register_at_fork(after_in_child=_renew_in_child)
     sys.meta_path.insert(0, _Finder(frozenset(libraries)))
 
 
@@ -71,6 +73,13 @@ def _begin_first() -> None:
 
 def _begin() -> None:
     """Start Encore, or wait until another thread has."""
+    global _is_begun  # noqa: PLW0603 (there is one process)
+    if _is_started:
+        return
+    if _is_orphan:
+        _start()
+        return
+    _is_begun = True
     try:  # noqa: SIM105 (contextlib takes as long to import as all the rest)
         import encore_run.begun  # noqa: F401, PLC0415 (see there)
     except RuntimeError:  # that thread waits for this one
@@ -79,7 +88,10 @@ def _begin() -> None:
 
 def _start() -> None:
     """Start Encore. The program goes on whatever happens."""
+    global _is_started  # noqa: PLW0603 (there is one process)
     with _starting:
+        if _is_started:
+            return
         # A child has no thread that would release the locks of modules which are being imported.
         os.register_at_fork(before=_wait_for_start)
         try:
@@ -92,11 +104,18 @@ def _start() -> None:
             start()
         except Exception as error:  # noqa: BLE001 (the program runs as it would alone)
             say(f"this process is not observed: {type(error).__name__}: {error}")
+        _is_started = True
 
 
 def _wait_for_start() -> None:
     if _starting.acquire(timeout=_FORK_SECONDS):
         _starting.release()
+
+
+def _renew_in_child() -> None:
+    """Start without the module in a child that was forked while another thread began: it holds the module's lock."""
+    global _starting, _is_orphan
+    _starting, _is_orphan = _thread.RLock(), _is_begun and not _is_started
 
 
 def _observe_imported(library: ModuleType) -> None:

@@ -43,10 +43,12 @@ class Recorded(NamedTuple):
     Attributes:
         time: the time of the message, in seconds since the epoch, or None.
         process: the id of the process that emitted the event, or None.
+        is_shown: whether the time is the event's `recorded_at`, which is no attribute of its own then.
     """
 
     time: float | None
     process: int | None
+    is_shown: bool = False
 
 
 class RecordedListener:
@@ -77,9 +79,10 @@ class GenericEvent(BaseEvent):
 
 def mark_as_recorded(event: BaseEvent, mark: Recorded) -> None:
     """Mark an event as decoded. Its time is readable as `recorded_at`, unless the program uses that name itself."""
-    event.__dict__["_encore_recorded"] = mark
-    if mark.time is not None:
-        event.__dict__.setdefault(_TIME, mark.time)
+    is_shown = mark.time is not None and _TIME not in event.__dict__
+    event.__dict__["_encore_recorded"] = mark._replace(is_shown=is_shown)
+    if is_shown:
+        event.__dict__[_TIME] = mark.time
 
 
 def mark_of(event: BaseEvent) -> Recorded | None:
@@ -91,14 +94,17 @@ def mark_of(event: BaseEvent) -> Recorded | None:
 def recorded_time(event: BaseEvent) -> float | None:
     """Return the time of the message of a decoded event; None if it had none, and for any other event."""
     mark = mark_of(event)
-    return None if mark is None else mark.time
+    if mark is None:
+        return None
+    shown = event.__dict__.get(_TIME) if mark.is_shown else None
+    return shown if isinstance(shown, float) else mark.time  # the program may have changed it
 
 
 def own_attributes(event: BaseEvent) -> dict[str, Any]:
     """Return the attributes of an event, without a `recorded_at` that was set when it was decoded."""
-    attributes, time = event.__dict__.copy(), recorded_time(event)
-    if time is not None and type(attributes.get(_TIME)) is float and attributes[_TIME] == time:
-        del attributes[_TIME]
+    attributes, mark = event.__dict__.copy(), mark_of(event)
+    if mark is not None and mark.is_shown:
+        attributes.pop(_TIME, None)
     return attributes
 
 

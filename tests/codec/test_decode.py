@@ -69,10 +69,25 @@ def test_decode_restores_attributes(codec: EventCodec) -> None:
         "steps": -1,
         "recorded_at": 12.5,
         "_encore_id": "1",
-        "_encore_recorded": Recorded(12.5, os.getpid()),
+        "_encore_recorded": Recorded(12.5, os.getpid(), is_shown=True),
     }
     assert message.process == os.getpid()
     assert message.event.source == RecordedSource("/stores/archive", "archive", "memory")
+
+
+def test_time_of_a_decoded_event_can_be_changed(codec: EventCodec) -> None:
+    event = codec.decode(codec.encode(StoreSetEvent(store="archive", key="a"), time=12.5)).event
+
+    vars(event)["recorded_at"] = 50.0
+    again = codec.decode(codec.encode(event)).event
+
+    assert vars(again)["recorded_at"] == 50.0
+
+
+def test_own_attribute_that_equals_the_time_is_kept(codec: EventCodec) -> None:
+    event = codec.decode(codec.encode(StoreSetEvent(store="archive", key="a", recorded_at=12.5), time=12.5)).event
+
+    assert b'"recorded_at":12.5' in codec.encode(event)
 
 
 def test_decoded_event_can_be_emitted(codec: EventCodec) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from encore_run.loading import find_calling
+from encore_run.loading import CallingLoader, find_calling
 
 NAME = "encore_test_loaded"
 
@@ -214,8 +215,20 @@ def test_finder_of_old_kind_is_left_to_python(finder: Finder) -> None:
     assert find_calling(finder, NAME, None, None, after=print) is None
 
 
-def test_finder_outside_of_the_meta_path_finds_nothing(finder: Finder) -> None:
-    sys.meta_path.remove(finder)
+def test_finder_that_the_program_has_wrapped_asks_all_others(finder: Finder) -> None:
+    class Wrapped:
+        """A finder of the program's that asks another one."""
 
-    assert PathFinder.find_spec(NAME) is not None
-    assert finder.find_spec(NAME) is None
+        def __init__(self, finder: Any) -> None:
+            self.find_spec = finder.find_spec
+
+    before = sys.meta_path[:]
+    sys.meta_path[:] = [Wrapped(one) for one in before]
+    try:
+        spec = importlib.util.find_spec(NAME)
+    finally:
+        sys.meta_path[:] = before
+
+    loader: Any = None if spec is None else spec.loader
+    assert type(loader) is CallingLoader
+    assert loader == copy.copy(loader)
