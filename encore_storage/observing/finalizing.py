@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import GeneratorType
 from typing import TYPE_CHECKING, cast
 
 from encore_events import forks
@@ -41,7 +42,12 @@ def close_items(items: object) -> None:
 
 
 def _abandon(operation: StoreProgressManager) -> None:
+    items = operation._items  # noqa: SLF001 (its mixin)
     try:
-        close_items(operation._items)  # noqa: SLF001 (its mixin)
+        close_items(items)
+    except ValueError as error:
+        # Else the thread that collects the garbage is closing the generator itself.
+        if not isinstance(items, GeneratorType) or str(error) != "generator already executing":
+            raise
     finally:
         operation.resume_finish(None if operation.ends_ok_if_collected else abandoned_error())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Any
@@ -26,7 +28,7 @@ from encore_storage.observing.progress import StoreProgressManager
 from encore_storage.stores import DictMemoryStore
 from encore_storage.streams import buffer_iterator
 from encore_storage.value import Entry
-from tests.storage.support import Clock
+from tests.storage.support import Clock, settled
 
 OUTCOMES = [
     (ValueError("bad"), "error", "error", "invalid"),
@@ -551,3 +553,30 @@ def test_error_that_interrupted_two_exits_ends_both_operations(manager: EventMan
     ends = recorder.of(StoreProgressEndEvent)
     assert sorted((end.message, end.outcome) for end in ends) == [("KeyboardInterrupt", "cancelled")] * 2
     assert {end.operation_id for end in ends} == {first.operation_id, second.operation_id}
+
+
+def test_generator_that_another_thread_closes_is_no_error_of_a_collected_operation(
+    manager: EventManager, recorder: EventRecorder
+) -> None:
+    runs, goes_on = threading.Event(), threading.Event()
+
+    def items() -> Iterator[bytes]:
+        runs.set()
+        assert goes_on.wait(20)
+        yield b""
+
+    def collected() -> None:
+        operation = StoreObserver("archive", event_manager=manager).operation("query")
+        operation.start()
+        operation.adopt(iterator)
+
+    iterator = items()
+    thread = threading.Thread(target=lambda: next(iterator))
+    thread.start()
+    assert runs.wait(20)
+    collected()
+    settled()  # pytest reports what the thread in the background raises
+    goes_on.set()
+    thread.join(20)
+
+    assert recorder.one(StoreProgressEndEvent).outcome == "cancelled"
