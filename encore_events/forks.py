@@ -16,6 +16,7 @@ import signal
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from encore_events.loggers import get_logger
@@ -50,7 +51,8 @@ class _Hooks:
 
     def add(self, one: T, call: Callable[[T], object]) -> None:
         number, hooks = next(self._numbers), self._hooks
-        reference = weakref.ref(one, lambda _: hooks.pop(number, None))
+        # The reference is the default of `pop`. An interrupt would be lost in a function of Python that is called here.
+        reference = weakref.ref(one, partial(hooks.pop, number))
 
         def hook() -> object:
             living = reference()

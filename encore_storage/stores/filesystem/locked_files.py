@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from functools import partial
 
 from encore_events import forks
 from encore_events.owner import here
@@ -30,8 +31,8 @@ class LockedFile:
         self._held = Descriptors()
         self._process = forks.current
         self.thread = here.token
-        identity, forget = id(self), _files.pop
-        _files[identity] = weakref.ref(self, lambda _: forget(identity, None))
+        identity = id(self)
+        _files[identity] = weakref.ref(self, partial(_files.pop, identity))  # in C, where no interrupt is lost
 
     @property
     def fd(self) -> int:
