@@ -40,11 +40,12 @@ EXITS = {
     "exit": "serve(); work()",
     "close": "with serve(): work()",
     "multiprocessing": """
-import multiprocessing
+import multiprocessing, os
 def main():
+    sys.stdin = open(lines)
     serve(); work()
 child = multiprocessing.get_context("fork").Process(target=main)
-sys.stdin = open(0)
+lines = os.dup(0)  # a child of multiprocessing closes the original
 child.start()
 child.join()
 sys.exit(child.exitcode)
