@@ -99,7 +99,6 @@ class Receiver:
             SocketPathError: the path is taken by something else than a socket of this user (an OSError).
             OSError: the socket cannot be made.
         """
-        self._selector = selectors.DefaultSelector()
         with contextlib.ExitStack() as undo:
             self._selector = selectors.DefaultSelector()  # here, where a lack of descriptors is an error of the caller
             undo.callback(self._selector.close)
