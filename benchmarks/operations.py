@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from prometheus_client import CollectorRegistry
-
 from benchmarks.harness import Bench, Snippet
+from benchmarks.metrics import SIZE, store_on, with_metrics
 from encore_events import BaseEvent, EventManager
 from encore_events.ids import new_id
 from encore_storage.events import (
@@ -20,11 +19,9 @@ from encore_storage.events import (
     StoreTransactionStartEvent,
 )
 from encore_storage.stores import DictMemoryStore
-from encore_storage.subscribers import MetricsSubscriber
 
 Pair = tuple[Snippet, Snippet]
 
-SIZE = 4096
 PROGRESS = StoreProgressStartEvent, StoreProgressEndEvent
 
 
@@ -41,11 +38,9 @@ def benches() -> Iterator[Bench]:
 def get(make_manager: Callable[[], EventManager]) -> Pair:
     """Compare a get with a look-up that emits the events, if they have listeners."""
     manager = make_manager()
-    store = DictMemoryStore(name="bench", event_manager=manager)
-    store.from_bytes("key", bytes(SIZE))
     peer = ByHand(manager)
     return (
-        Snippet("store.get_data('key').read()", store=store),
+        Snippet("store.get_data('key').read()", store=store_on(manager)),
         Snippet("peer.get('key')" if manager.has_listeners(PROGRESS[1]) else "peer.silent_get('key')", peer=peer),
     )
 
@@ -66,13 +61,6 @@ def listened_to() -> EventManager:
     manager = EventManager()
     for cls in PROGRESS:
         manager.connect(cls, _ignore)
-    return manager
-
-
-def with_metrics() -> EventManager:
-    """Return an event manager with metrics."""
-    manager = EventManager()
-    MetricsSubscriber(registry=CollectorRegistry()).connect(manager)
     return manager
 
 
