@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import types
 import weakref
 from collections.abc import Callable, Generator, Hashable
@@ -192,12 +193,10 @@ class _From:
         self._identity = _sender_identity(sender)
         self.any_key = any_key
         self._signal = signal
-        try:
-            self._held: object = weakref.ref(sender, self._forget_sender)
-        except TypeError:
-            self._held = sender
-        if isinstance(sender, types.MethodType):  # each look-up makes a new object, so a reference would die at once
-            self._held = sender
+        self._held: object = sender
+        if not isinstance(sender, types.MethodType):  # each look-up makes a new object: a reference would die at once
+            with contextlib.suppress(TypeError):
+                self._held = weakref.ref(sender, self._forget_sender)
 
     def accepts(self, sender: object) -> bool:
         """Return whether it is the sender."""
