@@ -34,7 +34,7 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
     "metrics": {"logs": False},
     "everything": {"port": 0},
 }
-"""What is connected: arguments of `monitor()`, besides a log to a file."""
+"""Arguments of `monitor()`, besides the log to a file."""
 
 
 class Paced:

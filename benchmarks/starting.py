@@ -49,9 +49,8 @@ def _run(command: list[str], less: Snippet | None = None) -> Snippet:
     """Return the run of a command, without its output."""
     nothing = os.open(os.devnull, os.O_RDWR)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    environment.pop(
-        "PYTHONDONTWRITEBYTECODE", None
-    )  # installed packages have bytecode, and so has ours after one round
+    # Installed packages have bytecode; without the variable, so has ours after one round.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     actions = [(os.POSIX_SPAWN_DUP2, nothing, number) for number in (0, 1, 2)]
 
     def run() -> None:

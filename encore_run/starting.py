@@ -113,7 +113,10 @@ def _wait_for_start() -> None:
 
 
 def _renew_in_child() -> None:
-    """Start without the module in a child that was forked while another thread began: it holds the module's lock."""
+    """Give the child a free lock, and, if it was forked while another thread began, have it start without the module.
+
+    That thread is not in the child, and it held the lock of the module that it was importing.
+    """
     global _starting, _is_orphan
     _starting, _is_orphan = _thread.RLock(), _is_begun and not _is_started
 

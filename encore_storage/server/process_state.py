@@ -190,7 +190,7 @@ class MemberState(ProcessState):
             for item in new:
                 getattr(self, name).add(item)
                 getattr(others, name).add(item)
-        float(message["now"])  # it is of the same version
+        float(message["now"])  # only checked: ages are counted from here on by the clock of this process
         self._operations_in_flight = [_since(item) for item in message["in_flight"]]
         self._transactions_in_flight = [_since(item) for item in message["transactions_in_flight"]]
         self._counts = Counter({(str(store), str(name)): int(count) for store, name, count in message["counts"]})

@@ -1,4 +1,4 @@
-"""What the page of a new, an idle or a replayed program says, and of one with a burst."""
+"""The text on the page of a program that is new, idle or replayed, or has a burst of operations."""
 
 from __future__ import annotations
 

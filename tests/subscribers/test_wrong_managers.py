@@ -1,4 +1,4 @@
-"""What is no event manager is refused where it is passed."""
+"""An argument that should be an event manager and is not one: it is refused by the call that gets it."""
 
 from collections.abc import Callable
 from pathlib import Path
