@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from encore_events import EventManager
 from encore_storage import DictMemoryStore, monitor
+from tests.processes.programs import free_port
 from tests.run.support import started
 from tests.server.support import LONG, Client
 
@@ -112,8 +113,7 @@ def test_last_summary_has_the_second_that_is_not_over() -> None:
 def test_error_that_ends_a_run_is_in_the_last_summary(tmp_path: Path) -> None:
     script = tmp_path / "program.py"
     script.write_text(PROGRAM + "print('ready', flush=True); work()")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with started("--port", port, script) as process:
         page_of(process)
         with Client(f"http://127.0.0.1:{port}/", "/events?view=summary") as client:

@@ -81,6 +81,7 @@ class Interruption:
 def run_interrupted(call: Callable[[], object], interruption: Interruption) -> BaseException | None:
     """Make the call under the interruption, and return the error that it raised."""
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 reads it here
     sys.settrace(interruption)
     try:
         call()

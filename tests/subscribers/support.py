@@ -46,6 +46,16 @@ class BrokenSource:
         raise self._error
 
 
+class Incomparable:
+    """An object that raises at each comparison, and all of which have the same hash."""
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError(other)
+
+
 def sample(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
     """Return a sample of a storage metric, or None if there is no such series."""
     return registry.get_sample_value(STORAGE + name, labels)

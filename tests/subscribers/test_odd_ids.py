@@ -30,7 +30,7 @@ from encore_storage.subscribers import LogSubscriber, MetricsSubscriber, Progres
 from encore_storage.subscribers.logs import open_logger
 from encore_storage.subscribers.odd_values import hashable
 from encore_storage.subscribers.summary import SummarySubscriber
-from tests.subscribers.support import samples
+from tests.subscribers.support import Incomparable, samples
 
 
 class Quarrelsome(str):
@@ -45,16 +45,6 @@ class Quarrelsome(str):
         raise ValueError(other)
 
     __ne__ = __eq__
-
-
-class Incomparable:
-    """An object that raises at each comparison, and all of which have the same hash."""
-
-    def __hash__(self) -> int:
-        return 1
-
-    def __eq__(self, other: object) -> bool:
-        raise ValueError(other)
 
 
 class Undecided(Incomparable):

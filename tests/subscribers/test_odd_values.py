@@ -43,7 +43,7 @@ from encore_storage.server.history import START
 from encore_storage.subscribers import LogSubscriber, MetricsSubscriber, ProgressBars
 from encore_storage.subscribers.logs import Format, open_logger
 from encore_storage.subscribers.summary import SummarySubscriber
-from tests.subscribers.support import samples
+from tests.subscribers.support import Incomparable, samples
 
 OWNED = "\x1b]0;owned\x07"
 FORGED = "x\nforged line\r\x85forged\u2028forged"
@@ -58,16 +58,6 @@ class Silent:
         raise ValueError(OWNED)
 
     __repr__ = __str__
-
-
-class Incomparable:
-    """An object that raises at each comparison, and all of which have the same hash."""
-
-    def __hash__(self) -> int:
-        return 1
-
-    def __eq__(self, other: object) -> bool:
-        raise ValueError(other)
 
 
 TEXTS = st.sampled_from(

@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -179,8 +180,6 @@ def test_failures_are_always_logged(
 
 
 def test_threads_share_a_sample(manager: EventManager, logger: Any, lines: list[dict[str, Any]]) -> None:
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 (only here)
-
     with LogSubscriber(logger=logger, sample=0.1).connect(manager), ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda number: manager.emit(end(operation_id=str(number))), range(200)))
 

@@ -3,8 +3,6 @@
 import sys
 import threading
 from collections.abc import Iterator
-from types import FrameType
-from typing import Any
 
 import pytest
 
@@ -12,6 +10,7 @@ from encore_storage.streams import reader
 from encore_storage.streams.chunk_file import ChunkFile
 from encore_storage.streams.seekable import DataChunks
 from encore_storage.utils import BufferIteratorIO
+from tests.storage.sweeps import sweep
 
 DATA = bytes(range(256)) * 4
 
@@ -72,45 +71,17 @@ def test_reads_of_several_threads_add_up() -> None:
 
 @pytest.mark.parametrize("read", ["read", "read1", "readline"])
 def test_interrupt_at_any_step_of_a_read_leaves_the_right_bytes_or_an_error(read: str) -> None:
-    for number in range(1, 1_000):
+    def make() -> ChunkFile:
         file = ChunkFile(DataChunks(DATA))
         file.read(8)
-        try:
-            came = interrupted(number, lambda file=file: getattr(file, read)(4))
-        except KeyboardInterrupt:
-            came = True
-        position = file.tell()
+        return file
 
+    def check(file: ChunkFile, error: BaseException | None) -> None:
+        assert error is None or isinstance(error, KeyboardInterrupt)
+        position = file.tell()
         assert file.seek(400) == 400
         assert file.read(4) == DATA[400:404]
         assert position in range(8, 13)
-        if not came:
-            break
-    assert number > 10
 
-
-def interrupted(number: int, call: Any) -> bool:
-    """Call it, with a KeyboardInterrupt at step `number` in the module of readers; return whether it has so many."""
-    left = [number]
-
-    def enter(frame: FrameType, event: str, argument: object) -> Any:
-        if frame.f_code.co_filename != reader.__file__:
-            return None
-        frame.f_trace_opcodes = True
-        return step
-
-    def step(frame: FrameType, event: str, argument: object) -> Any:
-        if event == "opcode":
-            left[0] -= 1
-            if left[0] == 0:
-                raise KeyboardInterrupt
-        return step
-
-    before = sys.gettrace()
-    sys._getframe().f_trace_opcodes = True  # Python 3.12 reads it here
-    sys.settrace(enter)
-    try:
-        call()
-    finally:
-        sys.settrace(before)
-    return left[0] <= 0
+    count = sweep(make, lambda file: getattr(file, read)(4), check, events="opcode", where=(reader.__file__,))
+    assert count > 10
